@@ -1,0 +1,48 @@
+"""Attention blocks: each maps (B, C, H, W) to the same shape, with its weights passing through a named tap.
+
+Every module of this package without a leading underscore is imported here, and what it registers is a variant: a new
+variant is one new file. An import error in it is an error, not a variant that silently is not there.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from attnlab.attention._registry import (
+    NONE,
+    Variant,
+    build_attention,
+    get_attention,
+    list_attention,
+    register_attention,
+    split_composition,
+)
+from attnlab.attention._tap import (
+    AttentionMap,
+    AttentionTap,
+    MapKind,
+    MapScale,
+    attention_taps,
+    edit_attention,
+    record_attention,
+)
+
+for _module in iter_modules(__path__):
+    if not _module.name.startswith("_"):
+        import_module(f"{__name__}.{_module.name}")
+
+__all__ = [
+    "NONE",
+    "AttentionMap",
+    "AttentionTap",
+    "MapKind",
+    "MapScale",
+    "Variant",
+    "attention_taps",
+    "build_attention",
+    "edit_attention",
+    "get_attention",
+    "list_attention",
+    "record_attention",
+    "register_attention",
+    "split_composition",
+]

@@ -1,0 +1,151 @@
+"""Attention variants by name, and their composition.
+
+A variant is one file: a class decorated with `register_attention`. `build_attention("eca+conv_autoencoder", ...)`
+stacks registered variants in the order they are named. Options carry the values the form offers; defaults and types
+stay in the constructor's signature.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from attnlab.attention._tap import MapKind
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A registered attention block and what a person should know of it.
+
+    Attributes:
+        name: as used in configs and links.
+        title: as shown.
+        paper: link to the paper or source.
+        summary: one sentence: what it attends over, and how.
+        formula: LaTeX of the weights.
+        kinds: the kinds of map it makes, in the order of its taps.
+        options: option name -> the values offered; the default is the signature's.
+        block: ``block(channels, size, **options)``, with ``size = (H, W)``.
+    """
+
+    name: str
+    title: str
+    paper: str
+    summary: str
+    formula: str
+    kinds: tuple[MapKind, ...]
+    block: type[nn.Module]
+    options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        parameters = inspect.signature(self.block).parameters
+        return {name: parameters[name].default for name in self.options}
+
+
+_VARIANTS: dict[str, Variant] = {}
+
+
+def register_attention(
+    name: str,
+    *,
+    title: str,
+    paper: str,
+    summary: str,
+    formula: str,
+    kinds: Sequence[MapKind],
+    options: Mapping[str, Sequence[Any]] | None = None,
+) -> Callable[[type[nn.Module]], type[nn.Module]]:
+    """Registers a block class under ``name``.
+
+    Raises:
+        ValueError: when the name is taken or not a plain word, an option is not a keyword-only argument of the
+            constructor, or its default is not among the values offered.
+    """
+
+    def decorate(block: type[nn.Module]) -> type[nn.Module]:
+        if name in _VARIANTS or name == NONE:
+            raise ValueError(f"attention variant {name!r} is registered twice")
+        if not name.isidentifier():
+            raise ValueError(f"attention variant name {name!r} must be a plain word (letters, digits, _)")
+        offered = {option: tuple(values) for option, values in (options or {}).items()}
+        parameters = inspect.signature(block).parameters
+        for option, values in offered.items():
+            if option not in parameters or parameters[option].kind is not inspect.Parameter.KEYWORD_ONLY:
+                raise ValueError(f"{name}: option {option!r} is not a keyword-only argument of {block.__name__}")
+            if parameters[option].default not in values:
+                raise ValueError(f"{name}: default {parameters[option].default!r} of {option!r} is not among {values}")
+        _VARIANTS[name] = Variant(name, title, paper, summary, formula, tuple(kinds), block, offered)
+        return block
+
+    return decorate
+
+
+def list_attention() -> dict[str, Variant]:
+    """All registered variants by name, sorted."""
+    return dict(sorted(_VARIANTS.items()))
+
+
+def get_attention(name: str) -> Variant:
+    """One variant.
+
+    Raises:
+        ValueError: for an unknown name, listing the known ones.
+    """
+    try:
+        return _VARIANTS[name]
+    except KeyError:
+        raise ValueError(f"unknown attention variant {name!r}; known: {', '.join([NONE, *sorted(_VARIANTS)])}") from None
+
+
+def split_composition(name: str) -> tuple[str, ...]:
+    """The variants in a composition: ``"eca+cbam_spatial"`` -> ``("eca", "cbam_spatial")``; ``"none"`` -> ``()``.
+
+    Raises:
+        ValueError: for an unknown variant or an empty part.
+    """
+    if name == NONE:
+        return ()
+    parts = tuple(part.strip() for part in name.split("+"))
+    for part in parts:
+        get_attention(part)
+    return parts
+
+
+def build_attention(
+    name: str, channels: int, size: tuple[int, int], options: Mapping[str, Mapping[str, Any]] | None = None
+) -> nn.Module:
+    """Builds a variant or a composition for maps of shape (B, ``channels``, H, W) with ``size = (H, W)``.
+
+    A composition is an `nn.Sequential` whose members carry the variants' names, so that a tap reads
+    ``...attention.eca.tap``; a variant named twice gets a number behind its name.
+
+    Args:
+        options: variant name -> option -> value; options of variants that are not in the composition are refused.
+
+    Raises:
+        ValueError: for an unknown variant or option, with the known ones.
+    """
+    parts = split_composition(name)
+    options = options or {}
+    if stray := set(options) - set(parts):
+        raise ValueError(f"options given for {', '.join(sorted(stray))}, which {name!r} does not contain")
+    blocks: dict[str, nn.Module] = {}
+    for part in parts:
+        variant = get_attention(part)
+        given = dict(options.get(part, {}))
+        if unknown := set(given) - set(variant.options):
+            known = ", ".join(variant.options) or "none"
+            raise ValueError(f"{part} has no option {', '.join(sorted(unknown))}; its options: {known}")
+        label = part if part not in blocks else f"{part}{sum(key.rstrip('0123456789') == part for key in blocks) + 1}"
+        blocks[label] = variant.block(channels, size, **given)
+    sequence = nn.Sequential()
+    for label, block in blocks.items():
+        sequence.add_module(label, block)
+    return sequence

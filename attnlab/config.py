@@ -1,0 +1,168 @@
+"""The configuration of a run: a tree of frozen, keyword-only models that goes to JSON and back.
+
+A `RunConfig` says everything that decides a result: data set, network, training, protocol switches and seed. It is
+stored with the run, a misspelt key raises, and two runs whose configs differ only in the seed form a *group*. Nothing
+here imports torch, so the first page can read configurations before torch is loaded; what only a registry knows (is
+there a variant called ``eca``?) is checked by `attnlab.models.build_model`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+Placement = Literal["every_conv", "block_first", "block_end"]
+
+
+class Section(BaseModel):
+    """A frozen part of a configuration. Unknown keys and non-finite numbers are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DatasetConfig(Section):
+    """Which images, how large, and how they are split."""
+
+    name: str = Field(
+        "digits", min_length=1, description="a built-in or torchvision data set, or a path to a folder or archive"
+    )
+    image_size: int | None = Field(None, ge=8, le=1024, description="side in pixels; empty keeps the data set's own")
+    subset: int | None = Field(None, ge=2, description="training images used; empty takes all")
+    test_subset: int | None = Field(None, ge=2, description="test images used; empty takes all")
+    validation: float = Field(0.1, gt=0.0, lt=1.0, description="share of the training images held out for validation")
+    split_seed: int = Field(42, ge=0, description="seed of the split, the same for every run of a group")
+    options: dict[str, JsonValue] = Field(default_factory=dict, description="options of this data set, by name")
+
+
+class ModelConfig(Section):
+    """Which network, with which attention, and where it sits."""
+
+    backbone: str = Field("small_cnn", description="a registered network")
+    attention: str = Field("none", description="a registered variant, or several joined by +")
+    attention_options: dict[str, dict[str, JsonValue]] = Field(
+        default_factory=dict, description="options of each variant: variant name -> option -> value"
+    )
+    placement: Placement = Field("every_conv", description="where the attention sits in a block of the backbone")
+    width: int | None = Field(None, ge=1, le=512, description="channels of the first block; empty takes the backbone's own")
+    options: dict[str, JsonValue] = Field(default_factory=dict, description="further options of this backbone, by name")
+
+
+class TrainingConfig(Section):
+    """How the weights are found."""
+
+    epochs: int = Field(10, ge=1, le=10_000)
+    batch_size: int = Field(128, ge=1, le=65_536)
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    lr: float = Field(2e-3, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1, description="of SGD")
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "cosine", "one_cycle", "plateau"] = "one_cycle"
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    focal_alpha: float = Field(0.25, ge=0, le=1)
+    focal_gamma: float = Field(2.0, ge=0)
+    augment: Literal["none", "flip", "crop_flip", "rotate_flip"] = "none"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    amp: bool = Field(True, description="bf16 autocast where the device is CUDA; never on a CPU")
+
+
+class ProtocolConfig(Section):
+    """The departures of the report's published code from its text, each a switch (the presets set them together)."""
+
+    loss_head: Literal["logits", "relu_softmax"] = Field(
+        "logits", description="relu_softmax: the last layer is followed by ReLU and softmax before cross entropy"
+    )
+    optimizer_scope: Literal["run", "epoch"] = Field(
+        "run", description="epoch: optimizer and schedule are made anew each epoch"
+    )
+    best_epoch: Literal["validation", "second_replaces"] = Field(
+        "validation", description="second_replaces: the model after the second epoch always replaces the best one"
+    )
+    accuracy_average: Literal["samples", "batches"] = Field(
+        "samples", description="batches: accuracy is the mean of batch means"
+    )
+    drop_last: bool = Field(False, description="leave out the incomplete last training batch")
+
+
+class RunConfig(Section):
+    """Everything that decides a result.
+
+    Raises:
+        pydantic.ValidationError: on an unknown key, a wrong type or a value out of range; `explain` puts it in words.
+    """
+
+    dataset: DatasetConfig = DatasetConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        if self.training.loss == "focal" and self.protocol.loss_head == "relu_softmax":
+            raise ValueError("protocol.loss_head 'relu_softmax' belongs to cross entropy; choose training.loss 'cross_entropy'")
+        return self
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, so equal configs give equal text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> RunConfig:
+        return cls.model_validate_json(text)
+
+    def changed(self, **values: Any) -> RunConfig:
+        """A validated copy. Keys are dotted paths with ``__`` for the dot: ``config.changed(training__epochs=3, seed=1)``."""
+        tree = self.model_dump()
+        for path, value in values.items():
+            *parents, leaf = path.split("__")
+            node = tree
+            for parent in parents:
+                node = node[parent]
+            node[leaf] = value
+        return RunConfig.model_validate(tree)
+
+    @property
+    def config_hash(self) -> str:
+        """Ten hex digits that name this config, seed included."""
+        return _digest(self.model_dump(mode="json"))
+
+    @property
+    def group(self) -> str:
+        """Names all runs that differ from this one only in the seed."""
+        tree = self.model_dump(mode="json")
+        del tree["seed"]
+        return f"{self._readable()}-{_digest(tree)}"
+
+    @property
+    def run_id(self) -> str:
+        """Readable and safe as a folder name and in a link: ``digits-small_cnn-eca-s0-1f3a9c0b2d``."""
+        return f"{self._readable()}-s{self.seed}-{self.config_hash}"
+
+    def _readable(self) -> str:
+        source = re.split(r"[\\/]", self.dataset.name.rstrip("/\\"))[-1].split(".")[0]
+        parts = (source, self.model.backbone, self.model.attention)
+        return "-".join(re.sub(r"[^a-zA-Z0-9_]+", "_", part).strip("_")[:32] or "x" for part in parts)
+
+
+def explain(error: ValueError) -> str:
+    """A validation error in plain words, one line a problem: which field, what is wrong, what was given."""
+    problems = getattr(error, "errors", None)
+    if problems is None:
+        return str(error)
+    lines = []
+    for problem in problems():
+        where = ".".join(str(part) for part in problem["loc"]) or "config"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{where}: there is no such setting")
+        else:
+            lines.append(f"{where}: {problem['msg']} (given: {problem['input']!r})" if problem["loc"] else problem["msg"])
+    return "\n".join(lines)
+
+
+def _digest(tree: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]

@@ -1,0 +1,20 @@
+"""Networks that return logits (B, classes). Discovery as in `attnlab.attention`: a new network is one new file."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from attnlab.models._registry import (
+    BlockFactory,
+    ImageShape,
+    Network,
+    build_model,
+    get_model,
+    list_models,
+    register_model,
+)
+
+for _module in iter_modules(__path__):
+    if not _module.name.startswith("_"):
+        import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["BlockFactory", "ImageShape", "Network", "build_model", "get_model", "list_models", "register_model"]

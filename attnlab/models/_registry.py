@@ -1,0 +1,155 @@
+"""Networks by name. A network is one file with a class decorated by `register_model`; `build_model` makes it.
+
+A network is built as ``network(shape, classes, attention, **options)`` and returns logits (B, classes).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from torch import nn
+
+from attnlab.attention import NONE, build_attention, split_composition
+from attnlab.config import ModelConfig, Placement
+
+
+class ImageShape(NamedTuple):
+    """What one image of the data set looks like to the network."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class BlockFactory(Protocol):
+    """Makes one attention block for maps of ``channels`` and ``size = (H, W)``; `None` where there is no attention."""
+
+    def __call__(self, channels: int, size: tuple[int, int]) -> nn.Module | None: ...
+
+
+@dataclass(frozen=True)
+class Network:
+    """A registered network and what a person should know of it.
+
+    Attributes:
+        name: as used in configs and links.
+        title: as shown.
+        paper: link to the paper or source.
+        summary: one sentence.
+        placements: where it can put attention blocks; empty when its attention is its own.
+        min_size: the smallest side in pixels it accepts.
+        multiple: sides must be divisible by this.
+        width: its own width, used when the config leaves it empty.
+        options: option name -> the values offered; the default is the signature's.
+        module: ``module(shape, classes, attention, *, placement, width, **options)``.
+    """
+
+    name: str
+    title: str
+    paper: str
+    summary: str
+    placements: tuple[Placement, ...]
+    min_size: int
+    multiple: int
+    width: int
+    module: type[nn.Module]
+    options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        parameters = inspect.signature(self.module).parameters
+        return {name: parameters[name].default for name in self.options}
+
+
+_NETWORKS: dict[str, Network] = {}
+
+
+def register_model(
+    name: str,
+    *,
+    title: str,
+    paper: str,
+    summary: str,
+    width: int,
+    placements: Sequence[Placement] = (),
+    min_size: int = 8,
+    multiple: int = 1,
+    options: Mapping[str, Sequence[Any]] | None = None,
+) -> Callable[[type[nn.Module]], type[nn.Module]]:
+    """Registers a network class under ``name``.
+
+    Raises:
+        ValueError: when the name is taken, or an option is not a keyword-only argument with its default among the values.
+    """
+
+    def decorate(module: type[nn.Module]) -> type[nn.Module]:
+        if name in _NETWORKS:
+            raise ValueError(f"network {name!r} is registered twice")
+        offered = {option: tuple(values) for option, values in (options or {}).items()}
+        parameters = inspect.signature(module).parameters
+        for option, values in offered.items():
+            if option not in parameters or parameters[option].kind is not inspect.Parameter.KEYWORD_ONLY:
+                raise ValueError(f"{name}: option {option!r} is not a keyword-only argument of {module.__name__}")
+            if parameters[option].default not in values:
+                raise ValueError(f"{name}: default {parameters[option].default!r} of {option!r} is not among {values}")
+        _NETWORKS[name] = Network(name, title, paper, summary, tuple(placements), min_size, multiple, width, module, offered)
+        return module
+
+    return decorate
+
+
+def list_models() -> dict[str, Network]:
+    """All registered networks by name, sorted."""
+    return dict(sorted(_NETWORKS.items()))
+
+
+def get_model(name: str) -> Network:
+    """One network.
+
+    Raises:
+        ValueError: for an unknown name, listing the known ones.
+    """
+    try:
+        return _NETWORKS[name]
+    except KeyError:
+        raise ValueError(f"unknown network {name!r}; known: {', '.join(sorted(_NETWORKS))}") from None
+
+
+def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Module:
+    """Builds the network of a config for images of ``shape`` and ``classes`` outputs. It returns logits.
+
+    Raises:
+        ValueError: for an unknown network, variant, option or placement, or an image size it cannot take, saying what
+            would be right.
+    """
+    network = get_model(config.backbone)
+    split_composition(config.attention)
+    if unknown := set(config.options) - set(network.options):
+        known = ", ".join(network.options) or "none"
+        raise ValueError(f"{network.name} has no option {', '.join(sorted(unknown))}; its options: {known}")
+    if config.attention != NONE:
+        if not network.placements:
+            raise ValueError(f"{network.name} has its own attention; set model.attention to {NONE!r}, not {config.attention!r}")
+        if config.placement not in network.placements:
+            raise ValueError(
+                f"{network.name} cannot place attention at {config.placement!r}; it can at: {', '.join(network.placements)}"
+            )
+    for side in (shape.height, shape.width):
+        if side < network.min_size or side % network.multiple:
+            raise ValueError(
+                f"{network.name} needs sides of at least {network.min_size} pixels"
+                + (f", divisible by {network.multiple}" if network.multiple > 1 else "")
+                + f"; got {shape.height} x {shape.width}. Set dataset.image_size."
+            )
+
+    def attention(channels: int, size: tuple[int, int]) -> nn.Module | None:
+        if config.attention == NONE:
+            return None
+        return build_attention(config.attention, channels, size, config.attention_options)
+
+    return network.module(
+        shape, classes, attention, placement=config.placement, width=config.width or network.width, **config.options
+    )

@@ -1,0 +1,105 @@
+"""What a training tells while it runs. Plain records; `to_dict` gives what is written to the run's metrics file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from attnlab.training.state import TrainState
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartEvent:
+    """Training is set up: what runs where, and how long it is."""
+
+    device: str
+    parameters: int
+    classes: int
+    train_images: int
+    steps_per_epoch: int
+    total_steps: int
+    kind: str = "start"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEvent:
+    """One optimizer step."""
+
+    step: int
+    epoch: int
+    loss: float
+    lr: float
+    images_per_second: float
+    kind: str = "step"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochEvent:
+    """One pass over the training images, and the validation after it. AUC only where there are two classes."""
+
+    step: int
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    train_auc: float | None = None
+    validation_auc: float | None = None
+    best: bool = False
+    seconds: float = 0.0
+    kind: str = "epoch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotEvent:
+    """The maps of the probe images at a step.
+
+    Attributes:
+        maps: tap name -> uint8 (images, ...) with the shape a snapshot keeps (see `attnlab.training.snapshots`).
+        peaks: tap name -> float32 (images,), the weight that 255 stands for.
+        probabilities: float16 (images, classes), the prediction for each probe image at this step.
+    """
+
+    step: int
+    maps: Mapping[str, np.ndarray]
+    peaks: Mapping[str, np.ndarray]
+    probabilities: np.ndarray
+    kind: str = "snapshot"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointEvent:
+    """A point the training can be resumed from; also sent for the best epoch so far."""
+
+    step: int
+    state: TrainState
+    best: bool = False
+    kind: str = "checkpoint"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultEvent:
+    """The test of the best epoch: the last event of a training that was not stopped."""
+
+    step: int
+    best_epoch: int
+    validation_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    test_auc: float | None
+    seconds: float
+    images_per_second: float
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "result"
+
+
+Event = StartEvent | StepEvent | EpochEvent | SnapshotEvent | CheckpointEvent | ResultEvent
+
+
+def to_dict(event: StartEvent | StepEvent | EpochEvent | ResultEvent) -> dict[str, Any]:
+    """A JSON-ready dict of an event that holds only scalars."""
+    return asdict(event)
