@@ -1,0 +1,32 @@
+"""Where things are kept. Everything that is written goes below `home()`, which ``ATTNLAB_HOME`` moves.
+
+    <home>/runs/<run_id>/      new runs
+    <home>/cache/              decoded data sets
+    <home>/attnlab.db          index of the runs; can be rebuilt from the folders
+    checkpoints/demo/<run_id>/ the shipped runs, read only, always beside the code
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO_RUNS = ROOT / "checkpoints" / "demo"
+
+
+def home() -> Path:
+    """The folder for everything that is written: ``ATTNLAB_HOME``, or ``checkpoints/`` beside ``app.py``."""
+    return Path(os.environ.get("ATTNLAB_HOME") or ROOT / "checkpoints").expanduser().resolve()
+
+
+def runs_dir() -> Path:
+    return home() / "runs"
+
+
+def cache_dir() -> Path:
+    return home() / "cache"
+
+
+def index_file() -> Path:
+    return home() / "attnlab.db"
