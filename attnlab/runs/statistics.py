@@ -1,0 +1,186 @@
+"""Groups of runs, and whether one group beats another.
+
+A group is one configuration run with many seeds: mean ± standard deviation (n - 1) of the test accuracy. Two groups on
+the same data are compared by a t-test on the differences of runs with equal seeds (they share the split and the order
+of the images) where at least three seeds, or all of the smaller group's, are shared; otherwise by Welch's t-test.
+P-values of one table are corrected by Holm's step-down method (Holm, 1979), and a group of one run is never called
+better or worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean, stdev
+
+from scipy import stats
+
+from attnlab.config import RunConfig
+from attnlab.runs.records import RunRecord, RunState
+
+LEVEL = 0.05
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one configuration, whatever their seeds.
+
+    Attributes:
+        key: as `RunRecord.group`.
+        config: of the first run; all agree but for the seed.
+        runs: every run, by seed.
+    """
+
+    key: str
+    config: RunConfig
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def finished(self) -> tuple[RunRecord, ...]:
+        """The runs that have a test result."""
+        return tuple(run for run in self.runs if run.state is RunState.FINISHED and run.test_accuracy is not None)
+
+    @property
+    def accuracies(self) -> dict[int, float]:
+        """Seed -> test accuracy in [0, 1], of the finished runs."""
+        return {run.config.seed: run.test_accuracy for run in self.finished if run.test_accuracy is not None}
+
+    @property
+    def n(self) -> int:
+        return len(self.accuracies)
+
+    @property
+    def mean(self) -> float | None:
+        return fmean(self.accuracies.values()) if self.n else None
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation; `None` below two runs."""
+        return stdev(self.accuracies.values()) if self.n > 1 else None
+
+    @property
+    def parameters(self) -> int | None:
+        return next((run.parameters for run in self.runs if run.parameters is not None), None)
+
+    @property
+    def seconds(self) -> float | None:
+        """Mean training time of the finished runs."""
+        times = [run.seconds for run in self.finished if run.seconds is not None]
+        return fmean(times) if times else None
+
+
+class Verdict(StrEnum):
+    """What may be said of a group against the baseline."""
+
+    BASELINE = "baseline"
+    BETTER = "better"
+    WORSE = "worse"
+    NOT_SIGNIFICANT = "not significant"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One group against the baseline.
+
+    Attributes:
+        verdict: at the 5 % level, after Holm's correction.
+        difference: mean accuracy minus the baseline's (of the paired runs, where paired).
+        interval: 95 % confidence interval of the difference, uncorrected.
+        p: two-sided, uncorrected. p_holm: corrected for all groups of the table.
+        pairs: how many runs were paired by seed; 0 for Welch's test.
+        words: the verdict in a sentence.
+    """
+
+    verdict: Verdict
+    words: str
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    pairs: int = 0
+
+
+def group_runs(records: Iterable[RunRecord]) -> list[Group]:
+    """Records by group, in the order in which the groups first appear; within a group by seed."""
+    gathered: dict[str, list[RunRecord]] = {}
+    for record in records:
+        gathered.setdefault(record.group, []).append(record)
+    return [Group(key, runs[0].config, tuple(sorted(runs, key=lambda run: run.config.seed))) for key, runs in gathered.items()]
+
+
+def compare_to_baseline(baseline: Group, groups: Sequence[Group]) -> dict[str, Comparison]:
+    """Every group against ``baseline``, by group key. Holm's correction runs over those that can be tested."""
+    tested: dict[str, Comparison] = {}
+    result: dict[str, Comparison] = {}
+    for group in groups:
+        comparison = _compare(baseline, group)
+        result[group.key] = comparison
+        if comparison.p is not None:
+            tested[group.key] = comparison
+    corrected = holm([comparison.p for comparison in tested.values() if comparison.p is not None])
+    for (key, comparison), p_holm in zip(tested.items(), corrected, strict=True):
+        result[key] = _judged(comparison, p_holm)
+    return result
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction, in the order given: the k-th smallest of m is multiplied by m - k + 1, made monotone."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def _compare(baseline: Group, group: Group) -> Comparison:
+    if group.key == baseline.key:
+        return Comparison(Verdict.BASELINE, "the baseline")
+    if group.config.dataset != baseline.config.dataset:
+        return Comparison(Verdict.CANNOT_TELL, "cannot tell: other data or another split than the baseline")
+    difference = None if group.mean is None or baseline.mean is None else group.mean - baseline.mean
+    if group.n < 2 or baseline.n < 2:
+        short = "the baseline has" if baseline.n < 2 else "it has"
+        runs = {0: "no finished run", 1: "one run (n=1)"}[min(baseline.n, group.n)]
+        return Comparison(Verdict.CANNOT_TELL, f"cannot tell: {short} {runs}; train more seeds", difference)
+    shared = sorted(set(group.accuracies) & set(baseline.accuracies))
+    if len(shared) >= min(3, group.n, baseline.n):
+        return _paired([group.accuracies[seed] - baseline.accuracies[seed] for seed in shared])
+    return _welch(list(group.accuracies.values()), list(baseline.accuracies.values()))
+
+
+def _paired(differences: Sequence[float]) -> Comparison:
+    mean, pairs = fmean(differences), len(differences)
+    if stdev(differences) < _TINY:
+        if abs(mean) < _TINY:
+            return Comparison(Verdict.NOT_SIGNIFICANT, f"the same accuracy in all {pairs} pairs of seeds", 0.0, pairs=pairs)
+        words = f"cannot tell: the same difference in all {pairs} pairs of seeds leaves no spread to judge it by"
+        return Comparison(Verdict.CANNOT_TELL, words, mean, pairs=pairs)
+    test = stats.ttest_1samp(differences, 0.0)
+    interval = test.confidence_interval(0.95)
+    return Comparison(
+        Verdict.NOT_SIGNIFICANT, "", mean, (float(interval.low), float(interval.high)), float(test.pvalue), pairs=pairs
+    )
+
+
+def _welch(group: Sequence[float], baseline: Sequence[float]) -> Comparison:
+    mean = fmean(group) - fmean(baseline)
+    if stdev(group) < _TINY and stdev(baseline) < _TINY:
+        return Comparison(Verdict.CANNOT_TELL, "cannot tell: neither group varies, which leaves no spread to judge by", mean)
+    test = stats.ttest_ind(group, baseline, equal_var=False)
+    interval = test.confidence_interval(0.95)
+    return Comparison(Verdict.NOT_SIGNIFICANT, "", mean, (float(interval.low), float(interval.high)), float(test.pvalue))
+
+
+def _judged(comparison: Comparison, p_holm: float) -> Comparison:
+    assert comparison.difference is not None
+    verdict = Verdict.NOT_SIGNIFICANT
+    if p_holm < LEVEL:
+        verdict = Verdict.BETTER if comparison.difference > 0 else Verdict.WORSE
+    how = f"paired by seed, {comparison.pairs} pairs" if comparison.pairs else "Welch's t-test"
+    words = f"{verdict} ({100 * comparison.difference:+.1f} points, p = {p_holm:.2g} after Holm; {how})"
+    return Comparison(verdict, words, comparison.difference, comparison.interval, comparison.p, p_holm, comparison.pairs)

@@ -1,0 +1,64 @@
+"""Brings torch in behind the first page, once for each server.
+
+Importing torch takes seconds and holds the interpreter, so the first page is drawn without it: a thread imports it a
+moment later. Afterwards everything loaded is frozen out of the garbage collector, which otherwise walks through all
+of it whenever it runs.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from importlib import import_module
+
+AFTER_FIRST_PAINT = 1.0
+"""Seconds the thread waits when the page at hand does not need torch, so that the browser gets that page first."""
+
+_NEEDED = ("attnlab.training", "attnlab.models", "attnlab.data", "attnlab.explain")
+
+_lock = threading.Lock()
+_thread: threading.Thread | None = None
+_hurry = threading.Event()
+_done = threading.Event()
+_failure: list[BaseException] = []
+
+
+def start() -> None:
+    """Starts the import in the background unless it has been started. Returns at once."""
+    global _thread
+    with _lock:
+        if _thread is None:
+            _thread = threading.Thread(target=_load, name="attnlab-warmup", daemon=True)
+            _thread.start()
+
+
+def ready() -> bool:
+    """Whether torch and the registries are there."""
+    return _done.is_set() and not _failure
+
+
+def wait() -> None:
+    """Blocks until torch and the registries are there.
+
+    Raises:
+        ImportError: what the import raised, if it failed.
+    """
+    start()
+    _hurry.set()
+    _done.wait()
+    if _failure:
+        raise ImportError(f"torch could not be loaded: {_failure[0]}") from _failure[0]
+
+
+def _load() -> None:
+    _hurry.wait(AFTER_FIRST_PAINT)
+    try:
+        for name in _NEEDED:
+            import_module(name)
+        gc.collect()
+        gc.freeze()
+    except BaseException as error:  # handed over to whoever waits; a thread has nobody else to tell
+        _failure.append(error)
+        raise
+    finally:
+        _done.set()

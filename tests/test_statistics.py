@@ -1,0 +1,94 @@
+"""What may be said of two groups of runs, on cases worked by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from attnlab.config import RunConfig
+from attnlab.runs.records import RunRecord, RunState
+from attnlab.runs.statistics import Group, Verdict, compare_to_baseline, group_runs, holm
+
+
+def run(attention: str, seed: int, accuracy: float | None, state: RunState = RunState.FINISHED, **dataset: int) -> RunRecord:
+    changes = {f"dataset__{key}": value for key, value in dataset.items()}
+    config = RunConfig().changed(model__attention=attention, seed=seed, **changes)
+    return RunRecord(
+        config.run_id, config.group, config.run_id, config, state, Path(config.run_id), test_accuracy=accuracy, seconds=10.0
+    )
+
+
+def group(attention: str, accuracies: dict[int, float], **dataset: int) -> Group:
+    return group_runs([run(attention, seed, accuracy, **dataset) for seed, accuracy in accuracies.items()])[0]
+
+
+def test_a_group_gathers_all_seeds_and_counts_only_finished_runs() -> None:
+    records = [
+        run("eca", 1, 0.8),
+        run("none", 0, 0.5),
+        run("eca", 0, 0.6),
+        run("eca", 2, 0.9, RunState.STOPPED),
+        run("eca", 3, None, RunState.RUNNING),
+    ]
+    eca, plain = group_runs(records)
+    assert [member.config.seed for member in eca.runs] == [0, 1, 2, 3]
+    assert (eca.n, eca.mean) == (2, pytest.approx(0.7))
+    assert eca.std == pytest.approx(0.02**0.5)  # both 0.1 from the mean, n - 1 = 1
+    assert (plain.n, plain.mean, plain.std) == (1, 0.5, None)
+
+
+def test_holm_multiplies_the_smallest_most_and_stays_monotone() -> None:
+    assert holm([0.03, 0.01, 0.04]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_equal_seeds_are_paired() -> None:
+    baseline = group("none", {0: 0.50, 1: 0.60, 2: 0.70})
+    better = group("eca", {0: 0.52, 1: 0.61, 2: 0.73})  # differences 2, 1, 3: t = 2 * sqrt(3) / 1 = 3.46, df = 2
+    comparison = compare_to_baseline(baseline, [baseline, better])[better.key]
+    assert comparison.pairs == 3
+    assert comparison.p == pytest.approx(0.0742, abs=1e-4)
+    assert comparison.interval == pytest.approx((0.02 - 0.02484, 0.02 + 0.02484), abs=1e-4)  # t(0.975, 2) = 4.303
+    assert comparison.verdict is Verdict.NOT_SIGNIFICANT
+    assert "not significant" in comparison.words
+
+
+def test_other_seeds_are_not_paired_and_a_clear_gain_is_called_better() -> None:
+    baseline = group("none", {0: 0.50, 1: 0.51, 2: 0.52})
+    better = group("eca", {5: 0.70, 6: 0.71, 7: 0.72})
+    forward = compare_to_baseline(baseline, [better])[better.key]
+    assert (forward.pairs, forward.verdict) == (0, Verdict.BETTER)
+    assert forward.difference == pytest.approx(0.2)
+    backward = compare_to_baseline(better, [baseline])[baseline.key]
+    assert backward.verdict is Verdict.WORSE
+
+
+def test_the_correction_counts_every_tested_group() -> None:
+    baseline = group("none", {0: 0.50, 1: 0.52, 2: 0.51, 3: 0.53})
+    first = group("eca", {0: 0.53, 1: 0.54, 2: 0.54, 3: 0.56})
+    second = group("cbam", {0: 0.51, 1: 0.52, 2: 0.53, 3: 0.52})
+    alone = compare_to_baseline(baseline, [first])[first.key]
+    together = compare_to_baseline(baseline, [baseline, first, second])[first.key]
+    assert alone.p_holm == alone.p == together.p
+    assert together.p_holm == pytest.approx(2 * alone.p)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "other", "why"),
+    [
+        (group("none", {0: 0.5, 1: 0.6}), group("eca", {0: 0.9}), "n=1"),
+        (group("none", {0: 0.5}), group("eca", {0: 0.9, 1: 0.8}), "baseline"),
+        (group("none", {0: 0.5, 1: 0.6}), group("eca", {0: 0.7, 1: 0.9}, image_size=16), "other data"),
+        (group("none", {0: 0.5, 1: 0.6}), group("eca", {0: 0.7, 1: 0.8}), "no spread"),
+    ],
+)
+def test_where_nothing_can_be_said_it_says_so(baseline: Group, other: Group, why: str) -> None:
+    comparison = compare_to_baseline(baseline, [other])[other.key]
+    assert comparison.verdict is Verdict.CANNOT_TELL
+    assert why in comparison.words
+    assert comparison.p_holm is None
+
+
+def test_equal_accuracies_are_no_difference() -> None:
+    comparison = compare_to_baseline(group("none", {0: 0.5, 1: 0.6}), [other := group("eca", {0: 0.5, 1: 0.6})])[other.key]
+    assert (comparison.verdict, comparison.difference) == (Verdict.NOT_SIGNIFICANT, 0.0)
