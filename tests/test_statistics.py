@@ -1,12 +1,16 @@
 """What may be said of two groups of runs, on cases worked by hand."""
 
+import csv
+import io
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from attnlab.config import RunConfig
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.runs.statistics import Group, Verdict, compare_to_baseline, group_runs, holm
+from attnlab.runs.table import Cost, comparison_table, safe_csv
 
 
 def run(attention: str, seed: int, accuracy: float | None, state: RunState = RunState.FINISHED, **dataset: int) -> RunRecord:
@@ -92,3 +96,23 @@ def test_where_nothing_can_be_said_it_says_so(baseline: Group, other: Group, why
 def test_equal_accuracies_are_no_difference() -> None:
     comparison = compare_to_baseline(group("none", {0: 0.5, 1: 0.6}), [other := group("eca", {0: 0.5, 1: 0.6})])[other.key]
     assert (comparison.verdict, comparison.difference) == (Verdict.NOT_SIGNIFICANT, 0.0)
+
+
+def test_the_table_leaves_unknown_figures_empty() -> None:
+    baseline, single = group("none", {0: 0.5, 1: 0.7}), group("eca", {0: 0.9})
+    names = {baseline.key: "plain", single.key: "eca"}
+    comparisons = compare_to_baseline(baseline, [baseline, single])
+    table = comparison_table([baseline, single], names, comparisons, {baseline.key: Cost(flops=2_000_000)})
+    plain, eca = table.to_dict("records")
+    assert (plain["accuracy"], plain["n"], plain["seeds"], plain["mflops"]) == (60.0, 2, "0, 1", 2.0)
+    assert plain["std"] == pytest.approx(100 * 0.02**0.5)
+    assert pd.isna(eca["std"]) and pd.isna(eca["mflops"]) and pd.isna(eca["parameters"])
+    assert "n=1" in eca["verdict"]
+
+
+def test_csv_cannot_smuggle_formulas() -> None:
+    frame = comparison_table([group("eca", {0: 0.5})], {group("eca", {0: 0.5}).key: '=HYPERLINK("x")'}, {}, {})
+    rows = list(csv.reader(io.StringIO(safe_csv(frame))))
+    assert rows[0][:2] == ["variant", "test accuracy (%)"]
+    assert rows[1][0] == '\'=HYPERLINK("x")'
+    assert rows[1][1] == "50.0"

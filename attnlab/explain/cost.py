@@ -1,0 +1,53 @@
+"""What a network costs: operations for one image, and milliseconds for one image on this machine."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from attnlab.config import ModelConfig
+from attnlab.models import ImageShape, build_model
+
+
+def count_flops(config: ModelConfig, shape: ImageShape, classes: int) -> int:
+    """Floating point operations of one forward of one image, a multiply-add counted as two.
+
+    Counted by `torch.utils.flop_counter` on the meta device: matrix products, convolutions and attention; element-wise
+    work, pooling and normalisation are not in it.
+
+    Raises:
+        ValueError: when the network cannot be built for these images.
+    """
+    with torch.device("meta"):
+        model = build_model(config, shape, classes).eval()
+        image = torch.empty(1, *shape)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(image)
+    return counter.get_total_flops()
+
+
+def milliseconds_per_image(
+    config: ModelConfig, shape: ImageShape, classes: int, *, device: str = "cpu", batch: int = 32, repeats: int = 7
+) -> float:
+    """Median wall time of a forward of ``batch`` random images, divided by ``batch``, after two unmeasured forwards.
+
+    Weights do not change the time, so they are random too.
+
+    Raises:
+        ValueError: when the network cannot be built for these images.
+    """
+    model = build_model(config, shape, classes).eval().to(device)
+    images = torch.rand(batch, *shape, device=device)
+    times = []
+    with torch.inference_mode():
+        for turn in range(repeats + 2):
+            start = time.perf_counter()
+            model(images)
+            if device != "cpu":
+                torch.cuda.synchronize(device)
+            if turn >= 2:
+                times.append(time.perf_counter() - start)
+    return 1000 * median(times) / batch

@@ -1,0 +1,116 @@
+"""The configuration a person is putting together, and the widgets made from its fields.
+
+The draft is the tree of a `RunConfig` in the session, so it survives a change of page; every widget is seeded from it
+and written back to it. A widget is chosen by the field's type, its help is the field's description, and the limits are
+the field's own, so a new field of the configuration needs no edit here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+import annotated_types
+import streamlit as st
+from pydantic.fields import FieldInfo
+
+from attnlab.config import RunConfig
+
+_DRAFT = "draft"
+_PREFIX = "form."
+SEEDS = _PREFIX + "seeds"
+_WORDS = {"lr": "learning rate", "amp": "mixed precision (bf16)"}
+
+
+def draft() -> dict[str, Any]:
+    """The tree as it stands; empty before the first `load`."""
+    return st.session_state.setdefault(_DRAFT, {})
+
+
+def load(config: RunConfig) -> None:
+    """Replaces the draft and what every widget shows, all but the seeds. Call it from a callback or before any widget."""
+    for key in [key for key in st.session_state if str(key).startswith(_PREFIX) and key != SEEDS]:
+        del st.session_state[key]
+    st.session_state[_DRAFT] = config.model_dump(mode="json")
+
+
+def field(path: str, *, label: str | None = None, placeholder: str | None = None) -> Any:
+    """The widget of one field, by its dotted path (``training.lr``). Returns the value and writes it to the draft."""
+    section, name = path.split(".")
+    section_field = RunConfig.model_fields[section].annotation
+    info: FieldInfo = section_field.model_fields[name]  # type: ignore[union-attr]
+    tree = draft()[section]
+    key = _PREFIX + path
+    st.session_state.setdefault(key, tree[name])
+    kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not NoneType]
+    common = {"label": label or words(name), "help": info.description, "key": key}
+    if get_origin(info.annotation) is Literal:
+        value = st.selectbox(options=get_args(info.annotation), format_func=words, **common)
+    elif kinds == [bool]:
+        value = st.toggle(**common)
+    elif kinds in ([int], [float]):
+        value = _number(info, kinds[0], placeholder, common)
+    else:
+        value = st.text_input(placeholder=placeholder or "", **common)
+    tree[name] = value
+    return value
+
+
+def choice(path: str, options: Sequence[str], *, label: str, titles: Mapping[str, str], help: str | None = None) -> str:
+    """A select box for a field whose values only a registry knows."""
+    section, name = path.split(".")
+    key = _PREFIX + path
+    tree = draft()[section]
+    if st.session_state.get(key, tree[name]) not in options:
+        st.session_state[key] = options[0]
+    st.session_state.setdefault(key, tree[name])
+    tree[name] = st.selectbox(label, options, format_func=lambda value: titles.get(value, value), key=key, help=help)
+    return tree[name]
+
+
+def option_fields(path: str, offered: Mapping[str, Sequence[Any]], defaults: Mapping[str, Any], into: dict[str, Any]) -> None:
+    """A select box for each option of a registered thing. ``into`` keeps those that are not at their default.
+
+    A default is left out, so that a run with an option at its default and one that never named it are one group.
+    """
+    for name, values in offered.items():
+        key = f"{_PREFIX}{path}.{name}"
+        plain = [_jsonable(value) for value in values]
+        given = into.get(name, _jsonable(defaults[name]))
+        st.session_state.setdefault(key, plain.index(given) if given in plain else 0)
+        chosen = st.selectbox(
+            words(name), range(len(plain)), format_func=lambda index, plain=plain: words(plain[index]), key=key
+        )
+        into.pop(name, None)
+        if plain[chosen] != _jsonable(defaults[name]):
+            into[name] = plain[chosen]
+    for stray in set(into) - set(offered):
+        del into[stray]
+
+
+def words(value: Any) -> str:
+    """A name or value as a person reads it: ``batch_size`` -> ``batch size``, ``[64, 12]`` -> ``64, 12``."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(words(part) for part in value)
+    return _WORDS.get(value, str(value).replace("_", " "))
+
+
+def _number(info: FieldInfo, kind: type[int] | type[float], placeholder: str | None, common: dict[str, Any]) -> Any:
+    limits: dict[str, Any] = {}
+    for limit in info.metadata:
+        if isinstance(limit, annotated_types.Ge):
+            limits["min_value"] = kind(limit.ge)  # type: ignore[arg-type]
+        if isinstance(limit, annotated_types.Le):
+            limits["max_value"] = kind(limit.le)  # type: ignore[arg-type]
+    if kind is float:
+        limits |= {"format": "%g", "step": 0.01}
+    return st.number_input(placeholder=placeholder, value=None, **limits, **common)
+
+
+def _jsonable(value: Any) -> Any:
+    return [_jsonable(part) for part in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,232 @@
+"""The form of a run, generated from the registries and the configuration's own fields.
+
+A new variant, network or data set appears here by being registered; a new option of one by being declared there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from attnlab.attention import NONE, list_attention
+from attnlab.config import ProtocolConfig, RunConfig, explain
+from attnlab.data import list_datasets
+from attnlab.models import Network, list_models
+from attnlab.paths import home
+from attnlab.ui.draft import SEEDS, choice, draft, field, option_fields, words
+
+FROM_PATH = "from a folder or archive"
+MORE_TRAINING = ("loss", "label_smoothing", "focal_alpha", "focal_gamma", "momentum", "weight_decay", "device", "amp")
+LOSS_FIELDS = {"label_smoothing": "cross_entropy", "focal_alpha": "focal", "focal_gamma": "focal"}
+OPTIMIZER_FIELDS = {"momentum": "sgd"}
+MAX_SEEDS = 64
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What the form holds: a valid configuration and its seeds, or what is wrong, in words."""
+
+    config: RunConfig | None
+    seeds: tuple[int, ...]
+    problem: str = ""
+
+    @property
+    def configs(self) -> list[RunConfig]:
+        """One configuration for each seed."""
+        return [self.config.changed(seed=seed) for seed in self.seeds] if self.config else []
+
+
+def run_form() -> Filled:
+    """Shows the form; the draft must have been loaded."""
+    with st.container(border=True):
+        st.markdown("**Data**")
+        _data()
+    with st.container(border=True):
+        st.markdown("**Attention**")
+        network = list_models()[_backbone_name()]
+        _attention(network)
+    with st.container(border=True):
+        st.markdown("**Network**")
+        _network()
+    with st.container(border=True):
+        st.markdown("**Training**")
+        seeds_text = _training()
+    with st.expander("Protocol switches", icon=":material/rule:", key="form.protocol_expander"):
+        st.caption("Where the report's published code departs from its text. The presets set these together.")
+        for name in ProtocolConfig.model_fields:
+            field(f"protocol.{name}")
+    return _fill(seeds_text)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds from ``"0-4"``, ``"0, 3, 7"`` or a mix of both, in the order given, each once.
+
+    Raises:
+        ValueError: for anything else, or more than `MAX_SEEDS`.
+    """
+    seeds: dict[int, None] = {}
+    for part in filter(None, re.split(r"[,;\s]+", text.strip())):
+        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)
+        if not match:
+            raise ValueError(f"seeds: {part!r} is neither a number nor a range; write 0, or 0-4, or 0, 3, 7")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ValueError(f"seeds: the range {part!r} runs backwards; write {last}-{first}")
+        if last - first >= MAX_SEEDS:
+            raise ValueError(f"seeds: {part!r} is more than {MAX_SEEDS} runs")
+        seeds.update(dict.fromkeys(range(first, last + 1)))
+    if not seeds:
+        raise ValueError("seeds: at least one is needed; write 0, or 0-4 for five runs")
+    if len(seeds) > MAX_SEEDS:
+        raise ValueError(f"seeds: {len(seeds)} runs are more than {MAX_SEEDS}")
+    return tuple(seeds)
+
+
+def _backbone_name() -> str:
+    name = st.session_state.get("form.model.backbone", draft()["model"]["backbone"])
+    return name if name in list_models() else next(iter(list_models()))
+
+
+def _data() -> None:
+    datasets = list_datasets()
+    tree = draft()["dataset"]
+    sources = [*datasets, FROM_PATH]
+    key = "form.source"
+    st.session_state.setdefault(key, tree["name"] if tree["name"] in datasets else FROM_PATH)
+    source = st.selectbox(
+        "Data set", sources, format_func=lambda name: datasets[name].title if name in datasets else name, key=key
+    )
+    if source == FROM_PATH:
+        tree["name"] = _path("" if tree["name"] in datasets else tree["name"])
+        tree["options"] = {}
+    else:
+        info = datasets[source]
+        tree["name"] = source
+        size = f" Fetched once, {info.download_bytes / 1e6:.0f} MB." if info.needs_network else ""
+        st.caption(info.summary + size)
+        option_fields(f"dataset.{source}", info.options, info.defaults, tree["options"])
+    own = str(datasets[source].image_size) if source in datasets else "the images' own"
+    with st.grid(3, min_column_width=120):
+        field("dataset.image_size", placeholder=own)
+        field("dataset.subset", label="training images", placeholder="all")
+        field("dataset.test_subset", label="test images", placeholder="all")
+
+
+def _path(given: str) -> str:
+    st.session_state.setdefault("form.path", given)
+    upload = st.file_uploader(
+        "Upload an archive", type=["zip", "tar", "gz", "xz", "tgz"], key="form.upload", help="One folder for each class."
+    )
+    if upload is not None:
+        st.session_state["form.path"] = str(_keep(upload.name, upload.getvalue()))
+    st.text_input(
+        "Folder or archive",
+        key="form.path",
+        placeholder="/data/flowers or /data/flowers.zip",
+        help="One folder for each class, with or without train/ and test/ above them; .zip, .tar, .tar.gz or .tar.xz.",
+    )
+    return st.session_state["form.path"].strip()
+
+
+def _keep(name: str, content: bytes) -> Path:
+    """Keeps an upload under its content's hash, so that the same archive is the same data set."""
+    suffix = "".join(Path(name).suffixes[-2:]) if Path(name).suffix in (".gz", ".xz") else Path(name).suffix
+    stem = re.sub(r"[^a-zA-Z0-9_-]+", "_", Path(name).name.split(".")[0])[:40] or "upload"
+    path = home() / "uploads" / f"{stem}-{hashlib.sha256(content).hexdigest()[:10]}{suffix}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return path
+
+
+def _attention(network: Network) -> None:
+    tree = draft()["model"]
+    if not network.placements:
+        st.caption(f"{network.title} has its own attention: {network.summary}")
+        tree.update(attention=NONE, attention_options={})
+        return
+    variants = list_attention()
+    key = "form.variants"
+    given = [name for name in tree["attention"].split("+") if name in variants]
+    st.session_state.setdefault(key, given)
+    chosen = st.multiselect(
+        "Variants, in the order they are applied",
+        list(variants),
+        format_func=lambda name: variants[name].title,
+        key=key,
+        placeholder="none: the plain network",
+        select_all=False,
+    )
+    tree["attention"] = "+".join(chosen) or NONE
+    options: dict[str, dict[str, Any]] = {}
+    for name in chosen:
+        variant = variants[name]
+        st.caption(f"**{variant.title}** ([paper]({variant.paper})): {variant.summary}")
+        st.latex(variant.formula)
+        kept = dict(tree["attention_options"].get(name, {}))
+        if variant.options:
+            with st.grid(min(3, len(variant.options)), min_column_width=120):
+                option_fields(f"model.attention.{name}", variant.options, variant.defaults, kept)
+        if kept:
+            options[name] = kept
+    tree["attention_options"] = options
+    if chosen:
+        choice(
+            "model.placement",
+            network.placements,
+            label="Placement",
+            titles={name: words(name) for name in network.placements},
+            help="Where in a block of the network the attention sits.",
+        )
+
+
+def _network() -> None:
+    networks = list_models()
+    tree = draft()["model"]
+    backbone = choice(
+        "model.backbone", list(networks), label="Backbone", titles={name: entry.title for name, entry in networks.items()}
+    )
+    network = networks[backbone]
+    st.caption(f"{network.summary} ([source]({network.paper}))")
+    with st.grid(3, min_column_width=120):
+        field("model.width", placeholder=str(network.width))
+        option_fields(f"model.{backbone}", network.options, network.defaults, tree["options"])
+
+
+def _training() -> str:
+    with st.grid(3, min_column_width=120):
+        for name in ("epochs", "batch_size", "lr", "optimizer", "schedule", "augment"):
+            field(f"training.{name}")
+    with st.expander("More", icon=":material/tune:", key="form.more_expander"), st.grid(2, min_column_width=150):
+        tree = draft()["training"]
+        for name in MORE_TRAINING:
+            if (
+                LOSS_FIELDS.get(name, tree["loss"]) == tree["loss"]
+                and OPTIMIZER_FIELDS.get(name, tree["optimizer"]) == (tree["optimizer"])
+            ):
+                field(f"training.{name}")
+        field("dataset.validation", label="validation share")
+        field("dataset.split_seed", label="seed of the split")
+    st.session_state.setdefault(SEEDS, str(draft()["seed"]))
+    return st.text_input("Seeds", key=SEEDS, help="One run for each: 0, or 0-4, or 0, 3, 7.", persist_state="session")
+
+
+def _fill(seeds_text: str) -> Filled:
+    problems: list[str] = []
+    seeds: Sequence[int] = ()
+    config = None
+    try:
+        seeds = parse_seeds(seeds_text)
+    except ValueError as error:
+        problems.append(str(error))
+    try:
+        config = RunConfig.model_validate(draft() | {"seed": seeds[0] if seeds else 0})
+    except ValueError as error:
+        problems.append(explain(error))
+    return Filled(None if problems else config, tuple(seeds), "\n".join(problems))
