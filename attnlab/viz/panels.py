@@ -1,0 +1,332 @@
+"""What the attention viewer shows, as plain arrays: panels (an image through one run) with layers (the maps of one tap).
+
+Weights travel as one byte each. Every *row* of a layer (the map of one moment; for ELEMENT of one channel, for PAIRWISE
+of one query) keeps its own floor and peak, so the viewer shows true weights to within (peak - floor) / 510:
+
+    weight = floor + code / 255 * (peak - floor)
+
+Nothing here imports torch: shipped snapshots can be drawn before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Kind: TypeAlias = Literal["channel", "spatial", "element", "pairwise"]
+Scale: TypeAlias = Literal["gate", "softmax"]
+
+MAX_POSITIONS = 1024
+"""The most positions N of a PAIRWISE map that are sent to the browser as a full N x N matrix (one MB)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The weights of one tap on one image, at one moment or at T steps of a training. Made by `layer`.
+
+    Attributes:
+        name: path of the tap in the network; panels are matched by it.
+        title: as shown.
+        kind: what the weights are indexed by.
+        scale: gate (each in [0, 1]) or softmax (a row sums to 1).
+        codes: uint8 (T, rows, length): rows x length is 1 x C (channel), 1 x HW (spatial), C x HW (element),
+            queries x keys (pairwise).
+        floor, peak: float32 (T, rows), the weights that code 0 and code 255 stand for.
+        grid: (H, W) of a row; (1, C) for channel.
+        queries: (H, W) of the queries of a pairwise map; else (1, rows).
+        reference: least and greatest weight of this tap over many images, for the scale "this layer".
+        window: how many neighbouring channels decide a gate (ECA's k); 0 where that has no meaning.
+        note: one sentence for people, such as "positions averaged in pairs".
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    scale: Scale
+    codes: NDArray[np.uint8]
+    floor: NDArray[np.float32]
+    peak: NDArray[np.float32]
+    grid: tuple[int, int]
+    queries: tuple[int, int]
+    reference: tuple[float, float] | None = None
+    window: int = 0
+    note: str = ""
+
+    @property
+    def moments(self) -> int:
+        return self.codes.shape[0]
+
+    def weights(self, moment: int = -1) -> NDArray[np.float32]:
+        """The weights (rows, length) at one moment, as the viewer reads them."""
+        span = (self.peak[moment] - self.floor[moment])[:, None]
+        return self.floor[moment][:, None] + self.codes[moment].astype(np.float32) / 255 * span
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One image through one network.
+
+    Attributes:
+        title: names what differs between panels, mostly the run.
+        image: uint8 (H, W), (H, W, 1) or (H, W, 3).
+        layers: the maps, in the order of the network; may be empty (a network without attention).
+        subtitle: one short line under the title.
+        classes: class names, in label order.
+        probabilities: (classes,) or (T, classes).
+        truth: index of the true class; `None` when unknown.
+        steps: the T training steps behind layers and probabilities with T > 1.
+        mask: bool (H, W), true on the object; `None` where there is none.
+        colour: CSS colour that stands for the run; empty takes the theme's.
+    """
+
+    title: str
+    image: NDArray[np.uint8]
+    layers: Sequence[Layer] = ()
+    subtitle: str = ""
+    classes: Sequence[str] = ()
+    probabilities: ArrayLike | None = None
+    truth: int | None = None
+    steps: Sequence[int] = ()
+    mask: NDArray[np.bool_] | None = None
+    colour: str = ""
+
+
+def layer(
+    name: str,
+    kind: str,
+    values: ArrayLike,
+    *,
+    title: str = "",
+    scale: str = "gate",
+    over_time: bool = False,
+    grid: tuple[int, int] | None = None,
+    reference: tuple[float, float] | None = None,
+    window: int = 0,
+    note: str = "",
+) -> Layer:
+    """A `Layer` from float weights, or from uint8 ``codes`` of weights in [0, 1].
+
+    Args:
+        values: the map of one image: (C,) or (C, 1, 1) for channel, (H, W) or (1, H, W) for spatial, (C, H, W) for
+            element, (queries, keys) for pairwise; with ``over_time`` one more axis of T steps in front.
+        grid: (H, W) of the keys, needed for pairwise only. Queries lie on a grid of the same proportions.
+
+    Raises:
+        ValueError: for an unknown kind or scale, a wrong number of axes, a missing grid, or weights that are not finite.
+    """
+    if kind not in ("channel", "spatial", "element", "pairwise"):
+        raise ValueError(f"layer {name!r}: unknown kind {kind!r}; known: channel, spatial, element, pairwise")
+    if scale not in ("gate", "softmax"):
+        raise ValueError(f"layer {name!r}: unknown scale {scale!r}; known: gate, softmax")
+    weights = np.asarray(values, dtype=np.float32)
+    if not over_time:
+        weights = weights[None]
+    if not np.isfinite(weights).all():
+        raise ValueError(f"layer {name!r}: weights must be finite numbers")
+    rows, where, queries = _arrange(name, kind, weights, grid)
+    if kind == "pairwise" and max(rows.shape[1:]) > MAX_POSITIONS:
+        pooled, where, queries, factor = _pool_pairs(rows, where, queries)
+        rows = pooled
+        note = " ".join(filter(None, (note, f"Shown on a grid {factor} times coarser: keys summed, queries averaged.")))
+    codes, floor, peak = quantise(rows)
+    return Layer(name, title or name, kind, scale, codes, floor, peak, where, queries, reference, window, note)  # type: ignore[arg-type]
+
+
+def layer_from_codes(
+    name: str,
+    kind: str,
+    codes: NDArray[np.uint8],
+    peak: ArrayLike,
+    *,
+    title: str = "",
+    scale: str = "gate",
+    grid: tuple[int, int] | None = None,
+    reference: tuple[float, float] | None = None,
+    window: int = 0,
+    note: str = "",
+) -> Layer:
+    """A `Layer` over T steps from stored bytes (a training's snapshots): ``weight = code / 255 * peak``, floor 0.
+
+    Args:
+        codes: uint8 (T, ...), the rest as in `layer`.
+        peak: (T,), the weight that 255 stands for at each step.
+
+    Raises:
+        ValueError: as `layer`, or when codes are not uint8 or there is not one peak for each step.
+    """
+    if codes.dtype != np.uint8:
+        raise ValueError(f"layer {name!r}: codes must be uint8, not {codes.dtype}")
+    peaks = np.asarray(peak, dtype=np.float32)
+    if peaks.shape != codes.shape[:1]:
+        raise ValueError(f"layer {name!r}: one peak for each of {codes.shape[0]} steps needed, got shape {peaks.shape}")
+    if kind not in ("channel", "spatial", "element", "pairwise") or scale not in ("gate", "softmax"):
+        raise ValueError(f"layer {name!r}: unknown kind {kind!r} or scale {scale!r}")
+    rows, where, queries = _arrange(name, kind, codes, grid)
+    each = np.repeat(peaks[:, None], rows.shape[1], axis=1)
+    zero = np.zeros_like(each)
+    return Layer(name, title or name, kind, scale, rows, zero, each, where, queries, reference, window, note)  # type: ignore[arg-type]
+
+
+def quantise(rows: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    """Weights (T, rows, length) as codes, floors and peaks; every weight is kept to within (peak - floor) / 510."""
+    floor = rows.min(axis=2)
+    peak = rows.max(axis=2)
+    span = np.where(peak > floor, peak - floor, 1)
+    codes = np.rint((rows - floor[..., None]) / span[..., None] * 255).astype(np.uint8)
+    return codes, floor, peak
+
+
+def pack(panels: Sequence[Panel]) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+    """Panels as a JSON-ready description and one flat array of bytes, which the description points into.
+
+    Raises:
+        ValueError: when an image, mask, probability table or step list does not fit, naming the panel.
+    """
+    writer = _Writer()
+    return {"version": 1, "panels": [_pack_panel(panel, writer) for panel in panels]}, writer.joined()
+
+
+class _Writer:
+    """Lays arrays one behind the other, each at a multiple of four so that float32 can be read in place."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._known: dict[bytes, int] = {}
+
+    def put(self, array: NDArray[Any]) -> int:
+        """The offset of the array's bytes. Equal bytes are kept once: many panels may show the same image."""
+        content = np.ascontiguousarray(array).tobytes()
+        if content not in self._known:
+            self._known[content] = self._size
+            padding = -len(content) % 4
+            self._parts += [content, b"\0" * padding]
+            self._size += len(content) + padding
+        return self._known[content]
+
+    def joined(self) -> NDArray[np.uint8]:
+        return np.frombuffer(b"".join(self._parts), dtype=np.uint8)
+
+
+def _pack_panel(panel: Panel, writer: _Writer) -> dict[str, Any]:
+    image = np.asarray(panel.image)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
+        raise ValueError(f"panel {panel.title!r}: image must be uint8 (H, W) or (H, W, 3), got {image.dtype} {image.shape}")
+    height, width = image.shape[:2]
+    if image.ndim == 2:
+        image = image[:, :, None]
+    colours = np.broadcast_to(image, (height, width, 3))
+    packed: dict[str, Any] = {
+        "title": panel.title,
+        "subtitle": panel.subtitle,
+        "colour": panel.colour,
+        "image": {"width": width, "height": height, "at": writer.put(colours)},
+        "classes": list(panel.classes),
+        "truth": None if panel.truth is None else int(panel.truth),
+        "steps": [int(step) for step in panel.steps],
+        "layers": [_pack_layer(panel, item, writer) for item in panel.layers],
+    }
+    if panel.mask is not None:
+        if panel.mask.shape != (height, width):
+            raise ValueError(f"panel {panel.title!r}: mask {panel.mask.shape} does not fit the image {(height, width)}")
+        packed["mask"] = writer.put(panel.mask.astype(np.uint8))
+    if panel.probabilities is not None:
+        table = np.atleast_2d(np.asarray(panel.probabilities, dtype=np.float32))
+        if table.shape[1] != len(panel.classes) or table.shape[0] not in (1, len(panel.steps)):
+            raise ValueError(
+                f"panel {panel.title!r}: probabilities {table.shape} do not fit {len(panel.classes)} classes"
+                f" and {len(panel.steps)} steps"
+            )
+        packed["probabilities"] = {"rows": table.shape[0], "at": writer.put(table)}
+    return packed
+
+
+def _pack_layer(panel: Panel, item: Layer, writer: _Writer) -> dict[str, Any]:
+    if item.moments not in (1, len(panel.steps)):
+        raise ValueError(f"panel {panel.title!r}: {item.name!r} has {item.moments} moments for {len(panel.steps)} steps")
+    return {
+        "name": item.name,
+        "title": item.title,
+        "kind": item.kind,
+        "scale": item.scale,
+        "moments": item.moments,
+        "rows": item.codes.shape[1],
+        "length": item.codes.shape[2],
+        "codes": writer.put(item.codes),
+        "floor": writer.put(item.floor.astype(np.float32)),
+        "peak": writer.put(item.peak.astype(np.float32)),
+        "grid": list(item.grid),
+        "queries": list(item.queries),
+        "reference": None if item.reference is None else [float(value) for value in item.reference],
+        "window": item.window,
+        "note": item.note,
+    }
+
+
+_Grid: TypeAlias = tuple[int, int]
+
+
+def _arrange(name: str, kind: str, values: NDArray[Any], grid: _Grid | None) -> tuple[NDArray[Any], _Grid, _Grid]:
+    """Values (T, ...) as (T, rows, length), the grid of a row, and the grid of the rows."""
+    moments, shape = values.shape[0], values.shape[1:]
+    if kind == "channel":
+        if len(shape) == 3 and shape[1:] == (1, 1):
+            shape = shape[:1]
+        if len(shape) != 1:
+            raise ValueError(f"layer {name!r}: a channel map is (C,) or (C, 1, 1), got {shape}")
+        return values.reshape(moments, 1, shape[0]), (1, shape[0]), (1, 1)
+    if kind == "spatial":
+        if len(shape) == 3 and shape[0] == 1:
+            shape = shape[1:]
+        if len(shape) != 2:
+            raise ValueError(f"layer {name!r}: a spatial map is (H, W) or (1, H, W), got {shape}")
+        return values.reshape(moments, 1, -1), (shape[0], shape[1]), (1, 1)
+    if kind == "element":
+        if len(shape) != 3:
+            raise ValueError(f"layer {name!r}: an element map is (C, H, W), got {shape}")
+        return values.reshape(moments, shape[0], -1), (shape[1], shape[2]), (1, shape[0])
+    if len(shape) != 2 or grid is None or grid[0] * grid[1] != shape[1]:
+        raise ValueError(f"layer {name!r}: a pairwise map is (queries, keys) with the grid of its keys, got {shape} and {grid}")
+    return values, grid, _query_grid(name, shape[0], grid)
+
+
+def _query_grid(name: str, queries: int, keys: _Grid) -> _Grid:
+    """The grid of the queries: in the keys' proportions, as many times finer as there are more queries than keys."""
+    finer = math.isqrt(round(queries / (keys[0] * keys[1])))
+    grid = (keys[0] * finer, keys[1] * finer)
+    if grid[0] * grid[1] != queries:
+        raise ValueError(f"layer {name!r}: {queries} queries do not lie on a multiple of the grid {keys}")
+    return grid
+
+
+def _pool_pairs(rows: NDArray[np.float32], keys: _Grid, queries: _Grid) -> tuple[NDArray[np.float32], _Grid, _Grid, int]:
+    """Coarsens both sides by the same whole factor until no side has more than `MAX_POSITIONS`: the weights of keys that
+    fall together are summed (rows still sum to 1), those of queries averaged.
+    """
+    factor = math.ceil(math.sqrt(max(keys[0] * keys[1], queries[0] * queries[1]) / MAX_POSITIONS))
+    while max(math.prod(_coarse(keys, factor)), math.prod(_coarse(queries, factor))) > MAX_POSITIONS:
+        factor += 1
+    by_key = _groups(keys, factor)
+    by_query = _groups(queries, factor)
+    small_keys, small_queries = _coarse(keys, factor), _coarse(queries, factor)
+    share = np.zeros((math.prod(small_queries), len(by_query)), np.float32)
+    share[by_query, np.arange(len(by_query))] = 1
+    share /= share.sum(axis=1, keepdims=True)
+    gather = np.zeros((len(by_key), math.prod(small_keys)), np.float32)
+    gather[np.arange(len(by_key)), by_key] = 1
+    return share @ rows @ gather, small_keys, small_queries, factor
+
+
+def _coarse(grid: _Grid, factor: int) -> _Grid:
+    return math.ceil(grid[0] / factor), math.ceil(grid[1] / factor)
+
+
+def _groups(grid: _Grid, factor: int) -> NDArray[np.int64]:
+    """For each position of the grid, row by row, the coarse position it falls into."""
+    row, column = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
+    return (row // factor) * _coarse(grid, factor)[1] + column // factor
