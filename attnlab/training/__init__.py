@@ -1,0 +1,55 @@
+"""Training as a plain function: ``train(config, on_event=...)``, without threads or screens.
+
+Names are imported when they are asked for: events and snapshot files are read by pages before torch is loaded.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from attnlab.training.events import (
+    CheckpointEvent,
+    EpochEvent,
+    Event,
+    ProbeEvent,
+    ResultEvent,
+    SnapshotEvent,
+    StartEvent,
+    StepEvent,
+    to_dict,
+)
+
+if TYPE_CHECKING:
+    from attnlab.training.estimate import Estimate, estimate_seconds
+    from attnlab.training.loop import TrainingFailed, train
+    from attnlab.training.state import TrainState
+
+_HOME = {
+    "Estimate": "estimate",
+    "TrainState": "state",
+    "TrainingFailed": "loop",
+    "estimate_seconds": "estimate",
+    "train": "loop",
+}
+
+__all__ = [
+    "CheckpointEvent",
+    "Estimate",
+    "EpochEvent",
+    "Event",
+    "ProbeEvent",
+    "ResultEvent",
+    "SnapshotEvent",
+    "StartEvent",
+    "StepEvent",
+    "TrainState",
+    "TrainingFailed",
+    "estimate_seconds",
+    "to_dict",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

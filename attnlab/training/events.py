@@ -26,8 +26,26 @@ class StartEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProbeEvent:
+    """The test images whose maps the snapshots show; sent once, before the first snapshot.
+
+    Attributes:
+        images: uint8 (images, C, H, W).
+        labels: int64 (images,).
+        masks: bool (images, H, W), or `None` where the data has none.
+        names: a name for every image.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray | None
+    names: tuple[str, ...]
+    kind: str = "probes"
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepEvent:
-    """One optimizer step."""
+    """One optimizer step. Steps and epochs count from 1. On CUDA these come in small batches, not one by one."""
 
     step: int
     epoch: int
@@ -62,12 +80,17 @@ class SnapshotEvent:
         maps: tap name -> uint8 (images, ...) with the shape a snapshot keeps (see `attnlab.training.snapshots`).
         peaks: tap name -> float32 (images,), the weight that 255 stands for.
         probabilities: float16 (images, classes), the prediction for each probe image at this step.
+        kinds, scales: tap name -> `MapKind` and `MapScale` of the map, as text.
+        grids: tap name -> (H, W) of the map as the network made it; what is kept may be smaller.
     """
 
     step: int
     maps: Mapping[str, np.ndarray]
     peaks: Mapping[str, np.ndarray]
     probabilities: np.ndarray
+    kinds: Mapping[str, str]
+    scales: Mapping[str, str]
+    grids: Mapping[str, tuple[int, int]]
     kind: str = "snapshot"
 
 
@@ -83,7 +106,11 @@ class CheckpointEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultEvent:
-    """The test of the best epoch: the last event of a training that was not stopped."""
+    """The test of the best epoch: the last event of a training that was not stopped.
+
+    Attributes:
+        extra: JSON-ready figures of the test, see `attnlab.training.metrics.test_figures`.
+    """
 
     step: int
     best_epoch: int
@@ -97,7 +124,7 @@ class ResultEvent:
     kind: str = "result"
 
 
-Event = StartEvent | StepEvent | EpochEvent | SnapshotEvent | CheckpointEvent | ResultEvent
+Event = StartEvent | ProbeEvent | StepEvent | EpochEvent | SnapshotEvent | CheckpointEvent | ResultEvent
 
 
 def to_dict(event: StartEvent | StepEvent | EpochEvent | ResultEvent) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""Batches of a split on the device: uint8 moves, normalisation and augmentation happen there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attnlab.data import DataError, ImageDataset, Split, normalise
+from attnlab.training.augment import augment
+
+_RESIDENT_SHARE = 0.5  # of the free memory of the device that the images of one split may take
+
+
+class Feed:
+    """One split, resident on the device as uint8 where it fits, else moved batch by batch.
+
+    On a CPU the split's tensor is used as it lies, so one that is mapped from a file is read batch by batch.
+    """
+
+    def __init__(self, split: Split, dataset: ImageDataset, device: torch.device, *, augmentation: str = "none") -> None:
+        self.mean, self.std = dataset.mean, dataset.std
+        self.device = device
+        self.augmentation = augmentation
+        self.images = split.images.to(device) if _fits(split.images, device) else split.images
+        self.labels = split.labels.to(device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised float32 images (B, C, H, W) and labels (B,) on the device, for ``index`` (int64, on the CPU)."""
+        if self.images.device == self.device:
+            here = index.to(self.device, non_blocking=True)
+            images = self.images[here]
+        else:
+            images = self.images[index].pin_memory().to(self.device, non_blocking=True)
+        if self.augmentation != "none":
+            images = augment(images, self.augmentation)
+        x = normalise(images, self.mean, self.std)
+        if self.device.type == "cuda":
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x, self.labels[index.to(self.device)]
+
+
+def _fits(images: Tensor, device: torch.device) -> bool:
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return images.nbytes <= free * _RESIDENT_SHARE
+
+
+def check_labels(dataset: ImageDataset) -> None:
+    """Every split has images and labels in [0, classes).
+
+    Raises:
+        DataError: naming the split and the label. On a CUDA device a wrong label would otherwise end the process.
+    """
+    classes = len(dataset.class_names)
+    for name, split in (("training", dataset.train), ("validation", dataset.validation), ("test", dataset.test)):
+        if not len(split):
+            raise DataError(f"the {name} split of {dataset.name!r} has no image")
+        if len(split.images) != len(split.labels):
+            raise DataError(f"the {name} split of {dataset.name!r} has {len(split.images)} images, {len(split.labels)} labels")
+        low, high = int(split.labels.min()), int(split.labels.max())
+        if low < 0 or high >= classes:
+            wrong = low if low < 0 else high
+            raise DataError(
+                f"label {wrong} in the {name} split of {dataset.name!r}; {classes} classes allow 0 to {classes - 1}"
+            )

@@ -1,0 +1,375 @@
+"""The training of one run: a synchronous function that tells what happens through events.
+
+Order within an epoch: steps, each followed by its snapshot and checkpoint where due; then validation; then the best
+epoch is judged. Randomness is a function of (seed, step) (`attnlab.training.seeding`), so on a CPU the same config
+gives the same weights bit for bit, and so does a training that was stopped anywhere and resumed from its state. That
+holds for one number of threads and one version of torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.config import RunConfig
+from attnlab.data import ImageDataset, Progress, load_dataset
+from attnlab.models import ImageShape, build_model
+from attnlab.training.device import choose_device, describe_device
+from attnlab.training.events import CheckpointEvent, EpochEvent, Event, ResultEvent, StartEvent, StepEvent
+from attnlab.training.feed import Feed, check_labels
+from attnlab.training.losses import Objective
+from attnlab.training.metrics import Evaluation, RunningMetrics, Stopped, evaluate, test_figures
+from attnlab.training.optim import Schedule, build_optimizer
+from attnlab.training.seeding import epoch_order, mix
+from attnlab.training.snapshots import Snapshots, choose_probes
+from attnlab.training.state import Best, TrainState, to_cpu
+
+_CUDA_STEPS_AT_ONCE = 20  # steps whose losses are fetched together, since fetching one waits for the device
+_SPEED_MEMORY = 0.9  # weight of the past in the shown images per second
+
+
+class TrainingFailed(RuntimeError):
+    """The training cannot go on.
+
+    Attributes:
+        step: the step that failed, from 1.
+        reason: a sentence for people.
+    """
+
+    def __init__(self, step: int, reason: str) -> None:
+        super().__init__(f"step {step}: {reason}")
+        self.step = step
+        self.reason = reason
+
+
+def never() -> bool:
+    """The `should_stop` of a training that nobody stops."""
+    return False
+
+
+def train(
+    config: RunConfig,
+    *,
+    on_event: Callable[[Event], None],
+    should_stop: Callable[[], bool] = never,
+    dataset: ImageDataset | None = None,
+    resume: TrainState | None = None,
+    checkpoint_every: int | timedelta | None = timedelta(seconds=30),
+    progress: Progress | None = None,
+) -> ResultEvent | None:
+    """Trains the network of ``config``, tests its best epoch, and tells of everything through ``on_event``.
+
+    The default random generators are as before when it returns.
+
+    Args:
+        on_event: called in this thread. Arrays and tensors in an event are the receiver's to keep.
+        should_stop: asked before every step and every batch of an evaluation.
+        dataset: the data of ``config.dataset``, where it is at hand; loaded otherwise.
+        resume: a state of a training with the same config.
+        checkpoint_every: a `CheckpointEvent` every so many steps or so much time; `None` for none but those sent at
+            a new best epoch, at the end and when stopped.
+        progress: told while the data set is read.
+
+    Returns:
+        The result, also sent as the last event; `None` when stopped, after a `CheckpointEvent` to resume from.
+
+    Raises:
+        TrainingFailed: when a loss is no longer finite, or the device has no memory left.
+        ValueError: for a config that cannot be trained (unknown names, sizes, labels, device), or a state of another.
+    """
+    data = dataset if dataset is not None else load_dataset(config.dataset, progress=progress)
+    device = choose_device(config.training.device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        training = Training(config, data, device, on_event, should_stop, checkpoint_every)
+        if resume is not None:
+            training.restore(resume)
+        try:
+            return training.run(fresh=resume is None)
+        except Stopped:
+            training.send_checkpoint()
+            return None
+        except torch.OutOfMemoryError as error:
+            raise TrainingFailed(
+                training.step + 1, f"the device has too little memory for batches of {config.training.batch_size}"
+            ) from error
+
+
+class Training:
+    """A training in progress. `train` is the way in for everyone but `attnlab.training.estimate`, which times its steps."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        dataset: ImageDataset,
+        device: torch.device,
+        on_event: Callable[[Event], None],
+        should_stop: Callable[[], bool] = never,
+        checkpoint_every: int | timedelta | None = None,
+    ) -> None:
+        check_labels(dataset)
+        self.config, self.dataset, self.device = config, dataset, device
+        self.on_event, self.should_stop, self.checkpoint_every = on_event, should_stop, checkpoint_every
+        torch.manual_seed(mix(config.seed, "weights"))
+        self.model: nn.Module = build_model(config.model, ImageShape(*dataset.shape), len(dataset.class_names)).to(device)
+        if device.type == "cuda":
+            self.model = self.model.to(memory_format=torch.channels_last)
+        self.objective = Objective(config)
+        self.train_feed = Feed(dataset.train, dataset, device, augmentation=config.training.augment)
+        self.steps_per_epoch = _steps_per_epoch(config, len(dataset.train))
+        self.total_steps = self.steps_per_epoch * config.training.epochs
+        self.step = self.epoch = self.batch = 0
+        self.seconds = self.step_seconds = 0.0
+        self.best: Best | None = None
+        self.sums = self._new_sums()
+        self._make_optimizer()
+        self._unsent: list[tuple[int, float, Tensor]] = []
+        self._speed: float | None = None
+        self._last_checkpoint = self._clock = time.perf_counter()
+
+    def run(self, *, fresh: bool) -> ResultEvent:
+        """From where it stands to the end.
+
+        Raises:
+            Stopped: when asked to; the state then is that of the last whole step.
+        """
+        probes = choose_probes(self.dataset)
+        snapshots = Snapshots(probes, self.dataset, self.total_steps)
+        validation = Feed(self.dataset.validation, self.dataset, self.device)
+        self.on_event(
+            StartEvent(
+                device=describe_device(self.device),
+                parameters=sum(weight.numel() for weight in self.model.parameters()),
+                classes=len(self.dataset.class_names),
+                train_images=len(self.dataset.train),
+                steps_per_epoch=self.steps_per_epoch,
+                total_steps=self.total_steps,
+            )
+        )
+        self.on_event(probes)
+        if fresh:
+            self.on_event(snapshots.take(self.model, self.objective, 0, self.device))
+        while self.epoch < self.config.training.epochs:
+            self._run_epoch(snapshots)
+            self._finish_epoch(self._evaluate(self.model, validation))
+        return self._test()
+
+    def restore(self, state: TrainState) -> None:
+        """Goes on from ``state``.
+
+        Raises:
+            ValueError: when it belongs to another config.
+        """
+        if state.config_hash != self.config.config_hash:
+            raise ValueError("the training state belongs to another configuration; resume with the one it was made with")
+        self.model.load_state_dict(state.model)
+        self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+        self.schedule.load_state_dict(state.schedule)
+        self.sums.load_state_dict(state.sums)
+        self.step, self.epoch, self.batch = state.step, state.epoch, state.batch
+        self.seconds, self.step_seconds, self.best = state.seconds, state.step_seconds, state.best
+
+    def capture(self) -> TrainState:
+        """The state now; it shares no memory with the training."""
+        return TrainState(
+            config_hash=self.config.config_hash,
+            step=self.step,
+            epoch=self.epoch,
+            batch=self.batch,
+            seconds=self._elapsed(),
+            step_seconds=self.step_seconds,
+            model=to_cpu(self.model.state_dict()),
+            optimizer=to_cpu(self.optimizer.state_dict()),
+            schedule=copy.deepcopy(self.schedule.state_dict()),
+            sums=to_cpu(self.sums.state_dict()),
+            best=self.best,
+        )
+
+    def send_checkpoint(self, *, best: bool = False) -> None:
+        self._send_steps()
+        self.on_event(CheckpointEvent(step=self.step, state=self.capture(), best=best))
+        self._last_checkpoint = time.perf_counter()
+
+    def one_step(self, index: Tensor) -> None:
+        """Forward, backward and update on the images at ``index``.
+
+        Raises:
+            TrainingFailed: when the loss is not finite (on CUDA up to `_CUDA_STEPS_AT_ONCE` steps later, with the step
+                it happened in).
+        """
+        began = time.perf_counter()
+        torch.manual_seed(mix(self.config.seed, "step", self.step))
+        self.model.train()
+        x, labels = self.train_feed.batch(index)
+        with self._autocast():
+            logits = self.model(x)
+        loss = self.objective.loss(logits, labels)
+        if self.device.type == "cpu":
+            self._check_finite(self.step + 1, loss.item())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        lr = self.schedule.lr
+        self.optimizer.step()
+        self.schedule.after_step()
+        self.sums.add(loss, self.objective.probabilities(logits.detach()), labels)
+        self.step += 1
+        self.batch += 1
+        self._unsent.append((self.step, lr, loss.detach()))
+        if self.device.type == "cpu" or len(self._unsent) >= _CUDA_STEPS_AT_ONCE:
+            losses = torch.stack([loss for *_, loss in self._unsent]).tolist()  # waits for the device, so time is true
+        else:
+            losses = []
+        self._note_time(time.perf_counter() - began, len(index), waited=bool(losses))
+        if losses:
+            self._send_losses(losses)
+
+    def _run_epoch(self, snapshots: Snapshots) -> None:
+        if self.batch == 0 and self.epoch > 0 and self.config.protocol.optimizer_scope == "epoch":
+            self._make_optimizer()
+        order = epoch_order(self.config.seed, self.epoch, len(self.train_feed))
+        batches = order.split(self.config.training.batch_size)
+        while self.batch < self.steps_per_epoch:
+            if self.should_stop():
+                raise Stopped
+            self.one_step(batches[self.batch])
+            if self.step in snapshots.steps:
+                self._send_steps()
+                self.on_event(snapshots.take(self.model, self.objective, self.step, self.device))
+            if self._checkpoint_due():
+                self.send_checkpoint()
+
+    def _finish_epoch(self, validation: Evaluation) -> None:
+        self._check_finite(self.step, validation.loss, "validation loss")
+        self.schedule.after_validation(validation.loss)
+        self.epoch += 1
+        self.batch = 0
+        is_best = self.best is None or validation.accuracy > self.best.accuracy
+        if self.config.protocol.best_epoch == "second_replaces" and self.epoch == 2:
+            is_best = True
+        if is_best:
+            self.best = Best(self.epoch, validation.accuracy, to_cpu(self.model.state_dict()))
+        sums, self.sums = self.sums, self._new_sums()
+        self.on_event(
+            EpochEvent(
+                step=self.step,
+                epoch=self.epoch,
+                train_loss=sums.loss,
+                train_accuracy=sums.accuracy,
+                validation_loss=validation.loss,
+                validation_accuracy=validation.accuracy,
+                train_auc=sums.auc,
+                validation_auc=validation.auc,
+                best=is_best,
+                seconds=self._elapsed(),
+            )
+        )
+        if is_best or self.epoch == self.config.training.epochs:
+            self.send_checkpoint(best=is_best)
+
+    def _test(self) -> ResultEvent:
+        assert self.best is not None  # an epoch ended, or the state that was resumed says so
+        model = copy.deepcopy(self.model)
+        model.load_state_dict(self.best.weights)
+        test = self._evaluate(model, Feed(self.dataset.test, self.dataset, self.device))
+        result = ResultEvent(
+            step=self.step,
+            best_epoch=self.best.epoch,
+            validation_accuracy=self.best.accuracy,
+            test_loss=test.loss,
+            test_accuracy=test.accuracy,
+            test_auc=test.auc,
+            seconds=self._elapsed(),
+            images_per_second=self._images_seen() / self.step_seconds,
+            extra=test_figures(test),
+        )
+        self.on_event(result)
+        return result
+
+    def _evaluate(self, model: nn.Module, feed: Feed) -> Evaluation:
+        self._send_steps()
+        return evaluate(
+            model,
+            feed,
+            self.objective,
+            batch_size=self.config.training.batch_size,
+            average=self.config.protocol.accuracy_average,
+            should_stop=self.should_stop,
+            autocast=self._autocast,
+        )
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.device.type == "cuda" and self.config.training.amp:
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+    def _make_optimizer(self) -> None:
+        per_run = self.config.protocol.optimizer_scope == "run"
+        self.optimizer = build_optimizer(self.model, self.config.training, self.device)
+        self.schedule = Schedule(self.optimizer, self.config.training, self.total_steps if per_run else self.steps_per_epoch)
+
+    def _new_sums(self) -> RunningMetrics:
+        return RunningMetrics(
+            self.device, binary=len(self.dataset.class_names) == 2, average=self.config.protocol.accuracy_average
+        )
+
+    def _send_steps(self) -> None:
+        """Sends the steps whose losses still lie on the device."""
+        if self._unsent:
+            self._send_losses(torch.stack([loss for *_, loss in self._unsent]).tolist())
+
+    def _send_losses(self, losses: list[float]) -> None:
+        unsent, self._unsent = self._unsent, []
+        for (step, lr, _), loss in zip(unsent, losses, strict=True):
+            self._check_finite(step, loss)
+            epoch = (step - 1) // self.steps_per_epoch + 1
+            self.on_event(StepEvent(step=step, epoch=epoch, loss=loss, lr=lr, images_per_second=self._speed or 0.0))
+
+    def _check_finite(self, step: int, loss: float, what: str = "loss") -> None:
+        if not math.isfinite(loss):
+            now = "not a number" if math.isnan(loss) else "infinite"
+            raise TrainingFailed(
+                step, f"the {what} became {now}; a smaller learning rate than {self.config.training.lr:g} may help"
+            )
+
+    def _checkpoint_due(self) -> bool:
+        every = self.checkpoint_every
+        if isinstance(every, timedelta):
+            return time.perf_counter() - self._last_checkpoint >= every.total_seconds()
+        return every is not None and self.step % every == 0
+
+    def _note_time(self, took: float, images: int, *, waited: bool) -> None:
+        self.step_seconds += took
+        if self.device.type == "cpu":
+            speed = images / took
+            self._speed = speed if self._speed is None else _SPEED_MEMORY * self._speed + (1 - _SPEED_MEMORY) * speed
+        elif waited:
+            self._speed = self._images_seen() / self.step_seconds
+
+    def _images_seen(self) -> int:
+        whole, rest = divmod(self.step, self.steps_per_epoch)
+        batch_size = self.config.training.batch_size
+        return whole * min(self.steps_per_epoch * batch_size, len(self.train_feed)) + rest * batch_size
+
+    def _elapsed(self) -> float:
+        now = time.perf_counter()
+        self.seconds += now - self._clock
+        self._clock = now
+        return self.seconds
+
+
+def _steps_per_epoch(config: RunConfig, images: int) -> int:
+    """Batches of an epoch. A last batch of a single image is left out: batch normalisation has no variance to go by."""
+    whole, rest = divmod(images, config.training.batch_size)
+    steps = whole + (rest > (1 if whole else 0) and not config.protocol.drop_last)
+    if not steps:
+        raise ValueError(
+            f"{images} training images do not fill one batch of {config.training.batch_size}, and protocol.drop_last leaves"
+            " out incomplete ones; use a smaller training.batch_size"
+        )
+    return steps

@@ -1,0 +1,104 @@
+"""What is minimised, and what a network's outputs mean as probabilities.
+
+Focal loss (Lin et al., ICCV 2017, arXiv:1708.02002), with p_t the probability given to the true class:
+
+    FL = -alpha_t (1 - p_t)^gamma log(p_t)
+
+The paper's alpha_t weighs the classes (alpha for class 1, 1 - alpha for class 0); the article on VGG16 with attention
+for melanoma multiplies every term by the same alpha. A number here is the article's factor, a sequence is one weight
+a class, so the paper's balance is ``(1 - alpha, alpha)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from attnlab.config import RunConfig
+
+_TINY = 1e-7  # the smallest probability whose logarithm is taken when probabilities come in
+
+
+def focal_loss(
+    outputs: Tensor,
+    labels: Tensor,
+    *,
+    alpha: float | Sequence[float] = 0.25,
+    gamma: float = 2.0,
+    from_probabilities: bool = False,
+) -> Tensor:
+    """Mean focal loss of a batch.
+
+    Args:
+        outputs: (B, K) logits of K classes; (B, 1) or (B,) the one output of a binary network.
+        labels: (B,) integers in [0, K), or 0 and 1.
+        alpha: one factor for all, or one weight for each class.
+        gamma: 0 gives alpha times cross entropy.
+        from_probabilities: ``outputs`` are probabilities already (softmax for K classes, sigmoid for one output).
+
+    Raises:
+        ValueError: when there are not as many weights as classes.
+    """
+    log_true = _log_probability(outputs, labels, from_probabilities)
+    classes = outputs.shape[1] if outputs.ndim == 2 and outputs.shape[1] > 1 else 2
+    weight: float | Tensor
+    if isinstance(alpha, Sequence):
+        if len(alpha) != classes:
+            raise ValueError(f"focal loss got {len(alpha)} class weights for {classes} classes")
+        weight = torch.tensor(alpha, dtype=log_true.dtype, device=log_true.device)[labels]
+    else:
+        weight = alpha
+    return (-weight * (1 - log_true.exp()) ** gamma * log_true).mean()
+
+
+def _log_probability(outputs: Tensor, labels: Tensor, from_probabilities: bool) -> Tensor:
+    """Logarithm of the probability of the true class, (B,)."""
+    if outputs.ndim == 1 or outputs.shape[1] == 1:
+        score = outputs.reshape(-1)
+        if from_probabilities:
+            p_true = torch.where(labels == 1, score, 1 - score)
+            return p_true.clamp_min(_TINY).log()
+        return F.logsigmoid(torch.where(labels == 1, score, -score))
+    logs = outputs.clamp_min(_TINY).log() if from_probabilities else outputs.log_softmax(dim=1)
+    return logs.gather(1, labels[:, None])[:, 0]
+
+
+class Objective:
+    """The loss and the probabilities of a run, as its config asks.
+
+    A network with one output for a two-class data set is read as the logit of class 1.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.training = config.training
+        self.relu_softmax = config.protocol.loss_head == "relu_softmax"
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss of a batch, float32. ``logits`` (B, classes) or (B, 1), ``labels`` int64 (B,)."""
+        logits = logits.float()
+        if self.training.loss == "focal":
+            return focal_loss(logits, labels, alpha=self.training.focal_alpha, gamma=self.training.focal_gamma)
+        smoothing = self.training.label_smoothing
+        if logits.shape[1] == 1:
+            target = labels.to(logits.dtype) * (1 - smoothing) + smoothing / 2
+            return F.binary_cross_entropy_with_logits(logits[:, 0], target)
+        # The published code applies softmax before a loss that applies it again; kept behind its switch.
+        outputs = logits.relu().softmax(dim=1) if self.relu_softmax else logits
+        return F.cross_entropy(outputs, labels, label_smoothing=smoothing)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """float32 (B, classes); two classes for a network with one output."""
+        logits = logits.float()
+        return class_probabilities(logits.relu() if self.relu_softmax else logits)
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Softmax over (B, K) logits; (B, 1) is read as the logit of class 1 of two."""
+    logits = logits.float()
+    if logits.shape[1] == 1:
+        positive = logits.sigmoid()
+        return torch.cat([1 - positive, positive], dim=1)
+    return logits.softmax(dim=1)

@@ -1,0 +1,167 @@
+"""What is measured: running sums of a training epoch, and the figures of a whole evaluation (scikit-learn)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_auc_score, roc_curve
+from torch import Tensor, nn
+
+from attnlab.training.feed import Feed
+from attnlab.training.losses import Objective
+
+CURVE_POINTS = 200
+
+
+class Stopped(Exception):
+    """Someone asked the training to stop in the middle of an evaluation."""
+
+
+class RunningMetrics:
+    """Loss, accuracy and (two classes) ROC AUC over an epoch, summed on the device without waiting for it.
+
+    Args:
+        average: ``samples`` weighs each image the same; ``batches`` is the mean of batch accuracies, in which a short
+            last batch weighs as much as a full one.
+    """
+
+    def __init__(self, device: torch.device, *, binary: bool, average: str) -> None:
+        self.binary = binary
+        self.average = average
+        self._sums = torch.zeros(5, dtype=torch.float64, device=device)  # loss, images, correct, batch accuracies, batches
+        self._scores: list[Tensor] = []
+        self._labels: list[Tensor] = []
+
+    def add(self, loss: Tensor, probabilities: Tensor, labels: Tensor) -> None:
+        """One batch: mean loss, (B, classes), (B,)."""
+        count = len(labels)
+        right = (probabilities.argmax(dim=1) == labels).sum().double()
+        one = torch.ones_like(right)
+        self._sums += torch.stack([loss.detach().double() * count, one * count, right, right / count, one])
+        if self.binary:
+            self._scores.append(probabilities[:, 1].detach())
+            self._labels.append(labels)
+
+    @property
+    def loss(self) -> float:
+        return float(self._sums[0] / self._sums[1])
+
+    @property
+    def accuracy(self) -> float:
+        over, of = (3, 4) if self.average == "batches" else (2, 1)
+        return float(self._sums[over] / self._sums[of])
+
+    @property
+    def auc(self) -> float | None:
+        """Over all images so far; `None` unless there are two classes and both occurred."""
+        if not self._scores:
+            return None
+        return roc_auc(torch.cat(self._labels).cpu().numpy(), torch.cat(self._scores).cpu().numpy())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {"sums": self._sums}
+        if self._scores:
+            state |= {"scores": torch.cat(self._scores), "labels": torch.cat(self._labels)}
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        device = self._sums.device
+        self._sums = state["sums"].to(device, copy=True)
+        self._scores = [state["scores"].to(device)] if "scores" in state else []
+        self._labels = [state["labels"].to(device)] if "labels" in state else []
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A pass over a split. ``probabilities`` float32 (n, classes) and ``labels`` int64 (n,) in the split's order."""
+
+    loss: float
+    accuracy: float
+    auc: float | None
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+def evaluate(
+    model: nn.Module,
+    feed: Feed,
+    objective: Objective,
+    *,
+    batch_size: int,
+    average: str,
+    should_stop: Callable[[], bool],
+    autocast: Callable[[], Any],
+) -> Evaluation:
+    """Runs ``model`` in evaluation mode over a split and puts its mode back.
+
+    Raises:
+        Stopped: when ``should_stop`` says so between two batches.
+    """
+    was_training = model.training
+    model.eval()
+    sums: RunningMetrics | None = None
+    collected: list[Tensor] = []
+    try:
+        with torch.inference_mode():
+            for index in torch.arange(len(feed)).split(batch_size):
+                if should_stop():
+                    raise Stopped
+                x, labels = feed.batch(index)
+                with autocast():
+                    logits = model(x)
+                probabilities = objective.probabilities(logits)
+                if sums is None:
+                    sums = RunningMetrics(feed.device, binary=probabilities.shape[1] == 2, average=average)
+                sums.add(objective.loss(logits, labels), probabilities, labels)
+                collected.append(probabilities)
+    finally:
+        model.train(was_training)
+    assert sums is not None  # the splits were checked to hold images
+    return Evaluation(sums.loss, sums.accuracy, sums.auc, torch.cat(collected).cpu().numpy(), feed.labels.cpu().numpy())
+
+
+def roc_auc(labels: NDArray[np.int64], scores: NDArray[np.float32]) -> float | None:
+    """Area under the ROC curve; `None` where only one class occurs or a score is not finite."""
+    if len(np.unique(labels)) < 2 or not np.isfinite(scores).all():
+        return None
+    return float(roc_auc_score(labels, scores))
+
+
+def test_figures(evaluation: Evaluation) -> dict[str, Any]:
+    """JSON-ready: the confusion matrix (row: true class, column: predicted), and for two classes the ROC and
+    precision-recall curves (at most `CURVE_POINTS` points each), the scores of class 1 and the labels.
+    """
+    labels, probabilities = evaluation.labels, evaluation.probabilities
+    classes = probabilities.shape[1]
+    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), labels=np.arange(classes))
+    figures: dict[str, Any] = {"confusion": matrix.tolist(), "images": len(labels)}
+    if classes == 2:
+        scores = probabilities[:, 1]
+        figures |= {"probabilities": [round(float(score), 6) for score in scores], "labels": labels.tolist()}
+        if evaluation.auc is not None:
+            figures |= ranking_curves(labels, scores)
+    return figures
+
+
+def ranking_curves(labels: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[str, Any]:
+    """ROC and precision-recall curves as lists, thinned evenly to `CURVE_POINTS` with both ends kept."""
+    false_positive, true_positive, thresholds = roc_curve(labels, scores)
+    # The curve's first point, nothing called positive, has threshold infinity, which JSON cannot say.
+    thresholds = np.where(np.isfinite(thresholds), thresholds, np.nextafter(scores.max(), np.float32(np.inf)))
+    precision, recall, cuts = precision_recall_curve(labels, scores)
+    cuts = np.append(cuts, np.nextafter(scores.max(), np.float32(np.inf)))  # its last point has no threshold of its own
+    return {
+        "roc": _thin(false_positive_rate=false_positive, true_positive_rate=true_positive, threshold=thresholds),
+        "precision_recall": _thin(precision=precision, recall=recall, threshold=cuts),
+    }
+
+
+def _thin(**columns: NDArray[Any]) -> dict[str, list[float]]:
+    count = len(next(iter(columns.values())))
+    kept = np.unique(np.linspace(0, count - 1, min(count, CURVE_POINTS)).round().astype(int))
+    return {name: [float(value) for value in values[kept]] for name, values in columns.items()}
