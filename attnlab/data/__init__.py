@@ -1,5 +1,47 @@
-"""Data sets: drawn ones, torchvision's, folders and archives of images. `load_dataset` is the one way in."""
+"""Data sets: drawn ones, torchvision's, folders and archives of images. `load_dataset` is the one way in.
 
+Importing this package, and listing what it offers, does not import torch.
+"""
+
+from __future__ import annotations
+
+from attnlab.config import DatasetConfig
+from attnlab.data import digits as digits
 from attnlab.data._dataset import DataError, ImageDataset, Progress, Provenance, Split, hold_out, normalise
+from attnlab.data._registry import DatasetInfo, build_registered, list_datasets, register_dataset
+from attnlab.data._splits import split_pool
 
-__all__ = ["DataError", "ImageDataset", "Progress", "Provenance", "Split", "hold_out", "normalise"]
+__all__ = [
+    "DataError",
+    "DatasetInfo",
+    "ImageDataset",
+    "Progress",
+    "Provenance",
+    "Split",
+    "hold_out",
+    "list_datasets",
+    "load_dataset",
+    "normalise",
+    "register_dataset",
+]
+
+
+def load_dataset(config: DatasetConfig, *, progress: Progress | None = None) -> ImageDataset:
+    """The data set a config names: a registered one, or a path to a folder or archive of images.
+
+    Args:
+        progress: told what is being done and how much of it is done; called from this thread only.
+
+    Raises:
+        DataError: when there is no such data set or path, or its content cannot be used; the message says why.
+    """
+    tell = progress or _silent
+    if config.name in list_datasets():
+        pool = build_registered(config.name, config.image_size, config.options, tell)
+    else:
+        raise DataError(f"there is no data set {config.name!r}; known: {', '.join(list_datasets())}; or give a path")
+    return split_pool(pool, config, tell)
+
+
+def _silent(what: str, done: float) -> None:
+    """Progress that nobody watches."""

@@ -6,11 +6,16 @@ large data set is read batch by batch without a second code path.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
+
+if TYPE_CHECKING:  # torch is imported when a data set is loaded, so that a form can list them before
+    from torch import Tensor
 
 Progress = Callable[[str, float], None]
 """Told what is being done and how much of it is done, in [0, 1]."""
@@ -36,8 +41,18 @@ class Split:
     masks: Tensor | None = None
     names: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not self.names:
+            object.__setattr__(self, "names", tuple(f"image {i}" for i in range(len(self.labels))))
+
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that name which images are in this split, and in which order."""
+        text = "\n".join(f"{name}\t{label}" for name, label in zip(self.names, self.labels.tolist(), strict=True))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def select(self, index: Tensor) -> Split:
         """The images at ``index`` (int64), in that order."""
@@ -45,7 +60,7 @@ class Split:
             self.images[index],
             self.labels[index],
             None if self.masks is None else self.masks[index],
-            tuple(self.names[i] for i in index.tolist()) if self.names else (),
+            tuple(self.names[i] for i in index.tolist()),
         )
 
 
@@ -100,9 +115,71 @@ class ImageDataset:
         """uint8 (B, C, H, W) on any device -> float32, zero mean and unit deviation per channel."""
         return normalise(images, self.mean, self.std)
 
+    def summary(self) -> dict[str, Any]:
+        """What is stored with a run: JSON-ready, enough to tell whether two runs saw the same images in the same split."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {
+            "name": self.name,
+            "class_names": list(self.class_names),
+            "shape": list(self.shape),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "split_seed": self.split_seed,
+            "counts": {
+                part: np.bincount(split.labels.numpy(), minlength=len(self.class_names)).tolist()
+                for part, split in splits.items()
+            },
+            "masks": {part: split.masks is not None for part, split in splits.items()},
+            "split_digest": {part: split.digest for part, split in splits.items()},
+            "provenance": asdict(self.provenance) | {"skipped": list(self.provenance.skipped)},
+            "extra": dict(self.extra),
+        }
+
+
+class Part(IntEnum):
+    """What an image is for, as its source says."""
+
+    TRAIN = 0
+    VALIDATION = 1
+    TEST = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Everything a source has, before it is split; numpy, so that a builder needs no torch.
+
+    Attributes:
+        images: uint8 (n, C, H, W); may be a cache file of which only the rows that `prepare` was asked for are filled.
+        labels: int64 (n,).
+        parts: int8 (n,) of `Part`. Without a TEST image a test split is held out; without VALIDATION, a validation split.
+        names: n names, shown to people.
+        class_names: in label order.
+        provenance: where it all came from.
+        masks: bool (n, H, W) or `None`.
+        mean, std: published constants; `None` has them measured on the training images.
+        prepare: ``prepare(rows, progress) -> {row: reason}`` decodes the rows asked for and returns those it could not.
+        digest: ``digest(rows)`` names the content of the rows that are used; `None` keeps the provenance's.
+        extra: anything else to be shown, as text.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    parts: np.ndarray
+    names: Sequence[str]
+    class_names: tuple[str, ...]
+    provenance: Provenance
+    masks: np.ndarray | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    prepare: Callable[[np.ndarray, Progress], dict[int, str]] | None = None
+    digest: Callable[[np.ndarray], str] | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """uint8 (B, C, H, W) -> float32 ``(x / 255 - mean) / std`` on the images' device."""
+    import torch
+
     scale = torch.tensor(std, device=images.device).view(1, -1, 1, 1)
     shift = torch.tensor(mean, device=images.device).view(1, -1, 1, 1)
     return (images.float() / 255 - shift) / scale
@@ -111,13 +188,18 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices (kept, held out) of a random split, each sorted; the same for the same seed.
 
+    The same images as ``torch.utils.data.random_split(images, [n - held, held], torch.Generator().manual_seed(seed))``,
+    which is how the report's code holds out 5,000 of CIFAR-10's 50,000 with seed 42.
+
     Raises:
         DataError: when a side would be empty.
     """
+    import torch
+
     held = round(len(labels) * share)
     if not 0 < held < len(labels):
         raise DataError(
             f"{share:.0%} of {len(labels)} training images leaves no image to train or to validate on; use more images"
         )
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    return order[held:].sort().values, order[:held].sort().values
+    return order[:-held].sort().values, order[-held:].sort().values

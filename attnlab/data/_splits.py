@@ -1,0 +1,177 @@
+"""From a pool of images to train, validation and test. Every random choice here follows ``split_seed`` alone.
+
+1. Test: the source's own; without one, a stratified fifth is held out.
+2. ``subset`` and ``test_subset``: a stratified draw, so that a small subset keeps every class in proportion.
+3. Validation: the source's own; without one, `hold_out` of the (subset of the) training images.
+
+Rows are drawn by label before a pixel is decoded, so a small subset of a large archive is read fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from attnlab.config import DatasetConfig
+from attnlab.data._dataset import DataError, ImageDataset, Part, Pool, Progress, Split, hold_out
+from attnlab.paths import cache_dir
+
+TEST_SHARE = 0.2
+MEMORY_LIMIT = 1 << 30
+"""A split above this many bytes is mapped from a file instead of held in memory."""
+
+
+def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Sorted positions of ``count`` of ``labels``, each class in proportion (largest remainder), at least one of each
+    class where ``count`` allows it.
+    """
+    if count >= len(labels):
+        return np.arange(len(labels))
+    sizes = np.bincount(labels)
+    ideal = sizes * count / len(labels)
+    quota = np.floor(ideal).astype(int)
+    if count >= np.count_nonzero(sizes):
+        quota = np.maximum(quota, sizes > 0)
+    while quota.sum() != count:
+        gap = ideal - quota
+        if quota.sum() < count:
+            quota[np.argmax(np.where(quota < sizes, gap, -np.inf))] += 1
+        else:
+            quota[np.argmin(np.where(quota > 1, gap, np.inf))] -= 1
+    rng = np.random.default_rng(seed)
+    chosen = [rng.permutation(np.flatnonzero(labels == label))[:k] for label, k in enumerate(quota)]
+    return np.sort(np.concatenate(chosen))
+
+
+def hold_out_stratified(labels: np.ndarray, share: float, seed: int, class_names: tuple[str, ...]) -> np.ndarray:
+    """Sorted positions of a stratified ``share`` of ``labels``, as scikit-learn's ``train_test_split`` draws it.
+
+    Raises:
+        DataError: when a class is too small to be on both sides.
+    """
+    from sklearn.model_selection import train_test_split
+
+    sizes = np.bincount(labels, minlength=len(class_names))
+    if sizes.min() < 2:
+        small = ", ".join(f"{name} ({size})" for name, size in zip(class_names, sizes, strict=True) if size < 2)
+        raise DataError(f"a test split is held out by class, which needs two images of each class; too few of: {small}")
+    held = max(round(len(labels) * share), len(class_names))
+    if len(labels) - held < len(class_names):
+        raise DataError(f"{len(labels)} images are too few to hold out a test split of {len(class_names)} classes")
+    _, test = train_test_split(np.arange(len(labels)), test_size=held, random_state=seed, stratify=labels)
+    return np.sort(test)
+
+
+def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDataset:
+    """The data set a config asks for.
+
+    Raises:
+        DataError: when a split or a class would be left without images.
+    """
+    import torch
+
+    parts = pool.parts.copy()
+    if not (parts == Part.TEST).any():
+        open_rows = np.flatnonzero(parts == Part.TRAIN)
+        held = hold_out_stratified(pool.labels[open_rows], TEST_SHARE, config.split_seed, pool.class_names)
+        parts[open_rows[held]] = Part.TEST
+    train, validation, test = (np.flatnonzero(parts == part) for part in Part)
+    if config.subset is not None:
+        train = train[stratified(pool.labels[train], config.subset, config.split_seed)]
+    if config.test_subset is not None:
+        test = test[stratified(pool.labels[test], config.test_subset, config.split_seed)]
+    if not len(validation):
+        kept, held_out = hold_out(torch.from_numpy(pool.labels[train]), config.validation, config.split_seed)
+        train, validation = train[kept.numpy()], train[held_out.numpy()]
+
+    used = np.concatenate([train, validation, test])
+    provenance = pool.provenance
+    if pool.prepare is not None:
+        refused = pool.prepare(np.sort(used), progress)
+        if refused:
+            reasons = tuple(f"{pool.names[row]}: {reason}" for row, reason in refused.items())
+            provenance = replace(provenance, skipped=provenance.skipped + reasons)
+            train, validation, test = (rows[~np.isin(rows, list(refused))] for rows in (train, validation, test))
+    for part, rows in (("training", train), ("validation", validation), ("test", test)):
+        if not len(rows):
+            raise DataError(f"no readable image is left for {part}{_first(provenance.skipped)}")
+    missing = set(range(len(pool.class_names))) - set(pool.labels[train].tolist())
+    if missing:
+        names = ", ".join(pool.class_names[label] for label in sorted(missing))
+        raise DataError(f"no training image of: {names}{_first(provenance.skipped)}")
+    if pool.digest is not None:
+        provenance = replace(provenance, digest=pool.digest(np.sort(np.concatenate([train, validation, test]))))
+
+    mean, std = pool.mean, pool.std
+    if mean is None or std is None:
+        mean, std = channel_statistics(pool.images, train)
+    return ImageDataset(
+        name=config.name,
+        class_names=pool.class_names,
+        mean=mean,
+        std=std,
+        train=_take(pool, train),
+        validation=_take(pool, validation),
+        test=_take(pool, test),
+        provenance=provenance,
+        split_seed=config.split_seed,
+        extra=pool.extra,
+    )
+
+
+def channel_statistics(images: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of ``images[rows]`` scaled to [0, 1]: exact, from the channels' histograms.
+
+    A channel that never changes gets a deviation of one grey level, so that normalising never divides by zero.
+    """
+    channels = images.shape[1]
+    counts = np.zeros((channels, 256), np.int64)
+    for chunk in np.array_split(rows, max(1, len(rows) * images[0].size // (64 << 20))):
+        pixels = images[chunk]
+        for channel in range(channels):
+            counts[channel] += np.bincount(pixels[:, channel].ravel(), minlength=256)
+    share = counts / counts.sum(axis=1, keepdims=True)
+    levels = np.arange(256) / 255
+    mean = share @ levels
+    std = np.sqrt(np.maximum(share @ levels**2 - mean**2, 0)).clip(min=1 / 255)
+    return tuple(mean.round(6).tolist()), tuple(std.round(6).tolist())
+
+
+def _take(pool: Pool, rows: np.ndarray) -> Split:
+    import torch
+
+    return Split(
+        torch.from_numpy(_gather(pool.images, rows)),
+        torch.from_numpy(pool.labels[rows]),
+        None if pool.masks is None else torch.from_numpy(_gather(pool.masks, rows)),
+        tuple(pool.names[row] for row in rows),
+    )
+
+
+def _gather(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """``array[rows]``, in memory or, above the limit, in a file of the cache that is mapped."""
+    if len(rows) * array[0].nbytes <= MEMORY_LIMIT or not isinstance(array, np.memmap):
+        return np.ascontiguousarray(array[rows])
+    source = Path(array.filename or "")
+    file = cache_dir() / "splits" / f"{_name_rows(source, rows)}.npy"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f"{file.name}.tmp")
+        mapped = np.lib.format.open_memmap(draft, "w+", array.dtype, (len(rows), *array.shape[1:]))
+        for start in range(0, len(rows), 1024):
+            mapped[start : start + 1024] = array[rows[start : start + 1024]]
+        mapped.flush()
+        draft.replace(file)
+    return np.load(file, mmap_mode="c")
+
+
+def _name_rows(source: Path, rows: np.ndarray) -> str:
+    return hashlib.sha256(str(source).encode() + rows.tobytes()).hexdigest()[:24]
+
+
+def _first(skipped: tuple[str, ...]) -> str:
+    """The first of what was skipped, as the end of a message."""
+    return f"; skipped {len(skipped)}, first {skipped[0]}" if skipped else ""
