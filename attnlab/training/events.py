@@ -109,7 +109,7 @@ class ResultEvent:
     """The test of the best epoch: the last event of a training that was not stopped.
 
     Attributes:
-        extra: JSON-ready figures of the test, see `attnlab.training.metrics.test_figures`.
+        extra: JSON-ready figures of the test, see `attnlab.training.metrics.describe_test`.
     """
 
     step: int

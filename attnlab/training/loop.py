@@ -25,7 +25,7 @@ from attnlab.training.device import choose_device, describe_device
 from attnlab.training.events import CheckpointEvent, EpochEvent, Event, ResultEvent, StartEvent, StepEvent
 from attnlab.training.feed import Feed, check_labels
 from attnlab.training.losses import Objective
-from attnlab.training.metrics import Evaluation, RunningMetrics, Stopped, evaluate, test_figures
+from attnlab.training.metrics import Evaluation, RunningMetrics, Stopped, evaluate, describe_test
 from attnlab.training.optim import Schedule, build_optimizer
 from attnlab.training.seeding import epoch_order, mix
 from attnlab.training.snapshots import Snapshots, choose_probes
@@ -286,7 +286,7 @@ class Training:
             test_auc=test.auc,
             seconds=self._elapsed(),
             images_per_second=self._images_seen() / self.step_seconds,
-            extra=test_figures(test),
+            extra=describe_test(test),
         )
         self.on_event(result)
         return result

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from attnlab.training.feed import Feed
 from attnlab.training.losses import Objective
+from attnlab.training.modes import evaluating
 
 CURVE_POINTS = 200
 
@@ -102,25 +103,20 @@ def evaluate(
     Raises:
         Stopped: when ``should_stop`` says so between two batches.
     """
-    was_training = model.training
-    model.eval()
     sums: RunningMetrics | None = None
     collected: list[Tensor] = []
-    try:
-        with torch.inference_mode():
-            for index in torch.arange(len(feed)).split(batch_size):
-                if should_stop():
-                    raise Stopped
-                x, labels = feed.batch(index)
-                with autocast():
-                    logits = model(x)
-                probabilities = objective.probabilities(logits)
-                if sums is None:
-                    sums = RunningMetrics(feed.device, binary=probabilities.shape[1] == 2, average=average)
-                sums.add(objective.loss(logits, labels), probabilities, labels)
-                collected.append(probabilities)
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.inference_mode():
+        for index in torch.arange(len(feed)).split(batch_size):
+            if should_stop():
+                raise Stopped
+            x, labels = feed.batch(index)
+            with autocast():
+                logits = model(x)
+            probabilities = objective.probabilities(logits)
+            if sums is None:
+                sums = RunningMetrics(feed.device, binary=probabilities.shape[1] == 2, average=average)
+            sums.add(objective.loss(logits, labels), probabilities, labels)
+            collected.append(probabilities)
     assert sums is not None  # the splits were checked to hold images
     return Evaluation(sums.loss, sums.accuracy, sums.auc, torch.cat(collected).cpu().numpy(), feed.labels.cpu().numpy())
 
@@ -132,7 +128,7 @@ def roc_auc(labels: NDArray[np.int64], scores: NDArray[np.float32]) -> float | N
     return float(roc_auc_score(labels, scores))
 
 
-def test_figures(evaluation: Evaluation) -> dict[str, Any]:
+def describe_test(evaluation: Evaluation) -> dict[str, Any]:
     """JSON-ready: the confusion matrix (row: true class, column: predicted), and for two classes the ROC and
     precision-recall curves (at most `CURVE_POINTS` points each), the scores of class 1 and the labels.
     """

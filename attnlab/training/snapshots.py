@@ -27,6 +27,7 @@ from attnlab.attention import AttentionMap, MapKind, attention_taps, record_atte
 from attnlab.data import ImageDataset
 from attnlab.training.events import ProbeEvent, SnapshotEvent
 from attnlab.training.losses import Objective
+from attnlab.training.modes import evaluating
 
 PROBES = 8
 SNAPSHOTS = 40
@@ -85,26 +86,19 @@ class Snapshots:
         self._plan: _Plan | None = None
 
     def take(self, model: nn.Module, objective: Objective, step: int, device: torch.device) -> SnapshotEvent:
-        """Shows the probes to ``model`` in evaluation mode and puts its mode back."""
-        was_training = model.training
-        model.eval()
+        """Shows the probes to ``model`` in evaluation mode."""
         # Full pairwise maps are N x N for each image, so these go through one by one.
         pairwise = any(tap.kind is MapKind.PAIRWISE for tap in attention_taps(model).values())
-        parts: list[dict[str, AttentionMap]] = []
-        spatial: list[dict[str, Tensor]] = []
+        parts: list[dict[str, Tensor]] = []
         probabilities: list[Tensor] = []
-        try:
-            with torch.inference_mode():
-                for x in self._x.split(1 if pairwise else len(self._x)):
-                    with record_attention(model) as recorded:
-                        probabilities.append(objective.probabilities(model(x.to(device))).cpu())
-                    named = unique_names(recorded)
-                    parts.append({name: _without_values(seen) for name, seen in named.items()})
-                    spatial.append({name: _reduce(seen).cpu() for name, seen in named.items()})
-        finally:
-            model.train(was_training)
-        about = parts[0]
-        values = {name: torch.cat([part[name] for part in spatial]) for name in about}
+        with evaluating(model), torch.inference_mode():
+            for x in self._x.split(1 if pairwise else len(self._x)):
+                with record_attention(model) as recorded:
+                    probabilities.append(objective.probabilities(model(x.to(device))).cpu())
+                named = unique_names(recorded)
+                parts.append({name: _reduce(seen).cpu() for name, seen in named.items()})
+        about = {name: (str(seen.kind), str(seen.scale), seen.grid) for name, seen in named.items()}
+        values = {name: torch.cat([part[name] for part in parts]) for name in about}
         if self._plan is None:
             self._plan = _plan(values, len(self._x), probabilities[0].shape[1], len(self.steps))
         maps, peaks = {}, {}
@@ -115,9 +109,9 @@ class Snapshots:
             maps=maps,
             peaks=peaks,
             probabilities=torch.cat(probabilities).numpy().astype(np.float16),
-            kinds={name: str(seen.kind) for name, seen in about.items()},
-            scales={name: str(seen.scale) for name, seen in about.items()},
-            grids={name: seen.grid for name, seen in about.items()},
+            kinds={name: kind for name, (kind, _, _) in about.items()},
+            scales={name: scale for name, (_, scale, _) in about.items()},
+            grids={name: grid for name, (_, _, grid) in about.items()},
         )
 
 
@@ -139,10 +133,6 @@ def quantise(values: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     peaks = weights.reshape(len(weights), -1).max(axis=1)
     scale = np.where(peaks > 0, peaks, 1).reshape(-1, *[1] * (weights.ndim - 1))
     return (weights / scale * 255).round().clip(0, 255).astype(np.uint8), peaks.astype(np.float32)
-
-
-def _without_values(seen: AttentionMap) -> AttentionMap:
-    return AttentionMap(seen.name, seen.kind, seen.scale, torch.empty(0), seen.grid)
 
 
 def _reduce(seen: AttentionMap) -> Tensor:
