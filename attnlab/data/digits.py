@@ -170,8 +170,8 @@ def _place(
 
     ``inside`` keeps the whole glyph in the picture; otherwise its middle may lie anywhere.
     """
-    count, side = glyphs.shape[:2]
-    sizes = rng.uniform(scale[0], scale[1], count) * size
+    count, side = len(glyphs), glyphs.shape[1]
+    sizes = rng.uniform(*scale, count) * size
     angles = rng.uniform(-slant, slant, count) * np.pi / 180
     margin = sizes * (0.46 if inside else 0.0)  # a tenth of the glyph is blank on either side
     middle = margin[:, None] + rng.random((count, 2)) * (size - 1 - 2 * margin)[:, None]

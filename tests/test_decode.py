@@ -1,0 +1,185 @@
+"""The decoder of foreign bytes: one fixed meaning for every kind of picture, and a plain refusal for everything else."""
+
+import io
+import random
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from attnlab.data.decode import ImageRefused, decode_image, fit_array, fit_image, fit_mask, image_size
+
+RED, WHITE, BLACK = [255, 0, 0], [255, 255, 255], [0, 0, 0]
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def corner(data: bytes) -> list[int]:
+    return decode_image(data).pixels[0, 0].tolist()
+
+
+def tall_with_red_corner() -> Image.Image:
+    image = Image.new("RGB", (3, 5), "white")
+    image.putpixel((0, 0), (255, 0, 0))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "pixel"),
+    [
+        pytest.param(Image.new("RGB", (4, 4), (10, 20, 30)), [10, 20, 30], id="rgb"),
+        pytest.param(Image.new("L", (4, 4), 77), [77, 77, 77], id="grey"),
+        pytest.param(Image.new("1", (4, 4), 1), WHITE, id="1-bit"),
+        pytest.param(Image.new("RGBA", (4, 4), (255, 0, 0, 0)), WHITE, id="fully transparent"),
+        pytest.param(Image.new("RGBA", (4, 4), (255, 0, 0, 255)), RED, id="opaque"),
+        pytest.param(Image.new("RGBA", (4, 4), (0, 0, 0, 51)), [204, 204, 204], id="a fifth of black over white"),
+        pytest.param(Image.new("LA", (4, 4), (0, 0)), WHITE, id="grey and alpha"),
+        pytest.param(Image.new("RGB", (4, 4), "red").quantize(4), RED, id="palette"),
+    ],
+)
+def test_every_mode_has_one_meaning(image: Image.Image, pixel: list[int]) -> None:
+    assert corner(encoded(image)) == pixel
+
+
+def test_palette_with_a_transparent_entry_is_laid_on_white() -> None:
+    image = Image.new("P", (2, 2), 0)
+    image.putpalette([255, 0, 0, 0, 255, 0])
+    image.putpixel((1, 1), 1)
+    decoded = decode_image(encoded(image, transparency=0))
+    assert decoded.pixels[0, 0].tolist() == WHITE
+    assert decoded.pixels[1, 1].tolist() == [0, 255, 0]
+    assert decoded.notices == ("Transparent: laid on white.",)
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    levels = np.array([[0, 257, 32896, 65535]], np.uint16)
+    decoded = decode_image(encoded(Image.fromarray(levels)))
+    assert decoded.pixels[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert decoded.grey
+    assert "8 bits" in decoded.notices[0]
+
+
+def test_cmyk_jpeg_becomes_rgb() -> None:
+    red, green, blue = corner(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=95))
+    assert red > 230
+    assert max(green, blue) < 40
+
+
+def test_exif_orientation_is_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored on its left side: turn right by 90 degrees to stand upright
+    decoded = decode_image(encoded(tall_with_red_corner(), exif=exif))
+    assert decoded.pixels.shape == (3, 5, 3)
+    assert decoded.pixels[0, -1].tolist() == RED
+
+
+def test_first_frame_of_an_animation_with_a_notice() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    decoded = decode_image(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert decoded.pixels[0, 0].tolist() == RED
+    assert "first frame" in decoded.notices[0]
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(b"", "empty", id="empty"),
+        pytest.param(b"not an image", "not a JPEG, PNG", id="text"),
+        pytest.param(encoded(tall_with_red_corner(), "TIFF"), "not a JPEG, PNG", id="a format that is not on the list"),
+        pytest.param(encoded(Image.effect_noise((64, 64), 50), "JPEG")[:900], "cut off or damaged", id="cut-off jpeg"),
+        pytest.param(encoded(Image.effect_noise((64, 64), 50))[:2000], "cut off or damaged", id="cut-off png"),
+        pytest.param(png_claiming(6000, 6000), "at most 25 million", id="too many pixels"),
+        pytest.param(png_claiming(30000, 30000), "far more pixels", id="a decompression bomb"),
+        pytest.param(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 0x70000000) + b"IDAT" * 6, "damaged", id="a chunk of 1.9 GB"),
+    ],
+)
+def test_refusals_say_why(data: bytes, words: str) -> None:
+    with pytest.raises(ImageRefused, match=words):
+        decode_image(data)
+
+
+def test_pixel_cap_can_be_set() -> None:
+    data = encoded(Image.new("L", (20, 10)))
+    assert decode_image(data, max_pixels=200).pixels.shape == (10, 20, 3)
+    with pytest.raises(ImageRefused, match="20 x 10"):
+        decode_image(data, max_pixels=199)
+
+
+def test_reads_files_as_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "picture.of.any.name"
+    file.write_bytes(encoded(tall_with_red_corner()))
+    assert np.array_equal(decode_image(file).pixels, decode_image(file.read_bytes()).pixels)
+    assert image_size(file) == (5, 3)
+
+
+SEEDS = [encoded(Image.effect_noise((16, 16), 60).convert("RGB"), kind) for kind in ("PNG", "JPEG", "GIF", "WEBP", "BMP")]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(SEEDS), st.randoms(use_true_random=False), st.integers(1, 12))
+def test_mutated_images_are_decoded_or_refused_and_nothing_else(data: bytes, rng: random.Random, changes: int) -> None:
+    mutated = bytearray(data)
+    for _ in range(changes):
+        mutated[rng.randrange(len(mutated))] = rng.randrange(256)
+    try:
+        pixels = decode_image(bytes(mutated)).pixels
+    except ImageRefused:
+        return
+    assert pixels.dtype == np.uint8
+    assert pixels.ndim == 3
+
+
+def test_fit_cuts_the_middle_and_squashes_nothing() -> None:
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, 10:20] = 200
+    assert (fit_array(wide, (10, 10)) == 200).all()
+    disc = np.zeros((40, 80), np.uint8)
+    y, x = np.mgrid[:40, :80]
+    disc[(y - 19.5) ** 2 + (x - 39.5) ** 2 < 15**2] = 255
+    fitted = fit_array(disc, (20, 20)) > 127
+    assert np.array_equal(fitted, fitted.T), "a disc stays a disc"
+    assert fitted.sum() == pytest.approx(np.pi * 7.5**2, rel=0.03)
+
+
+@pytest.mark.parametrize("size", [(7, 5), (100, 33), (33, 100), (1, 1), (32, 32)])
+def test_fit_hits_every_size(size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    assert fit_image(pixels, (3, 24, 24)).shape == (3, 24, 24)
+    assert fit_image(pixels, (1, 24, 17)).shape == (1, 24, 17)
+
+
+def test_fit_averages_areas_and_keeps_an_image_of_the_right_size() -> None:
+    board = (np.indices((8, 8)).sum(0) % 2 * 200).astype(np.uint8)
+    assert (fit_array(board, (4, 4)) == 100).all(), "area averaging, no aliasing"
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    assert torch.equal(fit_image(pixels, (3, 16, 16)), torch.from_numpy(pixels).permute(2, 0, 1))
+
+
+def test_mask_follows_its_image() -> None:
+    mask = np.zeros((60, 90), bool)
+    mask[20:40, 30:60] = True
+    image = np.where(mask, 255, 0).astype(np.uint8)
+    assert np.array_equal(fit_mask(mask, (30, 30)), fit_array(image, (30, 30)) > 127)
+    assert np.array_equal(fit_mask(mask, (30, 30)), fit_mask(image, (30, 30)))
