@@ -26,7 +26,7 @@ class Variant:
     Attributes:
         name: as used in configs and links.
         title: as shown.
-        paper: link to the paper or source.
+        paper: link to the paper, or its citation where it has none.
         summary: one sentence: what it attends over, and how.
         formula: LaTeX of the weights.
         kinds: the kinds of map it makes, in the order of its taps.

@@ -17,4 +17,17 @@ for _module in iter_modules(__path__):
     if not _module.name.startswith("_"):
         import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["BlockFactory", "ImageShape", "Network", "build_model", "get_model", "list_models", "register_model"]
+from attnlab.models.report import REPORT_ROWS, report_config, report_network  # noqa: E402  (needs the registry above)
+
+__all__ = [
+    "REPORT_ROWS",
+    "report_config",
+    "report_network",
+    "BlockFactory",
+    "ImageShape",
+    "Network",
+    "build_model",
+    "get_model",
+    "list_models",
+    "register_model",
+]

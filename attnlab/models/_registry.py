@@ -37,7 +37,7 @@ class Network:
     Attributes:
         name: as used in configs and links.
         title: as shown.
-        paper: link to the paper or source.
+        paper: link to the paper, or its citation where it has none.
         summary: one sentence.
         placements: where it can put attention blocks; empty when its attention is its own.
         min_size: the smallest side in pixels it accepts.

@@ -1,0 +1,96 @@
+"""Convolutional Block Attention Module (Woo et al., ECCV 2018, arXiv:1807.06521).
+
+    channel:  c = sigmoid(MLP(mean_hw(x)) + MLP(max_hw(x)))
+    spatial:  s = sigmoid(BN(conv7x7([max_c(x); mean_c(x)])))
+    CBAM:     x' = c * x,   y = s(x') * x'
+
+The batch norm after the 7x7 convolution (momentum 0.01) and the order [max; mean] are the official code's; the paper
+has neither. The two halves are variants of their own.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.attention._registry import register_attention
+from attnlab.attention._tap import AttentionTap, MapKind
+
+PAPER = "https://arxiv.org/abs/1807.06521"
+REDUCTIONS = (2, 4, 8, 16)
+KERNEL_SIZES = (3, 5, 7)
+
+
+@register_attention(
+    "cbam_channel",
+    title="CBAM channel",
+    paper=PAPER,
+    summary="One gate per channel, from its mean and its maximum through one shared bottleneck network.",
+    formula=r"c = \sigma(\mathrm{MLP}(\mathrm{mean}_{hw}\,x) + \mathrm{MLP}(\max_{hw} x)),\quad y = c \odot x",
+    kinds=[MapKind.CHANNEL],
+    options={"reduction": REDUCTIONS},
+)
+class CbamChannel(nn.Module):
+    """Channel gate from average- and max-pooled descriptors.
+
+    Args:
+        reduction: the shared MLP has ``channels // reduction`` hidden units, at least one.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int], *, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, 1)
+        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+        self.tap = AttentionTap(MapKind.CHANNEL)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.mlp(x.mean(dim=(2, 3))) + self.mlp(x.amax(dim=(2, 3)))  # (B, C)
+        return x * self.tap(scores.sigmoid()[..., None, None])
+
+
+@register_attention(
+    "cbam_spatial",
+    title="CBAM spatial",
+    paper=PAPER,
+    summary="One gate per position, from the maximum and the mean over the channels by a 7x7 convolution.",
+    formula=r"s = \sigma(\mathrm{BN}(\mathrm{conv}_{k \times k}[\max_c x;\ \mathrm{mean}_c\,x])),\quad y = s \odot x",
+    kinds=[MapKind.SPATIAL],
+    options={"kernel_size": KERNEL_SIZES},
+)
+class CbamSpatial(nn.Module):
+    """Spatial gate from channel-pooled maps.
+
+    Args:
+        kernel_size: odd side of the convolution.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int], *, kernel_size: int = 7) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+        self.bn = nn.BatchNorm2d(1, momentum=0.01)
+        self.tap = AttentionTap(MapKind.SPATIAL)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = torch.cat([x.amax(dim=1, keepdim=True), x.mean(dim=1, keepdim=True)], dim=1)  # (B, 2, H, W)
+        return x * self.tap(self.bn(self.conv(pooled)).sigmoid())  # gate (B, 1, H, W)
+
+
+@register_attention(
+    "cbam",
+    title="CBAM",
+    paper=PAPER,
+    summary="First one gate per channel, then one gate per position of the gated map.",
+    formula=r"x' = c(x) \odot x,\quad y = s(x') \odot x'",
+    kinds=[MapKind.CHANNEL, MapKind.SPATIAL],
+    options={"reduction": REDUCTIONS, "kernel_size": KERNEL_SIZES},
+)
+class Cbam(nn.Module):
+    """The channel half followed by the spatial half."""
+
+    def __init__(self, channels: int, size: tuple[int, int], *, reduction: int = 16, kernel_size: int = 7) -> None:
+        super().__init__()
+        self.channel = CbamChannel(channels, size, reduction=reduction)
+        self.spatial = CbamSpatial(channels, size, kernel_size=kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.spatial(self.channel(x))

@@ -1,0 +1,104 @@
+"""Convolutional autoencoder attention (Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", course
+report, 2023).
+
+    a = sigmoid(decoder(encoder(x))),   y = a * x      element-wise, (B, C, H, W)
+
+Encoder: convolutions 4x4, stride 2, padding 1 (C -> 12 -> 24 -> 48), ReLU after each. Decoder: transposed convolutions
+4x4, stride 2 (48 -> 24 -> 12) with ReLU, then one transposed convolution 12 -> C that gives the input size back. The
+published code has that last layer for maps 32, 30, 15 and 13 wide; `last_layer` is the rule that yields those and
+serves any other side. Sides below 2^depth are padded with zeros and the gate is cropped.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attnlab.attention._registry import register_attention
+from attnlab.attention._tap import AttentionTap, MapKind
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "tanh": nn.Tanh}
+
+
+class LastLayer(NamedTuple):
+    """Geometry of the last transposed convolution along one axis."""
+
+    kernel: int
+    stride: int
+    padding: int
+    output_padding: int
+
+
+def last_layer(small: int, side: int) -> LastLayer:
+    """The transposed convolution that takes ``small`` positions to exactly ``side``.
+
+    Kernel 3 and the smallest stride, then the smallest output padding, that solve
+    ``(small - 1) stride - 2 padding + kernel + output_padding = side`` with padding of at least one. The published
+    code departs from its own pattern for a side of 13, with a kernel of 2.
+    """
+    if (small, side) == (4, 13):
+        return LastLayer(2, 4, 1, 1)
+    stride = 1
+    while True:
+        for output_padding in range(stride):
+            excess = (small - 1) * stride + 3 + output_padding - side  # = 2 padding
+            if excess >= 2 and excess % 2 == 0:
+                return LastLayer(3, stride, excess // 2, output_padding)
+        stride += 1
+
+
+@register_attention(
+    "conv_autoencoder",
+    title="Convolutional autoencoder",
+    paper="Madmoni and Ben-Or, Attention Mechanisms for Image Classification, course report, 2023",
+    summary="One gate per channel and position, drawn by a small convolutional encoder and decoder with a bottleneck.",
+    formula=r"a = \sigma(D(E(x))),\quad y = a \odot x",
+    kinds=[MapKind.ELEMENT],
+    options={"depth": (1, 2, 3, 4), "width": (4, 8, 12, 16, 24), "activation": tuple(ACTIVATIONS)},
+)
+class ConvAutoencoder(nn.Module):
+    """Element-wise gate from a convolutional autoencoder.
+
+    Args:
+        depth: number of halvings; three in the report.
+        width: channels after the first convolution, doubled at each further one; 12 in the report.
+        activation: between the layers.
+    """
+
+    def __init__(
+        self, channels: int, size: tuple[int, int], *, depth: int = 3, width: int = 12, activation: str = "relu"
+    ) -> None:
+        super().__init__()
+        act = ACTIVATIONS[activation]
+        widths = [width * 2**i for i in range(depth)]
+        self.padded = (max(size[0], 2**depth), max(size[1], 2**depth))
+
+        encoder: list[nn.Module] = []
+        for before, after in zip([channels, *widths[:-1]], widths, strict=True):
+            encoder += [nn.Conv2d(before, after, 4, stride=2, padding=1), act()]
+        decoder: list[nn.Module] = []
+        for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True):
+            decoder += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), act()]
+        # Each halving floors, each doubling is exact: this many positions reach the last layer along each axis.
+        vertical, horizontal = (last_layer((side >> depth) << (depth - 1), side) for side in self.padded)
+        decoder.append(
+            nn.ConvTranspose2d(
+                width,
+                channels,
+                (vertical.kernel, horizontal.kernel),
+                stride=(vertical.stride, horizontal.stride),
+                padding=(vertical.padding, horizontal.padding),
+                output_padding=(vertical.output_padding, horizontal.output_padding),
+            )
+        )
+        self.encoder = nn.Sequential(*encoder)
+        self.decoder = nn.Sequential(*decoder)
+        self.tap = AttentionTap(MapKind.ELEMENT)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        padded = F.pad(x, (0, self.padded[1] - width, 0, self.padded[0] - height))
+        gate = self.decoder(self.encoder(padded)).sigmoid()[:, :, :height, :width]  # (B, C, H, W)
+        return x * self.tap(gate)

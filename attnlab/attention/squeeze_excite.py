@@ -1,0 +1,38 @@
+"""Squeeze-and-Excitation (Hu, Shen and Sun, CVPR 2018, arXiv:1709.01507).
+
+s = sigmoid(W2 relu(W1 mean_hw(x))),   y = s * x
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from attnlab.attention._registry import register_attention
+from attnlab.attention._tap import AttentionTap, MapKind
+
+
+@register_attention(
+    "squeeze_excite",
+    title="Squeeze-and-excitation",
+    paper="https://arxiv.org/abs/1709.01507",
+    summary="One gate per channel, computed from the means of all channels by a small bottleneck network.",
+    formula=r"s = \sigma(W_2\,\mathrm{ReLU}(W_1\,\mathrm{mean}_{hw}\,x)),\quad y = s \odot x",
+    kinds=[MapKind.CHANNEL],
+    options={"reduction": (2, 4, 8, 16)},
+)
+class SqueezeExcite(nn.Module):
+    """Channel gate from a two-layer bottleneck over the channel means.
+
+    Args:
+        reduction: the bottleneck has ``channels // reduction`` units, at least one.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int], *, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, 1)
+        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+        self.tap = AttentionTap(MapKind.CHANNEL)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.mlp(x.mean(dim=(2, 3))).sigmoid()[..., None, None]  # (B, C, 1, 1)
+        return x * self.tap(gate)

@@ -1,0 +1,141 @@
+"""The report's network (Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", course report, 2023).
+
+    block:  conv 3x3 pad 1, [attention], ReLU, BN, conv 3x3 no pad, [attention], ReLU, BN, max pool 2, Dropout2d
+    net:    two blocks (3 -> 64, 64 -> 128), flatten, linear 512, ReLU, dropout, linear to the classes
+
+It returns logits; the published code's ReLU and softmax after the last layer are a switch of the protocol. With
+``dead_block`` one block more is built and counted but never called: that is the published network with "three hidden
+layers", which computes the same function as the plain one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.config import Placement
+from attnlab.models._registry import BlockFactory, ImageShape, register_model
+
+
+class ConvBlock(nn.Module):
+    """Two convolutions, the second without padding, then a halving: (B, C, H, W) -> (B, C', (H-2)//2, (W-2)//2).
+
+    Attention sits directly after a convolution, before ReLU and batch norm, or at the end of the block, after pooling.
+    """
+
+    def __init__(
+        self,
+        before: int,
+        after: int,
+        size: tuple[int, int],
+        attention: BlockFactory,
+        placement: Placement,
+        spatial_dropout: float,
+    ) -> None:
+        super().__init__()
+        height, width = size
+        self.out_size = ((height - 2) // 2, (width - 2) // 2)
+
+        def place(where: tuple[Placement, ...], at: tuple[int, int]) -> nn.Module:
+            block = attention(after, at) if placement in where else None
+            return nn.Identity() if block is None else block
+
+        self.conv1 = nn.Conv2d(before, after, 3, padding=1)
+        self.attention1 = place(("every_conv", "block_first"), size)
+        self.bn1 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3)
+        self.attention2 = place(("every_conv",), (height - 2, width - 2))
+        self.bn2 = nn.BatchNorm2d(after)
+        self.pool = nn.MaxPool2d(2)
+        self.attention_end = place(("block_end",), self.out_size)
+        self.dropout = nn.Dropout2d(spatial_dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn1(torch.relu(self.attention1(self.conv1(x))))
+        x = self.bn2(torch.relu(self.attention2(self.conv2(x))))
+        return self.dropout(self.attention_end(self.pool(x)))
+
+
+@register_model(
+    "small_cnn",
+    title="Small CNN",
+    paper="Madmoni and Ben-Or, Attention Mechanisms for Image Classification, course report, 2023",
+    summary="The report's network: blocks of two convolutions and a small classifier, with attention where you put it.",
+    width=64,
+    min_size=4,
+    placements=("every_conv", "block_first", "block_end"),
+    options={
+        "blocks": (1, 2, 3, 4),
+        "dead_block": (False, True),
+        "hidden": (64, 128, 256, 512),
+        "spatial_dropout": (0.0, 0.1, 0.25),
+        "dropout": (0.0, 0.25, 0.5),
+    },
+)
+class SmallCnn(nn.Module):
+    """Convolutional blocks that double in width, then a classifier with one hidden layer.
+
+    Args:
+        shape: of one image; any channel count, any size that survives the halvings.
+        classes: number of logits.
+        attention: makes the block placed after convolutions of given channels and size.
+        placement: ``every_conv``, ``block_first`` (after the first convolution of each block only) or ``block_end``.
+        width: channels of the first block; 64 in the report.
+        blocks: number of blocks; each halves the map and doubles the channels.
+        dead_block: build one more block that is never called.
+        hidden: units of the classifier's hidden layer.
+        spatial_dropout, dropout: rates after each block and before the last layer.
+
+    Raises:
+        ValueError: when the image is too small for the number of blocks.
+    """
+
+    def __init__(
+        self,
+        shape: ImageShape,
+        classes: int,
+        attention: BlockFactory,
+        *,
+        placement: Placement,
+        width: int,
+        blocks: int = 2,
+        dead_block: bool = False,
+        hidden: int = 512,
+        spatial_dropout: float = 0.25,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        size, before = (shape.height, shape.width), shape.channels
+        self.blocks = nn.ModuleList()
+        for i in range(blocks):
+            if min(size) < 4:
+                raise ValueError(
+                    f"small_cnn with {blocks} blocks halves a {shape.height} x {shape.width} image to nothing; "
+                    f"use at least {6 * 2 ** (blocks - 1) - 2} pixels or fewer blocks"
+                )
+            block = ConvBlock(before, width * 2**i, size, attention, placement, spatial_dropout)
+            self.blocks.append(block)
+            size, before = block.out_size, width * 2**i
+        self.dead_block = ConvBlock(before, 2 * before, size, attention, placement, spatial_dropout) if dead_block else None
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(before * size[0] * size[1], hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, classes),
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The published initialisation: Kaiming-normal for two or more dimensions, zero biases."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() >= 2:
+                nn.init.kaiming_normal_(parameter)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images
+        for block in self.blocks:
+            x = block(x)
+        return self.classifier(x)
