@@ -123,7 +123,7 @@ def perturbation_curve(
             changed = torch.where(rank < round(float(share) * height * width), end, start)
             probabilities.append(predict(changed).gather(1, classes[:, None])[:, 0])
     curve = _figures(torch.stack(probabilities, dim=1))
-    return PerturbationCurve(shares, curve, np.trapezoid(curve, shares, axis=1))
+    return PerturbationCurve(shares, curve, np.asarray(np.trapezoid(curve, shares, axis=1)))
 
 
 def mean_interval(figures: ArrayLike, *, confidence: float = 0.95, resamples: int = 5000, seed: int = 0) -> Interval:

@@ -11,7 +11,6 @@ query of PAIRWISE.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection
 
 import torch
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 
 from attnlab.attention import AttentionMap, MapKind, MapScale
 from attnlab.attention._tap import Edit
+from attnlab.training.seeding import mix
 
 _EDGE = 1e-6  # gates of exactly 0 or 1 have no finite logit
 
@@ -55,7 +55,7 @@ def shuffled(seed: int = 0) -> Edit:
 
     def edit(seen: AttentionMap) -> Tensor:
         rows = _rows(seen.values, seen.kind)  # (B, rows, N)
-        generator = torch.Generator().manual_seed(seed * 2**32 + zlib.crc32(seen.name.encode()))
+        generator = torch.Generator().manual_seed(mix(seed, "shuffle", seen.name))
         order = torch.rand(len(rows), rows.shape[-1], generator=generator).argsort(dim=1).to(rows.device)
         return rows.gather(2, order[:, None, :].expand_as(rows)).reshape(seen.values.shape)
 

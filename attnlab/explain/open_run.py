@@ -1,0 +1,111 @@
+"""Opens what a run learned: a copy of its own of the network, on the CPU, never the one in training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from attnlab.config import RunConfig
+from attnlab.explain.inspection import Features, Inspection, channel_features, inspect_images
+from attnlab.models import ImageShape, build_model
+from attnlab.runs import checkpoints
+from attnlab.runs.files import read_json
+from attnlab.training.losses import Objective
+
+
+class OpenError(ValueError):
+    """The run cannot be opened; the message says which file is missing or wrong."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpenRun:
+    """A run's network, ready to be looked into.
+
+    Attributes:
+        model: in evaluation mode, on the CPU.
+        class_names, mean, std, shape: of the run's data set; shape is (C, H, W).
+    """
+
+    folder: Path
+    config: RunConfig
+    model: nn.Module
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    shape: tuple[int, int, int]
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """float32 (B, classes), by the run's own loss head."""
+        return Objective(self.config).probabilities(logits)
+
+    def inspect(self, images: Tensor) -> Inspection:
+        """Predictions and maps for uint8 (B, C, H, W) of the run's shape."""
+        return inspect_images(self.model, images, self.mean, self.std, probabilities=self.probabilities)
+
+    def features(self, images: Tensor, *, tap: str, channel: int) -> Features:
+        """One channel before and after the block of ``tap``, see `channel_features`."""
+        return channel_features(self.model, images, self.mean, self.std, tap=tap, channel=channel)
+
+
+def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> OpenRun:
+    """Loads the network of a run folder.
+
+    Args:
+        which: the best epoch by validation, the newest checkpoint, or the kept checkpoint of this step.
+
+    Raises:
+        OpenError: when a file of the run is missing or damaged, or its weights do not fit its config.
+    """
+    if not (folder / "config.json").is_file():
+        raise OpenError(f"{folder} is no run: it has no config.json")
+    config = RunConfig.from_json((folder / "config.json").read_bytes())
+    about = read_json(folder / "dataset.json")
+    if about is None:
+        raise OpenError(f"the run {folder.name} has no dataset.json yet: it has not started")
+    channels, height, width = about["shape"]
+    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn only to be replaced
+        model = build_model(config.model, ImageShape(channels, height, width), len(about["class_names"]))
+    weights = _best_weights(folder) if which == "best" else _checkpoint_weights(folder, which)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise OpenError(f"the weights of {folder.name} do not fit its config: {error}") from error
+    return OpenRun(
+        folder=folder,
+        config=config,
+        model=model.eval(),
+        class_names=tuple(about["class_names"]),
+        mean=tuple(about["mean"]),
+        std=tuple(about["std"]),
+        shape=(channels, height, width),
+    )
+
+
+def _best_weights(folder: Path) -> dict[str, Tensor]:
+    path = folder / checkpoints.BEST
+    if not path.is_file():
+        raise OpenError(f"the run {folder.name} has no best epoch yet: it has not been validated once")
+    return _load(path)
+
+
+def _checkpoint_weights(folder: Path, which: Literal["last"] | int) -> dict[str, Tensor]:
+    kept = folder / "checkpoints"
+    # Two checkpoints of one step differ in the epochs finished, not in the weights.
+    path = checkpoints.find(kept).path if which == "last" else max(kept.glob(f"{which:08d}-*"), default=None)
+    if path is None:
+        raise OpenError(f"the run {folder.name} keeps no checkpoint" + ("" if which == "last" else f" of step {which}"))
+    stored = _load(path / checkpoints.STATE)
+    return {name.removeprefix("model/"): value for name, value in stored.items() if name.startswith("model/")}
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise OpenError(f"{path.parent.name}/{path.name} cannot be read: {error}") from error
