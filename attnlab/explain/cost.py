@@ -29,6 +29,17 @@ def count_flops(config: ModelConfig, shape: ImageShape, classes: int) -> int:
     return counter.get_total_flops()
 
 
+def count_parameters(config: ModelConfig, shape: ImageShape, classes: int) -> int:
+    """Trainable parameters, counted on the meta device: no memory, no arithmetic.
+
+    Raises:
+        ValueError: when the network cannot be built for these images.
+    """
+    with torch.device("meta"):
+        model = build_model(config, shape, classes)
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
 def milliseconds_per_image(
     config: ModelConfig, shape: ImageShape, classes: int, *, device: str = "cpu", batch: int = 32, repeats: int = 7
 ) -> float:

@@ -20,7 +20,15 @@ from attnlab.config import RunConfig
 _DRAFT = "draft"
 _PREFIX = "form."
 SEEDS = _PREFIX + "seeds"
-_WORDS = {"lr": "learning rate", "amp": "mixed precision (bf16)"}
+_WORDS = {
+    "lr": "learning rate",
+    "amp": "mixed precision (bf16)",
+    "sgd": "SGD",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "cpu": "CPU",
+    "cuda": "CUDA",
+}
 
 
 def draft() -> dict[str, Any]:
@@ -44,7 +52,7 @@ def field(path: str, *, label: str | None = None, placeholder: str | None = None
     key = _PREFIX + path
     st.session_state.setdefault(key, tree[name])
     kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not NoneType]
-    common = {"label": label or words(name), "help": info.description, "key": key}
+    common = {"label": label or sentence(name), "help": info.description, "key": key}
     if get_origin(info.annotation) is Literal:
         value = st.selectbox(options=get_args(info.annotation), format_func=words, **common)
     elif kinds == [bool]:
@@ -80,7 +88,7 @@ def option_fields(path: str, offered: Mapping[str, Sequence[Any]], defaults: Map
         given = into.get(name, _jsonable(defaults[name]))
         st.session_state.setdefault(key, plain.index(given) if given in plain else 0)
         chosen = st.selectbox(
-            words(name), range(len(plain)), format_func=lambda index, plain=plain: words(plain[index]), key=key
+            sentence(name), range(len(plain)), format_func=lambda index, plain=plain: words(plain[index]), key=key
         )
         into.pop(name, None)
         if plain[chosen] != _jsonable(defaults[name]):
@@ -98,6 +106,17 @@ def words(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(words(part) for part in value)
     return _WORDS.get(value, str(value).replace("_", " "))
+
+
+def sentence(name: str) -> str:
+    """A name as a label: ``batch_size`` -> ``Batch size``."""
+    text = words(name)
+    return text[:1].upper() + text[1:]
+
+
+def source(where: str) -> str:
+    """A link as Markdown; a source that is no link as text."""
+    return f"[source]({where})" if where.startswith(("http://", "https://")) else where
 
 
 def _number(info: FieldInfo, kind: type[int] | type[float], placeholder: str | None, common: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from attnlab.config import ProtocolConfig, RunConfig, explain
 from attnlab.data import list_datasets
 from attnlab.models import Network, list_models
 from attnlab.paths import home
-from attnlab.ui.draft import SEEDS, choice, draft, field, option_fields, words
+from attnlab.ui.draft import SEEDS, choice, draft, field, option_fields, source, words
 
 FROM_PATH = "from a folder or archive"
 MORE_TRAINING = ("loss", "label_smoothing", "focal_alpha", "focal_gamma", "momentum", "weight_decay", "device", "amp")
@@ -110,12 +110,14 @@ def _data() -> None:
         tree["name"] = source
         size = f" Fetched once, {info.download_bytes / 1e6:.0f} MB." if info.needs_network else ""
         st.caption(info.summary + size)
-        option_fields(f"dataset.{source}", info.options, info.defaults, tree["options"])
+        if info.options:
+            with st.expander("Options of the data set", icon=":material/tune:", key="form.data_expander"):
+                _grid_of(f"dataset.{source}", info.options, info.defaults, tree["options"])
     own = str(datasets[source].image_size) if source in datasets else "the images' own"
     with st.grid(3, min_column_width=120):
         field("dataset.image_size", placeholder=own)
-        field("dataset.subset", label="training images", placeholder="all")
-        field("dataset.test_subset", label="test images", placeholder="all")
+        field("dataset.subset", label="Training images", placeholder="all")
+        field("dataset.test_subset", label="Test images", placeholder="all")
 
 
 def _path(given: str) -> str:
@@ -167,12 +169,11 @@ def _attention(network: Network) -> None:
     options: dict[str, dict[str, Any]] = {}
     for name in chosen:
         variant = variants[name]
-        st.caption(f"**{variant.title}** ([paper]({variant.paper})): {variant.summary}")
+        st.caption(f"**{variant.title}** ({source(variant.paper)}): {variant.summary}")
         st.latex(variant.formula)
         kept = dict(tree["attention_options"].get(name, {}))
         if variant.options:
-            with st.grid(min(3, len(variant.options)), min_column_width=120):
-                option_fields(f"model.attention.{name}", variant.options, variant.defaults, kept)
+            _grid_of(f"model.attention.{name}", variant.options, variant.defaults, kept)
         if kept:
             options[name] = kept
     tree["attention_options"] = options
@@ -193,14 +194,20 @@ def _network() -> None:
         "model.backbone", list(networks), label="Backbone", titles={name: entry.title for name, entry in networks.items()}
     )
     network = networks[backbone]
-    st.caption(f"{network.summary} ([source]({network.paper}))")
-    with st.grid(3, min_column_width=120):
-        field("model.width", placeholder=str(network.width))
-        option_fields(f"model.{backbone}", network.options, network.defaults, tree["options"])
+    st.caption(f"{network.summary} ({source(network.paper)})")
+    field("model.width", placeholder=str(network.width))
+    if network.options:
+        with st.expander("Options of the network", icon=":material/tune:", key="form.network_expander"):
+            _grid_of(f"model.{backbone}", network.options, network.defaults, tree["options"])
+
+
+def _grid_of(path: str, offered: Mapping[str, Sequence[Any]], defaults: Mapping[str, Any], into: dict[str, Any]) -> None:
+    with st.grid(min(3, len(offered)), min_column_width=120):
+        option_fields(path, offered, defaults, into)
 
 
 def _training() -> str:
-    with st.grid(3, min_column_width=120):
+    with st.grid(3, min_column_width=150):
         for name in ("epochs", "batch_size", "lr", "optimizer", "schedule", "augment"):
             field(f"training.{name}")
     with st.expander("More", icon=":material/tune:", key="form.more_expander"), st.grid(2, min_column_width=150):
@@ -211,8 +218,8 @@ def _training() -> str:
                 and OPTIMIZER_FIELDS.get(name, tree["optimizer"]) == (tree["optimizer"])
             ):
                 field(f"training.{name}")
-        field("dataset.validation", label="validation share")
-        field("dataset.split_seed", label="seed of the split")
+        field("dataset.validation", label="Validation share")
+        field("dataset.split_seed", label="Seed of the split")
     st.session_state.setdefault(SEEDS, str(draft()["seed"]))
     return st.text_input("Seeds", key=SEEDS, help="One run for each: 0, or 0-4, or 0, 3, 7.", persist_state="session")
 

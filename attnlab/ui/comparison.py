@@ -1,0 +1,179 @@
+"""The Compare page: which groups, the table, the charts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from attnlab.runs.history import history
+from attnlab.runs.naming import dataset_name, group_names
+from attnlab.runs.records import RunRecord
+from attnlab.runs.statistics import Comparison, Group, Verdict, compare_to_baseline, group_runs
+from attnlab.runs.table import COLUMNS, Cost, comparison_table, safe_csv
+from attnlab.ui import warmup
+from attnlab.ui.costs import costs_of, measure
+from attnlab.ui.state import colours
+from attnlab.viz.figures import Series, accuracy_against_parameters, epoch_curves, strip_plot
+
+METRICS = {
+    "validation accuracy": ("validation_accuracy", True),
+    "train accuracy": ("train_accuracy", True),
+    "validation loss": ("validation_loss", False),
+    "train loss": ("train_loss", False),
+}
+HIDDEN = ("auc", "group", "seeds")
+WIDTHS = {"verdict": "large", "name": "medium"}
+
+
+def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, str]]:
+    """The groups to compare and their names: of one data set, all of them unless some are picked."""
+    groups = [group for group in group_runs(records) if group.runs]
+    datasets = list(dict.fromkeys(dataset_name(group.config) for group in groups))
+    left, right = st.columns([1, 3])
+    dataset = left.selectbox("Data set", datasets, key="compare.dataset", bind="query-params")
+    groups = [group for group in groups if dataset_name(group.config) == dataset]
+    names = group_names({group.key: group.config for group in groups})
+    picked = right.multiselect(
+        "Groups", list(names), format_func=lambda key: names[key], key="compare.groups", placeholder="all of them"
+    )
+    return [group for group in groups if not picked or group.key in picked], names
+
+
+def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
+    """One row for each group, the baseline to judge them by, and the table as a file."""
+    finished = [group for group in groups if group.n]
+    plain = next((group for group in finished if group.config.model.attention == "none"), None)
+    options = [group.key for group in finished]
+    left, right = st.columns([1, 2], vertical_alignment="bottom")
+    baseline = left.selectbox(
+        "Baseline",
+        options,
+        index=options.index(plain.key) if plain else 0,
+        format_func=lambda key: names[key],
+        key="compare.baseline",
+        help="The others are tested against it: a t-test on runs paired by seed where seeds match, else Welch's, "
+        "corrected after Holm.",
+    )
+    comparisons: dict[str, Comparison] = {}
+    if baseline:
+        comparisons = compare_to_baseline(next(group for group in finished if group.key == baseline), finished)
+    shown = right.multiselect(
+        "Columns",
+        list(COLUMNS),
+        default=[name for name in COLUMNS if name not in HIDDEN],
+        format_func=lambda name: COLUMNS[name],
+        key="compare.columns",
+    )
+    costs = costs_of(groups) if warmup.ready() else {group.key: Cost() for group in groups}
+    frame = comparison_table(groups, names, comparisons, costs).sort_values("accuracy", ascending=False)
+    columns = [name for name in COLUMNS if name in shown]
+    st.dataframe(
+        frame,
+        hide_index=True,
+        column_order=columns,
+        column_config=_columns(),
+        key="compare.table",
+        alt="One row for each group of runs: accuracy, spread, significance, cost",
+    )
+    _verdicts(finished, names, comparisons)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download CSV",
+            safe_csv(frame[columns]),
+            file_name="attnlab-comparison.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            key="compare.csv",
+            on_click="ignore",
+        )
+        if st.button(
+            "Measure ms per image",
+            icon=":material/speed:",
+            key="compare.measure",
+            help=f"Forward passes of 32 images on this machine's CPU ({os.cpu_count()} cores), median of seven.",
+        ):
+            measure(groups)
+            st.rerun()
+
+
+def charts(groups: Sequence[Group], names: Mapping[str, str]) -> None:
+    """Curves with band and single runs, single runs as dots, accuracy against parameters."""
+    index = colours(run for group in groups for run in group.runs)
+    series = [
+        Series(
+            names[group.key],
+            index[group.key],
+            group.accuracies,
+            {run.config.seed: history(run).epochs for run in group.finished},
+            group.parameters,
+        )
+        for group in groups
+        if group.n
+    ]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader("Curves", anchor=False)
+        metric = st.segmented_control(
+            "Metric",
+            list(METRICS),
+            default="validation accuracy",
+            required=True,
+            key="compare.metric",
+            label_visibility="collapsed",
+        )
+    st.caption("Bold: the mean over the seeds. Band: one standard deviation. Thin: single runs.")
+    field, percent = METRICS[metric or "validation accuracy"]
+    st.plotly_chart(epoch_curves(series, field, percent=percent), key="compare.curves", alt=f"{metric} by epoch")
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Every run", anchor=False)
+        st.caption("Dots: test accuracy of single runs. Diamond and bar: mean and one standard deviation.")
+        st.plotly_chart(strip_plot(series), key="compare.strip", alt="Test accuracy of every run")
+    with right:
+        st.subheader("Accuracy against parameters", anchor=False)
+        st.caption("Up and to the left is better: more accuracy from fewer parameters.")
+        st.plotly_chart(
+            accuracy_against_parameters(series),
+            key="compare.parameters",
+            alt="Mean test accuracy over the number of parameters",
+        )
+
+
+def _verdicts(groups: Sequence[Group], names: Mapping[str, str], comparisons: Mapping[str, Comparison]) -> None:
+    single = [names[group.key] for group in groups if group.n == 1]
+    if single:
+        st.caption(f":orange-badge[n = 1] One run only, so no spread and no verdict: {', '.join(single)}.")
+    differs = [key for key, found in comparisons.items() if found.verdict in (Verdict.BETTER, Verdict.WORSE)]
+    tested = [key for key, found in comparisons.items() if found.p_holm is not None]
+    if tested and not differs:
+        st.caption(f":gray-badge[not significant] None of the {len(tested)} tested groups differs from the baseline at 5 %.")
+    unfinished = sum(len(group.runs) - len(group.finished) for group in groups)
+    if unfinished:
+        st.caption(f"{unfinished} run(s) of these groups have not finished and are not counted.")
+
+
+def _columns() -> dict[str, object]:
+    formats = {
+        "accuracy": "%.2f",
+        "std": "%.2f",
+        "difference": "%+.2f",
+        "auc": "%.3f",
+        "parameters": "localized",
+        "mflops": "%.1f",
+        "milliseconds": "%.3f",
+        "seconds": "%.0f",
+    }
+    config: dict[str, object] = {
+        name: st.column_config.NumberColumn(title, format=formats.get(name))
+        for name, title in COLUMNS.items()
+        if name in formats
+    }
+    config |= {
+        name: st.column_config.TextColumn(title, width=WIDTHS.get(name))
+        for name, title in COLUMNS.items()
+        if name not in config
+    }
+    config["name"] = st.column_config.TextColumn(COLUMNS["name"], pinned=True, width="medium")
+    config["n"] = st.column_config.NumberColumn("n", help="finished runs, one for each seed")
+    return config

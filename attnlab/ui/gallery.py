@@ -1,0 +1,47 @@
+"""The registered variants as cards. They need torch, so on the first page they come in when it is there."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from attnlab.ui import warmup
+
+KIND_WORDS = {
+    "channel": ":blue-badge[one weight a channel]",
+    "spatial": ":green-badge[one weight a pixel]",
+    "element": ":violet-badge[one weight a value]",
+    "pairwise": ":orange-badge[every pixel to every pixel]",
+}
+
+
+def variant_gallery() -> None:
+    """Shows the cards, now or as soon as the registry can be read."""
+    if warmup.ready():
+        _cards()
+    else:
+        st.fragment(_when_ready, run_every=0.5)()
+
+
+def _when_ready() -> None:
+    if warmup.ready():
+        st.rerun()
+    with st.grid(3, min_column_width=260):
+        for _ in range(3):
+            st.skeleton(height=190)
+
+
+def _cards() -> None:
+    from attnlab.attention import list_attention
+
+    with st.grid(3, min_column_width=280) as grid:
+        for name, variant in list_attention().items():
+            with grid.cell(), st.container(border=True, height="stretch", key=f"home.variant.{name}"):
+                st.markdown(f"**{variant.title}** &nbsp; {' '.join(KIND_WORDS[kind] for kind in dict.fromkeys(variant.kinds))}")
+                st.markdown(variant.summary)
+                st.latex(variant.formula)
+                with st.container(horizontal=True, horizontal_alignment="distribute"):
+                    st.page_link(
+                        "pages/train.py", label="Train it", icon=":material/play_circle:", query_params={"attention": name}
+                    )
+                    if variant.paper.startswith("http"):
+                        st.link_button("Paper", variant.paper, type="tertiary", icon=":material/open_in_new:")

@@ -1,0 +1,120 @@
+"""The left side of Train: presets, the form, what the run would cost, and the button that starts it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from attnlab.attention import NONE, list_attention
+from attnlab.config import RunConfig
+from attnlab.data import list_datasets
+from attnlab.explain.cost import count_flops, count_parameters
+from attnlab.models import REPORT_ROWS, ImageShape, report_config
+from attnlab.training import estimate_seconds
+from attnlab.training.presets import one_minute
+from attnlab.ui import draft
+from attnlab.ui.forms import Filled, run_form
+from attnlab.ui.state import add_to_chart, manager
+from attnlab.ui.words import duration
+
+ONE_MINUTE, PUBLISHED, DESCRIBED = "one minute", "published", "described"
+START_FROM = {
+    ONE_MINUTE: "Digits in clutter, small enough to be trained on a laptop while you watch.",
+    PUBLISHED: "A row of the report's Table 1, trained as its published code does.",
+    DESCRIBED: "A row of the report's Table 1, trained as its text describes.",
+}
+
+
+@st.fragment
+def launcher() -> None:
+    """Shows the form; on start hands one run for each seed to the manager and draws the page anew."""
+    _first_draft()
+    _presets()
+    filled = run_form()
+    problem = filled.problem or _cost_line(filled.configs[0])
+    if problem:
+        st.error(problem.replace("\n", "  \n"), icon=":material/error:")
+    many = len(filled.seeds) > 1
+    with st.container(horizontal=True):
+        start = st.button(
+            f"Start {len(filled.seeds)} runs" if many else "Start",
+            type="primary",
+            icon=":material/play_arrow:",
+            key="train.start",
+            disabled=bool(problem),
+        )
+        estimate = st.button("Estimate the time", icon=":material/timer:", key="train.estimate", disabled=bool(problem))
+    if estimate:
+        _estimate(filled)
+    if start:
+        _start(filled)
+
+
+def _first_draft() -> None:
+    """The one minute preset, with the variant a link asks for."""
+    wanted = st.query_params.get("attention")
+    if wanted is not None:
+        del st.query_params["attention"]
+        if all(part in list_attention() for part in wanted.split("+")):
+            draft.load(one_minute(wanted))
+    if not draft.draft():
+        draft.load(one_minute("eca+cbam_spatial"))
+
+
+def _presets() -> None:
+    chosen = st.segmented_control(
+        "Start from", list(START_FROM), key="train.preset", on_change=_load_preset, help="Fills in the form below."
+    )
+    if chosen:
+        st.caption(START_FROM[chosen])
+    if chosen in (PUBLISHED, DESCRIBED):
+        st.selectbox("Row of Table 1", list(REPORT_ROWS), key="train.row", on_change=_load_preset)
+
+
+def _load_preset() -> None:
+    chosen = st.session_state.get("train.preset")
+    if chosen == ONE_MINUTE:
+        tree = draft.draft()
+        draft.load(one_minute(tree["model"]["attention"] if tree else NONE))
+    elif chosen is not None:
+        draft.load(report_config(st.session_state.get("train.row", next(iter(REPORT_ROWS))), chosen))
+
+
+def _cost_line(config: RunConfig) -> str:
+    """Shows parameters and operations; returns what is wrong with the network, in words."""
+    info = list_datasets().get(config.dataset.name)
+    if info is None:
+        return "" if config.dataset.name else "dataset: give the path of a folder or archive"
+    size = config.dataset.image_size or info.image_size
+    try:
+        parameters, flops = _cost(config.model.model_dump_json(), (info.channels, size, size), len(info.class_names))
+    except ValueError as error:
+        return str(error)
+    st.caption(f"**{parameters:,}** parameters · **{flops / 1e6:,.1f}** MFLOPs for one image of {size} × {size}")
+    return ""
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _cost(model: str, shape: tuple[int, int, int], classes: int) -> tuple[int, int]:
+    config = RunConfig.model_fields["model"].annotation.model_validate_json(model)
+    return count_parameters(config, ImageShape(*shape), classes), count_flops(config, ImageShape(*shape), classes)
+
+
+def _estimate(filled: Filled) -> None:
+    with st.spinner("Timing a few steps", show_time=True):
+        try:
+            estimate = estimate_seconds(filled.configs[0])
+        except ValueError as error:
+            st.error(str(error), icon=":material/error:")
+            return
+    total = estimate.seconds * len(filled.seeds)
+    st.success(
+        f"About **{duration(total)}**" + (f" for {len(filled.seeds)} runs" if len(filled.seeds) > 1 else "") + f", "
+        f"{estimate.images_per_second:,.0f} images/s, {duration(estimate.seconds_per_epoch)} an epoch",
+        icon=":material/timer:",
+    )
+
+
+def _start(filled: Filled) -> None:
+    records = manager().submit_many(filled.configs)
+    add_to_chart(record.run_id for record in records)
+    st.rerun()

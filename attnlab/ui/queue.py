@@ -1,0 +1,169 @@
+"""The right side of Train: the chart that grows, what is running or waiting, and what has been run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from attnlab.runs.history import history
+from attnlab.runs.naming import run_name
+from attnlab.runs.records import RunRecord, RunState
+from attnlab.ui.components.curves import Curve, curves
+from attnlab.ui.state import chart, charted, colours, manager
+from attnlab.ui.words import duration
+
+BADGES = {
+    RunState.QUEUED: ("queued", "gray", ":material/schedule:"),
+    RunState.STARTING: ("starting", "blue", ":material/hourglass_top:"),
+    RunState.RUNNING: ("running", "green", ":material/play_arrow:"),
+    RunState.PAUSED: ("paused", "orange", ":material/pause:"),
+    RunState.FINISHED: ("finished", "blue", ":material/check:"),
+    RunState.STOPPED: ("stopped", "orange", ":material/stop:"),
+    RunState.FAILED: ("failed", "red", ":material/error:"),
+    RunState.INTERRUPTED: ("interrupted", "orange", ":material/power_off:"),
+}
+SHOWN_DONE = 8
+
+
+def board() -> None:
+    """The chart and the queue. A timer draws them again each second, and only while something is live."""
+    records = manager().runs()
+    _choose(records)
+    live = any(record.state.live for record in records)
+    st.fragment(_growing, run_every=1.0 if live else None)(tuple(record.run_id for record in records if record.state.live))
+    _done([record for record in records if not record.state.live and not record.demo])
+
+
+def _choose(records: Sequence[RunRecord]) -> None:
+    names = {record.run_id: run_name(record) + (" (shipped)" if record.demo else "") for record in records}
+    key = "train.charted"
+    st.session_state[key] = charted(records)
+    st.multiselect(
+        "Runs in the chart",
+        list(names),
+        format_func=lambda run_id: names.get(run_id, run_id),
+        key=key,
+        on_change=lambda: chart(st.session_state[key]),
+        placeholder="choose runs",
+        select_all=False,
+    )
+
+
+def _growing(were_live: tuple[str, ...]) -> None:
+    records = manager().runs()
+    live = [record for record in records if record.state.live]
+    if tuple(record.run_id for record in live) != were_live:
+        st.rerun()
+    index = colours(records)
+    by_id = {record.run_id: record for record in records}
+    curves([_curve(by_id[run_id], index) for run_id in charted(records)], key="train.curves")
+    for record in live:
+        _live_row(record)
+
+
+def _curve(record: RunRecord, index: dict[str, int]) -> Curve:
+    told = history(record)
+    per_epoch = record.total_steps // record.config.training.epochs
+    return Curve(
+        record.run_id, run_name(record), index[record.group], record.attempt, told.steps, told.losses, told.epochs, per_epoch
+    )
+
+
+def _live_row(record: RunRecord) -> None:
+    with st.container(border=True, key=f"train.live.{record.run_id}"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"{_badge(record)} **{_plain(run_name(record))}**", width="stretch")
+            if record.state is RunState.RUNNING:
+                _button(record, "pause", "Pause", ":material/pause:", manager().pause)
+            _button(record, "stop", "Stop", ":material/stop:", manager().stop)
+        if record.state is RunState.RUNNING:
+            st.progress(min(1.0, record.step / max(1, record.total_steps)), text=_progress(record))
+        elif record.queue_position is not None:
+            st.caption(f"number {record.queue_position} in the queue")
+        else:
+            st.caption("getting the data and the first batch ready")
+
+
+def _progress(record: RunRecord) -> str:
+    parts = [f"epoch {record.epoch} of {record.config.training.epochs}", f"step {record.step:,} of {record.total_steps:,}"]
+    if record.eta_seconds is not None:
+        parts.append(f"{duration(record.eta_seconds)} left")
+    if record.images_per_second is not None:
+        parts.append(f"{record.images_per_second:,.0f} images/s")
+    if record.device:
+        parts.append(f":gray-badge[:material/memory: {_plain(record.device)}]")
+    return " · ".join(parts)
+
+
+def _done(records: Sequence[RunRecord]) -> None:
+    newest = sorted(records, key=lambda record: record.created, reverse=True)
+    for record in newest[:SHOWN_DONE]:
+        _done_row(record)
+    if len(newest) > SHOWN_DONE:
+        with st.expander(f"{len(newest) - SHOWN_DONE} earlier runs", key="train.earlier"):
+            for record in newest[SHOWN_DONE:]:
+                _done_row(record)
+
+
+def _done_row(record: RunRecord) -> None:
+    with (
+        st.container(border=True, key=f"train.done.{record.run_id}"),
+        st.container(horizontal=True, vertical_alignment="center"),
+    ):
+        st.markdown(f"{_badge(record)} **{_plain(run_name(record))}**  \n{_outcome(record)}", width="stretch")
+        if record.state.resumable:
+            _button(record, "resume", "Resume", ":material/play_arrow:", manager().resume)
+        if record.test_accuracy is not None:
+            st.page_link(
+                "pages/inspect_attention.py", label="Inspect", icon=":material/visibility:", query_params={"run": record.run_id}
+            )
+        with st.popover(
+            "", icon=":material/more_vert:", type="tertiary", help="Rename or delete", key=f"train.more.{record.run_id}"
+        ):
+            _rename(record)
+            _button(record, "delete", "Delete for good", ":material/delete:", manager().delete)
+
+
+def _outcome(record: RunRecord) -> str:
+    if record.reason:
+        return f":red[{_plain(record.reason)}]" if record.state is RunState.FAILED else _plain(record.reason)
+    parts = []
+    if record.test_accuracy is not None:
+        parts.append(f"test accuracy **{100 * record.test_accuracy:.1f} %**")
+    if record.seconds is not None:
+        parts.append(duration(record.seconds))
+    if record.parameters is not None:
+        parts.append(f"{record.parameters:,} parameters")
+    if not parts:
+        parts.append(f"step {record.step:,} of {record.total_steps:,}")
+    return " · ".join(parts)
+
+
+def _rename(record: RunRecord) -> None:
+    key = f"train.title.{record.run_id}"
+
+    def rename() -> None:
+        manager().rename(record.run_id, st.session_state[key])
+
+    st.text_input("Name", value=run_name(record), key=key, on_change=rename, max_chars=80)
+
+
+def _button(record: RunRecord, action: str, label: str, icon: str, act: Callable[[str], object]) -> None:
+    if st.button(label, icon=icon, key=f"train.{action}.{record.run_id}", type="tertiary"):
+        try:
+            act(record.run_id)
+        except ValueError as error:
+            st.toast(str(error), icon=":material/error:")
+        else:
+            st.rerun()
+
+
+def _badge(record: RunRecord) -> str:
+    text, colour, icon = BADGES[record.state]
+    return f":{colour}-badge[{icon} {text}]"
+
+
+def _plain(text: str) -> str:
+    """Text from people, kept from being read as Markdown."""
+    return "".join(f"\\{letter}" if letter in r"\`*_{}[]()#+-.!|<>~$:" else letter for letter in text)

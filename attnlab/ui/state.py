@@ -1,0 +1,50 @@
+"""What the pages share: the runs, their colours, and which of them a session has in its chart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+
+import streamlit as st
+
+from attnlab.runs.manager import Manager, get_manager
+from attnlab.runs.records import RunRecord
+
+_CHART = "chart.runs"
+_colours: dict[str, int] = {}
+_colour_lock = threading.Lock()
+
+
+def manager() -> Manager:
+    """The manager of this server's runs."""
+    return get_manager()
+
+
+def colours(records: Iterable[RunRecord]) -> dict[str, int]:
+    """Group -> index of its colour. A group keeps its colour while the server runs, whatever else comes or goes."""
+    with _colour_lock:
+        for record in sorted(records, key=lambda record: (record.created, record.run_id)):
+            _colours.setdefault(record.group, len(_colours))
+        return dict(_colours)
+
+
+def charted(records: Sequence[RunRecord]) -> list[str]:
+    """The ids of the runs in this session's chart: those in the link, else the live ones, else the newest."""
+    known = [record.run_id for record in records]
+    if _CHART not in st.session_state:
+        linked = st.query_params.get_all("run")
+        live = [record.run_id for record in records if record.state.live]
+        newest = [max(records, key=lambda record: record.created).run_id] if records else []
+        st.session_state[_CHART] = [run_id for run_id in linked if run_id in known] or live or newest
+    return [run_id for run_id in st.session_state[_CHART] if run_id in known]
+
+
+def chart(run_ids: Iterable[str]) -> None:
+    """Puts exactly these runs in the chart, and in the link."""
+    st.session_state[_CHART] = list(dict.fromkeys(run_ids))
+    st.query_params["run"] = st.session_state[_CHART]
+
+
+def add_to_chart(run_ids: Iterable[str]) -> None:
+    """Adds newly started runs; what has finished leaves the chart when a batch is started, unless the person keeps it."""
+    chart([*run_ids, *st.session_state.get(_CHART, [])])

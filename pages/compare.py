@@ -1,0 +1,19 @@
+"""Groups of runs side by side: accuracy with its spread, what it costs, and whether a difference means anything."""
+
+import streamlit as st
+
+from attnlab.ui import warmup
+from attnlab.ui.comparison import charts, choose_groups, table
+from attnlab.ui.state import manager
+
+st.title("Compare", anchor=False)
+st.markdown("Runs that differ only in their seed are one group: mean ± standard deviation, and a test against the baseline.")
+records = manager().runs()
+if not any(record.test_accuracy is not None for record in records):
+    st.info("No finished run yet. Train one first, better several seeds of two variants.", icon=":material/info:")
+    st.page_link("pages/train.py", label="Train", icon=":material/play_circle:")
+else:
+    groups, names = choose_groups(records)
+    table(groups, names)
+    charts([group for group in groups if group.n], names)
+warmup.start()

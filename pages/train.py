@@ -1,0 +1,21 @@
+"""Choose, start, watch: the form on the left, the chart that grows and the queue on the right."""
+
+import streamlit as st
+
+from attnlab.ui.queue import board
+from attnlab.ui.waiting import wait_for_torch
+
+
+def form() -> None:
+    from attnlab.ui.launch import launcher
+
+    launcher()
+
+
+st.title("Train", anchor=False)
+left, right = st.columns([5, 7], gap="large")
+with right:
+    board()
+with left:
+    wait_for_torch()
+    form()
