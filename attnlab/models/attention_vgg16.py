@@ -114,5 +114,5 @@ def _conv_block(inputs: int, outputs: int, count: int) -> nn.Sequential:
         conv = nn.Conv2d(outputs if index else inputs, outputs, 3, padding=1)
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-        layers += [conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+        layers += [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
     return nn.Sequential(*layers)
