@@ -44,6 +44,8 @@ class RunRecord:
         config: everything that decided its result.
         state: see `RunState`.
         reason: why it failed or was interrupted, in a sentence; empty otherwise.
+        phase: what a live run is doing, in words ("reading images, 40 %"); empty otherwise.
+        note: what a person wrote about it.
         folder: where its files are.
         demo: shipped with the project; read only.
         attempt: how often it was started.
@@ -63,6 +65,8 @@ class RunRecord:
     state: RunState
     folder: Path
     reason: str = ""
+    phase: str = ""
+    note: str = ""
     demo: bool = False
     attempt: int = 0
     created: float = 0.0

@@ -1,0 +1,196 @@
+"""Checkpoints: what a run can be resumed from. One folder each, and a manifest that says what must be in it.
+
+    checkpoints/00000400-0002/     after 400 steps, 2 epochs of which are finished
+        state.safetensors          weights, optimizer, running sums
+        state.json                 everything that is no tensor
+        best.safetensors           weights of the best epoch so far; a link to the run's own file while that is current
+        manifest.json              size and sha256 of the others; written last
+
+The folder is made under a temporary name, synced and renamed. The loader takes the newest whose files agree with their
+manifest, so a process killed at any point, or a damaged file, costs the steps since the checkpoint before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from attnlab.runs import faults
+from attnlab.runs.files import FolderError, read_json, require_space, sync_folder, write_json
+
+if TYPE_CHECKING:
+    from attnlab.training import TrainState
+
+KEPT = 2
+STATE, SCALARS, BEST, MANIFEST = "state.safetensors", "state.json", "best.safetensors", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The newest valid checkpoint, and what was passed over on the way to it.
+
+    Attributes:
+        path: its folder; `None` when there is none.
+        passed_over: (name, reason) of newer ones that could not be used.
+    """
+
+    path: Path | None
+    passed_over: tuple[tuple[str, str], ...] = field(default=())
+
+
+def find(checkpoints: Path) -> Found:
+    """The newest checkpoint whose files agree with their manifest."""
+    passed_over: list[tuple[str, str]] = []
+    for path in reversed(_all(checkpoints)):
+        try:
+            verify(path)
+        except FolderError as error:
+            passed_over.append((path.name, str(error)))
+        else:
+            return Found(path, tuple(passed_over))
+    return Found(None, tuple(passed_over))
+
+
+def verify(path: Path) -> None:
+    """Compares every file of a checkpoint with the manifest.
+
+    Raises:
+        FolderError: naming the first file that differs.
+    """
+    manifest = read_json(path / MANIFEST)
+    if manifest is None:
+        raise FolderError(f"{path.name} has no manifest: it was not finished")
+    for name, expected in manifest["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise FolderError(f"{path.name}/{name} is missing")
+        if file.stat().st_size != expected["size"]:
+            raise FolderError(f"{path.name}/{name} has {file.stat().st_size} bytes where {expected['size']} were written")
+        if _sha256(file) != expected["sha256"]:
+            raise FolderError(f"{path.name}/{name} is damaged: its content is not what was written")
+
+
+def load(path: Path) -> TrainState:
+    """The training state in a checkpoint that was verified."""
+    from safetensors.torch import load_file
+
+    from attnlab.training import TrainState
+
+    best = load_file(path / BEST) if (path / BEST).is_file() else None
+    return TrainState.from_parts(load_file(path / STATE), json.loads((path / SCALARS).read_bytes()), best)
+
+
+def save(checkpoints: Path, state: TrainState, best: Path | None) -> Path:
+    """Writes a checkpoint and removes those older than the last `KEPT`.
+
+    Args:
+        best: file with the weights of ``state``'s best epoch; `None` before there is one.
+
+    Raises:
+        OSError: when it cannot be written; the earlier ones are untouched.
+    """
+    from safetensors.torch import save_file
+
+    tensors, scalars = state.to_parts(best_weights=False)
+    checkpoints.mkdir(exist_ok=True)
+    require_space(checkpoints, sum(tensor.nbytes for tensor in tensors.values()))
+    final = checkpoints / f"{state.step:08d}-{state.epoch:04d}"
+    temporary = checkpoints / f".{final.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        save_file(tensors, temporary / STATE)
+        write_json(temporary / SCALARS, scalars)
+        if best is not None:
+            _link(best, temporary / BEST)
+        files = {file.name: {"size": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(temporary.iterdir())}
+        for file in temporary.iterdir():
+            _sync(file)
+        faults.point("checkpoint.data")
+        write_json(temporary / MANIFEST, {"step": state.step, "epoch": state.epoch, "files": files})
+        faults.point("checkpoint.manifest")
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(checkpoints)
+    faults.point("checkpoint.renamed")
+    for old in _all(checkpoints)[:-KEPT]:
+        shutil.rmtree(old)
+    return final
+
+
+def save_best(path: Path, weights: dict[str, Any], epoch: int, accuracy: float) -> None:
+    """Writes the weights of the best epoch, with its number and validation accuracy in the file's metadata.
+
+    Raises:
+        OSError: when it cannot be written; the file before is untouched.
+    """
+    from safetensors.torch import save_file
+
+    require_space(path.parent, sum(tensor.nbytes for tensor in weights.values()))
+    metadata = {"epoch": str(epoch), "validation_accuracy": repr(accuracy)}
+    _replace(path, lambda temporary: save_file(weights, temporary, metadata))
+
+
+def best_epoch(path: Path) -> int | None:
+    """The epoch whose weights the file holds; `None` when there is no such file or it is damaged."""
+    try:
+        with safe_open(path, framework="np") as stored:
+            return int((stored.metadata() or {})["epoch"])
+    except (FileNotFoundError, SafetensorError, KeyError):
+        return None
+
+
+def clear_unfinished(checkpoints: Path, newest: Path | None) -> None:
+    """Removes what a killed process left: temporary folders, and checkpoints newer than the one that is resumed from."""
+    if not checkpoints.is_dir():
+        return
+    for path in checkpoints.iterdir():
+        if path.name.startswith(".") or newest is None or path.name > newest.name:
+            shutil.rmtree(path)
+
+
+def _all(checkpoints: Path) -> list[Path]:
+    if not checkpoints.is_dir():
+        return []
+    return sorted(path for path in checkpoints.iterdir() if not path.name.startswith("."))
+
+
+def _replace(path: Path, save: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save(temporary)
+        _sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Another name for the same file, or a copy where the file system knows no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

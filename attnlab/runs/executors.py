@@ -1,0 +1,259 @@
+"""What starts the worker. An executor starts, asks and ends; what a run does and how it ended stands in its folder.
+
+`WorkerProcessExecutor` keeps a process with torch loaded, so that a run begins at once, and a crash of the arithmetic
+costs one run and not the app. The process is a plain child by `subprocess` (`multiprocessing` would run the app's
+script again) in a session of its own: it finishes its run when the app ends, and a new app takes the run up from its
+folder. `ThreadExecutor` trains in this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from attnlab import paths
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.ownership import is_locked, send_signal
+
+VARIABLE = "ATTNLAB_EXECUTOR"
+_CLOSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at a run."""
+
+    run_dir: Path
+    attempt: int
+
+
+class JobState(StrEnum):
+    """What an executor knows of a job. `UNKNOWN` is not `GONE`: whoever cannot be asked may still work."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The state of a job, and for one that is gone how it went, where that is known ("killed by signal 9 (SIGKILL)")."""
+
+    state: JobState
+    detail: str = ""
+
+
+class Executor(Protocol):
+    """Starts jobs; every call returns at once.
+
+    Attributes:
+        slots: jobs that may run at the same time.
+    """
+
+    slots: int
+
+    def warm(self) -> None:
+        """Makes ready for the next job."""
+
+    def start(self, job: Job) -> None:
+        """Lets a worker begin.
+
+        Raises:
+            OSError: when none can be started.
+        """
+
+    def poll(self, job: Job) -> Answer:
+        """Also answers for jobs that an earlier process started."""
+
+    def cancel(self, job: Job, *, force: bool = False) -> None:
+        """Ends a job that does not heed the request in its folder; with ``force``, without letting it finish anything."""
+
+    def close(self) -> None:
+        """Ends what is idle. Jobs at work go on."""
+
+
+class WorkerProcessExecutor:
+    """Jobs in warm child processes, one at a time in each.
+
+    Args:
+        slots: processes.
+    """
+
+    def __init__(self, slots: int = 1) -> None:
+        self.slots = slots
+        self._lock = threading.Lock()
+        self._idle: list[_Child] = []
+        self._children: dict[Job, _Child] = {}
+
+    def warm(self) -> None:
+        with self._lock:
+            self._sort_out()
+            if not self._idle and not self._children:
+                self._idle.append(_Child())
+
+    def start(self, job: Job) -> None:
+        with self._lock:
+            self._sort_out()
+            child = self._idle.pop() if self._idle else _Child()
+            self._children[job] = child
+            child.begin(job)
+
+    def poll(self, job: Job) -> Answer:
+        with self._lock:
+            child = self._children.get(job)
+            self._sort_out()
+        if child is not None and child.job == job:
+            code = child.process.poll()
+            if code is None:
+                return Answer(JobState.RUNNING if is_locked(RunFolder(job.run_dir).lock_path) else JobState.PENDING)
+            return Answer(JobState.GONE, _ending(code, child))
+        return _ask_folder(job)
+
+    def cancel(self, job: Job, *, force: bool = False) -> None:
+        number = signal.SIGKILL if force else signal.SIGTERM
+        with self._lock:
+            child = self._children.get(job)
+        if child is not None and child.job == job:
+            child.process.send_signal(number)
+        else:
+            owner = RunFolder(job.run_dir).owner()
+            if owner is not None and owner["attempt"] == job.attempt and owner["process"]["pid"] != os.getpid():
+                send_signal(owner["process"], number)
+
+    def close(self) -> None:
+        with self._lock:
+            for child in [*self._idle, *self._children.values()]:
+                child.let_go()
+            self._idle.clear()
+            self._children.clear()
+
+    def _sort_out(self) -> None:
+        """Children that finished their job are idle again; dead ones are dropped with the next job of theirs."""
+        for job, child in list(self._children.items()):
+            if child.job != job:
+                del self._children[job]
+                if child.process.poll() is None:
+                    self._idle.append(child)
+        self._idle = [child for child in self._idle if child.process.poll() is None]
+
+
+class ThreadExecutor:
+    """Jobs in a thread of this process, one at a time. For machines where a second process does not fit, and tests."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self._threads: dict[Job, threading.Thread] = {}
+
+    def warm(self) -> None:
+        from attnlab.runs.worker import load
+
+        threading.Thread(target=load, name="attnlab-warm", daemon=True).start()
+
+    def start(self, job: Job) -> None:
+        from attnlab.runs.worker import run
+
+        thread = threading.Thread(target=run, args=(job.run_dir,), kwargs={"attempt": job.attempt}, daemon=True)
+        thread.name = f"attnlab-run-{job.run_dir.name}"
+        self._threads = {known: thread for known, thread in self._threads.items() if thread.is_alive()} | {job: thread}
+        thread.start()
+
+    def poll(self, job: Job) -> Answer:
+        thread = self._threads.get(job)
+        if thread is not None and thread.is_alive():
+            return Answer(JobState.RUNNING)
+        return _ask_folder(job)
+
+    def cancel(self, job: Job, *, force: bool = False) -> None:
+        """A thread cannot be ended from outside; the request in the folder is all there is."""
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+_EXECUTORS: dict[str, Callable[[], Executor]] = {"process": WorkerProcessExecutor, "thread": ThreadExecutor}
+
+
+def make_executor(name: str | None = None) -> Executor:
+    """The executor of a name: ``"process"`` or ``"thread"``; without one what ``ATTNLAB_EXECUTOR`` says, else a process.
+
+    Raises:
+        ValueError: for another name.
+    """
+    chosen = name or os.environ.get(VARIABLE) or "process"
+    if chosen not in _EXECUTORS:
+        raise ValueError(f"unknown executor {chosen!r} (argument or {VARIABLE}); known: {', '.join(_EXECUTORS)}")
+    return _EXECUTORS[chosen]()
+
+
+class _Child:
+    """A worker process. It prints a line of JSON when it is idle; a thread of ours reads them."""
+
+    def __init__(self) -> None:
+        environment = dict(os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(paths.ROOT), environment.get("PYTHONPATH", "")]))
+        self.job: Job | None = None
+        self.last_words = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "attnlab.runs.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._listen, name="attnlab-listen", daemon=True).start()
+        threading.Thread(target=self._hear, name="attnlab-stderr", daemon=True).start()
+
+    def begin(self, job: Job) -> None:
+        assert self.process.stdin is not None
+        self.job = job
+        with suppress(BrokenPipeError):  # it has just died; the next poll says so
+            self.process.stdin.write(json.dumps({"run": str(job.run_dir), "attempt": job.attempt}).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def let_go(self) -> None:
+        """Without its input the process ends when its job is done. An idle one is waited for."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+        if self.job is None:
+            try:
+                self.process.wait(_CLOSE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if json.loads(line).get("done") is not None:
+                self.job = None
+
+    def _hear(self) -> None:
+        """What it prints outside a run is kept for the sentence that says why it died."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.last_words = line.decode(errors="replace").strip() or self.last_words
+
+
+def _ask_folder(job: Job) -> Answer:
+    return Answer(JobState.RUNNING if is_locked(RunFolder(job.run_dir).lock_path) else JobState.GONE)
+
+
+def _ending(code: int, child: _Child) -> str:
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"its process was killed by signal {-code} ({name})" + (", often for lack of memory" if code == -9 else "")
+    return f"its process ended with code {code}" + (f": {child.last_words}" if child.last_words else "")
