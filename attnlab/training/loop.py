@@ -25,7 +25,7 @@ from attnlab.training.device import choose_device, describe_device
 from attnlab.training.events import CheckpointEvent, EpochEvent, Event, ResultEvent, StartEvent, StepEvent
 from attnlab.training.feed import Feed, check_labels
 from attnlab.training.losses import Objective
-from attnlab.training.metrics import Evaluation, RunningMetrics, Stopped, evaluate, describe_test
+from attnlab.training.metrics import Evaluation, RunningMetrics, Stopped, describe_test, evaluate
 from attnlab.training.optim import Schedule, build_optimizer
 from attnlab.training.seeding import epoch_order, mix
 from attnlab.training.snapshots import Snapshots, choose_probes

@@ -128,8 +128,11 @@ def unique_names(maps: Sequence[AttentionMap]) -> dict[str, AttentionMap]:
 
 
 def quantise(values: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """(n, ...) weights >= 0 -> uint8 of the same shape, and per image the weight that 255 stands for, (n,)."""
-    weights = values.float().numpy()
+    """(n, ...) weights >= 0 -> uint8 of the same shape, and per image the weight that 255 stands for, (n,).
+
+    Weights that are not finite, as a network makes in its last step before the training fails, count as 0.
+    """
+    weights = torch.nan_to_num(values.float(), nan=0, posinf=0, neginf=0).numpy()
     peaks = weights.reshape(len(weights), -1).max(axis=1)
     scale = np.where(peaks > 0, peaks, 1).reshape(-1, *[1] * (weights.ndim - 1))
     return (weights / scale * 255).round().clip(0, 255).astype(np.uint8), peaks.astype(np.float32)

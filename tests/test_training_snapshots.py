@@ -1,0 +1,164 @@
+"""Snapshots: which steps, which images, how small, and that what is read is what was seen."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from attnlab.attention import AttentionMap, MapKind, MapScale, list_attention, record_attention
+from attnlab.config import ModelConfig, RunConfig
+from attnlab.data import ImageDataset, Provenance, Split
+from attnlab.models import ImageShape, build_model
+from attnlab.training.losses import Objective
+from attnlab.training.snapshots import PROBES, RUN_BYTES, Snapshots, choose_probes, quantise, snapshot_steps, to_spatial
+from attnlab.training.snapshots_io import read_probes, read_snapshot, write_probes, write_snapshot
+
+CPU = torch.device("cpu")
+OBJECTIVE = Objective(RunConfig())
+
+
+def make_dataset(labels: list[int], classes: int, side: int = 32, masks: bool = True) -> ImageDataset:
+    count = len(labels)
+    images = torch.randint(0, 256, (count, 3, side, side), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    mask = torch.rand(count, side, side, generator=torch.Generator().manual_seed(1)) > 0.5
+    split = Split(images, torch.tensor(labels), mask if masks else None, tuple(f"image {i}" for i in range(count)))
+    return ImageDataset(
+        name="noise",
+        class_names=tuple(str(i) for i in range(classes)),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        train=split,
+        validation=split,
+        test=split,
+        provenance=Provenance("drawn in a test", "0"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "expected"),
+    [
+        ([9, 8, 7, 6, 5, 4, 3, 2, 1, 0], 10, [0, 1, 2, 3, 4, 5, 6, 7]),  # one of each of the first eight classes
+        ([0] * 20 + [1, 1], 3, [0, 1, 0, 1, 0, 0, 0, 0]),  # in turn while there are any; a class can be missing
+        ([1, 0, 1], 2, [0, 1, 1]),  # fewer images than probes
+    ],
+)
+def test_probes_take_the_classes_in_turn(labels: list[int], classes: int, expected: list[int]) -> None:
+    probes = choose_probes(make_dataset(labels, classes))
+    assert probes.labels.tolist() == expected
+    assert len(set(probes.names)) == len(expected) <= PROBES
+
+
+def test_steps_are_dense_early_and_end_with_the_last() -> None:
+    steps = snapshot_steps(5000)
+    assert 30 <= len(steps) <= 40
+    assert steps[:4] == (0, 1, 2, 3) and steps[-1] == 5000
+    gaps = np.diff(steps)
+    assert (np.diff(gaps) >= -1).all()
+    assert snapshot_steps(1) == (0, 1) and snapshot_steps(5) == (0, 1, 2, 3, 4, 5)
+
+
+def test_reductions_to_positions_by_hand() -> None:
+    values = torch.arange(8.0).view(1, 2, 2, 2)
+    element = AttentionMap("t", MapKind.ELEMENT, MapScale.GATE, values, (2, 2))
+    assert to_spatial(element).tolist() == [[[2, 3], [4, 5]]]
+    rows = torch.tensor([[[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0, 0]]])
+    received = to_spatial(AttentionMap("t", MapKind.PAIRWISE, MapScale.SOFTMAX, rows, (2, 2)))
+    torch.testing.assert_close(received, torch.tensor([[[0.3, 0.35], [0.15, 0.2]]]))
+    assert received.sum().item() == pytest.approx(1)
+    channel = AttentionMap("t", MapKind.CHANNEL, MapScale.GATE, torch.tensor([0.2, 0.4]).view(1, 2, 1, 1), (1, 1))
+    assert to_spatial(channel).tolist() == [[[pytest.approx(0.3)]]]
+
+
+def test_quantised_weights_come_back_within_half_a_level() -> None:
+    weights = torch.rand(4, 5, 6) * torch.tensor([1.0, 0.01, 3.0, 0.0]).view(4, 1, 1)
+    maps, peaks = quantise(weights)
+    assert maps.dtype == np.uint8 and maps[:3].reshape(3, -1).max(axis=1).tolist() == [255] * 3
+    error = np.abs(maps / 255 * peaks[:, None, None] - weights.numpy()).reshape(4, -1).max(axis=1)
+    assert (error <= peaks / 255 / 2 + 1e-7).all()
+
+
+def test_a_snapshot_shows_what_the_network_does_to_the_probes() -> None:
+    data = make_dataset(list(range(10)), 10, side=16)
+    torch.manual_seed(0)
+    model = build_model(ModelConfig(attention="cbam", width=8, options={"blocks": 1}), ImageShape(*data.shape), 10)
+    probes = choose_probes(data)
+    model.train()
+    snapshot = Snapshots(probes, data, 100).take(model, OBJECTIVE, 7, CPU)
+    assert model.training and snapshot.step == 7
+    model.eval()
+    with record_attention(model) as maps, torch.inference_mode():
+        logits = model(data.normalise(torch.from_numpy(probes.images)))
+    np.testing.assert_allclose(snapshot.probabilities, logits.softmax(1), atol=1e-3)
+    assert [*snapshot.maps] == [seen.name for seen in maps]
+    for seen in maps:
+        shown = (
+            snapshot.maps[seen.name] / 255 * snapshot.peaks[seen.name].reshape(-1, *[1] * (snapshot.maps[seen.name].ndim - 1))
+        )
+        true = seen.values[:, :, 0, 0] if seen.kind is MapKind.CHANNEL else seen.values[:, 0]
+        np.testing.assert_allclose(shown, true, atol=0.003)
+        assert snapshot.kinds[seen.name] == seen.kind and snapshot.grids[seen.name] == seen.grid
+
+
+@pytest.mark.parametrize("attention", ["none", *list_attention()])
+def test_all_snapshots_of_a_run_stay_under_half_a_megabyte_whatever_the_variant(attention: str) -> None:
+    data = make_dataset(list(range(10)), 10)
+    config = ModelConfig(attention=attention, width=32, options={"blocks": 3})
+    model = build_model(config, ImageShape(*data.shape), 10)
+    snapshots = Snapshots(choose_probes(data), data, 10_000)
+    file = io.BytesIO()
+    write_snapshot(file, snapshots.take(model, OBJECTIVE, 0, CPU))
+    assert len(file.getvalue()) * len(snapshots.steps) < RUN_BYTES < 500_000
+
+
+def test_files_give_back_what_was_written() -> None:
+    data = make_dataset(list(range(10)), 10, side=18)
+    model = build_model(ModelConfig(attention="cbam+conv_autoencoder", width=4), ImageShape(*data.shape), 10)
+    probes = choose_probes(data)
+    snapshot = Snapshots(probes, data, 100).take(model, OBJECTIVE, 3, CPU)
+    stored = io.BytesIO()
+    write_snapshot(stored, snapshot)
+    again = read_snapshot(stored.getvalue())
+    assert (again.step, again.kinds, again.scales, again.grids) == (3, snapshot.kinds, snapshot.scales, snapshot.grids)
+    for name in snapshot.maps:
+        np.testing.assert_array_equal(again.maps[name], snapshot.maps[name])
+        np.testing.assert_array_equal(again.peaks[name], snapshot.peaks[name])
+    np.testing.assert_array_equal(again.probabilities, snapshot.probabilities)
+    for masks in (True, False):
+        probes = choose_probes(make_dataset(list(range(10)), 10, side=18, masks=masks))
+        stored = io.BytesIO()
+        write_probes(stored, probes)
+        back = read_probes(stored.getvalue())
+        np.testing.assert_array_equal(back.images, probes.images)
+        np.testing.assert_array_equal(back.labels, probes.labels)
+        assert back.names == probes.names
+        assert (back.masks is None) == (probes.masks is None)
+        if masks:
+            np.testing.assert_array_equal(back.masks, probes.masks)
+
+
+def bytes_of(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not an archive",
+        b"",
+        bytes_of(maps=np.zeros(3)),
+        bytes_of(header=np.array([{"step": 1}], dtype=object)),  # a pickle inside
+    ],
+)
+def test_what_is_no_snapshot_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match="no snapshot of attnlab"):
+        read_snapshot(content)
+
+
+def test_events_and_snapshot_files_are_read_without_torch() -> None:
+    code = "import sys, attnlab.training, attnlab.training.snapshots_io; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
