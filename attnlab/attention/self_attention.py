@@ -1,0 +1,169 @@
+"""Self-attention over positions, as in SAGAN (Zhang et al., ICML 2019, arXiv:1805.08318).
+
+    q = W_q x,  k = W_k x,  v = W_v x          1x1 convolutions, C -> C/8, C/8, C
+    A = softmax_keys(q^T k)                    (B, N, N), N = H*W
+    y = gamma * (A v) + x                      gamma a scalar that starts at 0
+
+The map A alone has 65,536^2 weights at 256 x 256: 16 GiB an image. The fast path is scaled dot product attention, which
+never holds it, forward or backward; rows and columns of chosen positions come on demand (`row`, `column`). A is made
+only inside a recording or an edit, and only where it has at most `MAX_WEIGHTS` weights; then a recording still returns
+the fast path's bits, and an edit takes effect through the edited A.
+
+Departures: the scale is 1, as in the paper and the common PyTorch code, unless ``scaled`` asks for 1/sqrt(d); with
+``pooled_keys`` keys and values are max-pooled 2x2 as in the original TensorFlow code (whose halved value width and
+output convolution are left out). Over one position A is 1 and the block adds gamma * v.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attnlab.attention._registry import register_attention
+from attnlab.attention._tap import AttentionTap, MapKind, MapScale
+
+MAX_WEIGHTS = 2**22
+"""The most weights of one head's map that a recording makes: 2048 positions by 2048, 16 MiB an image."""
+
+_CHUNK = 1024  # queries handled at once where all of them are needed
+
+
+@register_attention(
+    "self_attention",
+    title="Self-attention",
+    paper="https://arxiv.org/abs/1805.08318",
+    summary="Every position gathers values from all positions, weighted by how well its query fits their keys.",
+    formula=r"A = \mathrm{softmax}(q^\top k),\quad y = \gamma\, A v + x",
+    kinds=[MapKind.PAIRWISE],
+    options={
+        "reduction": (1, 2, 4, 8, 16),
+        "heads": (1, 2, 4, 8),
+        "scaled": (False, True),
+        "pooled_keys": (False, True),
+    },
+)
+class SelfAttention(nn.Module):
+    """Self-attention in memory linear in N. With several heads the tap lets one map a head through, in order.
+
+    Args:
+        reduction: queries and keys have ``channels // reduction`` channels, at least one a head.
+        heads: attend in this many groups of channels.
+        scaled: divide the scores by sqrt of the head's query width.
+        pooled_keys: max-pool keys and values 2x2; a map one position high or wide is not pooled.
+
+    Raises:
+        ValueError: when ``channels`` cannot be split into ``heads``.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: tuple[int, int],
+        *,
+        reduction: int = 8,
+        heads: int = 1,
+        scaled: bool = False,
+        pooled_keys: bool = False,
+    ) -> None:
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"self_attention cannot split {channels} channels into {heads} heads; choose a divisor")
+        self.heads = heads
+        self.pooled_keys = pooled_keys
+        width = max(channels // reduction // heads, 1)
+        self.scale = width**-0.5 if scaled else 1.0
+        self.query = nn.Conv2d(channels, width * heads, 1)
+        self.key = nn.Conv2d(channels, width * heads, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+        self.tap = AttentionTap(MapKind.PAIRWISE, MapScale.SOFTMAX)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key = self._split(self.query(x)), self.keys(x)  # (B, heads, N, d), (B, heads, M, d)
+        value = self._split(self._pooled(self.value(x)))  # (B, heads, M, C / heads)
+        attended = self._edited(query, key, value, self.key_grid(x)) if self.tap.active else None
+        if attended is None:
+            attended = self._fast(query, key, value)
+        y = attended.transpose(2, 3).reshape(x.shape)  # (B, heads, C / heads, N) -> (B, C, H, W)
+        return self.gamma * y + x
+
+    def key_grid(self, x: Tensor) -> tuple[int, int]:
+        """(H, W) of the keys for an input ``x``."""
+        height, width = x.shape[2:]
+        pooled = self.pooled_keys and min(height, width) > 1
+        return (height // 2, width // 2) if pooled else (height, width)
+
+    def keys(self, x: Tensor) -> Tensor:
+        """Keys (B, heads, M, d) of an input (B, C, H, W); keep them to ask for many rows."""
+        return self._split(self._pooled(self.key(x)))
+
+    def row(self, x: Tensor, queries: Sequence[tuple[int, int]], keys: Tensor | None = None) -> Tensor:
+        """What the positions ``queries`` look at: (B, heads, Q, H', W') on the keys' grid, each row summing to 1.
+
+        Args:
+            x: the block's input (B, C, H, W).
+            queries: (row, column) of each query.
+            keys: what `keys` returned for ``x``, to save computing them again.
+
+        Raises:
+            ValueError: for a position outside the map.
+        """
+        places = [_check(place, x) for place in queries]
+        picked = torch.stack([x[:, :, r, c] for r, c in places], dim=2)[..., None]  # (B, C, Q, 1)
+        query = self._split(self.query(picked))  # (B, heads, Q, d)
+        rows = self._weights(query, self.keys(x) if keys is None else keys)
+        return rows.unflatten(-1, self.key_grid(x))
+
+    def column(self, x: Tensor, key: tuple[int, int], keys: Tensor | None = None) -> Tensor:
+        """Who looks at one position of the keys' grid: the weight each query gives it, (B, heads, H, W).
+
+        All N x M scores are needed for the softmax; they are made some queries at a time, so memory stays linear.
+
+        Raises:
+            ValueError: for a position outside the keys' grid.
+        """
+        height, width = self.key_grid(x)
+        if not (0 <= key[0] < height and 0 <= key[1] < width):
+            raise ValueError(f"key {key} lies outside the {height} x {width} grid of the keys")
+        keys = self.keys(x) if keys is None else keys
+        index = key[0] * width + key[1]
+        parts = [self._weights(part, keys)[..., index] for part in self._split(self.query(x)).split(_CHUNK, dim=2)]
+        return torch.cat(parts, dim=2).unflatten(-1, (x.shape[2], x.shape[3]))
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, 2) if self.key_grid(x) != tuple(x.shape[2:]) else x
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, heads * d, H, W) -> (B, heads, N, d), contiguous: with other strides the kernel falls back to the direct form."""
+        return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3).contiguous()
+
+    def _fast(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """A v without A. The fast kernel needs one width for all three, so the narrower are padded with zeros."""
+        narrow, wide = query.shape[-1], value.shape[-1]
+        width = max(narrow, wide)
+        query, key = (F.pad(part, (0, width - narrow)) for part in (query, key))
+        attended = F.scaled_dot_product_attention(query, key, F.pad(value, (0, width - wide)), scale=self.scale)
+        return attended[..., :wide]
+
+    def _weights(self, query: Tensor, key: Tensor) -> Tensor:
+        return (query @ key.transpose(2, 3) * self.scale).softmax(dim=-1)
+
+    def _edited(self, query: Tensor, key: Tensor, value: Tensor, grid: tuple[int, int]) -> Tensor | None:
+        """Lets the map through the tap; the attended values if an edit changed it, else `None`."""
+        if query.shape[2] * key.shape[2] > MAX_WEIGHTS:
+            return None
+        before = self._weights(query, key).unbind(dim=1)
+        after = [self.tap(weights, grid) for weights in before]
+        if all(new is old for new, old in zip(after, before, strict=True)):
+            return None
+        return torch.stack(after, dim=1) @ value
+
+
+def _check(place: tuple[int, int], x: Tensor) -> tuple[int, int]:
+    height, width = x.shape[2:]
+    if not (0 <= place[0] < height and 0 <= place[1] < width):
+        raise ValueError(f"query {place} lies outside the {height} x {width} map")
+    return place
