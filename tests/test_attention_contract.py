@@ -1,0 +1,328 @@
+"""What every registered attention block promises, run over the registry: a new variant is tested by being registered."""
+
+import copy
+import io
+import math
+import threading
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attnlab.attention import (
+    AttentionMap,
+    MapKind,
+    MapScale,
+    attention_taps,
+    build_attention,
+    edit_attention,
+    list_attention,
+    record_attention,
+)
+
+CHANNELS = 64  # with fewer, a reduction of 16 leaves one hidden unit, and a dead ReLU hides the gradient
+SQUARE, TALL = (8, 8), (13, 9)
+COMPOSITIONS = ("eca+cbam_spatial", "eca+conv_autoencoder", "squeeze_excite+self_attention", "eca+eca")
+NAMES = (*list_attention(), *COMPOSITIONS)
+GATES = [name for name in NAMES if "self_attention" not in name]
+
+
+def block(name: str, size: tuple[int, int], **options: object) -> nn.Module:
+    """A block in float64, in evaluation mode, with every parameter away from a special value such as gamma = 0."""
+    torch.manual_seed(0)
+    made = build_attention(name, CHANNELS, size, {name: options} if options else None).double().eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    return made
+
+
+def images(size: tuple[int, int], count: int = 3) -> Tensor:
+    return torch.randn(count, CHANNELS, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def recorded(model: nn.Module, x: Tensor) -> tuple[Tensor, list[AttentionMap]]:
+    with record_attention(model) as maps:
+        return model(x), maps
+
+
+@pytest.mark.parametrize("size", [SQUARE, TALL, (1, 1), (2, 3), (1, 7)], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_any_map_size_gets_its_shape_back(name: str, size: tuple[int, int]) -> None:
+    y = block(name, size)(images(size))
+    assert y.shape == (3, CHANNELS, *size)
+    assert y.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [SQUARE, TALL], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_gets_a_gradient(name: str, size: tuple[int, int]) -> None:
+    model = block(name, size).train()
+    model(images(size)).pow(2).sum().backward()
+    idle = [path for path, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    # A softmax over keys does not change when all its scores move together, which is what a key bias does.
+    assert [path for path in idle if not path.endswith("key.bias")] == []
+
+
+@pytest.mark.parametrize("size", [SQUARE, TALL], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_maps_have_the_shape_and_range_of_their_kind(name: str, size: tuple[int, int]) -> None:
+    height, width = size
+    shapes = {
+        MapKind.CHANNEL: (3, CHANNELS, 1, 1),
+        MapKind.SPATIAL: (3, 1, height, width),
+        MapKind.ELEMENT: (3, CHANNELS, height, width),
+        MapKind.PAIRWISE: (3, height * width, height * width),
+    }
+    variants = list_attention()
+    _, maps = recorded(block(name, size), images(size))
+    assert [seen.kind for seen in maps] == [kind for part in name.split("+") for kind in variants[part].kinds]
+    for seen in maps:
+        assert seen.values.shape == shapes[seen.kind]
+        assert seen.values.min() >= 0 and seen.values.max() <= 1
+        assert not seen.values.requires_grad
+        if seen.scale is MapScale.SOFTMAX:
+            assert torch.allclose(seen.values.flatten(2).sum(dim=-1), torch.ones((), dtype=torch.float64))
+    assert len({seen.name for seen in maps}) == len(maps)
+
+
+@pytest.mark.parametrize("size", [SQUARE, TALL], ids=str)
+@pytest.mark.parametrize("name", GATES)
+def test_what_a_gate_shows_is_what_was_multiplied(name: str, size: tuple[int, int]) -> None:
+    x = images(size)
+    y, maps = recorded(block(name, size), x)
+    expected = x
+    for seen in maps:
+        expected = expected * seen.values
+    assert torch.equal(y, expected)
+
+
+@pytest.mark.parametrize("size", [SQUARE, TALL], ids=str)
+def test_what_pairwise_shows_is_what_gathers_the_values(size: tuple[int, int]) -> None:
+    x, model = images(size), block("self_attention", size)
+    y, maps = recorded(model, x)
+    attention = model.get_submodule("self_attention")
+    values = attention.value(x).flatten(2)  # (B, C, N)
+    gathered = torch.einsum("bck,bqk->bcq", values, maps[0].values).view_as(x)
+    assert torch.allclose(y, attention.gamma * gathered + x, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recording_changes_no_bit(name: str) -> None:
+    x, model = images(TALL), block(name, TALL)
+    plain = model(x)
+    assert torch.equal(recorded(model, x)[0], plain)
+    assert torch.equal(model(x), plain)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_samples_are_independent(name: str) -> None:
+    x, model = images(TALL), block(name, TALL)
+    together = model(x)
+    for i in range(len(x)):
+        assert torch.allclose(model(x[i : i + 1]), together[i : i + 1], atol=1e-10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_and_saves_after_a_forward(name: str) -> None:
+    x, model = images(SQUARE), block(name, SQUARE)
+    y, _ = recorded(model, x)
+    assert torch.equal(copy.deepcopy(model)(x), y)
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    buffer.seek(0)
+    fresh = block(name, SQUARE)
+    fresh.load_state_dict(torch.load(buffer, weights_only=True))
+    assert torch.equal(fresh(x), y)
+    assert not any("tap" in key for key in model.state_dict())
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_gates_edited_to_one_switch_the_block_off(name: str) -> None:
+    x, model = images(TALL), block(name, TALL)
+    with edit_attention(model, lambda seen: torch.ones_like(seen.values)):
+        assert torch.equal(model(x), x)
+    assert not torch.equal(model(x), x)
+
+
+def test_uniform_self_attention_adds_the_mean_value() -> None:
+    x, model = images(TALL), block("self_attention", TALL)
+    with edit_attention(model, lambda seen: torch.full_like(seen.values, 1 / seen.values.shape[-1])):
+        y = model(x)
+    attention = model.get_submodule("self_attention")
+    mean = attention.value(x).mean(dim=(2, 3), keepdim=True)
+    assert torch.allclose(y, attention.gamma * mean + x, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", list_attention())
+def test_an_edit_of_the_wrong_shape_is_refused_by_name(name: str) -> None:
+    model = block(name, SQUARE)
+    with pytest.raises(ValueError, match=r"tap.*returned shape \(1,\)"), edit_attention(model, lambda seen: torch.ones(1)):
+        model(images(SQUARE))
+
+
+@pytest.mark.parametrize("name", list_attention())
+def test_every_offered_option_value_builds_and_runs(name: str) -> None:
+    for option, values in list_attention()[name].options.items():
+        for value in values:
+            assert block(name, TALL, **{option: value})(images(TALL, 1)).isfinite().all(), (option, value)
+
+
+@pytest.mark.parametrize("name", list_attention())
+def test_metadata_tells_a_person_what_it_is(name: str) -> None:
+    variant = list_attention()[name]
+    assert variant.title and variant.paper and variant.summary.endswith(".") and variant.formula and variant.kinds
+    assert set(variant.defaults) == set(variant.options)
+
+
+def test_an_exception_leaves_no_recording_behind() -> None:
+    model = block("eca", SQUARE)
+    with pytest.raises(RuntimeError, match="on purpose"), record_attention(model) as maps:
+        model(images(SQUARE))
+        raise RuntimeError("on purpose")
+    count = len(maps)
+    model(images(SQUARE))
+    assert len(maps) == count == 1
+    assert not any(tap.active for tap in attention_taps(model).values())
+
+
+def test_a_second_thread_on_the_same_model_is_not_recorded() -> None:
+    model = block("cbam", SQUARE)
+    mine, other = images(SQUARE), images(SQUARE, count=5)
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.is_set():
+            model(other)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        for _ in range(50):
+            _, maps = recorded(model, mine)
+            assert [seen.values.shape[0] for seen in maps] == [3, 3]
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_recording_sees_only_its_own_model() -> None:
+    one, two = block("eca", SQUARE), block("eca", SQUARE)
+    with record_attention(one) as maps:
+        two(images(SQUARE))
+        one(images(SQUARE))
+    assert len(maps) == 1
+
+
+def test_detach_false_keeps_the_graph() -> None:
+    model, x = block("cbam_spatial", SQUARE), images(SQUARE).requires_grad_()
+    with record_attention(model, detach=False) as maps:
+        model(x)
+    (gradient,) = torch.autograd.grad(maps[0].values.sum(), x)
+    assert gradient.any()
+
+
+def test_an_inner_recording_sees_the_edited_weights() -> None:
+    model = block("eca", SQUARE)
+    with edit_attention(model, lambda seen: seen.values * 0.5), record_attention(model) as edited:
+        model(images(SQUARE))
+    _, plain = recorded(model, images(SQUARE))
+    assert torch.equal(edited[0].values, plain[0].values * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("ecca", None, "unknown attention variant 'ecca'; known: none, .*eca"),
+        ("eca+", None, "unknown attention variant ''"),
+        ("eca", {"eca": {"kernel": 3}}, "eca has no option kernel; its options: kernel_size"),
+        ("eca", {"cbam": {}}, "options given for cbam, which 'eca' does not contain"),
+    ],
+)
+def test_bad_names_and_options_are_refused_with_the_right_ones(name: str, options: dict | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_attention(name, CHANNELS, SQUARE, options)
+
+
+# By hand, on maps small enough to compute.
+
+
+def test_eca_by_hand() -> None:
+    model = build_attention("eca", 3, (1, 2))
+    model.get_submodule("eca").conv.weight.data = torch.tensor([[[1.0, 2.0, 3.0]]])
+    x = torch.tensor([[[[0.0, 2.0]], [[-1.0, -1.0]], [[4.0, 0.0]]]])  # channel means 1, -1, 2
+    _, (seen,) = recorded(model, x)
+    scores = [2 * 1 + 3 * -1, 1 * 1 + 2 * -1 + 3 * 2, 1 * -1 + 2 * 2]
+    assert seen.values.flatten().tolist() == pytest.approx([1 / (1 + math.exp(-score)) for score in scores])
+
+
+@pytest.mark.parametrize(("channels", "kernel"), [(16, 3), (64, 3), (128, 5), (256, 5), (512, 5)])
+def test_eca_adaptive_kernel_is_the_papers(channels: int, kernel: int) -> None:
+    model = build_attention("eca", channels, SQUARE, {"eca": {"kernel_size": "adaptive"}})
+    assert model.get_submodule("eca").conv.kernel_size == (kernel,)
+
+
+def test_cbam_spatial_by_hand() -> None:
+    model = build_attention("cbam_spatial", 2, (1, 1)).eval()
+    spatial = model.get_submodule("cbam_spatial")
+    spatial.conv.weight.data.zero_()
+    spatial.conv.weight.data[0, :, 3, 3] = torch.tensor([1.0, 10.0])  # centre tap: maximum, then mean
+    spatial.bn.running_mean.fill_(2.0)
+    spatial.bn.running_var.fill_(4.0 - spatial.bn.eps)
+    _, (seen,) = recorded(model, torch.tensor([[[[3.0]], [[-1.0]]]]))  # maximum 3, mean 1
+    assert seen.values.item() == pytest.approx(1 / (1 + math.exp(-(3 + 10 - 2) / 2)))
+
+
+def test_squeeze_excite_by_hand() -> None:
+    model = build_attention("squeeze_excite", 2, (1, 2), {"squeeze_excite": {"reduction": 2}})
+    first, _, second = model.get_submodule("squeeze_excite").mlp
+    first.weight.data, first.bias.data = torch.tensor([[1.0, -1.0]]), torch.tensor([0.5])
+    second.weight.data, second.bias.data = torch.tensor([[2.0], [-2.0]]), torch.tensor([0.0, 1.0])
+    _, (seen,) = recorded(model, torch.tensor([[[[1.0, 3.0]], [[0.0, 2.0]]]]))  # means 2 and 1, hidden 1.5
+    assert seen.values.flatten().tolist() == pytest.approx([1 / (1 + math.exp(-3)), 1 / (1 + math.exp(2))])
+
+
+def test_self_attention_by_hand() -> None:
+    """Two positions, one channel: q = x, k = x, v = 2x, gamma = 0.5."""
+    model = build_attention("self_attention", 1, (1, 2))
+    attention = model.get_submodule("self_attention")
+    for projection, weight in ((attention.query, 1.0), (attention.key, 1.0), (attention.value, 2.0)):
+        projection.weight.data.fill_(weight)
+        projection.bias.data.zero_()
+    attention.gamma.data.fill_(0.5)
+    y, (seen,) = recorded(model, torch.tensor([[[[1.0, 2.0]]]]))
+    first = math.exp(1) / (math.exp(1) + math.exp(2))  # of position 0 on itself; scores 1 and 2
+    second = math.exp(2) / (math.exp(2) + math.exp(4))
+    assert seen.values[0].flatten().tolist() == pytest.approx([first, 1 - first, second, 1 - second])
+    expected = [0.5 * 2 * (first * 1 + (1 - first) * 2) + 1, 0.5 * 2 * (second * 1 + (1 - second) * 2) + 2]
+    assert y.flatten().tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("side", range(1, 70))
+def test_conv_autoencoder_gives_any_side_back_without_cropping_from_eight_up(side: int) -> None:
+    """From 2^depth = 8 up the last layer meets the side exactly; below, the input is padded to 8."""
+    model = build_attention("conv_autoencoder", 2, (side, 11)).get_submodule("conv_autoencoder")
+    gate = model.decoder(model.encoder(torch.zeros(1, 2, *model.padded)))
+    assert gate.shape == (1, 2, max(side, 8), 11)
+
+
+@pytest.mark.parametrize(
+    ("small", "side", "geometry"),
+    [(16, 32, (3, 2, 1, 1)), (12, 30, (3, 3, 3, 0)), (4, 15, (3, 4, 1, 2)), (4, 13, (2, 4, 1, 1))],
+)
+def test_conv_autoencoder_has_the_published_last_layers(small: int, side: int, geometry: tuple[int, ...]) -> None:
+    from attnlab.attention.conv_autoencoder import last_layer
+
+    assert tuple(last_layer(small, side)) == geometry
+
+
+def test_linear_autoencoder_codes_rows_or_the_whole_map() -> None:
+    """A change in one row moves only that row's gates as published, and the whole channel's over the map."""
+    for over, touched in (("rows", {2}), ("map", {0, 1, 2, 3})):
+        model = block("linear_autoencoder", (4, 6), over=over)
+        x = images((4, 6), 1)
+        moved = x.clone()
+        moved[0, 0, 2] += 1
+        (before,), (after,) = recorded(model, x)[1], recorded(model, moved)[1]
+        rows = (before.values != after.values)[0, 0].any(dim=1).nonzero().flatten().tolist()
+        assert set(rows) == touched
