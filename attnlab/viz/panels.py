@@ -319,7 +319,8 @@ def _pool_pairs(rows: NDArray[np.float32], keys: _Grid, queries: _Grid) -> tuple
     share /= share.sum(axis=1, keepdims=True)
     gather = np.zeros((len(by_key), math.prod(small_keys)), np.float32)
     gather[np.arange(len(by_key)), by_key] = 1
-    return share @ rows @ gather, small_keys, small_queries, factor
+    pooled = (share @ rows @ gather).astype(np.float32)
+    return pooled, small_keys, small_queries, factor
 
 
 def _coarse(grid: _Grid, factor: int) -> _Grid:

@@ -1,0 +1,231 @@
+// Part 1 of the attention viewer (viewer.py joins the parts into one module): arithmetic without a screen.
+//
+// A layer holds one byte a weight. Row r at moment t: weight = floor + code / 255 * (peak - floor).
+
+// The description and the bytes of `attnlab.viz.panels.pack`, as panels with typed arrays.
+export function decodePanels(meta, bytes) {
+  const buffer = bytes.slice().buffer; // its own buffer, so that float32 lies on multiples of four
+  const codes = (at, length) => new Uint8Array(buffer, at, length);
+  const floats = (at, length) => new Float32Array(buffer, at, length);
+  return meta.panels.map((panel) => {
+    const { width, height, at } = panel.image;
+    const table = panel.probabilities;
+    return {
+      ...panel,
+      width,
+      height,
+      pixels: codes(at, width * height * 3),
+      mask: panel.mask === undefined ? null : codes(panel.mask, width * height),
+      probabilities: table
+        ? Array.from({ length: table.rows }, (_, row) => floats(table.at + row * panel.classes.length * 4, panel.classes.length))
+        : [],
+      layers: panel.layers.map((layer) => ({
+        ...layer,
+        codes: codes(layer.codes, layer.moments * layer.rows * layer.length),
+        floor: floats(layer.floor, layer.moments * layer.rows),
+        peak: floats(layer.peak, layer.moments * layer.rows),
+      })),
+    };
+  });
+}
+
+// Weights of one row.
+export function rowWeights(layer, moment, row) {
+  const { length } = layer;
+  const at = moment * layer.rows + row;
+  const floor = layer.floor[at];
+  const unit = (layer.peak[at] - floor) / 255;
+  const result = new Float32Array(length);
+  for (let i = 0, from = at * length; i < length; i++) result[i] = floor + layer.codes[from + i] * unit;
+  return result;
+}
+
+// Weights that one position gets from every row: for pairwise maps, who looks at this key.
+export function columnWeights(layer, moment, column) {
+  const result = new Float32Array(layer.rows);
+  for (let row = 0; row < layer.rows; row++) {
+    const at = moment * layer.rows + row;
+    const code = layer.codes[at * layer.length + column];
+    result[row] = layer.floor[at] + (code / 255) * (layer.peak[at] - layer.floor[at]);
+  }
+  return result;
+}
+
+// Mean of several rows.
+export function meanWeights(layer, moment, rows) {
+  const result = new Float32Array(layer.length);
+  for (const row of rows) {
+    const at = moment * layer.rows + row;
+    const floor = layer.floor[at];
+    const unit = (layer.peak[at] - floor) / 255;
+    for (let i = 0, from = at * layer.length; i < layer.length; i++) result[i] += floor + layer.codes[from + i] * unit;
+  }
+  for (let i = 0; i < layer.length; i++) result[i] /= rows.length;
+  return result;
+}
+
+// Mean weight of every row: of every channel of an element map.
+export function rowMeans(layer, moment) {
+  const result = new Float32Array(layer.rows);
+  for (let row = 0; row < layer.rows; row++) {
+    const at = moment * layer.rows + row;
+    let sum = 0;
+    for (let i = 0, from = at * layer.length; i < layer.length; i++) sum += layer.codes[from + i];
+    result[row] = layer.floor[at] + (sum / layer.length / 255) * (layer.peak[at] - layer.floor[at]);
+  }
+  return result;
+}
+
+// Entropy of weights as a distribution over positions, over the greatest possible: 1 is uniform, 0 a single position.
+export function entropy(weights) {
+  let sum = 0;
+  for (const weight of weights) sum += weight;
+  if (!(sum > 0) || weights.length < 2) return weights.length < 2 ? 0 : 1;
+  let total = 0;
+  for (const weight of weights) if (weight > 0) total -= (weight / sum) * Math.log(weight / sum);
+  return total / Math.log(weights.length);
+}
+
+// Entropy of every row of a layer.
+export function entropyMap(layer, moment) {
+  return Float32Array.from({ length: layer.rows }, (_, row) => entropy(rowWeights(layer, moment, row)));
+}
+
+// Quantile with straight lines between order statistics, as numpy's default.
+export function quantile(values, share) {
+  const sorted = Float32Array.from(values).sort();
+  const at = Math.min(Math.max(share, 0), 1) * (sorted.length - 1);
+  const low = Math.floor(at);
+  return sorted[low] + (at - low) * (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]);
+}
+
+export function extent(values) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
+}
+
+// Least and greatest weight of a layer at some moments, read off its floors and peaks.
+export function layerExtent(layer, moments) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const moment of moments) {
+    for (let at = moment * layer.rows; at < (moment + 1) * layer.rows; at++) {
+      low = Math.min(low, layer.floor[at]);
+      high = Math.max(high, layer.peak[at]);
+    }
+  }
+  return [low, high];
+}
+
+// Bilinear between pixel centres, edges held.
+export function upsample(values, height, width, tall, wide) {
+  const result = new Float32Array(tall * wide);
+  const left = new Int32Array(wide);
+  const right = new Int32Array(wide);
+  const across = new Float32Array(wide);
+  for (let x = 0; x < wide; x++) {
+    const at = Math.min(Math.max(((x + 0.5) * width) / wide - 0.5, 0), width - 1);
+    left[x] = Math.floor(at);
+    right[x] = Math.min(left[x] + 1, width - 1);
+    across[x] = at - left[x];
+  }
+  for (let y = 0, out = 0; y < tall; y++) {
+    const at = Math.min(Math.max(((y + 0.5) * height) / tall - 0.5, 0), height - 1);
+    const top = Math.floor(at);
+    const down = at - top;
+    const upper = top * width;
+    const lower = Math.min(top + 1, height - 1) * width;
+    for (let x = 0; x < wide; x++, out++) {
+      const a = values[upper + left[x]] + (values[upper + right[x]] - values[upper + left[x]]) * across[x];
+      const b = values[lower + left[x]] + (values[lower + right[x]] - values[lower + left[x]]) * across[x];
+      result[out] = a + (b - a) * down;
+    }
+  }
+  return result;
+}
+
+// Lines where values cross a level (marching squares), as [x0, y0, x1, y1, ...] in shares of the picture.
+export function contourLines(values, height, width, level) {
+  const lines = [];
+  const point = (edge, x, y, a, b, c, d) => {
+    const cut = (from, to) => (level - from) / (to - from);
+    if (edge === 0) lines.push((x + 0.5 + cut(a, b)) / width, (y + 0.5) / height);
+    else if (edge === 1) lines.push((x + 1.5) / width, (y + 0.5 + cut(b, c)) / height);
+    else if (edge === 2) lines.push((x + 0.5 + cut(d, c)) / width, (y + 1.5) / height);
+    else lines.push((x + 0.5) / width, (y + 0.5 + cut(a, d)) / height);
+  };
+  for (let y = 0; y + 1 < height; y++) {
+    for (let x = 0; x + 1 < width; x++) {
+      const at = y * width + x;
+      const a = values[at];
+      const b = values[at + 1];
+      const c = values[at + width + 1];
+      const d = values[at + width];
+      const corners = (a >= level ? 8 : 0) | (b >= level ? 4 : 0) | (c >= level ? 2 : 0) | (d >= level ? 1 : 0);
+      for (const edge of CROSSED[corners]) point(edge, x, y, a, b, c, d);
+    }
+  }
+  return lines;
+}
+
+// Edges (0 top, 1 right, 2 bottom, 3 left) crossed for each set of corners (8 top left, then clockwise) that are inside.
+const CROSSED = [
+  [], [2, 3], [1, 2], [1, 3], [0, 1], [0, 1, 2, 3], [0, 2], [0, 3],
+  [0, 3], [0, 2], [0, 3, 1, 2], [0, 1], [1, 3], [1, 2], [2, 3], [],
+];
+
+// Share of a map's weight on a mask, and the mask's share of the picture. Their ratio is 1 for a uniform map.
+export function weightInside(values, height, width, mask, tall, wide) {
+  let inside = 0;
+  let total = 0;
+  let area = 0;
+  for (let y = 0; y < tall; y++) {
+    const row = Math.floor(((y + 0.5) * height) / tall) * width;
+    for (let x = 0; x < wide; x++) {
+      const value = values[row + Math.floor(((x + 0.5) * width) / wide)];
+      total += value;
+      if (mask[y * wide + x]) {
+        inside += value;
+        area++;
+      }
+    }
+  }
+  return { weight: total > 0 ? inside / total : 0, area: area / (tall * wide) };
+}
+
+// Which of 256 colours each of 256 levels gets: gamma bends, what lies below the cut is hidden (-1).
+export function colourIndex(gamma, cut) {
+  return Int16Array.from({ length: 256 }, (_, level) => {
+    const share = level / 255;
+    return share < cut ? -1 : Math.round(255 * share ** gamma);
+  });
+}
+
+// The classes shown as bars: the most probable ones at the end, and the true one.
+export function shownClasses(rows, count, truth) {
+  const last = rows[rows.length - 1];
+  const order = Array.from(last, (_, index) => index).sort((a, b) => last[b] - last[a]);
+  const shown = order.slice(0, count);
+  if (truth !== null && truth !== undefined && !shown.includes(truth)) shown[shown.length - 1] = truth;
+  return shown;
+}
+
+// Positions of the moments in a list of steps: the last one not later than `step`.
+export function momentAt(steps, step) {
+  let moment = 0;
+  for (let i = 0; i < steps.length; i++) if (steps[i] <= step) moment = i;
+  return moment;
+}
+
+export function formatNumber(value) {
+  if (!Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size === 0) return "0";
+  if (size >= 10000 || size < 0.001) return value.toExponential(1);
+  return String(Number(value.toPrecision(3)));
+}

@@ -1,0 +1,228 @@
+// Part 4 of the attention viewer: the numbers of a card. Channel strip, colour bar, facts, prediction, read-out.
+
+const STRIP_GAP = 7;
+
+Object.assign(Card.prototype, {
+  // ---- channel strip ------------------------------------------------------------------------------------------------
+
+  // Where each channel's bar lies: rows of bars at least five pixels wide.
+  stripPlan(wide) {
+    const count = this.cache.gates.length;
+    const rows = Math.ceil(count / Math.max(1, Math.min(count, Math.floor(wide / 5))));
+    const perRow = Math.ceil(count / rows);
+    const tall = rows === 1 ? 84 : rows <= 3 ? 52 : 30;
+    return { count, rows, perRow, step: wide / perRow, tall };
+  },
+
+  stripOrder() {
+    const { gates } = this.cache;
+    if (!this.viewer.state.sorted) return null;
+    this.cache.order ??= Array.from(gates, (_, channel) => channel).sort((a, b) => gates[b] - gates[a]);
+    return this.cache.order;
+  },
+
+  drawStrip() {
+    const { gates } = this.cache;
+    this.strip.hidden = !gates;
+    if (!gates || !this.strip.clientWidth) return;
+    const plan = this.stripPlan(this.strip.clientWidth);
+    const surface = this.surface(this.strip, plan.rows * (plan.tall + STRIP_GAP));
+    if (!surface) return;
+    const { brush, wide } = surface;
+    const { state, theme } = this.viewer;
+    const { css } = palette(state.colours);
+    const [low, high] = this.ends;
+    const order = this.stripOrder();
+    const marked = this.markedChannel();
+    const half = marked === null ? 0 : Math.floor(this.layer.window / 2);
+    for (let row = 0; row < plan.rows; row++) {
+      const bottom = row * (plan.tall + STRIP_GAP) + plan.tall;
+      brush.fillStyle = theme.border;
+      brush.fillRect(0, bottom, wide, 1);
+      brush.globalAlpha = 0.5;
+      brush.fillRect(0, bottom - plan.tall / 2, wide, 0.5);
+      brush.globalAlpha = 1;
+      for (let slot = 0; slot < plan.perRow; slot++) {
+        const place = row * plan.perRow + slot;
+        if (place >= plan.count) break;
+        const channel = order ? order[place] : place;
+        const share = high > low ? Math.min(Math.max((gates[channel] - low) / (high - low), 0), 1) : 0;
+        const index = this.index[Math.round(share * 255)];
+        const x = slot * plan.step;
+        if (half && Math.abs(channel - marked) <= half) {
+          brush.fillStyle = theme.faint;
+          brush.fillRect(x, bottom - plan.tall, plan.step, plan.tall);
+        }
+        brush.globalAlpha = index < 0 ? 0.25 : 1;
+        brush.fillStyle = index < 0 ? theme.text : css[index];
+        const height = Math.max(1.5, share * plan.tall);
+        const inset = plan.step > 4 ? 0.5 : 0;
+        brush.fillRect(x + inset, bottom - height, plan.step - 2 * inset, height);
+        brush.globalAlpha = 1;
+        if (channel === marked) {
+          brush.lineWidth = 1.5;
+          brush.strokeStyle = theme.text;
+          brush.strokeRect(x + 0.5, bottom - plan.tall + 0.5, plan.step - 1, plan.tall);
+        }
+      }
+    }
+  },
+
+  // The channel under the pointer, else the one that is picked.
+  markedChannel() {
+    const { channel } = this.viewer.state;
+    const marked = this.viewer.hoverChannel ?? (this.layer?.kind === "element" ? channel : null);
+    return marked === null ? null : Math.min(marked, this.cache.gates.length - 1);
+  },
+
+  channelAt(x, y) {
+    if (!this.cache.gates) return null;
+    const plan = this.stripPlan(this.strip.clientWidth);
+    const row = Math.min(Math.max(Math.floor(y / (plan.tall + STRIP_GAP)), 0), plan.rows - 1);
+    const slot = Math.min(Math.max(Math.floor(x / plan.step), 0), plan.perRow - 1);
+    const place = Math.min(row * plan.perRow + slot, plan.count - 1);
+    const order = this.stripOrder();
+    return order ? order[place] : place;
+  },
+
+  // The next channel in the order they are shown.
+  channelBeside(channel, by) {
+    const order = this.stripOrder();
+    const count = this.cache.gates.length;
+    const place = order ? order.indexOf(channel) : channel;
+    const next = Math.min(Math.max(place + by, 0), count - 1);
+    return order ? order[next] : next;
+  },
+
+  // ---- colour bar ---------------------------------------------------------------------------------------------------
+
+  drawLegend() {
+    const { layer } = this;
+    this.legendBox.hidden = !layer;
+    const surface = layer && this.surface(this.legend);
+    if (!surface) return;
+    const { brush, wide } = surface;
+    const { state, theme } = this.viewer;
+    const { css } = palette(state.colours);
+    const [low, high] = this.ends;
+    const [left, span, top, tall] = [1, wide - 2, 6, 10];
+    for (let x = 0; x < span; x++) {
+      const index = this.index[Math.round((x / (span - 1)) * 255)];
+      brush.fillStyle = index < 0 ? theme.faint : css[index];
+      brush.fillRect(left + x, top, 1.5, tall);
+    }
+    brush.lineWidth = 1;
+    brush.strokeStyle = theme.border;
+    brush.strokeRect(left - 0.5, top - 0.5, span + 1, tall + 1);
+    const words = scaleWords(state.scope, layer, this.field, this.ends);
+    this.legendWords.textContent = words;
+    this.legend.setAttribute("aria-label", `Colour bar from ${formatNumber(low)} to ${formatNumber(high)}: ${words}`);
+    const saturates = state.scope === "absolute" && high === SOFTMAX_TOP;
+    brush.font = `11px ${theme.font}`;
+    brush.fillStyle = theme.text;
+    const ticks = wide < 190 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1];
+    for (const share of ticks) {
+      const x = left + share * span;
+      brush.globalAlpha = 0.55;
+      brush.fillRect(Math.min(x, wide - 1), top + tall, 1, 4);
+      brush.globalAlpha = 0.85;
+      brush.textAlign = share === 0 ? "left" : share === 1 ? "right" : "center";
+      const text = formatNumber(low + share * (high - low));
+      brush.fillText(saturates && share === 1 ? `≥ ${text}` : text, x, top + tall + 15);
+    }
+    brush.globalAlpha = 1;
+    const value = this.pointedValue();
+    if (value !== null && high > low) {
+      const x = left + Math.min(Math.max((value - low) / (high - low), 0), 1) * span;
+      brush.beginPath();
+      brush.moveTo(x, top + 2);
+      brush.lineTo(x - 5, top - 6);
+      brush.lineTo(x + 5, top - 6);
+      brush.closePath();
+      brush.fill();
+      brush.fillRect(x - 0.75, top, 1.5, tall);
+    }
+  },
+
+  // ---- words --------------------------------------------------------------------------------------------------------
+
+  // The shown value under the cross-hair or of the marked channel; null when nothing is pointed at.
+  pointedValue() {
+    if (!this.layer) return null;
+    if (this.viewer.hoverChannel !== null && this.cache.gates) return this.cache.gates[this.markedChannel()];
+    if (!this.viewer.cursor || !this.field) return null;
+    return this.values[cellAt([this.field.height, this.field.width], this.viewer.cursor).index];
+  },
+
+  readoutWords() {
+    const { layer, field, viewer } = this;
+    if (!layer) return "";
+    if (viewer.hoverChannel !== null && this.cache.gates) {
+      const channel = this.markedChannel();
+      const value = this.cache.gates[channel];
+      const rank = this.cache.gates.reduce((count, gate) => count + (gate > value), 1);
+      const what = layer.kind === "element" ? `mean ${valueWords(layer, null, value)}` : valueWords(layer, null, value);
+      return `channel ${channel} of ${this.cache.gates.length} · ${what} · rank ${rank}`;
+    }
+    if (!viewer.cursor || !field) return "";
+    const cell = cellAt([field.height, field.width], viewer.cursor);
+    return `row ${cell.row}, column ${cell.column} · ${valueWords(layer, field, this.values[cell.index])}`;
+  },
+
+  writeReadout() {
+    const words = this.readoutWords();
+    if (this.readout.textContent !== words) this.readout.textContent = words;
+  },
+
+  writeFacts() {
+    const { layer, panel, field, viewer } = this;
+    const key = `${this.cache.key}`;
+    if (this.factsKey === key && layer) return;
+    this.factsKey = key;
+    const parts = [panel.subtitle, layer && (viewer.manyLayers || this.fixedLayer) ? layer.title : ""];
+    this.subtitle.textContent = parts.filter(Boolean).join(" · ");
+    this.subtitle.hidden = !this.subtitle.textContent;
+    if (!layer) {
+      this.facts.textContent = "This network has no attention; only its prediction is shown.";
+      return;
+    }
+    const { values } = this;
+    const [low, high] = extent(values);
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    const facts = [`min ${formatNumber(low)}`, `mean ${formatNumber(mean)}`, `max ${formatNumber(high)}`];
+    if (layer.scale === "softmax" && !field?.entropy) facts.push(`entropy ${formatNumber(entropy(values))}`);
+    if (panel.mask && field && !field.entropy) {
+      const inside = weightInside(values, field.height, field.width, panel.mask, panel.height, panel.width);
+      if (inside.area > 0) facts.push(`on the object ${formatNumber(inside.weight / inside.area)} × uniform`);
+    }
+    this.facts.textContent = facts.join(" · ");
+    if (layer.note) this.facts.append(element("span", "note", ` ${layer.note}`));
+    const odds = panel.probabilities.length ? `; predicted ${this.predictedWords()}` : "";
+    this.stage.setAttribute("aria-label", `${panel.title}: ${layer.title}, ${KIND_WORDS[layer.kind]}; ${facts.join(", ")}${odds}`);
+  },
+
+  predictedWords() {
+    const row = this.oddsRow();
+    const best = row.indexOf(Math.max(...row));
+    return `${this.panel.classes[best]} ${(100 * row[best]).toFixed(0)} %`;
+  },
+
+  oddsRow() {
+    const { probabilities } = this.panel;
+    return probabilities[probabilities.length > 1 ? this.moment : 0];
+  },
+
+  writeOdds() {
+    if (!this.bars.length) return;
+    const row = this.oddsRow();
+    if (this.oddsShown === row) return;
+    this.oddsShown = row;
+    const best = row.indexOf(Math.max(...row));
+    for (const bar of this.bars) {
+      const share = row[bar.index];
+      bar.fill.style.width = `${(100 * share).toFixed(1)}%`;
+      bar.number.textContent = `${(100 * share).toFixed(share >= 0.0995 || share === 0 ? 0 : 1)} %`;
+      bar.row.classList.toggle("best", bar.index === best);
+    }
+  },
+});
