@@ -36,11 +36,6 @@ class Filled:
     seeds: tuple[int, ...]
     problem: str = ""
 
-    @property
-    def configs(self) -> list[RunConfig]:
-        """One configuration for each seed."""
-        return [self.config.changed(seed=seed) for seed in self.seeds] if self.config else []
-
 
 def run_form() -> Filled:
     """Shows the form; the draft must have been loaded."""

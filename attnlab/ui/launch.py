@@ -30,7 +30,7 @@ def launcher() -> None:
     _first_draft()
     _presets()
     filled = run_form()
-    problem = filled.problem or _cost_line(filled.configs[0])
+    problem = filled.problem or _cost_line(filled.config)
     if problem:
         st.error(problem.replace("\n", "  \n"), icon=":material/error:")
     many = len(filled.seeds) > 1
@@ -79,8 +79,10 @@ def _load_preset() -> None:
         draft.load(report_config(st.session_state.get("train.row", next(iter(REPORT_ROWS))), chosen))
 
 
-def _cost_line(config: RunConfig) -> str:
+def _cost_line(config: RunConfig | None) -> str:
     """Shows parameters and operations; returns what is wrong with the network, in words."""
+    if config is None:
+        return ""
     info = list_datasets().get(config.dataset.name)
     if info is None:
         return "" if config.dataset.name else "dataset: give the path of a folder or archive"
@@ -100,9 +102,11 @@ def _cost(model: str, shape: tuple[int, int, int], classes: int) -> tuple[int, i
 
 
 def _estimate(filled: Filled) -> None:
+    if filled.config is None:
+        return
     with st.spinner("Timing a few steps", show_time=True):
         try:
-            estimate = estimate_seconds(filled.configs[0])
+            estimate = estimate_seconds(filled.config)
         except ValueError as error:
             st.error(str(error), icon=":material/error:")
             return
@@ -115,6 +119,6 @@ def _estimate(filled: Filled) -> None:
 
 
 def _start(filled: Filled) -> None:
-    records = manager().submit_many(filled.configs)
-    add_to_chart(record.run_id for record in records)
-    st.rerun()
+    if filled.config is not None:
+        add_to_chart(manager().submit_many(filled.config, filled.seeds))
+        st.rerun()

@@ -30,8 +30,8 @@ def board() -> None:
     """The chart and the queue. A timer draws them again each second, and only while something is live."""
     records = manager().runs()
     _choose(records)
-    live = any(record.state.live for record in records)
-    st.fragment(_growing, run_every=1.0 if live else None)(tuple(record.run_id for record in records if record.state.live))
+    live = frozenset(record.run_id for record in manager().live())
+    st.fragment(_growing, run_every=1.0 if live else None)(live)
     _done([record for record in records if not record.state.live and not record.demo])
 
 
@@ -50,11 +50,13 @@ def _choose(records: Sequence[RunRecord]) -> None:
     )
 
 
-def _growing(were_live: tuple[str, ...]) -> None:
+def _growing(were_live: frozenset[str]) -> None:
     records = manager().runs()
-    live = [record for record in records if record.state.live]
-    if tuple(record.run_id for record in live) != were_live:
+    live = manager().live()
+    if {record.run_id for record in live} != were_live:
         st.rerun()
+    if manager().trouble:
+        st.warning(manager().trouble, icon=":material/warning:")
     index = colours(records)
     by_id = {record.run_id: record for record in records}
     curves([_curve(by_id[run_id], index) for run_id in charted(records)], key="train.curves")
@@ -82,7 +84,7 @@ def _live_row(record: RunRecord) -> None:
         elif record.queue_position is not None:
             st.caption(f"number {record.queue_position} in the queue")
         else:
-            st.caption("getting the data and the first batch ready")
+            st.caption(_plain(record.phase) or "getting ready")
 
 
 def _progress(record: RunRecord) -> str:

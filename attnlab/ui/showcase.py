@@ -37,7 +37,12 @@ def showcase() -> None:
         bind="query-params",
         help="Eight test images the networks have never been trained on.",
     )
-    viewer(_panels(tuple(folder.run_id for folder in folders[:SHOWN]), picture or 0), key="home.viewer", autoplay=True)
+    viewer(
+        _panels(tuple(folder.run_id for folder in folders[:SHOWN]), picture or 0),
+        key="home.viewer",
+        compact=True,
+        autoplay=True,
+    )
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

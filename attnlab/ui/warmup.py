@@ -2,7 +2,7 @@
 
 Importing torch takes seconds and holds the interpreter, so the first page is drawn without it: a thread imports it a
 moment later. Afterwards everything loaded is frozen out of the garbage collector, which otherwise walks through all
-of it whenever it runs.
+of it whenever it runs. Then the worker process gets ready too, so that a run begins at once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import gc
 import threading
 from importlib import import_module
+
+from attnlab.runs.manager import Manager, get_manager
 
 AFTER_FIRST_PAINT = 1.0
 """Seconds the thread waits when the page at hand does not need torch, so that the browser gets that page first."""
@@ -28,7 +30,7 @@ def start() -> None:
     global _thread
     with _lock:
         if _thread is None:
-            _thread = threading.Thread(target=_load, name="attnlab-warmup", daemon=True)
+            _thread = threading.Thread(target=_load, args=(get_manager(),), name="attnlab-warmup", daemon=True)
             _thread.start()
 
 
@@ -50,13 +52,14 @@ def wait() -> None:
         raise ImportError(f"torch could not be loaded: {_failure[0]}") from _failure[0]
 
 
-def _load() -> None:
+def _load(manager: Manager) -> None:
     _hurry.wait(AFTER_FIRST_PAINT)
     try:
         for name in _NEEDED:
             import_module(name)
         gc.collect()
         gc.freeze()
+        manager.warm()
     except BaseException as error:  # handed over to whoever waits; a thread has nobody else to tell
         _failure.append(error)
         raise

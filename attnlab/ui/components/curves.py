@@ -21,7 +21,7 @@ _mount = st.components.v2.component(
     "attnlab_curves",
     html=(_HERE / "curves.html").read_text(encoding="utf-8"),
     css=(_HERE / "curves.css").read_text(encoding="utf-8"),
-    js=(_HERE / "curves.js").read_text(encoding="utf-8"),
+    js="\n".join((_HERE / f"{part}.js").read_text(encoding="utf-8") for part in ("curves_drawing", "curves")),
 )
 
 EPOCH_FIELDS = ("step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
@@ -51,8 +51,13 @@ class Curve:
     steps_per_epoch: int = 0
 
 
-def curves(runs: Sequence[Curve], *, key: str) -> None:
-    """Shows the runs; call it again with longer ones to let the chart grow."""
+def curves(runs: Sequence[Curve], *, key: str, sync: str = "") -> None:
+    """Shows the runs; call it again with longer ones to let the chart grow.
+
+    Args:
+        key: stays the same as long as it is the same chart; zoom, smoothing and hidden runs stay with it.
+        sync: a name shared with a `viewer` of the same run; the two follow each other's training step.
+    """
     sent_key = f"{key}.sent"
     sent: dict[str, tuple[int, int, int]] = st.session_state.setdefault(sent_key, {})
 
@@ -78,7 +83,7 @@ def curves(runs: Sequence[Curve], *, key: str) -> None:
                 "epochs": [{name: _number(row.get(name)) for name in EPOCH_FIELDS} for row in run.epochs[epochs:]],
             }
         )
-    _mount(key=key, data={"palette": list(CATEGORICAL), "runs": rows}, on_resync_change=resend)
+    _mount(key=key, data={"palette": list(CATEGORICAL), "sync": sync, "runs": rows}, on_resync_change=resend)
     sent.clear()
     sent.update({run.run_id: (run.attempt, len(run.steps), len(run.epochs)) for run in runs})
 
