@@ -1,0 +1,380 @@
+"""Trains the run in a folder, and writes only into that folder.
+
+`run` is the one function that every executor and the command line come to. ``python -m attnlab.runs.worker`` is the warm
+process: it loads torch, then takes one run after the other from its input, a line of JSON each ({"run": folder,
+"attempt": number}), and says on its output when one is done. Its nice value is raised, so that pages stay quick while it
+computes; ``ATTNLAB_THREADS`` sets the threads of torch. Without its input (the app is gone) it finishes what it has
+begun and ends.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import Timeout
+
+from attnlab.config import DatasetConfig, RunConfig
+from attnlab.runs import checkpoints, faults
+from attnlab.runs.files import FolderError, disk_full
+from attnlab.runs.folder import TRAINING, RunFolder
+from attnlab.runs.metrics_log import MetricsLog, cut_back
+from attnlab.runs.records import RunState
+
+if TYPE_CHECKING:
+    from attnlab.data import ImageDataset, Progress
+    from attnlab.training import Event, TrainState
+
+_log = logging.getLogger("attnlab")
+
+NICE = 10
+THREADS = "ATTNLAB_THREADS"
+CHECKPOINT_STEPS = "ATTNLAB_CHECKPOINT_STEPS"
+"""Environment: a checkpoint every so many steps, instead of every half minute."""
+
+_PROGRESS_SECONDS = 0.25
+_LOCK_SECONDS = 5.0
+_RESERVE_BYTES = 1 << 16
+_LOG_BYTES = 1 << 20
+
+Watch = Callable[[dict[str, Any]], None]
+"""Told the content of `state.json` whenever it is written."""
+
+
+class Terminated(BaseException):
+    """The process was told to end (SIGTERM)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended.
+
+    Attributes:
+        state, reason, result: as written to `end.json`.
+        reusable: false when the process should not train again (the state of CUDA is unknown after an error of its own).
+    """
+
+    state: RunState
+    reason: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+    reusable: bool = True
+
+
+def run(run_dir: Path, *, attempt: int | None = None, watch: Watch | None = None) -> Outcome:
+    """Trains the run in a folder, from its newest valid checkpoint where it has one, until it ends in whatever way.
+
+    Whatever goes wrong in the training ends in the outcome, not in an exception.
+
+    Args:
+        attempt: the number this attempt was started with; the next one where nobody gave a number.
+        watch: told of the progress, in this thread.
+
+    Raises:
+        FolderError: when there is no run in the folder, another process works on it, or the attempt comes too late.
+        OSError: when not even the end could be written.
+    """
+    folder = RunFolder(run_dir)
+    config = folder.config
+    lock = folder.lock()
+    try:
+        lock.acquire(timeout=_LOCK_SECONDS)
+    except Timeout:
+        raise FolderError(f"{folder.run_id} is at work in another process") from None
+    try:
+        number = folder.begin_attempt(attempt)
+        with _logging_to(folder.log_path):
+            _log.info("attempt %d at %s in process %d", number, folder.run_id, os.getpid())
+            reserve = folder.path / ".reserve"  # given back when the disk is full, so that the end can be written
+            outcome = Outcome(RunState.FAILED)
+            try:
+                reserve.write_bytes(bytes(_RESERVE_BYTES))
+                outcome = _train(folder, config, number, watch)
+            except OSError as error:
+                outcome = _failed(folder, error)
+            finally:
+                reserve.unlink(missing_ok=True)
+            _log.info("%s %s", outcome.state, outcome.reason)
+            folder.write_end(outcome.state, number, reason=outcome.reason, result=outcome.result)
+            folder.clear_request()
+    finally:
+        lock.release()
+    return outcome
+
+
+def load() -> None:
+    """Imports what a training needs."""
+    import attnlab.training.loop  # noqa: F401
+
+
+def _train(folder: RunFolder, config: RunConfig, number: int, watch: Watch | None) -> Outcome:
+    """The attempt; every way in which it can end becomes an outcome."""
+    import torch
+
+    from attnlab.training import TrainingFailed, train
+
+    try:
+        state = _prepare(folder)
+        attempt = _Attempt(folder, number, state, watch)
+        with MetricsLog(folder.metrics_path) as log:
+            attempt.log = log
+            data = _dataset(config.dataset, attempt.loading)
+            folder.write_dataset(data.summary())
+            result = train(
+                config,
+                on_event=attempt.on_event,
+                should_stop=attempt.should_stop,
+                dataset=data,
+                resume=state,
+                checkpoint_every=_checkpoint_every(),
+            )
+        attempt.write_progress(attempt.progress.get("phase", ""))
+        if result is None:
+            return _stopped(folder)
+        from attnlab.training import to_dict
+
+        return Outcome(RunState.FINISHED, result=to_dict(result))
+    except Terminated:
+        return _stopped(folder, told="its process was told to end")
+    except TrainingFailed as error:
+        return Outcome(RunState.FAILED, str(error), reusable=not isinstance(error.__cause__, torch.OutOfMemoryError))
+    except MemoryError:
+        return Outcome(RunState.FAILED, "memory ran out; a smaller training.batch_size or dataset.subset may help")
+    except Exception as error:  # the run ends, the process goes on to the next
+        return _failed(folder, error)
+
+
+def _prepare(folder: RunFolder) -> TrainState | None:
+    """Brings the folder back to its newest valid checkpoint. Returns the state in it; `None` starts from the beginning."""
+    for left in folder.path.glob(".*.tmp"):
+        left.unlink()
+    found = checkpoints.find(folder.checkpoints_path)
+    for name, reason in found.passed_over:
+        _log.warning("checkpoint %s is passed over: %s", name, reason)
+    state = None if found.path is None else checkpoints.load(found.path)
+    checkpoints.clear_unfinished(folder.checkpoints_path, found.path)
+    cut_back(folder.metrics_path, state.step if state else 0, state.epoch if state else 0)
+    folder.cut_snapshots(state.step if state else -1)
+    if state is None or state.best is None:
+        folder.best_path.unlink(missing_ok=True)
+    else:
+        checkpoints.save_best(folder.best_path, state.best.weights, state.best.epoch, state.best.accuracy)
+    if state is not None:
+        _log.info("going on from step %d", state.step)
+    return state
+
+
+class _Attempt:
+    """Writes down what the training tells."""
+
+    log: MetricsLog
+
+    def __init__(self, folder: RunFolder, number: int, state: TrainState | None, watch: Watch | None) -> None:
+        self.folder, self.watch = folder, watch
+        self.progress: dict[str, Any] = {**folder.progress(), "attempt": number, "eta_seconds": None}
+        self.progress |= {"step": state.step if state else 0, "epoch": state.epoch if state else 0}
+        self.progress["validation_accuracy"] = state.best.accuracy if state and state.best else None
+        self._first_step = self.progress["step"]
+        self._seconds_before = state.seconds if state else 0.0
+        self._began = self._written = 0.0
+        self._best_epoch = state.best.epoch if state and state.best else None
+        self._control = folder.path / "control"
+        self.write_progress("starting")
+
+    def should_stop(self) -> bool:
+        return self._control.exists()
+
+    def loading(self, what: str, done: float) -> None:
+        """Progress of the data set."""
+        if self.should_stop():
+            raise Terminated
+        self.write_progress(f"{what}, {done:.0%}", now=done in (0.0, 1.0))
+
+    def on_event(self, event: Event) -> None:
+        from attnlab.training import to_dict
+
+        match event.kind:
+            case "start":
+                self._began = time.monotonic()
+                names = ("device", "parameters", "total_steps", "steps_per_epoch")
+                self.progress |= {name: getattr(event, name) for name in names}
+                self.write_progress(TRAINING)
+            case "probes":
+                self.folder.write_probes(event)  # type: ignore[arg-type]
+            case "snapshot":
+                self.folder.write_snapshot(event)  # type: ignore[arg-type]
+            case "checkpoint":
+                self._keep(event.state, best=event.best)  # type: ignore[union-attr]
+            case "step":
+                faults.point("step")
+                self.log.append(to_dict(event))  # type: ignore[arg-type]
+                self._note_step(event)
+            case "epoch":
+                self.log.append(to_dict(event))  # type: ignore[arg-type]
+                if event.best:  # type: ignore[union-attr]
+                    self.progress["validation_accuracy"] = event.validation_accuracy  # type: ignore[union-attr]
+                self.write_progress(TRAINING)
+
+    def write_progress(self, phase: str, *, now: bool = True) -> None:
+        if not now and time.monotonic() - self._written < _PROGRESS_SECONDS:
+            return
+        self._written = time.monotonic()
+        self.progress["phase"] = phase
+        if self._began:
+            self.progress["seconds"] = self._seconds_before + time.monotonic() - self._began
+        self.folder.write_progress(self.progress)
+        if self.watch is not None:
+            self.watch(dict(self.progress))
+
+    def _note_step(self, event: Any) -> None:
+        done = event.step - self._first_step
+        left = self.progress["total_steps"] - event.step
+        self.progress |= {
+            "step": event.step,
+            "epoch": event.epoch,
+            "images_per_second": event.images_per_second,
+            "eta_seconds": (time.monotonic() - self._began) / done * left,
+        }
+        self.write_progress(TRAINING, now=done == 1)
+
+    def _keep(self, state: TrainState, *, best: bool) -> None:
+        if state.best is not None and (best or self._best_epoch != state.best.epoch):
+            checkpoints.save_best(self.folder.best_path, state.best.weights, state.best.epoch, state.best.accuracy)
+            self._best_epoch = state.best.epoch
+            faults.point("best.renamed")
+        checkpoints.save(self.folder.checkpoints_path, state, self.folder.best_path if state.best else None)
+
+
+def _checkpoint_every() -> int | timedelta:
+    steps = os.environ.get(CHECKPOINT_STEPS)
+    return int(steps) if steps else timedelta(seconds=30)
+
+
+def _stopped(folder: RunFolder, told: str = "") -> Outcome:
+    asked = folder.requested()
+    if asked is None:
+        return Outcome(RunState.INTERRUPTED, f"{told or 'it stopped'}; it can be resumed")
+    return Outcome(RunState.PAUSED if asked == "pause" else RunState.STOPPED)
+
+
+def _failed(folder: RunFolder, error: Exception) -> Outcome:
+    _log.error("the run failed", exc_info=error)
+    if disk_full(folder.path):
+        return Outcome(RunState.FAILED, "the disk is full; free some space, then resume the run")
+    of_cuda = type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
+    if isinstance(error, ValueError | FileNotFoundError | PermissionError):
+        return Outcome(RunState.FAILED, str(error), reusable=not of_cuda)
+    return Outcome(RunState.FAILED, f"{type(error).__name__}: {error}".rstrip(": "), reusable=not of_cuda)
+
+
+_last_dataset: tuple[str, ImageDataset] | None = None
+
+
+def _dataset(config: DatasetConfig, progress: Progress) -> ImageDataset:
+    """The data set; that of the last run is kept, unless it is a path, whose content may have changed."""
+    from attnlab.data import list_datasets, load_dataset
+
+    global _last_dataset
+    key = config.model_dump_json()
+    if _last_dataset is not None and _last_dataset[0] == key:
+        return _last_dataset[1]
+    _last_dataset = None
+    data = load_dataset(config, progress=progress)
+    if config.name in list_datasets():
+        _last_dataset = (key, data)
+    return data
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    if path.exists() and path.stat().st_size > _LOG_BYTES:
+        path.unlink()
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    _log.addHandler(handler)
+    level = _log.level
+    _log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _log.setLevel(level)
+        _log.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Whatever is printed, by C libraries too, goes to the end of a file."""
+    before = os.dup(1), os.dup(2)
+    with path.open("ab") as stream:
+        for descriptor in (1, 2):
+            os.dup2(stream.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        for kept, descriptor in zip(before, (1, 2), strict=True):
+            os.dup2(kept, descriptor)
+            os.close(kept)
+
+
+def _warm_up() -> None:
+    """Two steps on the built-in data, so that every library has done its first-time work and the data are at hand."""
+    from attnlab.training import train
+
+    config = RunConfig.model_validate({"model": {"width": 4}})
+    seen: list[Event] = []
+    data = _dataset(config.dataset, lambda what, done: None)
+    train(
+        config,
+        on_event=seen.append,
+        should_stop=lambda: sum(event.kind == "step" for event in seen) >= 2,
+        dataset=data,
+        checkpoint_every=None,
+    )
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
+def main() -> int:
+    """The warm process."""
+    protocol = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # nothing else may speak on the protocol's line
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        os.nice(NICE)
+        load()
+        from attnlab.training.device import prepare_process
+
+        prepare_process(int(os.environ[THREADS]) if THREADS in os.environ else None)
+        _warm_up()
+        for line in sys.stdin.buffer:
+            job = json.loads(line)
+            folder = RunFolder(Path(job["run"]))
+            reusable = True
+            with _output_to(folder.log_path):
+                try:
+                    reusable = run(folder.path, attempt=job["attempt"]).reusable
+                except FolderError as error:
+                    print(error, file=sys.stderr)
+            with suppress(BrokenPipeError):
+                print(json.dumps({"done": job["run"], "attempt": job["attempt"]}), file=protocol)
+            if not reusable:
+                return 3
+    except Terminated:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
