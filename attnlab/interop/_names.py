@@ -1,0 +1,75 @@
+"""From our names of parameters to those of a reference implementation, and loading by them.
+
+Each source has a file here with a function from our name to the reference's, registered for the module it serves.
+Loading goes through our own names, so that what is missing is said in the words of the dict that was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+Rename = Callable[[Any, str], str]
+"""``rename(module, our_name) -> reference name``, for one type of module."""
+
+_RENAMES: dict[type[nn.Module], Rename] = {}
+
+
+class ReferenceMismatch(ValueError):
+    """A state dict does not fit; the message lists the missing, unexpected and mis-shaped names.
+
+    Attributes:
+        missing, unexpected, misshaped: names as in the reference; mis-shaped with both shapes.
+    """
+
+    def __init__(self, missing: list[str], unexpected: list[str], misshaped: list[str]) -> None:
+        self.missing, self.unexpected, self.misshaped = missing, unexpected, misshaped
+        found = {"missing": missing, "unexpected": unexpected, "mis-shaped": misshaped}
+        parts = [f"{kind}: {', '.join(names)}" for kind, names in found.items() if names]
+        super().__init__("the state dict does not fit this module; " + "; ".join(parts))
+
+
+def reference_names(module_type: type[nn.Module]) -> Callable[[Rename], Rename]:
+    """Registers a `Rename` for a module type."""
+
+    def decorate(rename: Rename) -> Rename:
+        _RENAMES[module_type] = rename
+        return rename
+
+    return decorate
+
+
+def load_reference(module: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Copies the weights of a public reference implementation into ``module``, in place.
+
+    Args:
+        module: a network or block of ours whose source has a reference implementation. A composition of a single block,
+            as `build_attention` returns it, counts as that block.
+        state_dict: as the reference saves it; batch norm's counters may be left out.
+
+    Raises:
+        ReferenceMismatch: when names or shapes differ; nothing is copied then.
+        ValueError: when no reference is known for the module.
+    """
+    target = module
+    if type(target) is nn.Sequential and len(target) == 1:
+        target = target[0]
+    rename = _RENAMES.get(type(target))
+    if rename is None:
+        known = ", ".join(sorted(cls.__name__ for cls in _RENAMES))
+        raise ValueError(f"no reference implementation is known for {type(target).__name__}; known: {known}")
+    ours = target.state_dict()
+    theirs = {name: rename(target, name) for name in ours}
+    counters = {reference for reference in theirs.values() if reference.endswith("num_batches_tracked")}
+    missing = [name for name in theirs.values() if name not in state_dict and name not in counters]
+    unexpected = sorted(set(state_dict) - set(theirs.values()))
+    misshaped = [
+        f"{reference} is {tuple(state_dict[reference].shape)}, needed {tuple(ours[name].shape)}"
+        for name, reference in theirs.items()
+        if reference in state_dict and state_dict[reference].shape != ours[name].shape
+    ]
+    if missing or unexpected or misshaped:
+        raise ReferenceMismatch(missing, unexpected, misshaped)
+    target.load_state_dict({name: state_dict.get(reference, ours[name]) for name, reference in theirs.items()})

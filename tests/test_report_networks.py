@@ -1,0 +1,89 @@
+"""Table 1's networks: exact counts, and what the published code changed."""
+
+import pytest
+import torch
+
+from attnlab.attention import attention_taps
+from attnlab.config import ModelConfig
+from attnlab.models import REPORT_ROWS, ImageShape, build_model, report_config, report_network
+
+COUNTS = {
+    "published": (2_625_866, 2_625_878, 2_628_830, 3_512_138, 2_918_570, 2_918_582, 2_722_260, 2_722_272, 2_626_072),
+    "described": (2_625_866, 2_625_878, 2_631_794, 1_677_130, 2_918_570, 2_918_582, 2_722_260, 2_722_272, 2_626_278),
+}
+
+
+@pytest.mark.parametrize("protocol", COUNTS)
+def test_parameter_counts_are_exact(protocol: str) -> None:
+    counted = tuple(sum(p.numel() for p in report_network(row, protocol).parameters()) for row in REPORT_ROWS)
+    assert counted == COUNTS[protocol]
+    assert tuple(row.parameters[protocol] for row in REPORT_ROWS.values()) == counted
+
+
+@pytest.mark.parametrize(
+    ("row", "published", "described"),
+    [
+        ("CNN", 0, 0),
+        ("CNN + ECA", 4, 4),
+        ("CNN + CBAM", 4, 8),
+        ("CNN + CBAM spatial + ECA", 4, 8),
+        ("CNN + conv. autoencoder + ECA", 8, 8),
+    ],
+)
+def test_number_of_maps(row: str, published: int, described: int) -> None:
+    assert len(attention_taps(report_network(row, "published"))) == published
+    assert len(attention_taps(report_network(row, "described"))) == described
+
+
+def test_the_published_third_block_never_learns() -> None:
+    network = report_network("CNN with three hidden layers")
+    network(torch.randn(4, 3, 32, 32)).sum().backward()
+    idle = sum(p.numel() for p in network.parameters() if p.grad is None)
+    assert idle == 3_512_138 - 2_625_866
+
+
+def test_switches_of_the_two_protocols() -> None:
+    published, described = (report_config("CNN + CBAM", protocol) for protocol in ("published", "described"))
+    assert published.protocol.model_dump() == {
+        "loss_head": "relu_softmax",
+        "optimizer_scope": "epoch",
+        "best_epoch": "second_replaces",
+        "accuracy_average": "batches",
+        "drop_last": True,
+    }
+    assert (described.protocol.loss_head, described.protocol.optimizer_scope) == ("logits", "run")
+    assert (described.protocol.best_epoch, described.protocol.accuracy_average) == ("validation", "samples")
+    assert (published.model.placement, described.model.placement) == ("block_first", "every_conv")
+    assert (published.training.lr, published.training.batch_size, published.training.epochs) == (0.1, 128, 10)
+
+
+@pytest.mark.parametrize("make", [report_network, report_config])
+def test_an_unknown_row_lists_the_rows(make) -> None:
+    with pytest.raises(ValueError, match=r"no row 'CNN \+ SE'; its rows: CNN, CNN \+ ECA"):
+        make("CNN + SE")
+    with pytest.raises(ValueError, match="choose published or described"):
+        make("CNN", "printed")
+
+
+@pytest.mark.parametrize("shape", [ImageShape(1, 28, 28), ImageShape(3, 32, 48), ImageShape(4, 64, 30)], ids=str)
+@pytest.mark.parametrize("placement", ["every_conv", "block_first", "block_end"])
+def test_any_image_size_and_channel_count(shape: ImageShape, placement: str) -> None:
+    config = ModelConfig(attention="eca+conv_autoencoder", placement=placement, width=4, options={"hidden": 64})
+    network = build_model(config, shape, classes=7)
+    assert network(torch.randn(2, *shape)).shape == (2, 7)
+    taps = {"every_conv": 8, "block_first": 4, "block_end": 4}
+    assert len(attention_taps(network)) == taps[placement]
+
+
+def test_too_small_an_image_says_what_is_needed() -> None:
+    with pytest.raises(ValueError, match="use at least 22 pixels or fewer blocks"):
+        build_model(ModelConfig(options={"blocks": 3}), ImageShape(3, 21, 21), classes=2)
+    assert build_model(ModelConfig(width=2, options={"blocks": 3}), ImageShape(3, 22, 22), 2)(
+        torch.randn(2, 3, 22, 22)
+    ).shape == (2, 2)
+
+
+def test_weights_start_kaiming_normal_and_biases_zero() -> None:
+    network = report_network("CNN + ECA")
+    assert all(not p.any() for name, p in network.named_parameters() if name.endswith("bias"))
+    assert network.classifier[1].weight.std().item() == pytest.approx((2 / 4608) ** 0.5, rel=0.02)
