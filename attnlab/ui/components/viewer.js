@@ -106,7 +106,7 @@ export class Viewer {
     this.root.classList.toggle("compact", this.compact);
     this.root.replaceChildren();
     this.cards = this.panels.flatMap((panel) =>
-      this.state.all && panel.layers.length ? panel.layers.map((layer) => new Card(this, panel, layer)) : [new Card(this, panel)],
+      this.state.all && panel.layers.length ? panel.layers.map((layer, at) => new Card(this, panel, layer, at > 0)) : [new Card(this, panel)],
     );
     this.syncs = [];
     if (this.layers.length > 1) this.root.append(this.buildLayerBar());
@@ -120,7 +120,8 @@ export class Viewer {
     if (!this.compact) {
       const dock = buildDock(this);
       this.help = this.buildHelp();
-      this.root.append(dock.node, this.help);
+      (this.cards.length === 1 ? this.cards[0].side : this.root).append(dock.node);
+      this.root.append(this.help);
       this.syncs.push(dock.sync);
     }
     this.root.append(this.spoken);
@@ -168,12 +169,13 @@ export class Viewer {
     this.syncs.push(() => {
       const at = this.stepIndex();
       if (input.value !== String(at)) input.value = String(at);
+      fillTrack(input);
       const words = `step ${this.steps[at].toLocaleString("en")} of ${this.steps.at(-1).toLocaleString("en")}`;
       if (output.textContent !== words) {
         output.textContent = words;
         input.setAttribute("aria-valuetext", words);
       }
-      const mark = this.playing ? "❚❚" : "▶";
+      const mark = this.playing ? "❙❙" : "▶";
       if (play.textContent !== mark) {
         play.textContent = mark;
         play.setAttribute("aria-label", this.playing ? "Pause" : "Play the training");
@@ -198,6 +200,7 @@ export class Viewer {
       faint: colour("--st-secondary-background-color", "#eee"),
       font: colour("--st-font", "sans-serif"),
     };
+    this.root.style.colorScheme = isDark(colour("--st-background-color", "#fff")) ? "dark" : "light"; // for sliders and menus
   }
 
   // ---- drawing ------------------------------------------------------------------------------------------------------

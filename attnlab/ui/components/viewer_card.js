@@ -10,10 +10,11 @@ export function element(tag, className, text) {
 }
 
 class Card {
-  constructor(viewer, panel, fixedLayer) {
+  constructor(viewer, panel, fixedLayer, continued = false) {
     this.viewer = viewer;
     this.panel = panel;
     this.fixedLayer = fixedLayer; // when all layers are shown side by side
+    this.continued = continued; // a card before this one has the same prediction
     this.hoverChannel = null;
     this.cache = {};
     this.build();
@@ -22,7 +23,7 @@ class Card {
   build() {
     this.root = element("article", "card");
     const header = element("header");
-    this.title = element("h4", "", this.panel.title);
+    this.title = element("h4", "", this.fixedLayer ? this.fixedLayer.title : this.panel.title);
     this.subtitle = element("p", "subtitle");
     header.append(this.title, this.subtitle);
     this.root.append(header);
@@ -62,7 +63,7 @@ class Card {
   buildOdds() {
     const { panel } = this;
     this.bars = [];
-    this.odds.hidden = !panel.probabilities.length;
+    this.odds.hidden = this.continued || !panel.probabilities.length;
     if (this.odds.hidden) return;
     this.odds.setAttribute("aria-label", "Prediction");
     for (const index of shownClasses(panel.probabilities, this.viewer.compact ? 3 : 5, panel.truth)) {
@@ -266,11 +267,11 @@ class Card {
         }
       }
     }
-    brush.lineWidth = 3;
-    brush.strokeStyle = "rgb(0 0 0 / 0.5)";
+    brush.lineWidth = 2.4;
+    brush.strokeStyle = "rgb(0 0 0 / 0.4)";
     brush.stroke(path);
-    brush.lineWidth = 1.3;
-    brush.strokeStyle = "#fff";
+    brush.lineWidth = 1;
+    brush.strokeStyle = "rgb(255 255 255 / 0.9)";
     brush.stroke(path);
   }
 

@@ -68,18 +68,24 @@ export function usualView() {
 // ---- controls --------------------------------------------------------------------------------------------------------
 // Each keeps itself in step with the state: `sync` is called after every change, whoever made it.
 
+// Colours the track up to the thumb.
+export function fillTrack(input) {
+  const share = (Number(input.value) - Number(input.min)) / (Number(input.max) - Number(input.min) || 1);
+  input.style.setProperty("--at", `${(share * 100).toFixed(1)}%`);
+}
+
 function labelled(text, ...content) {
   const label = element("label", "control");
   label.append(element("span", "caption", text), ...content);
   return label;
 }
 
-function slider(viewer, name, text, { min, max, step, words, log = false }) {
+function slider(viewer, name, text, { min, max, step, words, log = false, extra = [] }) {
   const input = element("input");
   input.type = "range";
   Object.assign(input, log ? { min: Math.log2(min), max: Math.log2(max), step } : { min, max, step });
   const output = element("output");
-  const label = labelled(text, output, input);
+  const label = labelled(text, ...extra, output, input);
   input.addEventListener("input", () => viewer.set({ [name]: log ? 2 ** Number(input.value) : Number(input.value) }));
   input.addEventListener("change", () => viewer.commit());
   input.addEventListener("dblclick", () => viewer.set({ [name]: VIEW[name][0] }, true));
@@ -87,6 +93,7 @@ function slider(viewer, name, text, { min, max, step, words, log = false }) {
     const value = viewer.state[name];
     const shown = String(log ? Math.log2(value) : value);
     if (input.value !== shown) input.value = shown;
+    fillTrack(input);
     const said = words(value);
     if (output.textContent !== said) {
       output.textContent = said;
@@ -121,6 +128,7 @@ function segments(viewer, name, text, options) {
     return [value, button];
   });
   box.append(element("span", "caption", text), row);
+  if (Object.values(options).join("").length > 24) box.classList.add("wide");
   const sync = () => buttons.forEach(([value, button]) => button.setAttribute("aria-pressed", String(viewer.state[name] === value)));
   return { node: box, sync };
 }
@@ -145,14 +153,17 @@ const percent = (value) => `${Math.round(value * 100)} %`;
 // The controls under the cards. Those that belong to one kind of map are hidden while no such map is shown.
 export function buildDock(viewer) {
   const dock = element("div", "dock");
+  const cut = choice(viewer, "cut", "What the share is of", { value: "of the scale", percentile: "of positions" });
+  const cutMenu = cut.node.querySelector("select");
+  cutMenu.className = "inline";
+  cutMenu.setAttribute("aria-label", "What the hidden share is of");
   const parts = [
     slider(viewer, "opacity", "Opacity", { min: 0, max: 1, step: 0.01, words: percent }),
-    slider(viewer, "threshold", "Hide the lowest", { min: 0, max: 1, step: 0.01, words: percent }),
+    slider(viewer, "threshold", "Hide lowest", { min: 0, max: 1, step: 0.01, words: percent, extra: [cutMenu] }),
     slider(viewer, "gamma", "Gamma", { min: 0.25, max: 4, step: 0.05, log: true, words: (value) => value.toFixed(2) }),
     segments(viewer, "blend", "Draw as", { heat: "heat", reveal: "reveal", contour: "contour" }),
     choice(viewer, "colours", "Colours", Object.fromEntries(Object.entries(COLOUR_TABLES).map(([name, { title }]) => [name, title]))),
     choice(viewer, "scope", "Scale", SCOPES),
-    choice(viewer, "cut", "Lowest by", { value: "weight", percentile: "share of positions" }),
   ];
   const pair = [
     segments(viewer, "pair", "Show", { row: "where it looks", column: "who looks at it", entropy: "entropy" }),
@@ -174,7 +185,7 @@ export function buildDock(viewer) {
   row.append(smooth.node, mask.node, sorted.node, mean, unpin, element("span", "space"), help, reset, link);
   dock.append(grid, row);
   const sync = () => {
-    for (const part of [...parts, ...pair, smooth, mask, sorted]) part.sync();
+    for (const part of [...parts, cut, ...pair, smooth, mask, sorted]) part.sync();
     const kinds = new Set(viewer.cards.map((card) => card.layer?.kind));
     for (const part of pair) part.node.hidden = !kinds.has("pairwise");
     unpin.hidden = !kinds.has("pairwise") || !viewer.state.pins.length;

@@ -163,7 +163,7 @@ export function scaleWords(scope, layer, field, [low, high]) {
     : layer.scale === "softmax"
       ? "N × weight, 1 = uniform"
       : "gate, 1 lets all through";
-  if (scope === "absolute") return what;
+  if (scope === "absolute") return `${what} · fixed scale`;
   const over = field?.entropy ? "this map" : { map: "this map", image: "this image", layer: "this layer" }[scope];
   return `${what} · colours stretched to ${over}: ${formatNumber(low)} to ${formatNumber(high)}`;
 }

@@ -222,6 +222,14 @@ export function momentAt(steps, step) {
   return moment;
 }
 
+// Whether a colour written #rrggbb is dark.
+export function isDark(colour) {
+  const parts = /^#(..)(..)(..)/.exec(colour);
+  if (!parts) return false;
+  const [red, green, blue] = parts.slice(1).map((part) => parseInt(part, 16));
+  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
+}
+
 export function formatNumber(value) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);

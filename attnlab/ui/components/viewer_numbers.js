@@ -179,7 +179,7 @@ Object.assign(Card.prototype, {
     const key = `${this.cache.key}`;
     if (this.factsKey === key && layer) return;
     this.factsKey = key;
-    const parts = [panel.subtitle, layer && (viewer.manyLayers || this.fixedLayer) ? layer.title : ""];
+    const parts = [this.fixedLayer ? panel.title : "", panel.subtitle, layer && viewer.manyLayers && !this.fixedLayer ? layer.title : ""];
     this.subtitle.textContent = parts.filter(Boolean).join(" · ");
     this.subtitle.hidden = !this.subtitle.textContent;
     if (!layer) {
@@ -193,7 +193,7 @@ Object.assign(Card.prototype, {
     if (layer.scale === "softmax" && !field?.entropy) facts.push(`entropy ${formatNumber(entropy(values))}`);
     if (panel.mask && field && !field.entropy) {
       const inside = weightInside(values, field.height, field.width, panel.mask, panel.height, panel.width);
-      if (inside.area > 0) facts.push(`on the object ${formatNumber(inside.weight / inside.area)} × uniform`);
+      if (inside.area > 0) facts.push(`weight on the object ${formatNumber(inside.weight / inside.area)} × uniform`);
     }
     this.facts.textContent = facts.join(" · ");
     if (layer.note) this.facts.append(element("span", "note", ` ${layer.note}`));
