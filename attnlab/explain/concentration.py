@@ -1,0 +1,211 @@
+"""How concentrated are the maps of a network, by layer and class, and are they on the object?
+
+The article "Image Classification with Attention" looks at pool-3 and pool-4 of a VGG16 and says: pool-3 is diffuse,
+pool-4 is concentrated on the lesion in malignant images. `concentration` measures that over a set of images, and
+`article_claims` says of each half of the sentence whether the figures bear it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+
+from attnlab.data import Split
+from attnlab.explain.faithfulness import (
+    Interval,
+    mean_interval,
+    pointing_game,
+    proportion_interval,
+    relative_entropy,
+    weight_on_mask,
+)
+from attnlab.explain.open_run import OpenRun
+from attnlab.training.snapshots import to_spatial
+
+Figures = NDArray[np.float64]
+BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class LayerFigures:
+    """One figure an image for the maps of one tap, in the order of the split.
+
+    Attributes:
+        tap: path of the tap.
+        entropy: relative entropy (B,), 1 is uniform and 0 a single position.
+        on_mask: mean weight inside the mask over mean weight, (B,); NaN without a mask.
+        pointing: whether the largest weight lies inside the mask, (B,); `None` without masks.
+    """
+
+    tap: str
+    entropy: Figures
+    on_mask: Figures
+    pointing: NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Concentration:
+    """The figures of every layer over one split.
+
+    Attributes:
+        layers: by the order of the network.
+        labels: (B,) true classes.
+        probabilities: (B, classes).
+    """
+
+    layers: tuple[LayerFigures, ...]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+    def table(self, class_names: tuple[str, ...]) -> list[dict[str, object]]:
+        """One row for each layer and class: mean entropy, mean weight on the mask and pointing game, as `Interval`."""
+        rows: list[dict[str, object]] = []
+        for layer in self.layers:
+            for label, name in enumerate(class_names):
+                of_class = self.labels == label
+                if not of_class.any():
+                    continue
+                masked = of_class & ~np.isnan(layer.on_mask)
+                rows.append(
+                    {
+                        "layer": layer.tap,
+                        "class": name,
+                        "images": int(of_class.sum()),
+                        "entropy": mean_interval(layer.entropy[of_class]),
+                        "on_mask": mean_interval(layer.on_mask[masked]) if masked.any() else None,
+                        "pointing": proportion_interval(layer.pointing[masked])
+                        if layer.pointing is not None and masked.any()
+                        else None,
+                    }
+                )
+        return rows
+
+
+def concentration(run: OpenRun, split: Split, progress: Callable[[float], None] | None = None) -> Concentration:
+    """Runs the network over a split and measures its spatial maps.
+
+    Args:
+        split: images of the run's shape; masks may be missing.
+        progress: told the share that is done.
+
+    Raises:
+        ValueError: when the network makes no map with positions, or the split is empty.
+    """
+    if not len(split):
+        raise ValueError("there is no image to measure maps on")
+    entropy: dict[str, list[Figures]] = {}
+    on_mask: dict[str, list[Figures]] = {}
+    pointing: dict[str, list[NDArray[np.bool_]]] = {}
+    probabilities = []
+    for index in torch.arange(len(split)).split(BATCH):
+        seen = run.inspect(split.images[index])
+        probabilities.append(seen.probabilities)
+        for attention in seen.maps:
+            maps = to_spatial(attention)
+            if maps.shape[1] * maps.shape[2] == 1:
+                continue
+            entropy.setdefault(attention.name, []).append(relative_entropy(maps))
+            if split.masks is not None:
+                masks = split.masks[index]
+                on_mask.setdefault(attention.name, []).append(weight_on_mask(maps, masks))
+                pointing.setdefault(attention.name, []).append(pointing_game(maps, masks))
+        if progress is not None:
+            progress((int(index[-1]) + 1) / len(split))
+    if not entropy:
+        raise ValueError(f"the network of {run.folder.name} makes no map with positions to measure")
+    layers = tuple(
+        LayerFigures(
+            tap,
+            np.concatenate(values),
+            np.concatenate(on_mask[tap]) if tap in on_mask else np.full(len(split), np.nan),
+            np.concatenate(pointing[tap]) if tap in pointing else None,
+        )
+        for tap, values in entropy.items()
+    )
+    return Concentration(layers, split.labels.numpy(), np.concatenate(probabilities))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One part of the article's sentence, tested.
+
+    Attributes:
+        sentence: what is claimed.
+        holds: `True` or `False` where the interval lies on one side of ``null``; `None` where it cannot be told.
+        interval: of the figure.
+        null: the value of the figure if there were nothing in it.
+        figure: what the figure is.
+    """
+
+    sentence: str
+    holds: bool | None
+    interval: Interval
+    null: float
+    figure: str
+
+
+def article_claims(measured: Concentration, positive: int) -> list[Claim]:
+    """What the article says of its two gates, one claim at a time; the first layer is pool-3, the last pool-4.
+
+    Args:
+        positive: label of the malignant class.
+    """
+    early, late = measured.layers[0], measured.layers[-1]
+    malignant = measured.labels == positive
+    claims = [
+        _claim(
+            "The later gate is more concentrated than the earlier one.",
+            mean_interval(early.entropy - late.entropy),
+            0.0,
+            "relative entropy, earlier minus later gate, same images",
+        )
+    ]
+    if np.isfinite(late.on_mask[malignant]).any():
+        claims += [
+            _claim(
+                "In malignant images the later gate puts its weight on the lesion.",
+                mean_interval(late.on_mask[malignant]),
+                1.0,
+                "weight on the lesion, 1 is uniform",
+            ),
+            _claim(
+                "In malignant images the later gate is more on the lesion than the earlier one.",
+                mean_interval((late.on_mask - early.on_mask)[malignant]),
+                0.0,
+                "weight on the lesion, later minus earlier gate, same images",
+            ),
+        ]
+        if np.isfinite(late.on_mask[~malignant]).any():
+            claims.append(
+                _claim(
+                    "The later gate is more on the lesion in malignant than in benign images.",
+                    difference_interval(late.on_mask[malignant], late.on_mask[~malignant]),
+                    0.0,
+                    "weight on the lesion, malignant minus benign images",
+                )
+            )
+    return claims
+
+
+def difference_interval(one: Figures, other: Figures, confidence: float = 0.95) -> Interval:
+    """Difference of two independent means with Welch's interval; NaNs are left out.
+
+    Raises:
+        ValueError: when a side has fewer than two figures.
+    """
+    one, other = one[~np.isnan(one)], other[~np.isnan(other)]
+    if min(len(one), len(other)) < 2:
+        raise ValueError("a difference of means needs two figures on each side")
+    bounds = stats.ttest_ind(one, other, equal_var=False).confidence_interval(confidence)
+    difference = float(one.mean() - other.mean())
+    return Interval(difference, float(bounds.low), float(bounds.high), len(one) + len(other), confidence)
+
+
+def _claim(sentence: str, interval: Interval, null: float, figure: str) -> Claim:
+    holds = True if interval.low > null else False if interval.high < null else None
+    return Claim(sentence, holds, interval, null, figure)
