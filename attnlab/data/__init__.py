@@ -5,9 +5,13 @@ Importing this package, and listing what it offers, does not import torch.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from attnlab.config import DatasetConfig
 from attnlab.data import digits as digits
 from attnlab.data._dataset import DataError, ImageDataset, Progress, Provenance, Split, hold_out, normalise
+from attnlab.data._listing import PathOptions
+from attnlab.data._paths import build_path
 from attnlab.data._registry import DatasetInfo, build_registered, list_datasets, register_dataset
 from attnlab.data._splits import split_pool
 
@@ -15,6 +19,7 @@ __all__ = [
     "DataError",
     "DatasetInfo",
     "ImageDataset",
+    "PathOptions",
     "Progress",
     "Provenance",
     "Split",
@@ -38,8 +43,11 @@ def load_dataset(config: DatasetConfig, *, progress: Progress | None = None) -> 
     tell = progress or _silent
     if config.name in list_datasets():
         pool = build_registered(config.name, config.image_size, config.options, tell)
+    elif (path := Path(config.name).expanduser()).exists():
+        pool = build_path(path, config.image_size, config.options, tell)
     else:
-        raise DataError(f"there is no data set {config.name!r}; known: {', '.join(list_datasets())}; or give a path")
+        known = ", ".join(list_datasets())
+        raise DataError(f"there is no data set and no file or folder {config.name!r}; known: {known}; or give a path")
     return split_pool(pool, config, tell)
 
 

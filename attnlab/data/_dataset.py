@@ -32,7 +32,8 @@ class Split:
     Attributes:
         images: uint8 (n, C, H, W), RGB or grey.
         labels: int64 (n,), in [0, classes).
-        masks: bool (n, H, W), true on the object; `None` where the data has none.
+        masks: bool (n, H, W), true on the object; `None` where the data has none. A mask without any true pixel means
+            that this image has none.
         names: a name for every image (file name or number), shown to people.
     """
 
@@ -144,6 +145,21 @@ class Part(IntEnum):
     TEST = 2
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What decoding found.
+
+    Attributes:
+        refused: row -> why it is no image.
+        digest: sha256 of the names and the content of all rows asked for.
+        extra: more to be shown.
+    """
+
+    refused: dict[int, str]
+    digest: str
+    extra: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Pool:
     """Everything a source has, before it is split; numpy, so that a builder needs no torch.
@@ -157,8 +173,7 @@ class Pool:
         provenance: where it all came from.
         masks: bool (n, H, W) or `None`.
         mean, std: published constants; `None` has them measured on the training images.
-        prepare: ``prepare(rows, progress) -> {row: reason}`` decodes the rows asked for and returns those it could not.
-        digest: ``digest(rows)`` names the content of the rows that are used; `None` keeps the provenance's.
+        prepare: ``prepare(rows, progress)`` decodes the rows asked for; `None` where all are there.
         extra: anything else to be shown, as text.
     """
 
@@ -171,8 +186,7 @@ class Pool:
     masks: np.ndarray | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    prepare: Callable[[np.ndarray, Progress], dict[int, str]] | None = None
-    digest: Callable[[np.ndarray], str] | None = None
+    prepare: Callable[[np.ndarray, Progress], Prepared] | None = None
     extra: dict[str, str] = field(default_factory=dict)
 
 

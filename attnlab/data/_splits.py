@@ -13,6 +13,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from attnlab.config import DatasetConfig
@@ -88,13 +89,13 @@ def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDa
         train, validation = train[kept.numpy()], train[held_out.numpy()]
 
     used = np.concatenate([train, validation, test])
-    provenance = pool.provenance
+    provenance, extra = pool.provenance, pool.extra
     if pool.prepare is not None:
-        refused = pool.prepare(np.sort(used), progress)
-        if refused:
-            reasons = tuple(f"{pool.names[row]}: {reason}" for row, reason in refused.items())
-            provenance = replace(provenance, skipped=provenance.skipped + reasons)
-            train, validation, test = (rows[~np.isin(rows, list(refused))] for rows in (train, validation, test))
+        prepared = pool.prepare(np.sort(used), progress)
+        reasons = tuple(f"{pool.names[row]}: {reason}" for row, reason in prepared.refused.items())
+        provenance = replace(provenance, skipped=provenance.skipped + reasons, digest=prepared.digest)
+        extra = extra | prepared.extra
+        train, validation, test = (rows[~np.isin(rows, list(prepared.refused))] for rows in (train, validation, test))
     for part, rows in (("training", train), ("validation", validation), ("test", test)):
         if not len(rows):
             raise DataError(f"no readable image is left for {part}{_first(provenance.skipped)}")
@@ -102,8 +103,6 @@ def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDa
     if missing:
         names = ", ".join(pool.class_names[label] for label in sorted(missing))
         raise DataError(f"no training image of: {names}{_first(provenance.skipped)}")
-    if pool.digest is not None:
-        provenance = replace(provenance, digest=pool.digest(np.sort(np.concatenate([train, validation, test]))))
 
     mean, std = pool.mean, pool.std
     if mean is None or std is None:
@@ -118,7 +117,7 @@ def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDa
         test=_take(pool, test),
         provenance=provenance,
         split_seed=config.split_seed,
-        extra=pool.extra,
+        extra=extra,
     )
 
 
@@ -129,10 +128,11 @@ def channel_statistics(images: np.ndarray, rows: np.ndarray) -> tuple[tuple[floa
     """
     channels = images.shape[1]
     counts = np.zeros((channels, 256), np.int64)
-    for chunk in np.array_split(rows, max(1, len(rows) * images[0].size // (64 << 20))):
+    for chunk in np.array_split(rows, 1 + len(rows) * images[0].size // (32 << 20)):
         pixels = images[chunk]
-        for channel in range(channels):
-            counts[channel] += np.bincount(pixels[:, channel].ravel(), minlength=256)
+        for channel in range(channels):  # float32 counts of OpenCV are exact up to 2^24, which a chunk stays below
+            plane = pixels[:, channel].reshape(-1, 1)
+            counts[channel] += cv2.calcHist([plane], [0], None, [256], [0, 256])[:, 0].astype(np.int64)
     share = counts / counts.sum(axis=1, keepdims=True)
     levels = np.arange(256) / 255
     mean = share @ levels

@@ -1,0 +1,172 @@
+"""Decoded images on disk: one row for each image of a source, filled when it is first asked for.
+
+    <cache>/images/<key>/images.npy    uint8 (n, C, H, W), mapped; rows that nobody asked for take no disk
+                         masks.npy     bool (n, H, W), where there are masks
+                         state.npz     which rows are filled, and the sha256 of the files they came from
+                         refused.json  why rows are no image, and what was wrong with masks
+
+The key names the content, the list of images and their size, so the second load finds the first one's work, and a
+subset decodes only itself. Threads decode while one thread reads; OpenCV and Pillow let go of the interpreter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from filelock import FileLock
+
+from attnlab.data._dataset import DataError, Prepared, Progress
+from attnlab.data._listing import Item
+from attnlab.data._source import Source
+from attnlab.data.decode import ImageRefused, decode_image, fit_channels, fit_mask
+from attnlab.paths import cache_dir
+
+MAX_PIXELS = 64_000_000
+"""Of an image in a data set; dermoscopes and microscopes take pictures larger than what an upload may be."""
+
+MISSING, READY, REFUSED = 0, 1, 2
+Decoded = tuple[np.ndarray, float] | ImageRefused
+"""The fitted pixels or mask, and height / width of the original; or why not."""
+
+
+class DecodedImages:
+    """The decoded images of ``items``, each (C, H, W) = ``shape``."""
+
+    def __init__(self, source: Source, items: tuple[Item, ...], shape: tuple[int, int, int]) -> None:
+        self._source, self._items, self._shape = source, items, shape
+        pairs = "\n".join(f"{item.image}\t{item.mask or ''}" for item in items)
+        key = hashlib.sha256(f"{source.key}\n{shape}\n{pairs}".encode(errors="surrogateescape")).hexdigest()[:32]
+        self.folder = cache_dir() / "images" / key
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder / "lock")
+        with self._lock:
+            self.images = _mapped(self.folder / "images.npy", np.dtype(np.uint8), (len(items), *shape))
+            has_masks = any(item.mask for item in items)
+            self.masks = _mapped(self.folder / "masks.npy", np.dtype(bool), (len(items), *shape[1:])) if has_masks else None
+
+    def prepare(self, rows: np.ndarray, progress: Progress) -> Prepared:
+        """Decodes those of ``rows`` that are not there yet.
+
+        Raises:
+            DataError: when the disk has no room for them.
+        """
+        with self._lock:
+            state, content, reasons = self._load()
+            missing = rows[state[rows] == MISSING]
+            if len(missing):
+                self._check_room(len(missing))
+                try:
+                    self._fill(missing, state, content, reasons, progress)
+                finally:  # what is decoded stays decoded when the rest is stopped
+                    self._save(state, content, reasons)
+        digest = hashlib.sha256()
+        for row in rows:
+            digest.update(self._items[row].image.encode(errors="surrogateescape") + b"\0" + content[row].tobytes())
+        wanted = {str(row) for row in rows}
+        refused = {int(row): why for row, why in reasons["images"].items() if row in wanted}
+        faults = [f"{self._items[int(row)].mask}: {why}" for row, why in reasons["masks"].items() if row in wanted]
+        extra = {"masks left out": f"{len(faults)}; first: {faults[0]}"} if faults else {}
+        return Prepared(refused, digest.hexdigest(), extra)
+
+    def _fill(
+        self, rows: np.ndarray, state: np.ndarray, content: np.ndarray, reasons: dict[str, dict[str, str]], progress: Progress
+    ) -> None:
+        uses: dict[str, list[tuple[int, bool]]] = defaultdict(list)
+        for row in rows.tolist():
+            uses[self._items[row].image].append((row, False))
+            if mask := self._items[row].mask:
+                uses[mask].append((row, True))
+        aspects: dict[int, float] = {}
+        mask_aspects: dict[int, float] = {}
+        for done, (name, sha, result) in enumerate(self._decode(uses), 1):
+            for row, is_mask in uses[name]:
+                if isinstance(result, ImageRefused):
+                    reasons["masks" if is_mask else "images"][str(row)] = str(result)
+                    if not is_mask:
+                        state[row] = REFUSED
+                elif is_mask and self.masks is not None:
+                    self.masks[row], mask_aspects[row] = result
+                else:
+                    self.images[row], aspects[row] = result
+                    state[row], content[row] = READY, np.frombuffer(sha, np.uint8)
+            if done % 64 == 0 or done == len(uses):
+                progress(f"decoding {done:,} of {len(uses):,} files", done / len(uses))
+        for row, aspect in mask_aspects.items():
+            if self.masks is not None and row in aspects and abs(aspect / aspects[row] - 1) > 0.02:
+                self.masks[row] = False
+                reasons["masks"][str(row)] = "the mask has another shape than its image"
+        for name in [name for name in uses if all(state[row] == MISSING for row, is_mask in uses[name] if not is_mask)]:
+            for row, is_mask in uses[name]:
+                if not is_mask:
+                    state[row], reasons["images"][str(row)] = REFUSED, "is no longer there"
+        self.images.flush()
+        if self.masks is not None:
+            self.masks.flush()
+
+    def _decode(self, uses: dict[str, list[tuple[int, bool]]]) -> Iterator[tuple[str, bytes, Decoded]]:
+        """(name, sha256 of the file, what came of it), in the order of reading, a bounded number at a time."""
+        workers = min(8, os.cpu_count() or 1)
+        waiting: deque[tuple[str, Future[tuple[bytes, Decoded]]]] = deque()
+        with ThreadPoolExecutor(workers, "decode") as pool:
+            for name, data in self._source.read(list(uses)):
+                waiting.append((name, pool.submit(self._one, data, uses[name][0][1])))
+                if len(waiting) > 8 * workers:
+                    first, future = waiting.popleft()
+                    yield first, *future.result()
+            for first, future in waiting:
+                yield first, *future.result()
+
+    def _one(self, data: bytes | ImageRefused, is_mask: bool) -> tuple[bytes, Decoded]:
+        if isinstance(data, ImageRefused):
+            return b"", data
+        try:
+            pixels = decode_image(data, max_pixels=MAX_PIXELS).pixels
+        except ImageRefused as refusal:
+            return b"", refusal
+        aspect = pixels.shape[0] / pixels.shape[1]
+        if is_mask:
+            return b"", (fit_mask(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), self._shape[1:]), aspect)
+        return hashlib.sha256(data).digest(), (fit_channels(pixels, self._shape), aspect)
+
+    def _load(self) -> tuple[np.ndarray, np.ndarray, dict[str, dict[str, str]]]:
+        kept = self.folder / "state.npz"
+        if not kept.exists():
+            return np.zeros(len(self._items), np.uint8), np.zeros((len(self._items), 32), np.uint8), {"images": {}, "masks": {}}
+        with np.load(kept) as arrays:
+            state, content = arrays["state"], arrays["content"]
+        return state, content, json.loads((self.folder / "refused.json").read_text())
+
+    def _save(self, state: np.ndarray, content: np.ndarray, reasons: dict[str, dict[str, str]]) -> None:
+        draft = self.folder / "refused.tmp"
+        draft.write_text(json.dumps(reasons))
+        draft.replace(self.folder / "refused.json")
+        draft = self.folder / "state.tmp.npz"
+        np.savez(draft, state=state, content=content)
+        draft.replace(self.folder / "state.npz")
+
+    def _check_room(self, rows: int) -> None:
+        need = rows * (self.images[0].nbytes + (0 if self.masks is None else self.masks[0].nbytes))
+        free = shutil.disk_usage(self.folder).free
+        if need > free * 0.95:
+            raise DataError(
+                f"{rows:,} decoded images take {need / 1e9:.1f} GB and {self.folder.parent} has {free / 1e9:.1f} GB left; "
+                "choose a smaller image size or subset, or move the cache by ATTNLAB_HOME"
+            )
+
+
+def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
+    """The array in ``file``, made if it is not there; the file is sparse until rows are written."""
+    if not file.exists():
+        draft = file.with_suffix(".tmp")
+        np.lib.format.open_memmap(draft, "w+", dtype, shape).flush()
+        draft.replace(file)
+    return np.lib.format.open_memmap(file, "r+")

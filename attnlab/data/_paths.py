@@ -1,0 +1,94 @@
+"""A folder or archive, given by its path, as a pool of images: find the layout, list it, decode what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from attnlab.config import explain
+from attnlab.data._dataset import DataError, Part, Pool, Progress, Provenance
+from attnlab.data._decoded import DecodedImages
+from attnlab.data._listing import Listing, PathOptions, balance
+from attnlab.data._source import Index, Source, open_source
+from attnlab.data.csv_images import draw_test, find_table, list_table
+from attnlab.data.decode import ImageRefused, image_size
+from attnlab.data.folder import list_class_folders
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LARGEST_OWN_SIZE = 224
+SIZE_SAMPLE = 32
+MOST_LISTED = 1000
+
+
+def build_path(path: Path, side: int | None, options: Mapping[str, Any], progress: Progress) -> Pool:
+    """The pool of a folder or archive.
+
+    Args:
+        side: of the images in pixels; `None` takes the median shorter side of the first images, at most 224.
+
+    Raises:
+        DataError: when it cannot be read, or does not hold images in two or more classes.
+    """
+    try:
+        chosen = PathOptions.model_validate(dict(options))
+    except ValidationError as error:
+        raise DataError(f"options of {path.name}: {explain(error)}") from error
+    if chosen.grey and chosen.normalisation == "imagenet":
+        raise DataError("ImageNet's normalisation is for three channels; choose 'measured' with grey")
+    progress(f"listing {path.name}", 0.0)
+    source = open_source(path)
+    index = source.index()
+    table = find_table(source, index, chosen)
+    if table is None:
+        listing = balance(list_class_folders(index, chosen), chosen)
+    else:
+        listing = draw_test(balance(list_table(table, index, chosen), chosen), chosen)
+    side = side or _own_size(source, index, listing)
+    decoded = DecodedImages(source, listing.items, (1 if chosen.grey else 3, side, side))
+    imagenet = chosen.normalisation == "imagenet"
+    return Pool(
+        images=decoded.images,
+        masks=decoded.masks,
+        labels=np.array([item.label for item in listing.items], np.int64),
+        parts=np.array([item.part for item in listing.items], np.int8),
+        names=[item.image for item in listing.items],
+        class_names=listing.class_names,
+        provenance=Provenance(source=str(path), digest=source.key, note=listing.note, skipped=_shorten(listing.skipped)),
+        mean=IMAGENET_MEAN if imagenet else None,
+        std=IMAGENET_STD if imagenet else None,
+        prepare=decoded.prepare,
+        extra=listing.extra | _parts(listing),
+    )
+
+
+def _own_size(source: Source, index: Index, listing: Listing) -> int:
+    sides = []
+    images = {item.image for item in listing.items}
+    names = list(islice((name for name in index.files if name in images), SIZE_SAMPLE))  # those that are read first
+    for _, data in source.read(names):
+        if isinstance(data, bytes):
+            try:
+                sides.append(min(image_size(data)))
+            except ImageRefused:
+                continue
+    if not sides:
+        raise DataError(f"none of the first {len(names)} images of {source.path} can be read")
+    return max(8, min(LARGEST_OWN_SIZE, round(median(sides))))
+
+
+def _parts(listing: Listing) -> dict[str, str]:
+    """How many images the source has of each part, before any subset."""
+    counts = {part: sum(item.part is part for item in listing.items) for part in Part}
+    return {f"{part.name.lower()} images in the source": f"{count:,}" for part, count in counts.items() if count}
+
+
+def _shorten(skipped: tuple[str, ...]) -> tuple[str, ...]:
+    if len(skipped) <= MOST_LISTED:
+        return skipped
+    return (*skipped[:MOST_LISTED], f"... and {len(skipped) - MOST_LISTED:,} more")

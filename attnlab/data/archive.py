@@ -1,0 +1,227 @@
+"""Zip and tar archives, read in place. What they are is told by their content, not by their name.
+
+Nothing is unpacked to disk. Links, devices and names that lead out of the archive are left out; of two entries with one
+name the first counts. A bomb is found while it is read: see `attnlab.data._source.Limits`.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+from attnlab.data._dataset import DataError
+from attnlab.data._source import LIMITS, Index, Limits, Source, is_clutter
+from attnlab.data.decode import ImageRefused
+from attnlab.paths import cache_dir
+
+PACKERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, NotImplementedError)
+
+
+def open_archive(path: Path, limits: Limits = LIMITS) -> Source:
+    """The archive at ``path``.
+
+    Raises:
+        DataError: when the file is none.
+    """
+    with path.open("rb") as file:
+        head = file.read(512)
+    if zipfile.is_zipfile(path):
+        return ZipSource(path, limits)
+    if head[257:262] == b"ustar" or any(head.startswith(magic) for magic in PACKERS):
+        return TarSource(path, limits)
+    raise DataError(f"{path} is no folder and no .zip or .tar(.gz/.xz/.bz2) archive")
+
+
+class _Meter:
+    """Counts what comes out of an archive, and stops a bomb."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self.path, self.limits, self.out = path, limits, 0
+        self.ceiling = min(limits.total_bytes, max(limits.free_bytes, limits.ratio * path.stat().st_size))
+
+    def add(self, size: int) -> None:
+        self.out += size
+        if self.out > self.ceiling:
+            raise DataError(
+                f"{self.path} unpacks to more than {self.ceiling / 1e9:.1f} GB, which is too much for "
+                f"{self.path.stat().st_size / 1e6:.1f} MB of pictures; if it is right, unpack it and give the folder"
+            )
+
+    def entry(self, count: int) -> None:
+        if count > self.limits.entries:
+            raise DataError(f"{self.path} holds more than {self.limits.entries:,} entries; unpack it and give the folder")
+
+
+class _Listing:
+    """Collects the entries of an archive under the rules of this file."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, None] = {}
+        self.folders: set[str] = set()
+        self.skipped: list[str] = []
+
+    def add(self, name: str, *, is_file: bool, is_folder: bool) -> str | None:
+        """The name an entry is listed by, or `None`."""
+        path = PurePosixPath(name.replace("\\", "/"))
+        plain = str(path)
+        if plain in ("", ".") or is_clutter(plain):
+            if ".." in path.parts:
+                self.skipped.append(f"{name}: leads out of the archive")
+            return None
+        if path.is_absolute() or ".." in path.parts or "\0" in name:
+            self.skipped.append(f"{name}: leads out of the archive")
+        elif is_folder:
+            self.folders.add(plain)
+        elif not is_file:
+            self.skipped.append(f"{name}: a link or device")
+        elif plain in self.files:
+            self.skipped.append(f"{name}: a second entry of this name")
+        else:
+            self.files[plain] = None
+            self.folders.update(str(parent) for parent in path.parents if str(parent) != ".")
+            return plain
+        return None
+
+    def index(self) -> Index:
+        return Index(tuple(self.files), frozenset(self.folders), tuple(self.skipped))
+
+
+class _Archive(Source):
+    def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
+        self.path, self.limits = path, limits
+        with path.open("rb") as file:
+            self.key = hashlib.file_digest(file, "sha256").hexdigest()
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        try:
+            yield
+        except DAMAGE as error:
+            raise DataError(f"{self.path} is damaged or no archive ({error})") from error
+
+
+class ZipSource(_Archive):
+    """A zip archive."""
+
+    def index(self) -> Index:
+        return self._list()[0]
+
+    def _list(self) -> tuple[Index, dict[str, zipfile.ZipInfo]]:
+        with self._damage_told(), zipfile.ZipFile(self.path) as archive:
+            infos = archive.infolist()
+        _Meter(self.path, self.limits).entry(len(infos))
+        listing, by_name = _Listing(), {}
+        for info in infos:
+            unix_kind = info.external_attr >> 28  # 0xA: a link
+            if info.flag_bits & 1:
+                raise DataError(f"{self.path} is encrypted; make an archive without a password")
+            name = listing.add(info.filename, is_file=not info.is_dir() and unix_kind in (0, 8), is_folder=info.is_dir())
+            if name is not None:
+                by_name[name] = info
+        return listing.index(), by_name
+
+    def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes | ImageRefused]]:
+        _, by_name = self._list()
+        meter = _Meter(self.path, self.limits)
+        with self._damage_told():
+            archive = zipfile.ZipFile(self.path)
+        with archive:
+            for name in names:
+                try:
+                    with archive.open(by_name[name]) as file:
+                        content = file.read(self.limits.file_bytes + 1)
+                except DAMAGE as error:
+                    yield name, ImageRefused(f"is damaged in the archive ({error})")
+                    continue
+                meter.add(len(content))
+                yield name, _within(content, self.limits)
+
+
+class TarSource(_Archive):
+    """A tar archive, packed or not, read as a stream. Its listing is kept, since making it unpacks everything."""
+
+    def index(self) -> Index:
+        kept = cache_dir() / "listings" / f"{self.key[:32]}.json"
+        if kept.exists():
+            tree = json.loads(kept.read_text())
+            return Index(tuple(tree["files"]), frozenset(tree["folders"]), tuple(tree["skipped"]))
+        index = self._list()
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_suffix(".tmp")
+        draft.write_text(json.dumps({"files": index.files, "folders": sorted(index.folders), "skipped": index.skipped}))
+        draft.replace(kept)
+        return index
+
+    def _list(self) -> Index:
+        listing = _Listing()
+        for _ in self._members(listing):
+            pass
+        return listing.index()
+
+    def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes | ImageRefused]]:
+        wanted = set(names)
+        for name, archive, member in self._members(_Listing()):
+            if name not in wanted:
+                continue
+            if member.size > self.limits.file_bytes:
+                yield name, ImageRefused(f"the file has {member.size / 1e6:.0f} MB")
+            else:
+                with self._damage_told():
+                    file = archive.extractfile(member)
+                    content = file.read() if file else b""
+                yield name, content
+            wanted.remove(name)
+            if not wanted:
+                return
+
+    def _members(self, listing: _Listing) -> Iterator[tuple[str, tarfile.TarFile, tarfile.TarInfo]]:
+        meter = _Meter(self.path, self.limits)
+        with self._damage_told(), self._unpacked() as stream:
+            counted = cast("IO[bytes]", _Counted(stream, meter))
+            with tarfile.open(fileobj=counted, mode="r|") as archive:
+                for count, member in enumerate(archive, 1):
+                    meter.entry(count)
+                    name = listing.add(member.name, is_file=member.isreg(), is_folder=member.isdir())
+                    if name is not None:
+                        yield name, archive, member
+
+    def _unpacked(self) -> IO[bytes]:
+        with self.path.open("rb") as file:
+            head = file.read(8)
+        for magic, opener in PACKERS.items():
+            if head.startswith(magic):
+                return cast("IO[bytes]", opener(self.path, "rb"))
+        return self.path.open("rb")
+
+
+class _Counted(io.RawIOBase):
+    """A readable stream whose bytes are metered."""
+
+    def __init__(self, stream: IO[bytes], meter: _Meter) -> None:
+        self._stream, self._meter = stream, meter
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._stream.read(size)
+        self._meter.add(len(content))
+        return content
+
+
+def _within(content: bytes, limits: Limits) -> bytes | ImageRefused:
+    if len(content) > limits.file_bytes:
+        return ImageRefused(f"the file has more than {limits.file_bytes / 1e6:.0f} MB")
+    return content
