@@ -132,7 +132,7 @@ def channel_statistics(images: np.ndarray, rows: np.ndarray) -> tuple[tuple[floa
         pixels = images[chunk]
         for channel in range(channels):  # float32 counts of OpenCV are exact up to 2^24, which a chunk stays below
             plane = pixels[:, channel].reshape(-1, 1)
-            counts[channel] += cv2.calcHist([plane], [0], None, [256], [0, 256])[:, 0].astype(np.int64)
+            counts[channel] += cv2.calcHist([plane], [0], None, [256], [0, 256]).ravel().astype(np.int64)
     share = counts / counts.sum(axis=1, keepdims=True)
     levels = np.arange(256) / 255
     mean = share @ levels
