@@ -128,6 +128,26 @@ def roc_auc(labels: NDArray[np.int64], scores: NDArray[np.float32]) -> float | N
     return float(roc_auc_score(labels, scores))
 
 
+def auc_interval(
+    labels: NDArray[np.int64], scores: NDArray[np.float32], *, confidence: float = 0.95, resamples: int = 2000
+) -> tuple[float, float] | None:
+    """Percentile bootstrap interval of the ROC AUC over the images; `None` where there is no AUC.
+
+    A resample without both classes has no AUC and is left out.
+    """
+    if roc_auc(labels, scores) is None:
+        return None
+
+    def area(index: NDArray[np.int64]) -> float:
+        found = roc_auc(labels[index], scores[index])
+        return np.nan if found is None else found
+
+    rng = np.random.default_rng(0)
+    areas = [area(rng.integers(len(labels), size=len(labels))) for _ in range(resamples)]
+    low, high = np.nanquantile(areas, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
 def describe_test(evaluation: Evaluation) -> dict[str, Any]:
     """JSON-ready: the confusion matrix (row: true class, column: predicted), and for two classes the ROC and
     precision-recall curves (at most `CURVE_POINTS` points each), the scores of class 1 and the labels.
@@ -141,6 +161,7 @@ def describe_test(evaluation: Evaluation) -> dict[str, Any]:
         figures |= {"probabilities": [round(float(score), 6) for score in scores], "labels": labels.tolist()}
         if evaluation.auc is not None:
             figures |= ranking_curves(labels, scores)
+            figures["auc_interval"] = auc_interval(labels, scores)
     return figures
 
 

@@ -1,0 +1,47 @@
+"""The article's story: two gates on a VGG16, and whether they look at the lesion."""
+
+import streamlit as st
+
+from attnlab.ui.waiting import wait_for_torch
+
+st.title("Melanoma", anchor=False)
+st.markdown(
+    "The article *Image Classification with Attention* puts two attention gates on a VGG16 and says what to look for: "
+    "**pool-3 is diffuse, pool-4 is concentrated on the lesion in malignant images.** Train it here, on images of your own or "
+    "on drawn ones, and see whether that holds."
+)
+st.warning(
+    "This is a laboratory for attention and no medical device. Nothing on this page is a diagnosis.", icon=":material/info:"
+)
+wait_for_torch()
+
+from attnlab.ui import melanoma  # noqa: E402  (needs torch, which the line above waits for)
+
+st.subheader("Train", anchor=False)
+melanoma.start_form()
+records = melanoma.article_runs()
+live = frozenset(record.run_id for record in records if record.state.live)
+if live:
+    melanoma.progress(live)
+for failed in [record for record in records if record.reason][:3]:
+    st.error(f"{failed.title}: {failed.reason}", icon=":material/error:")
+
+finished = melanoma.finished(records)
+if not finished:
+    st.info(
+        "When a run has finished, its curves, its gates and the test of the article's claim appear here.",
+        icon=":material/info:",
+    )
+else:
+    st.divider()
+    record, others = melanoma.choose_run(finished)
+    melanoma.training_table(record)
+    st.subheader("How good is the classifier?", anchor=False)
+    melanoma.diagnosis(record, others)
+    if melanoma.has_gates(record):
+        st.subheader("Where do the gates look?", anchor=False)
+        melanoma.gates_figure(record)
+        st.subheader("Is the article's claim true here?", anchor=False)
+        melanoma.claim_section(record)
+    else:
+        st.info("This network has no gates. Choose a run with attention to see them.", icon=":material/info:")
