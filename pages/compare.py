@@ -4,8 +4,10 @@ import streamlit as st
 
 from attnlab.ui import warmup
 from attnlab.ui.comparison import charts, choose_groups, table
+from attnlab.ui.shell import inside_app
 from attnlab.ui.state import manager
 
+inside_app()
 st.title("Compare", anchor=False)
 st.markdown("Runs that differ only in their seed are one group: mean ± standard deviation, and a test against the baseline.")
 records = manager().runs()

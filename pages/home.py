@@ -4,6 +4,7 @@ import streamlit as st
 
 from attnlab.ui import warmup
 from attnlab.ui.gallery import variant_gallery
+from attnlab.ui.shell import inside_app
 from attnlab.ui.showcase import showcase
 
 NEXT = (
@@ -27,6 +28,7 @@ NEXT = (
     ),
 )
 
+inside_app()
 st.title("What does a network look at?", anchor=False)
 st.markdown(
     "Attention lets a network weigh its own features: each weight is a number between nothing and everything, computed from "
@@ -34,9 +36,9 @@ st.markdown(
 )
 showcase()
 
-with st.grid(3, min_column_width=260) as cards:
+with st.grid(3, min_column_width=260, border=True) as cards:
     for page, icon, title, text in NEXT:
-        with cards.cell(), st.container(border=True, height="stretch"):
+        with cards.cell():
             st.page_link(page, label=f"**{title}**", icon=icon)
             st.markdown(text)
 

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from attnlab.ui.queue import board
+from attnlab.ui.shell import inside_app
 from attnlab.ui.waiting import wait_for_torch
 
 
@@ -12,6 +13,7 @@ def form() -> None:
     launcher()
 
 
+inside_app()
 st.title("Train", anchor=False)
 left, right = st.columns([5, 7], gap="large")
 with right:

@@ -33,12 +33,12 @@ def _when_ready() -> None:
 def _cards() -> None:
     from attnlab.attention import list_attention
 
-    with st.grid(3, min_column_width=280) as grid:
+    with st.grid(3, min_column_width=280, border=True) as grid:
         for name, variant in list_attention().items():
-            with grid.cell(), st.container(border=True, height="stretch", key=f"home.variant.{name}"):
+            with grid.cell():
                 st.markdown(f"**{variant.title}** &nbsp; {' '.join(KIND_WORDS[kind] for kind in dict.fromkeys(variant.kinds))}")
                 st.markdown(variant.summary)
-                st.latex(variant.formula)
+                st.markdown(f"$ {variant.formula} $")
                 with st.container(horizontal=True, horizontal_alignment="distribute"):
                     st.page_link(
                         "pages/train.py", label="Train it", icon=":material/play_circle:", query_params={"attention": name}

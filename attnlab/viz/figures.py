@@ -99,6 +99,9 @@ def epoch_curves(groups: Sequence[Series], field: str, *, percent: bool) -> go.F
         )
     _layout(figure, height=360)
     figure.update_layout(hovermode="x unified", xaxis_title="epoch")
+    longest = max((len(history) for group in groups for history in group.histories.values()), default=0)
+    if longest <= 12:
+        figure.update_xaxes(dtick=1)
     figure.update_yaxes(ticksuffix=unit)
     return figure
 

@@ -1,0 +1,53 @@
+"""The pages of the app and how a person goes from one to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+_INSIDE = "shell.inside"
+ICON = Path(__file__).parent / "components" / "icon.svg"
+
+# Each page's address is its file's name: see `inside_app`.
+PAGES = (
+    ("pages/home.py", "Home", ":material/home:", "What attention is, in one picture, and where to go from here."),
+    (
+        "pages/train.py",
+        "Train",
+        ":material/play_circle:",
+        "Choose a variant, train it in the background, watch loss and accuracy grow.",
+    ),
+    (
+        "pages/inspect_attention.py",
+        "Inspect",
+        ":material/visibility:",
+        "Look at the attention maps of a trained run, image by image and step by step.",
+    ),
+    (
+        "pages/compare.py",
+        "Compare",
+        ":material/bar_chart:",
+        "Mean, spread and significance of many runs; parameters, cost and curves side by side.",
+    ),
+)
+
+
+def navigation() -> StreamlitPage:
+    """Shows the menu and returns the page to run."""
+    st.session_state[_INSIDE] = True
+    pages = [st.Page(file, title=title, icon=icon, help=text, default=file == PAGES[0][0]) for file, title, icon, text in PAGES]
+    return st.navigation(pages, position="top")
+
+
+def inside_app() -> None:
+    """The first line of every page: makes sure that app.py runs around it.
+
+    Streamlit takes a folder called pages/ for its older kind of multipage app until `st.navigation` has been called once
+    in the process. The first visitor of a fresh server who comes by a link to a page would see it without menu and page
+    config; for him the page is run again, inside the app.
+    """
+    if _INSIDE not in st.session_state:
+        navigation()
+        st.rerun()
