@@ -230,8 +230,8 @@ def claim_section(record: RunRecord) -> None:
     )
     st.caption(
         "Mean over the test images with its 95 % interval. Relative entropy: 1 is a uniform map, 0 a single position. "
-        "Weight on the lesion: mean weight inside the mask over mean weight, 1 is uniform. Pointing game: share of images whose "
-        "largest weight lies on the lesion."
+        "Weight on the lesion: mean weight inside the mask over mean weight, 1 is uniform. Pointing game: share of images "
+        "whose largest weight lies on the lesion."
     )
 
 
