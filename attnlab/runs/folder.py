@@ -57,6 +57,7 @@ class Observed:
         progress: content of `state.json` (empty before the first attempt).
         result: the result record of a finished run.
         queued: place in the queue, smaller first; `None` unless queued.
+        guessed: nobody wrote that it was interrupted; nobody works on it, and it has no end.
     """
 
     state: RunState
@@ -65,6 +66,7 @@ class Observed:
     progress: Mapping[str, Any] = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)
     queued: float | None = None
+    guessed: bool = False
 
 
 class RunFolder:
@@ -149,7 +151,7 @@ class RunFolder:
         if end is not None and end["attempt"] >= attempt:
             return Observed(RunState(end["state"]), end["attempt"], end["reason"], progress, end["result"])
         reason = "its process ended without a word; it can be resumed" if owner else "it was never started"
-        return Observed(RunState.INTERRUPTED, attempt, reason, progress)
+        return Observed(RunState.INTERRUPTED, attempt, reason, progress, guessed=True)
 
     def progress(self) -> dict[str, Any]:
         """Content of `state.json`; empty before the first attempt."""

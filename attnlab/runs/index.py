@@ -153,7 +153,8 @@ class Index:
     def refresh(self, folder: RunFolder) -> bool:
         """Takes over what a run's files say, metrics included. Returns whether anything was new.
 
-        While the run is being started as an attempt that has left no trace yet, its state stays as it is.
+        While the run is being started as an attempt that has left no trace yet, its state stays as it is; and that of a
+        run at work stays until somebody says how it ended.
 
         Raises:
             FolderError: when the folder holds no run that can be read.
@@ -162,7 +163,10 @@ class Index:
         columns = _columns(folder, observed)
         with self._write() as db:
             before = db.execute("SELECT * FROM runs WHERE run_id = ?", (folder.run_id,)).fetchone()
-            if before is not None and before["state"] == RunState.STARTING and before["attempt"] > observed.attempt:
+            if before is not None and (
+                (before["state"] == RunState.STARTING and before["attempt"] > observed.attempt)
+                or (before["state"] in (RunState.STARTING, RunState.RUNNING) and observed.guessed)
+            ):
                 columns |= {name: before[name] for name in ("state", "attempt", "reason", "queued")}
             changed = before is None or any(before[name] != value for name, value in columns.items())
             if changed:
@@ -188,10 +192,11 @@ class Index:
                 _touch(db, run_id)
             return bool(done)
 
-    def forget_starts(self) -> None:
-        """After the process that started them is gone, runs being started are what their files say."""
+    def forget_work(self) -> None:
+        """After the process that kept the index is gone, runs that were at work are what their files say."""
+        at_work = (RunState.STARTING, RunState.RUNNING)
         with self._write() as db:
-            db.execute("UPDATE runs SET state = ?, attempt = 0 WHERE state = ?", (RunState.INTERRUPTED, RunState.STARTING))
+            db.execute("UPDATE runs SET state = ?, attempt = 0 WHERE state IN (?, ?)", (RunState.INTERRUPTED, *at_work))
 
     def forget(self, run_id: str) -> None:
         """Removes a run and its metrics."""

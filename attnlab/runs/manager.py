@@ -284,8 +284,8 @@ class Manager:
                 self._recover()
 
     def _recover(self) -> None:
-        """What was being started when the last keeper went is what the files say."""
-        self.store.index.forget_starts()
+        """What was at work when the last keeper went is now what its files say."""
+        self.store.index.forget_work()
         self.store.sync()
 
     def _request(self, run_id: str, what: Request) -> None:
@@ -339,8 +339,8 @@ class Manager:
     def _follow(self, record: RunRecord) -> None:
         folder = RunFolder(record.folder)
         self.store.refresh(folder)
-        now = self.store.index.row(record.run_id)
-        if now is None or not RunState(now["state"]).live:
+        end = folder.end()
+        if end is not None and end["attempt"] >= record.attempt:
             return
         job = Job(record.folder, record.attempt)
         answer = self.executor.poll(job)

@@ -9,12 +9,14 @@ begun and ends.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -268,7 +270,7 @@ def _stopped(folder: RunFolder, told: str = "") -> Outcome:
 
 def _failed(folder: RunFolder, error: Exception) -> Outcome:
     _log.error("the run failed", exc_info=error)
-    if disk_full(folder.path):
+    if disk_full(folder.path) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
         return Outcome(RunState.FAILED, "the disk is full; free some space, then resume the run")
     of_cuda = type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
     if isinstance(error, ValueError | FileNotFoundError | PermissionError):
@@ -357,7 +359,10 @@ def main() -> int:
         from attnlab.training.device import prepare_process
 
         prepare_process(int(os.environ[THREADS]) if THREADS in os.environ else None)
-        _warm_up()
+        try:
+            _warm_up()
+        except Exception:  # what is wrong is said of the run that meets it
+            traceback.print_exc()
         for line in sys.stdin.buffer:
             job = json.loads(line)
             folder = RunFolder(Path(job["run"]))
