@@ -1,6 +1,23 @@
-"""Weights of the public reference implementations, under their own names."""
+"""Weights of the public reference implementations, under their own names, and checkpoint files of strangers."""
 
-from attnlab.interop import blocks, report  # noqa: F401  (they register their names)
+from attnlab.interop import blocks, networks, report  # noqa: F401  (they register their names)
 from attnlab.interop._names import ReferenceMismatch, load_reference
+from attnlab.interop.checkpoint import CheckpointRefused, open_checkpoint
+from attnlab.interop.imagenet import WeightsUnavailable, load_imagenet_features, start_weights
+from attnlab.interop.references import REFERENCES, Reference, UnknownReference, open_reference, recognise, reference_config
 
-__all__ = ["ReferenceMismatch", "load_reference"]
+__all__ = [
+    "REFERENCES",
+    "CheckpointRefused",
+    "Reference",
+    "ReferenceMismatch",
+    "UnknownReference",
+    "WeightsUnavailable",
+    "load_imagenet_features",
+    "load_reference",
+    "open_checkpoint",
+    "open_reference",
+    "recognise",
+    "reference_config",
+    "start_weights",
+]

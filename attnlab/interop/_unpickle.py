@@ -20,6 +20,7 @@ from typing import Any
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 CPU_SECONDS = 30
 SPARE_BYTES = 512 * 2**20
+TOO_LARGE = "needs more memory than its size explains"
 
 
 class Refused(Exception):
@@ -111,10 +112,10 @@ def main() -> None:
     except Refused as reason:
         verdict = {"refused": str(reason)}
     except MemoryError:
-        verdict = {"refused": "needs more memory than its size explains"}
+        verdict = {"refused": TOO_LARGE}
     except Exception as error:  # foreign bytes: torch and zipfile raise a dozen types on them
-        reason = "needs more memory than its size explains" if "allocate memory" in str(error) else None
-        verdict = {"refused": reason or "is damaged, or holds more than plain tensors"}
+        memory = "allocate memory" in str(error)
+        verdict = {"refused": TOO_LARGE if memory else "is damaged, or holds more than plain tensors"}
     print(json.dumps(verdict))
 
 

@@ -1,0 +1,257 @@
+"""Which public reference implementation a state dict is from, by its names and shapes, and a module of ours with it.
+
+What shapes cannot tell is a choice: where Learn To Pay Attention takes its local maps (``pooling``), and how scores become
+weights (``normalize``). A choice that is not made is taken as the reference's own code has it when nothing is said
+(its constructors for ``normalize``, its training script for ``pooling``), with a warning, because a wrong one loads without
+complaint and gives other logits.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.attention import get_attention
+from attnlab.config import ModelConfig
+from attnlab.interop._names import load_reference
+from attnlab.models import ImageShape, build_model
+
+Weights = Mapping[str, Tensor]
+
+
+class UnknownReference(ValueError):
+    """The state dict is of no reference implementation that is known."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference implementation, as recognised in a state dict.
+
+    Attributes:
+        name: short name: report, l2pa, attnmel, eca, cbam or sagan.
+        title: as shown.
+        source: where its code is.
+        markers: names that together occur in no other reference.
+        network: whether it is a whole network that gives logits; else a block, whose dict has no parts but the markers'.
+        choices: what shapes cannot tell: choice -> its values, the default first.
+    """
+
+    name: str
+    title: str
+    source: str
+    markers: tuple[str, ...]
+    network: bool = True
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+REFERENCES = (
+    Reference(
+        "report",
+        "Network of the report",
+        "Madmoni and Ben-Or, Attention Mechanisms for Image Classification, course report, 2023",
+        ("layer1.conv1.weight", "layer2.conv2.weight", "fc1.weight", "fc2.weight"),
+    ),
+    Reference(
+        "l2pa",
+        "Learn To Pay Attention",
+        "https://github.com/SaoYan/LearnToPayAttention",
+        ("conv_block1.op.0.weight", "conv_block6.op.0.weight", "dense.weight", "classify.weight", "attn3.op.weight"),
+        choices={"pooling": ("after", "before"), "normalize": ("softmax", "sigmoid")},
+    ),
+    Reference(
+        "l2pa",
+        "VGG of Learn To Pay Attention, without attention",
+        "https://github.com/SaoYan/LearnToPayAttention",
+        ("conv_block1.op.0.weight", "conv_block6.op.0.weight", "dense.weight", "classify.weight"),
+    ),
+    Reference(
+        "attnmel",
+        "VGG16 with attention",
+        "https://github.com/SaoYan/IPMI2019-AttnMel",
+        ("conv_block1.0.weight", "attn1.W_l.weight", "attn2.phi.weight", "cls.weight"),
+        choices={"normalize": ("sigmoid", "softmax")},
+    ),
+    Reference(
+        "cbam",
+        "CBAM",
+        "https://github.com/Jongchan/attention-module",
+        ("ChannelGate.mlp.1.weight", "SpatialGate.spatial.conv.weight"),
+        network=False,
+    ),
+    Reference(
+        "sagan",
+        "Self-attention of SAGAN",
+        "https://github.com/heykeetae/Self-Attention-GAN",
+        ("gamma", "query_conv.weight", "key_conv.weight", "value_conv.weight"),
+        network=False,
+    ),
+    Reference("eca", "ECA", "https://github.com/BangguWu/ECANet", ("conv.weight",), network=False),
+)
+
+
+def recognise(weights: Weights) -> Reference:
+    """The reference implementation that ``weights`` is a state dict of.
+
+    Raises:
+        UnknownReference: when it is of none, naming those that are known.
+    """
+    names = set(_canonical(weights))
+    for reference in REFERENCES:
+        if names >= set(reference.markers) and (reference.network or _parts(names) == _parts(reference.markers)):
+            return reference
+    known = ", ".join(dict.fromkeys(reference.title for reference in REFERENCES))
+    raise UnknownReference(f"these names are of no reference implementation that is known; known: {known}")
+
+
+def reference_config(weights: Weights, **choices: str) -> tuple[ModelConfig, ImageShape, int]:
+    """The network of a state dict: its config, the images it was made for, and its number of outputs.
+
+    The image size is exact where the weights fix it; VGG16 takes any, and 224 x 224 is said for it.
+
+    Args:
+        choices: as in `open_reference`.
+
+    Raises:
+        UnknownReference: when the weights are of no known network.
+        ValueError: for an unknown choice, or shapes that are of no such network.
+    """
+    reference = recognise(weights)
+    if not reference.network:
+        raise UnknownReference(f"{reference.title} is a block, not a network")
+    made = _settle(reference, choices)
+    return _CONFIGS[reference.name](_canonical(weights), made)
+
+
+def open_reference(state_dict: Weights, **choices: str) -> nn.Module:
+    """A module of ours with the weights of a public reference implementation, in evaluation mode.
+
+    Args:
+        state_dict: of a network of the report, Learn To Pay Attention (with or without attention), VGG16 with attention, or
+            an ECA, CBAM or SAGAN block; any number of classes.
+        choices: what shapes cannot tell. ``pooling="before"|"after"`` and ``normalize="softmax"|"sigmoid"`` for Learn To
+            Pay Attention (defaults "after", "softmax"), ``normalize`` for VGG16 with attention (default "sigmoid").
+
+    Returns:
+        A network that returns logits, or a block that returns the attended map.
+
+    Raises:
+        UnknownReference: when the names are of no known reference.
+        ReferenceMismatch: when names are missing, too many, or of other shapes.
+        ValueError: for a choice that the reference does not leave open, or an unknown value of one.
+    """
+    weights = _canonical(state_dict)
+    reference = recognise(weights)
+    made = _settle(reference, choices)
+    if reference.network:
+        config, shape, classes = _CONFIGS[reference.name](weights, made)
+        module = _build_as_large_as(weights, lambda: build_model(config, shape, classes))
+    else:
+        module = _build_as_large_as(weights, lambda: _BLOCKS[reference.name](weights))
+    load_reference(module, weights)
+    return module.eval()
+
+
+def _parts(names: Iterable[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def _canonical(weights: Weights) -> dict[str, Tensor]:
+    """One name for the last layer of VGG16 with attention, which its authors' code calls otherwise than the article."""
+    if "attn1.W_l.weight" not in weights:
+        return dict(weights)
+    return {f"cls.{name[9:]}" if name.startswith("classify.") else name: value for name, value in weights.items()}
+
+
+def _settle(reference: Reference, choices: Mapping[str, str]) -> dict[str, str]:
+    """The choices made, completed by the reference's defaults."""
+    for name, value in choices.items():
+        if name not in reference.choices:
+            open_ones = ", ".join(reference.choices) or "none"
+            raise ValueError(f"{reference.title} leaves no choice {name!r}; choices: {open_ones}")
+        if value not in reference.choices[name]:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, reference.choices[name]))}; got {value!r}")
+    assumed = {name: values[0] for name, values in reference.choices.items() if name not in choices}
+    if assumed:
+        said = ", ".join(f"{name}={value!r}" for name, value in assumed.items())
+        warnings.warn(f"{reference.title}: the weights cannot tell {said}, which is assumed", stacklevel=3)
+    return {**assumed, **choices}
+
+
+def _build_as_large_as(weights: Weights, build: Callable[[], nn.Module]) -> nn.Module:
+    """Builds a module once its size is known to be that of ``weights``: a few shapes must not ask for gigabytes."""
+    with torch.device("meta"):
+        needed = sum(parameter.numel() for parameter in build().parameters())
+    given = sum(value.numel() for value in weights.values())
+    if needed > 2 * given + 2**20:
+        raise ValueError(f"the shapes ask for a module of {needed:,} weights, but only {given:,} are there")
+    return build()
+
+
+def _shape(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:
+    shape = tuple(weights[name].shape)
+    if len(shape) != dimensions or 0 in shape:
+        raise ValueError(f"{name} has shape {shape}; a shape of {dimensions} sides was expected")
+    return shape
+
+
+def _report_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelConfig, ImageShape, int]:
+    width, channels, *_ = _shape(weights, "layer1.conv1.weight", 4)
+    hidden, features = _shape(weights, "fc1.weight", 2)
+    classes, _ = _shape(weights, "fc2.weight", 2)
+    parts: list[str] = []
+    if "layer1.eca1.conv.weight" in weights or "layer1.att.ChannelGate.conv.weight" in weights:
+        parts.append("eca")
+    if "layer1.ae1.encoder.0.weight" in weights:
+        parts.append("linear_autoencoder" if weights["layer1.ae1.encoder.0.weight"].dim() == 2 else "conv_autoencoder")
+    if "layer1.att.ChannelGate.mlp.1.weight" in weights:
+        parts.append("cbam")
+    elif "layer1.att.SpatialGate.spatial.conv.weight" in weights:
+        parts.append("cbam_spatial")
+    side = 4 * math.isqrt(features // (2 * width)) + 8  # the even side that two blocks take to that many features
+    config = ModelConfig(
+        attention="+".join(parts) or "none",
+        placement="block_first" if any("cbam" in part for part in parts) else "every_conv",
+        width=width,
+        options={"hidden": hidden, "dead_block": "layer3.conv1.weight" in weights},
+    )
+    return config, ImageShape(channels, side, side), classes
+
+
+def _l2pa_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelConfig, ImageShape, int]:
+    width, channels, *_ = _shape(weights, "conv_block1.op.0.weight", 4)
+    *_, height, across = _shape(weights, "dense.weight", 4)
+    classes, _ = _shape(weights, "classify.weight", 2)
+    options = {"depths": 3 if "attn3.op.weight" in weights else 0, **choices}
+    config = ModelConfig(backbone="pay_attention_vgg", width=width, options=options)
+    return config, ImageShape(channels, 32 * height, 32 * across), classes
+
+
+def _attnmel_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelConfig, ImageShape, int]:
+    width, channels, *_ = _shape(weights, "conv_block1.0.weight", 4)
+    classes, _ = _shape(weights, "cls.weight", 2)
+    return ModelConfig(backbone="attention_vgg16", width=width, options=dict(choices)), ImageShape(channels, 224, 224), classes
+
+
+def _eca(weights: Weights) -> nn.Module:
+    *_, kernel = _shape(weights, "conv.weight", 3)
+    return get_attention("eca").block(1, (1, 1), kernel_size=kernel)
+
+
+def _cbam(weights: Weights) -> nn.Module:
+    hidden, channels = _shape(weights, "ChannelGate.mlp.1.weight", 2)
+    *_, kernel = _shape(weights, "SpatialGate.spatial.conv.weight", 4)
+    return get_attention("cbam").block(channels, (1, 1), reduction=max(1, channels // hidden), kernel_size=kernel)
+
+
+def _sagan(weights: Weights) -> nn.Module:
+    narrow, channels, *_ = _shape(weights, "query_conv.weight", 4)
+    return get_attention("self_attention").block(channels, (1, 1), reduction=max(1, channels // narrow))
+
+
+_CONFIGS = {"report": _report_config, "l2pa": _l2pa_config, "attnmel": _attnmel_config}
+_BLOCKS = {"eca": _eca, "cbam": _cbam, "sagan": _sagan}
