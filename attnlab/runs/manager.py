@@ -120,7 +120,7 @@ class Manager:
         """
         with self._lock:
             folder = self._own(run_id)
-            state = folder.observe().state
+            state = self._state(folder)
             if not state.resumable:
                 raise RequestRefused(f"{run_id} is {state}; only a paused, stopped, interrupted or failed run can be resumed")
             folder.enqueue(self.store.last_place() + 1)
@@ -148,15 +148,16 @@ class Manager:
         """
         with self._lock:
             folder = self._own(run_id)
-            folder.dequeue()
+            state = self._state(folder)
             lock = folder.lock()
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                raise RequestRefused(f"{run_id} is at work; stop it before you delete it") from None
+                state = RunState.RUNNING
+            if state in _AT_WORK:
+                lock.release()
+                raise RequestRefused(f"{run_id} is {state}; stop it before you delete it")
             try:
-                if self.keeps_queue and self.store.get(run_id).state is RunState.STARTING:
-                    raise RequestRefused(f"{run_id} is being started; stop it before you delete it")
                 folder.remove()
             finally:
                 lock.release()
@@ -291,7 +292,7 @@ class Manager:
     def _request(self, run_id: str, what: Request) -> None:
         with self._lock:
             folder = self._own(run_id)
-            state = self.store.get(run_id).state if self.keeps_queue else folder.observe().state
+            state = self._state(folder)
             if not state.live:
                 raise RequestRefused(f"{run_id} is {state}; there is nothing to {what}")
             folder.request(what)
@@ -313,6 +314,13 @@ class Manager:
         if self.keeps_queue:
             self.store.refresh(folder)
         self._wake.set()
+
+    def _state(self, folder: RunFolder) -> RunState:
+        """The state now. Only the index of who keeps the queue knows that a run is being started."""
+        if not self.keeps_queue:
+            return folder.observe().state
+        self.store.refresh(folder)
+        return self.store.get(folder.run_id).state
 
     def _own(self, run_id: str) -> RunFolder:
         folder = self.store.folder(run_id)

@@ -72,15 +72,22 @@ class Store:
             return list(self._cached[1])
 
     def get(self, run_id: str) -> RunRecord:
-        """One run.
+        """One run, also one that was made this moment and is not in the index yet.
 
         Raises:
             UnknownRun: when there is none of this name.
+            FolderError: when its files cannot be read.
         """
         for record in self.runs():
             if record.run_id == run_id:
                 return record
-        raise UnknownRun(run_id)
+        folder = self.folder(run_id)
+        index = Index(None, write=True)
+        try:
+            index.refresh(folder)
+            return self._record(index.rows()[0])
+        finally:
+            index.close()
 
     def folder(self, run_id: str) -> RunFolder:
         """The files of a run.

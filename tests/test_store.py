@@ -1,0 +1,368 @@
+"""The index follows the run folders, whoever writes them, and the queue starts every run once."""
+
+import json
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attnlab.config import RunConfig
+from attnlab.runs.executors import Answer, Job, JobState, make_executor
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.index import Index
+from attnlab.runs.manager import Manager, RequestRefused
+from attnlab.runs.metrics_log import MetricsLog, cut_back, read_rows
+from attnlab.runs.records import RunState
+from attnlab.runs.store import Store, UnknownRun
+
+CONFIG = RunConfig()
+
+
+def step(number: int, epoch: int = 1, loss: float = 1.0) -> dict[str, Any]:
+    return {"kind": "step", "step": number, "epoch": epoch, "loss": loss, "lr": 0.1, "images_per_second": 10.0}
+
+
+def epoch(number: int, at: int) -> dict[str, Any]:
+    return {"kind": "epoch", "step": at, "epoch": number, "validation_accuracy": 0.5}
+
+
+def write_rows(folder: RunFolder, rows: list[dict[str, Any]]) -> None:
+    with MetricsLog(folder.metrics_path) as log:
+        for row in rows:
+            log.append(row)
+
+
+def finish(folder: RunFolder, attempt: int) -> None:
+    folder.begin_attempt(attempt)
+    folder.write_progress({"attempt": attempt, "phase": "training", "step": 3, "total_steps": 3, "parameters": 7})
+    write_rows(folder, [step(1), step(2), step(3), epoch(1, 3)])
+    folder.write_end(RunState.FINISHED, attempt, result={"test_accuracy": 0.75, "seconds": 2.0})
+
+
+class AtOnce:
+    """An executor whose jobs are over when they begin."""
+
+    def __init__(self, slots: int = 4) -> None:
+        self.slots = slots
+        self.started: list[Job] = []
+
+    def warm(self) -> None: ...
+
+    def start(self, job: Job) -> None:
+        self.started.append(job)
+        finish(RunFolder(job.run_dir), job.attempt)
+
+    def poll(self, job: Job) -> Answer:
+        return Answer(JobState.GONE)
+
+    def cancel(self, job: Job, *, force: bool = False) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Never(AtOnce):
+    """An executor whose jobs do not begin."""
+
+    def start(self, job: Job) -> None:
+        self.started.append(job)
+
+    def poll(self, job: Job) -> Answer:
+        return Answer(JobState.PENDING)
+
+
+@pytest.fixture
+def store(private_home: Path) -> Iterator[Store]:
+    made = Store(private_home, write=True, demo=private_home / "none")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def waiting(private_home: Path) -> Iterator[Manager]:
+    """A manager whose one slot is taken by a run that never begins."""
+    made = Manager(private_home, Never(slots=1))
+    made.submit(CONFIG)
+    made.wait(CONFIG.run_id, 10, RunState.STARTING)
+    yield made
+    made.shutdown()
+
+
+def content(home: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything in the index but the numbers that only count changes."""
+    db = sqlite3.connect(home / "attnlab.db")
+    try:
+        db.row_factory = sqlite3.Row
+        runs = [dict(row) | {"version": None} for row in db.execute("SELECT * FROM runs ORDER BY 1")]
+        metrics = [tuple(row) for row in db.execute("SELECT * FROM metrics")]
+        return {"runs": [tuple(row.items()) for row in runs], "metrics": metrics}
+    finally:
+        db.close()
+
+
+def test_metrics_are_taken_in_once(store: Store) -> None:
+    folder = RunFolder.create(store.runs_path, CONFIG)
+    write_rows(folder, [step(1), step(2)])
+    for _ in range(3):
+        store.sync([folder.run_id])
+    write_rows(folder, [step(3), epoch(1, 3)])
+    with folder.metrics_path.open("ab") as stream:
+        stream.write(json.dumps(step(4)).encode()[:10])  # a line that is still being written
+    for _ in range(3):
+        store.sync([folder.run_id])
+    rows = store.metrics(folder.run_id)
+    assert [(row["row"], row["kind"], row["step"]) for row in rows] == [
+        (0, "step", 1),
+        (1, "step", 2),
+        (2, "step", 3),
+        (3, "epoch", 3),
+    ]
+    assert store.metrics(folder.run_id, since=2) == rows[2:]
+
+
+def test_resumed_run_takes_back_what_is_behind_its_checkpoint(store: Store) -> None:
+    folder = RunFolder.create(store.runs_path, CONFIG)
+    folder.begin_attempt()
+    write_rows(folder, [step(1), step(2), epoch(1, 2), step(3, 2), step(4, 2)])
+    store.sync()
+    cut_back(folder.metrics_path, step=3, epoch=1)
+    folder.begin_attempt()
+    write_rows(folder, [step(4, 2, loss=9.0), step(5, 2), step(6, 2)])  # the file is longer than before
+    store.sync([folder.run_id])
+    assert [(row["step"], row["kind"]) for row in store.metrics(folder.run_id)] == [
+        (1, "step"), (2, "step"), (2, "epoch"), (3, "step"), (4, "step"), (5, "step"), (6, "step")
+    ]  # fmt: skip
+    assert store.metrics(folder.run_id)[4]["loss"] == 9.0
+
+
+def test_reindex_gives_an_equal_database(store: Store, private_home: Path) -> None:
+    for seed in range(3):
+        folder = RunFolder.create(store.runs_path, CONFIG.changed(seed=seed), queued=1.0 if seed == 2 else None)
+        store.sync()
+        if seed < 2:
+            finish(folder, 1)
+            store.sync()
+    before = content(private_home)
+    assert len(before["runs"]) == 3 and len(before["metrics"]) == 8
+    assert store.reindex() == 3
+    assert content(private_home) == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database at all", None])
+def test_index_that_is_lost_or_damaged_is_made_anew(damage: bytes | None, store: Store, private_home: Path) -> None:
+    finish(RunFolder.create(store.runs_path, CONFIG), 1)
+    store.sync()
+    before = content(private_home)
+    store.close()
+    file = private_home / "attnlab.db"
+    if damage is None:
+        file.unlink()
+    else:
+        file.write_bytes(damage)
+    again = Store(private_home, write=True)
+    again.sync()
+    assert content(private_home) == before
+    again.close()
+
+
+def test_what_another_process_does_to_the_folders_shows(store: Store) -> None:
+    folder = RunFolder.create(store.runs_path, CONFIG, title="first")
+    second = RunFolder.create(store.runs_path, CONFIG)
+    store.sync()
+    assert second.run_id == f"{CONFIG.run_id}-2"
+    assert {record.run_id: record.title for record in store.runs()} == {folder.run_id: "first", second.run_id: second.run_id}
+    version = store.version(folder.run_id)
+    folder.describe(title="renamed")
+    second.remove()
+    store.sync()
+    assert [record.title for record in store.runs()] == ["renamed"]
+    assert store.version(folder.run_id) > version
+    with pytest.raises(UnknownRun, match=second.run_id):
+        store.get(second.run_id)
+
+
+def test_unreadable_folder_is_left_out_and_named(store: Store) -> None:
+    good = RunFolder.create(store.runs_path, CONFIG)
+    bad = RunFolder.create(store.runs_path, CONFIG)
+    (bad.path / "config.json").write_text('{"model": {"atention": "eca"}}')
+    store.sync()
+    assert [record.run_id for record in store.runs()] == [good.run_id]
+    assert "atention" in store.broken()[bad.run_id]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../runs", "/etc", ".new-1"])
+def test_names_that_lead_elsewhere_are_no_runs(name: str, store: Store) -> None:
+    with pytest.raises(UnknownRun):
+        store.folder(name)
+
+
+def test_curve_has_as_many_points_as_asked_for_and_keeps_the_extremes(store: Store) -> None:
+    folder = RunFolder.create(store.runs_path, CONFIG)
+    losses = [float(number % 10) for number in range(1, 1001)]
+    write_rows(folder, [step(number, loss=loss) for number, loss in enumerate(losses, 1)] + [epoch(1, 1000)])
+    store.sync()
+    curve = store.curve(folder.run_id, points=50)
+    assert len(curve.step) == 50
+    assert curve.step[0] == 20 and curve.step[-1] == 1000
+    assert curve.loss[0] == sum(losses[:20]) / 20
+    assert set(curve.low) == {0.0} and set(curve.high) == {9.0}
+    assert [row["epoch"] for row in curve.epochs] == [1]
+    assert store.curve(folder.run_id, points=5000).loss == tuple(losses)
+
+
+def test_late_word_of_an_earlier_attempt_changes_nothing(private_home: Path) -> None:
+    index = Index(private_home / "attnlab.db", write=True)
+    folder = RunFolder.create(private_home / "runs", CONFIG, queued=1.0)
+    index.refresh(folder)
+
+    def claim() -> bool:
+        return index.change(folder.run_id, RunState.STARTING, attempt=0, expected=[RunState.QUEUED], new_attempt=1)
+
+    assert claim()
+    assert not claim()
+    index.refresh(folder)  # its files still say that it waits
+    row = index.row(folder.run_id)
+    assert row is not None and (row["state"], row["attempt"]) == (RunState.STARTING, 1)
+    folder.begin_attempt(1)
+    with pytest.raises(ValueError, match="too late"):
+        folder.begin_attempt(1)
+    assert not index.change(folder.run_id, RunState.FAILED, attempt=0, expected=[RunState.STARTING], new_attempt=0)
+    index.close()
+
+
+def test_two_hundred_queued_runs_start_once_each_and_in_order(private_home: Path) -> None:
+    executor = AtOnce()
+    manager = Manager(private_home, executor)
+    try:
+        submitted: list[str] = []
+        threads = [
+            threading.Thread(target=lambda part=part: submitted.extend(manager.submit_many(CONFIG, range(part, 200, 4))))
+            for part in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for run_id in submitted:
+            assert manager.wait(run_id, 60).state is RunState.FINISHED
+        assert Counter(job.run_dir.name for job in executor.started) == Counter(submitted)
+        assert len(set(submitted)) == 200
+        assert {job.attempt for job in executor.started} == {1}
+        assert manager.get(submitted[0]).test_accuracy == 0.75
+    finally:
+        manager.shutdown()
+
+
+def test_second_manager_of_a_home_hands_its_requests_over_and_takes_over(private_home: Path) -> None:
+    first_executor, second_executor = AtOnce(), AtOnce()
+    first = Manager(private_home, first_executor)
+    second = Manager(private_home, second_executor)
+    try:
+        assert first.keeps_queue and not second.keeps_queue
+        assert "another process" in second.keeper
+        run_id = second.submit(CONFIG)
+        assert first.wait(run_id, 10).state is RunState.FINISHED
+        assert second.get(run_id).state is RunState.FINISHED
+        assert len(first_executor.started) == 1 and not second_executor.started
+        first.shutdown()
+        later = second.submit(CONFIG.changed(seed=1))
+        assert second.wait(later, 10).state is RunState.FINISHED
+        assert second.keeps_queue
+        assert [job.run_dir.name for job in second_executor.started] == [later]
+    finally:
+        second.shutdown()
+
+
+def test_queue_can_be_reordered_and_left(waiting: Manager) -> None:
+    first, second, third = waiting.submit_many(CONFIG, [1, 2, 3])
+    assert [record.run_id for record in waiting.queue()] == [first, second, third]
+    waiting.move(third, 1)
+    assert [(record.run_id, record.queue_position) for record in waiting.queue()] == [(third, 1), (first, 2), (second, 3)]
+    waiting.pause(first)
+    waiting.stop(second)
+    assert (waiting.get(first).state, waiting.get(second).state) == (RunState.PAUSED, RunState.STOPPED)
+    waiting.resume(first)
+    assert [record.run_id for record in waiting.queue()] == [third, first]
+    waiting.delete(third)
+    assert [record.run_id for record in waiting.live()] == [CONFIG.run_id, first]
+    with pytest.raises(UnknownRun):
+        waiting.get(third)
+
+
+def test_requests_that_do_not_fit_are_refused_in_words(waiting: Manager) -> None:
+    with pytest.raises(RequestRefused, match="is starting"):
+        waiting.delete(CONFIG.run_id)
+    with pytest.raises(RequestRefused, match="only a paused"):
+        waiting.resume(CONFIG.run_id)
+    (queued,) = waiting.submit_many(CONFIG, [1])
+    waiting.stop(queued)
+    with pytest.raises(RequestRefused, match="nothing to stop"):
+        waiting.stop(queued)
+    with pytest.raises(RequestRefused, match="not in the queue"):
+        waiting.move(queued, 1)
+    with pytest.raises(UnknownRun):
+        waiting.rename("nobody", "x")
+
+
+def test_rename_and_note(waiting: Manager) -> None:
+    waiting.rename(CONFIG.run_id, "  <b>mine</b> ")
+    waiting.annotate(CONFIG.run_id, "why")
+    record = waiting.get(CONFIG.run_id)
+    assert (record.title, record.note) == ("<b>mine</b>", "why")
+    waiting.rename(CONFIG.run_id, "")
+    assert waiting.get(CONFIG.run_id).title == CONFIG.run_id
+
+
+def test_shipped_runs_are_read_only(private_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = private_home / "shipped"
+    monkeypatch.setattr("attnlab.paths.DEMO_RUNS", demo)
+    finish(RunFolder.create(demo, CONFIG), 1)
+    manager = Manager(private_home, Never())
+    try:
+        record = manager.get(CONFIG.run_id)
+        assert record.demo and record.state is RunState.FINISHED and record.folder.parent == demo
+        assert [row["step"] for row in manager.store.metrics(CONFIG.run_id)] == [1, 2, 3, 3]
+        assert manager.store.curve(CONFIG.run_id).step == (1, 2, 3)
+        for act in (manager.delete, manager.resume, manager.stop):
+            with pytest.raises(RequestRefused, match="shipped"):
+                act(CONFIG.run_id)
+    finally:
+        manager.shutdown()
+
+
+def test_reader_without_a_writer_sees_an_empty_home(private_home: Path) -> None:
+    store = Store(private_home, write=False, demo=private_home / "none")
+    assert store.runs() == [] and store.version() == 0
+    with pytest.raises(RuntimeError, match="only reads"):
+        store.sync()
+
+
+def test_unknown_executor_is_refused() -> None:
+    with pytest.raises(ValueError, match="known: process, thread"):
+        make_executor("rocket")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lines=st.lists(st.integers(0, 3), max_size=12),
+    torn=st.integers(0, 60),
+    garbage=st.binary(max_size=20),
+)
+def test_readers_and_writers_stand_any_torn_tail(lines: list[int], torn: int, garbage: bytes, tmp_path_factory: Any) -> None:
+    path = tmp_path_factory.mktemp("torn") / "metrics.jsonl"
+    rows = [step(number) for number, _ in enumerate(lines, 1)]
+    with MetricsLog(path) as log:
+        for row in rows:
+            log.append(row)
+    tail = (json.dumps(step(99)).encode()[:torn] + garbage).replace(b"\n", b"")
+    with path.open("ab") as stream:
+        stream.write(tail)
+    assert read_rows(path)[0] == rows
+    with MetricsLog(path) as log:
+        log.append(step(len(rows) + 1))
+    assert [row["step"] for row in read_rows(path)[0]] == list(range(1, len(rows) + 2))
