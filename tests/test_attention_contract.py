@@ -19,6 +19,7 @@ from attnlab.attention import (
     list_attention,
     record_attention,
 )
+from attnlab.attention.conv_autoencoder import last_layer
 
 CHANNELS = 64  # with fewer, a reduction of 16 leaves one hidden unit, and a dead ReLU hides the gradient
 SQUARE, TALL = (8, 8), (13, 9)
@@ -162,10 +163,23 @@ def test_an_edit_of_the_wrong_shape_is_refused_by_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list_attention())
-def test_every_offered_option_value_builds_and_runs(name: str) -> None:
+def test_every_offered_option_value_keeps_the_contract(name: str) -> None:
+    x = images(TALL, 2)
     for option, values in list_attention()[name].options.items():
         for value in values:
-            assert block(name, TALL, **{option: value})(images(TALL, 1)).isfinite().all(), (option, value)
+            y, maps = recorded(block(name, TALL, **{option: value}), x)
+            assert y.shape == x.shape and y.isfinite().all() and maps, (option, value)
+            expected = x
+            for seen in maps:
+                assert seen.values.min() >= 0 and seen.values.max() <= 1, (option, value)
+                if seen.scale is MapScale.SOFTMAX:
+                    total = seen.values.flatten(2).sum(dim=-1)
+                    assert torch.allclose(total, torch.ones_like(total)), (option, value)
+                    assert seen.values.shape[-1] == math.prod(seen.grid), (option, value)
+                else:
+                    expected = expected * seen.values
+            if all(seen.scale is MapScale.GATE for seen in maps):
+                assert torch.equal(y, expected), (option, value)
 
 
 @pytest.mark.parametrize("name", list_attention())
@@ -237,11 +251,19 @@ def test_an_inner_recording_sees_the_edited_weights() -> None:
         ("eca+", None, "unknown attention variant ''"),
         ("eca", {"eca": {"kernel": 3}}, "eca has no option kernel; its options: kernel_size"),
         ("eca", {"cbam": {}}, "options given for cbam, which 'eca' does not contain"),
+        ("eca", {"eca": {"kernel_size": 4}}, "eca: kernel_size must be one of 3, 5, 7, 9, 'adaptive'; got 4"),
+        ("conv_autoencoder", {"conv_autoencoder": {"activation": "step"}}, "activation must be one of 'relu', .*; got 'step'"),
+        ("self_attention", {"self_attention": {"heads": True}}, "heads must be one of 1, 2, 4, 8; got True"),
     ],
 )
 def test_bad_names_and_options_are_refused_with_the_right_ones(name: str, options: dict | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_attention(name, CHANNELS, SQUARE, options)
+
+
+def test_a_whole_number_in_json_may_be_written_as_a_real_one() -> None:
+    made = build_attention("squeeze_excite", CHANNELS, SQUARE, {"squeeze_excite": {"reduction": 8.0}})
+    assert made.get_submodule("squeeze_excite").mlp[0].out_features == CHANNELS // 8
 
 
 # By hand, on maps small enough to compute.
@@ -311,8 +333,6 @@ def test_conv_autoencoder_gives_any_side_back_without_cropping_from_eight_up(sid
     [(16, 32, (3, 2, 1, 1)), (12, 30, (3, 3, 3, 0)), (4, 15, (3, 4, 1, 2)), (4, 13, (2, 4, 1, 1))],
 )
 def test_conv_autoencoder_has_the_published_last_layers(small: int, side: int, geometry: tuple[int, ...]) -> None:
-    from attnlab.attention.conv_autoencoder import last_layer
-
     assert tuple(last_layer(small, side)) == geometry
 
 

@@ -130,7 +130,7 @@ def build_attention(
         options: variant name -> option -> value; options of variants that are not in the composition are refused.
 
     Raises:
-        ValueError: for an unknown variant or option, with the known ones.
+        ValueError: for an unknown variant, option or value, with the known ones.
     """
     parts = split_composition(name)
     options = options or {}
@@ -143,9 +143,19 @@ def build_attention(
         if unknown := set(given) - set(variant.options):
             known = ", ".join(variant.options) or "none"
             raise ValueError(f"{part} has no option {', '.join(sorted(unknown))}; its options: {known}")
+        given = {option: _offered(variant, option, value) for option, value in given.items()}
         label = part if part not in blocks else f"{part}{sum(key.rstrip('0123456789') == part for key in blocks) + 1}"
         blocks[label] = variant.block(channels, size, **given)
     sequence = nn.Sequential()
     for label, block in blocks.items():
         sequence.add_module(label, block)
     return sequence
+
+
+def _offered(variant: Variant, option: str, value: Any) -> Any:
+    """The offered value that equals ``value``: JSON has one kind of number, so 8.0 means 8, but true is not 1."""
+    for known in variant.options[option]:
+        if known == value and isinstance(known, bool) == isinstance(value, bool):
+            return known
+    known_values = ", ".join(map(repr, variant.options[option]))
+    raise ValueError(f"{variant.name}: {option} must be one of {known_values}; got {value!r}")

@@ -81,16 +81,22 @@ class AttentionTap(nn.Module):
         """Whether someone records or edits this tap here and now; a block asks before it makes an expensive map."""
         return any(id(self) in watch.names for watch in _ACTIVE.get())
 
-    def forward(self, weights: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+    @property
+    def editing(self) -> bool:
+        """Whether someone edits this tap here and now."""
+        return any(id(self) in watch.names and watch.edit is not None for watch in _ACTIVE.get())
+
+    def forward(self, weights: Tensor, grid: tuple[int, int] | None = None, *, part: bool = False) -> Tensor:
         """Returns ``weights``, or what an edit put in their place.
 
         Args:
             weights: shape as `kind` says.
             grid: (H, W) of the keys; needed for PAIRWISE only.
+            part: these are some queries of a map too large to hold at once: edits apply to them, recordings leave them out.
         """
         for watch in _ACTIVE.get():
             name = watch.names.get(id(self))
-            if name is None:
+            if name is None or (part and watch.edit is None):
                 continue
             where = grid if grid is not None else (weights.shape[-2], weights.shape[-1])
             seen = weights.detach() if watch.detach else weights

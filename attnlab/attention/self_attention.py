@@ -5,9 +5,10 @@
     y = gamma * (A v) + x                      gamma a scalar that starts at 0
 
 The map A alone has 65,536^2 weights at 256 x 256: 16 GiB an image. The fast path is scaled dot product attention, which
-never holds it, forward or backward; rows and columns of chosen positions come on demand (`row`, `column`). A is made
-only inside a recording or an edit, and only where it has at most `MAX_WEIGHTS` weights; then a recording still returns
-the fast path's bits, and an edit takes effect through the edited A.
+never holds it, forward or backward; rows and columns of chosen positions come on demand (`row`, `column`). A recording
+makes A beside the fast path, whose bits it returns, and only where queries and keys number at most `MAX_POSITIONS`; of
+larger maps nothing is recorded. An edit takes effect through the edited A at any size: of larger maps it gets some
+queries at a time, each with all its keys.
 
 Departures: the scale is 1, as in the paper and the common PyTorch code, unless ``scaled`` asks for 1/sqrt(d); with
 ``pooled_keys`` keys and values are max-pooled 2x2 as in the original TensorFlow code (whose halved value width and
@@ -25,10 +26,10 @@ from torch.nn import functional as F
 from attnlab.attention._registry import register_attention
 from attnlab.attention._tap import AttentionTap, MapKind, MapScale
 
-MAX_WEIGHTS = 2**22
-"""The most weights of one head's map that a recording makes: 2048 positions by 2048, 16 MiB an image."""
+MAX_POSITIONS = 1024
+"""A recording makes maps of at most this many queries and keys: 32 x 32, 4 MiB a head and image."""
 
-_CHUNK = 1024  # queries handled at once where all of them are needed
+_PIECE = 2**22  # weights of one head and image held at once where all queries are needed: 16 MiB
 
 
 @register_attention(
@@ -120,7 +121,7 @@ class SelfAttention(nn.Module):
     def column(self, x: Tensor, key: tuple[int, int], keys: Tensor | None = None) -> Tensor:
         """Who looks at one position of the keys' grid: the weight each query gives it, (B, heads, H, W).
 
-        All N x M scores are needed for the softmax; they are made some queries at a time, so memory stays linear.
+        All N x M scores are needed for the softmax; they are made some queries at a time, so memory stays bounded.
 
         Raises:
             ValueError: for a position outside the keys' grid.
@@ -130,7 +131,7 @@ class SelfAttention(nn.Module):
             raise ValueError(f"key {key} lies outside the {height} x {width} grid of the keys")
         keys = self.keys(x) if keys is None else keys
         index = key[0] * width + key[1]
-        parts = [self._weights(part, keys)[..., index] for part in self._split(self.query(x)).split(_CHUNK, dim=2)]
+        parts = [self._weights(part, keys)[..., index] for part in _pieces(self._split(self.query(x)), keys)]
         return torch.cat(parts, dim=2).unflatten(-1, (x.shape[2], x.shape[3]))
 
     def _pooled(self, x: Tensor) -> Tensor:
@@ -153,13 +154,21 @@ class SelfAttention(nn.Module):
 
     def _edited(self, query: Tensor, key: Tensor, value: Tensor, grid: tuple[int, int]) -> Tensor | None:
         """Lets the map through the tap; the attended values if an edit changed it, else `None`."""
-        if query.shape[2] * key.shape[2] > MAX_WEIGHTS:
+        whole = max(query.shape[2], key.shape[2]) <= MAX_POSITIONS
+        if not (whole or self.tap.editing):
             return None
-        before = self._weights(query, key).unbind(dim=1)
-        after = [self.tap(weights, grid) for weights in before]
-        if all(new is old for new, old in zip(after, before, strict=True)):
-            return None
-        return torch.stack(after, dim=1) @ value
+        changed, attended = False, []
+        for part in [query] if whole else _pieces(query, key):
+            before = self._weights(part, key).unbind(dim=1)
+            after = [self.tap(weights, grid, part=not whole) for weights in before]
+            changed = changed or any(new is not old for new, old in zip(after, before, strict=True))
+            attended.append(torch.stack(after, dim=1) @ value)
+        return torch.cat(attended, dim=2) if changed else None
+
+
+def _pieces(query: Tensor, key: Tensor) -> tuple[Tensor, ...]:
+    """Queries (B, heads, N, d), some at a time, so that their weights over all keys stay within `_PIECE`."""
+    return query.split(max(1, _PIECE // key.shape[2]), dim=2)
 
 
 def _check(place: tuple[int, int], x: Tensor) -> tuple[int, int]:

@@ -122,14 +122,18 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
     """Builds the network of a config for images of ``shape`` and ``classes`` outputs. It returns logits.
 
     Raises:
-        ValueError: for an unknown network, variant, option or placement, or an image size it cannot take, saying what
-            would be right.
+        ValueError: for an unknown network, variant, option or placement, an option value of another type than those
+            offered, or an image size it cannot take, saying what would be right.
     """
     network = get_model(config.backbone)
     split_composition(config.attention)
     if unknown := set(config.options) - set(network.options):
         known = ", ".join(network.options) or "none"
         raise ValueError(f"{network.name} has no option {', '.join(sorted(unknown))}; its options: {known}")
+    for option, value in config.options.items():
+        if not any(_same_kind(value, known) for known in network.options[option]):
+            offered = ", ".join(map(repr, network.options[option]))
+            raise ValueError(f"{network.name}: {option} takes values such as {offered}; got {value!r}")
     if config.attention != NONE:
         if not network.placements:
             raise ValueError(f"{network.name} has its own attention; set model.attention to {NONE!r}, not {config.attention!r}")
@@ -153,3 +157,8 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
     return network.module(
         shape, classes, attention, placement=config.placement, width=config.width or network.width, **config.options
     )
+
+
+def _same_kind(value: Any, known: Any) -> bool:
+    """Whether a value is of an offered value's type; a whole number may stand for a real one."""
+    return type(value) is type(known) or (type(known) is float and type(value) is int)

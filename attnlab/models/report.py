@@ -76,7 +76,7 @@ PROTOCOLS: dict[ReportProtocol, ProtocolConfig] = {
         accuracy_average="batches",
         drop_last=True,
     ),
-    "described": ProtocolConfig(drop_last=True),
+    "described": ProtocolConfig(),
 }
 
 

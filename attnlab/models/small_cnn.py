@@ -87,7 +87,7 @@ class SmallCnn(nn.Module):
         spatial_dropout, dropout: rates after each block and before the last layer.
 
     Raises:
-        ValueError: when the image is too small for the number of blocks.
+        ValueError: for less than one block or hidden unit, or an image too small for the number of blocks.
     """
 
     def __init__(
@@ -105,6 +105,8 @@ class SmallCnn(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        if blocks < 1 or hidden < 1:
+            raise ValueError(f"small_cnn needs at least one block and one hidden unit, got {blocks} and {hidden}")
         size, before = (shape.height, shape.width), shape.channels
         self.blocks = nn.ModuleList()
         for i in range(blocks):

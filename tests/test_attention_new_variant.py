@@ -1,0 +1,74 @@
+"""A new variant is one new file: put into a copy of the package, it is listed, built, recorded and trained."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import attnlab
+
+VARIANT = '''
+"""A gate from the brightness of each position."""
+
+from torch import Tensor, nn
+
+from attnlab.attention._registry import register_attention
+from attnlab.attention._tap import AttentionTap, MapKind
+
+
+@register_attention(
+    "brightness",
+    title="Brightness",
+    paper="none",
+    summary="One gate per position, from its mean over the channels.",
+    formula=r"a = \\sigma(t\\,\\mathrm{mean}_c\\,x)",
+    kinds=[MapKind.SPATIAL],
+    options={"power": (1, 2)},
+)
+class Brightness(nn.Module):
+    def __init__(self, channels: int, size: tuple[int, int], *, power: int = 1) -> None:
+        super().__init__()
+        self.slope = nn.Conv2d(1, 1, 1)
+        self.power = power
+        self.tap = AttentionTap(MapKind.SPATIAL)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.tap(self.slope(x.mean(dim=1, keepdim=True)).sigmoid() ** self.power)
+'''
+
+USE = """
+import json, torch
+from attnlab.attention import list_attention, record_attention
+from attnlab.config import ModelConfig
+from attnlab.models import ImageShape, build_model
+
+config = ModelConfig(attention="eca+brightness", attention_options={"brightness": {"power": 2}}, width=4)
+model = build_model(config, ImageShape(3, 16, 20), classes=3)
+with record_attention(model) as maps:
+    model(torch.randn(2, 3, 16, 20)).sum().backward()
+print(json.dumps({
+    "listed": list(list_attention()),
+    "defaults": list_attention()["brightness"].defaults,
+    "maps": [[m.name, m.kind, list(m.values.shape)] for m in maps],
+    "learns": all(p.grad is not None for p in model.parameters()),
+}))
+"""
+
+
+def test_one_new_file_is_a_new_variant(tmp_path: Path) -> None:
+    package = Path(attnlab.__file__).parent
+    shutil.copytree(package, tmp_path / "attnlab", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "attnlab" / "attention" / "brightness.py").write_text(VARIANT.strip() + "\n")
+    done = subprocess.run([sys.executable, "-c", USE], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert "brightness" in seen["listed"]
+    assert seen["defaults"] == {"power": 1}
+    assert seen["learns"]
+    assert [m for m in seen["maps"] if "brightness" in m[0]] == [
+        ["blocks.0.attention1.brightness.tap", "spatial", [2, 1, 16, 20]],
+        ["blocks.0.attention2.brightness.tap", "spatial", [2, 1, 14, 18]],
+        ["blocks.1.attention1.brightness.tap", "spatial", [2, 1, 7, 9]],
+        ["blocks.1.attention2.brightness.tap", "spatial", [2, 1, 5, 7]],
+    ]
