@@ -9,7 +9,6 @@ from attnlab.config import ModelConfig
 from attnlab.models import ImageShape, build_model
 from attnlab.models.small_cnn import SmallCnn
 
-
 CIFAR = ImageShape(3, 32, 32)
 
 
