@@ -29,7 +29,7 @@ WIDTHS = {"verdict": "large", "name": "medium"}
 
 def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, str]]:
     """The groups to compare and their names: of one data set, all of them unless some are picked."""
-    groups = [group for group in group_runs(records) if group.runs]
+    groups = group_runs(sorted(records, key=lambda record: record.created))
     datasets = list(dict.fromkeys(dataset_name(group.config) for group in groups))
     left, right = st.columns([1, 3])
     dataset = left.selectbox("Data set", datasets, key="compare.dataset", bind="query-params")
@@ -46,7 +46,7 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
     finished = [group for group in groups if group.n]
     plain = next((group for group in finished if group.config.model.attention == "none"), None)
     options = [group.key for group in finished]
-    left, right = st.columns([1, 2], vertical_alignment="bottom")
+    left, right = st.columns([2, 1], vertical_alignment="bottom")
     baseline = left.selectbox(
         "Baseline",
         options,
@@ -59,13 +59,15 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
     comparisons: dict[str, Comparison] = {}
     if baseline:
         comparisons = compare_to_baseline(next(group for group in finished if group.key == baseline), finished)
-    shown = right.multiselect(
-        "Columns",
-        list(COLUMNS),
-        default=[name for name in COLUMNS if name not in HIDDEN],
-        format_func=lambda name: COLUMNS[name],
-        key="compare.columns",
-    )
+    with right.popover("Columns", icon=":material/view_column:", key="compare.pick"):
+        shown = st.pills(
+            "Columns",
+            list(COLUMNS),
+            selection_mode="multi",
+            default=[name for name in COLUMNS if name not in HIDDEN],
+            format_func=lambda name: COLUMNS[name],
+            key="compare.columns",
+        )
     costs = costs_of(groups) if warmup.ready() else {group.key: Cost() for group in groups}
     frame = comparison_table(groups, names, comparisons, costs).sort_values("accuracy", ascending=False)
     columns = [name for name in COLUMNS if name in shown]
@@ -75,6 +77,7 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
         column_order=columns,
         column_config=_columns(),
         key="compare.table",
+        placeholder="–",
         alt="One row for each group of runs: accuracy, spread, significance, cost",
     )
     _verdicts(finished, names, comparisons)

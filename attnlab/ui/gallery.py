@@ -38,7 +38,7 @@ def _cards() -> None:
             with grid.cell():
                 st.markdown(f"**{variant.title}** &nbsp; {' '.join(KIND_WORDS[kind] for kind in dict.fromkeys(variant.kinds))}")
                 st.markdown(variant.summary)
-                st.markdown(f"$ {variant.formula} $")
+                st.markdown(f"${variant.formula}$")
                 with st.container(horizontal=True, horizontal_alignment="distribute"):
                     st.page_link(
                         "pages/train.py", label="Train it", icon=":material/play_circle:", query_params={"attention": name}

@@ -29,14 +29,20 @@ def launcher() -> None:
     """Shows the form; on start hands one run for each seed to the manager and draws the page anew."""
     _first_draft()
     _presets()
+    above = st.container()  # what one presses stays in sight, the form below it may be long
     filled = run_form()
+    with above:
+        _buttons(filled)
+
+
+def _buttons(filled: Filled) -> None:
     problem = filled.problem or _cost_line(filled.config)
     if problem:
         st.error(problem.replace("\n", "  \n"), icon=":material/error:")
-    many = len(filled.seeds) > 1
+    count = len(filled.seeds)
     with st.container(horizontal=True):
         start = st.button(
-            f"Start {len(filled.seeds)} runs" if many else "Start",
+            f"Start {count} runs" if count > 1 else "Start",
             type="primary",
             icon=":material/play_arrow:",
             key="train.start",

@@ -23,7 +23,7 @@ BADGES = {
     RunState.FAILED: ("failed", "red", ":material/error:"),
     RunState.INTERRUPTED: ("interrupted", "orange", ":material/power_off:"),
 }
-SHOWN_DONE = 8
+SHOWN_DONE = 6
 
 
 def board() -> None:
@@ -103,7 +103,7 @@ def _done(records: Sequence[RunRecord]) -> None:
     for record in newest[:SHOWN_DONE]:
         _done_row(record)
     if len(newest) > SHOWN_DONE:
-        with st.expander(f"{len(newest) - SHOWN_DONE} earlier runs", key="train.earlier"):
+        with st.expander(f"Earlier runs ({len(newest) - SHOWN_DONE})", key="train.earlier"):
             for record in newest[SHOWN_DONE:]:
                 _done_row(record)
 

@@ -31,6 +31,12 @@ PAGES = (
         ":material/bar_chart:",
         "Mean, spread and significance of many runs; parameters, cost and curves side by side.",
     ),
+    (
+        "pages/melanoma.py",
+        "Melanoma",
+        ":material/dermatology:",
+        "The article's two gates on a VGG16, and whether they look at the lesion.",
+    ),
 )
 
 

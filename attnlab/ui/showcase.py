@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import streamlit as st
 
@@ -12,37 +14,40 @@ from attnlab.ui.components.viewer import viewer
 from attnlab.viz.palette import colour
 from attnlab.viz.panels import Layer, Panel, layer_from_codes
 
-REDUCED = {"element": "The mean over the channels.", "pairwise": "The attention each position receives."}
+REDUCED = {
+    "spatial": "",
+    "element": "The mean over the channels.",
+    "pairwise": "The attention each position receives.",
+}
 SHOWN = 3
 
 
 def showcase() -> None:
     """Up to three shipped runs side by side; where there are none, the command that makes them."""
-    folders = [
-        folder for folder in run_folders(DEMO_RUNS) if folder.config.model.attention != "none" and folder.snapshot_steps()
-    ]
+    folders = [folder for folder in run_folders(DEMO_RUNS) if _has_pictures(folder)][:SHOWN]
     if not folders:
         st.info("No shipped runs are there yet. This makes them, in a few minutes:", icon=":material/info:")
         st.code("python -m attnlab demo", language="bash")
         return
     probes = folders[0].probes()
-    count = 0 if probes is None else len(probes.labels)
     picture = st.segmented_control(
         "Picture",
-        range(count),
+        range(len(probes.labels) if probes else 0),
         default=0,
         required=True,
         format_func=lambda index: f"{index + 1}",
         key="picture",
         bind="query-params",
-        help="Eight test images the networks have never been trained on.",
+        help="Test images that the networks have never been trained on.",
     )
-    viewer(
-        _panels(tuple(folder.run_id for folder in folders[:SHOWN]), picture or 0),
-        key="home.viewer",
-        compact=True,
-        autoplay=True,
-    )
+    panels = _panels(tuple(folder.run_id for folder in folders), picture or 0)
+    viewer(panels, key="home.viewer", compact=True, autoplay=True)
+
+
+def _has_pictures(folder: RunFolder) -> bool:
+    """Whether a run has kept maps over positions; gates of channels alone make no picture."""
+    steps = folder.snapshot_steps()
+    return bool(steps) and any(kind in REDUCED for kind in folder.snapshot(steps[-1]).kinds.values())
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -56,23 +61,22 @@ def _panel(folder: RunFolder, picture: int, index: int) -> Panel:
         raise ValueError(f"the shipped run {folder.run_id} is incomplete; make it anew with python -m attnlab demo")
     snapshots = [folder.snapshot(step) for step in folder.snapshot_steps()]
     last = snapshots[-1]
-    layers: list[Layer] = []
+    layers: dict[str, Layer] = {}
     for name in last.maps:
-        kind = last.kinds[name]
-        layers.append(
-            layer_from_codes(
-                name,
-                "spatial" if kind in REDUCED else kind,
+        if last.kinds[name] in REDUCED:
+            place = _place(name)
+            layers[place] = layer_from_codes(
+                place,
+                "spatial",
                 np.stack([snapshot.maps[name][picture] for snapshot in snapshots]),
                 np.array([snapshot.peaks[name][picture] for snapshot in snapshots]),
                 scale=last.scales[name],
-                note=REDUCED.get(kind, ""),
+                note=REDUCED[last.kinds[name]],
             )
-        )
     return Panel(
         title=attention_name(folder.config),
         image=probes.images[picture].transpose(1, 2, 0),
-        layers=layers,
+        layers=list(layers.values()),
         classes=about["class_names"],
         probabilities=np.stack([snapshot.probabilities[picture] for snapshot in snapshots]).astype(np.float32),
         truth=int(probes.labels[picture]),
@@ -80,3 +84,11 @@ def _panel(folder: RunFolder, picture: int, index: int) -> Panel:
         mask=None if probes.masks is None else probes.masks[picture],
         colour=colour(index),
     )
+
+
+def _place(tap: str) -> str:
+    """Where in the network a tap sits, whatever the variant, so that variants can be compared place by place:
+    ``blocks.1.attention2.eca.tap`` -> ``block 2, attention 2``.
+    """
+    found = re.match(r"blocks\.(\d+)\.attention(\d*)\.", tap)
+    return f"block {int(found[1]) + 1}, attention {found[2] or 1}" if found else tap
