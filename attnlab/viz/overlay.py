@@ -44,6 +44,24 @@ def overlay(
     return np.rint(below * (1 - opacity) + above * opacity).astype(np.uint8)
 
 
+def thumbnails(images: NDArray[np.uint8], side: int = 72) -> NDArray[np.uint8]:
+    """Small square pictures (n, side, side, 3) of uint8 (n, C, H, W), C being 1 or 3: the middle of each.
+
+    Shrinking takes the mean of areas, growing repeats pixels.
+    """
+    height, width = images.shape[2:]
+    small = min(height, width)
+    top, left = (height - small) // 2, (width - small) // 2
+    square = images[:, :, top : top + small, left : left + small]
+    factor = max(1, small // side)
+    kept = small // factor * factor
+    blocks = square[:, :, :kept, :kept].reshape(*square.shape[:2], kept // factor, factor, kept // factor, factor)
+    shrunk = blocks.mean(axis=(3, 5)).round().astype(np.uint8)
+    at = np.arange(side) * shrunk.shape[2] // side
+    grown = shrunk[:, :, at][:, :, :, at].transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(np.broadcast_to(grown, (*grown.shape[:3], 3)))
+
+
 def _between(at: NDArray[np.floating], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """The two indices around each position, and how far it is from the first to the second."""
     held = np.clip(at, 0, size - 1)

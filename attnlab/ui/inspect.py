@@ -1,0 +1,226 @@
+"""The Inspect page: which run, which picture, and its maps in the viewer.
+
+What needs the network itself is in `attnlab.ui.inspect_network`, imported when torch is there; a run's maps while it
+learned are drawn without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.naming import attention_name, run_name
+from attnlab.runs.records import RunRecord
+from attnlab.ui.components.picker import Thumbnail, picker
+from attnlab.ui.components.viewer import viewer
+from attnlab.ui.state import colours, manager
+from attnlab.ui.waiting import wait_for_torch
+from attnlab.viz.overlay import thumbnails
+from attnlab.viz.palette import colour
+from attnlab.viz.panels import Layer, Panel, layer_from_codes
+from attnlab.viz.titles import tap_titles
+
+SOURCES = {"test": "Test pictures", "learned": "While it learned", "own": "Your own"}
+REDUCED = {
+    "element": "Shown here: the mean over the channels.",
+    "pairwise": "Shown here: the attention each position receives.",
+}
+MOST_BESIDE = 3
+
+
+def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
+    """The run of the link or the newest one, and those to be shown beside it; `None` when there is no run at all."""
+    records = [record for record in manager().runs() if _can_be_seen(record)]
+    linked = st.query_params.get("run", "")
+    by_id = {record.run_id: record for record in records}
+    if linked and linked not in by_id:
+        _missing(linked)
+    if not records:
+        _no_runs()
+        return None
+    left, right = st.columns([3, 2])
+    names = {record.run_id: run_name(record) + (" (shipped)" if record.demo else "") for record in records}
+    ids = list(by_id)
+    run_id = left.selectbox(
+        "Run",
+        ids,
+        index=ids.index(linked) if linked in by_id else 0,
+        format_func=lambda run_id: names.get(run_id, run_id),
+        key="inspect.run",
+    )
+    record = by_id[run_id]
+    fitting = [other for other in records if other.config.dataset == record.config.dataset and other is not record]
+    asked = [name for name in st.query_params.get_all("beside") if any(other.run_id == name for other in fitting)]
+    beside = right.multiselect(
+        "Beside it, on the same picture",
+        [other.run_id for other in fitting],
+        default=asked[:MOST_BESIDE],
+        format_func=lambda run_id: names.get(run_id, run_id),
+        max_selections=MOST_BESIDE,
+        key=f"inspect.beside.{run_id}",
+        placeholder="no other run",
+        select_all=False,
+        disabled=not fitting,
+    )
+    st.query_params["run"] = run_id
+    st.query_params["beside"] = beside
+    return record, [by_id[name] for name in beside]
+
+
+def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> None:
+    """Asks for a picture and shows the maps the runs make of it."""
+    folder = RunFolder(record.folder)
+    offered = [name for name in SOURCES if name == "learned" or folder.has_weights]
+    if not folder.snapshot_steps():
+        offered.remove("learned")
+    source = st.segmented_control(
+        "Picture",
+        offered,
+        default=offered[0],
+        format_func=SOURCES.__getitem__,
+        required=True,
+        key=f"inspect.from.{'.'.join(offered)}",
+        label_visibility="collapsed",
+    )
+    records = [record, *beside]
+    if source == "learned":
+        panels = _while_it_learned(records)
+    else:
+        wait_for_torch()
+        from attnlab.ui import inspect_network
+
+        panels = inspect_network.test_picture(records) if source == "test" else inspect_network.own_picture(records)
+    if panels:
+        viewer(panels, key="inspect.viewer", link=True)
+
+
+def facts(record: RunRecord) -> None:
+    """What the variant is, and what its maps do not say."""
+    wait_for_torch()
+    from attnlab.ui.inspect_network import variant_facts
+
+    variant_facts(record.config.model)
+    st.caption(
+        "**What a map does not say.** These are the numbers the network multiplied its features by. A high weight does not "
+        "prove that the prediction rests there, nor a low one that it does not: the features were mixed before, and other "
+        "paths go around the gate. See [Jain and Wallace 2019](https://arxiv.org/abs/1902.10186), "
+        "[Wiegreffe and Pinter 2019](https://arxiv.org/abs/1908.04626) and, on maps that look right in untrained networks, "
+        "[Adebayo et al. 2018](https://arxiv.org/abs/1810.03292)."
+    )
+
+
+def snapshot_panel(folder: RunFolder, picture: int, *, title: str, colour: str = "", subtitle: str = "") -> Panel:
+    """A probe image of a run with its maps at every step that was kept. Needs no torch.
+
+    Raises:
+        ValueError: when the run has no snapshots or no probe images.
+    """
+    probes, about, steps = folder.probes(), folder.dataset_summary(), folder.snapshot_steps()
+    if probes is None or about is None or not steps:
+        raise ValueError(f"{folder.run_id} kept no maps while it learned")
+    snapshots = [folder.snapshot(step) for step in steps]
+    last = snapshots[-1]
+    titles = tap_titles(list(last.maps))
+    layers: list[Layer] = [
+        layer_from_codes(
+            name,
+            "spatial" if last.kinds[name] in REDUCED else last.kinds[name],
+            np.stack([snapshot.maps[name][picture] for snapshot in snapshots]),
+            np.array([snapshot.peaks[name][picture] for snapshot in snapshots]),
+            title=titles[name],
+            scale=last.scales[name],
+            note=REDUCED.get(last.kinds[name], ""),
+        )
+        for name in last.maps
+    ]
+    return Panel(
+        title=title,
+        subtitle=subtitle,
+        image=probes.images[picture].transpose(1, 2, 0),
+        layers=layers,
+        classes=about["class_names"],
+        probabilities=np.stack([snapshot.probabilities[picture] for snapshot in snapshots]).astype(np.float32),
+        truth=int(probes.labels[picture]),
+        steps=steps,
+        mask=None if probes.masks is None else probes.masks[picture],
+        colour=colour,
+    )
+
+
+def run_colour(record: RunRecord) -> str:
+    """The colour this run has in every chart."""
+    return colour(colours(manager().runs())[record.group])
+
+
+def picked_index(offered: Sequence[int], picked: int | None, parameter: str) -> int:
+    """The picture to show: the one just picked, else the one in the link, else the first. The link follows.
+
+    Args:
+        offered: not empty.
+    """
+    linked = st.query_params.get(parameter, "")
+    wanted = picked if picked is not None else int(linked) if linked.isdecimal() else None
+    index = wanted if wanted is not None and wanted in offered else offered[0]
+    st.query_params[parameter] = str(index)
+    return index
+
+
+def _while_it_learned(records: Sequence[RunRecord]) -> list[Panel]:
+    folders = [RunFolder(record.folder) for record in records]
+    probes = folders[0].probes()
+    about = folders[0].dataset_summary()
+    if probes is None or about is None:
+        st.info("This run has not begun to learn yet.", icon=":material/info:")
+        return []
+    names = [about["class_names"][label] for label in probes.labels]
+    strip = [Thumbnail(index, name, f"Probe picture {index + 1}: {name}") for index, name in enumerate(names)]
+    key = f"inspect.probes.{records[0].run_id}"
+    before = st.session_state.get(key, {}).get("picked")
+    index = picked_index(range(len(strip)), before, "probe")
+    picker(strip, thumbnails(probes.images), chosen=index, key=key)
+    panels = []
+    for record, folder in zip(records, folders, strict=True):
+        if not folder.snapshot_steps():
+            st.caption(f"{run_name(record)} kept no maps while it learned.")
+            continue
+        panels.append(
+            _snapshots(str(folder.path), folder.snapshot_steps()[-1], index, attention_name(record.config), run_colour(record))
+        )
+    return panels
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _snapshots(path: str, newest: int, index: int, title: str, colour: str) -> Panel:
+    """Cached by the newest step, so that a run that still learns is read again as it grows."""
+    folder = RunFolder(Path(path))
+    return snapshot_panel(folder, index, title=title, colour=colour)
+
+
+def _can_be_seen(record: RunRecord) -> bool:
+    folder = RunFolder(record.folder)
+    return folder.has_weights or bool(folder.snapshot_steps())
+
+
+def _missing(run_id: str) -> None:
+    st.warning(
+        f"The link names a run that is not here: {run_id}. Runs are named after their settings, so training with the same "
+        "settings makes it again under the same name.",
+        icon=":material/link_off:",
+    )
+    parts = run_id.split("-")
+    if len(parts) == 5 and parts[3].startswith("s") and parts[3][1:].isdecimal():
+        dataset, backbone, attention, seed = parts[0], parts[1], parts[2], parts[3][1:]
+        st.code(
+            f"python -m attnlab train --dataset {dataset} --backbone {backbone} --attention {attention} --seed {seed}",
+            language="bash",
+        )
+
+
+def _no_runs() -> None:
+    st.info("There is no trained run yet, and the shipped ones are missing. Train one, or make the shipped ones:")
+    st.page_link("pages/train.py", label="Train", icon=":material/play_circle:")
+    st.code("python -m attnlab demo", language="bash")

@@ -1,0 +1,302 @@
+"""The part of the Inspect page that runs networks: test pictures, uploads, and what the registry knows of a variant."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attnlab.attention import get_attention, split_composition
+from attnlab.config import DatasetConfig, ModelConfig
+from attnlab.data import DataError, ImageDataset, load_dataset
+from attnlab.data.decode import ImageRefused, decode_image, fit_array, fit_image
+from attnlab.explain.open_run import OpenError, OpenRun, open_run
+from attnlab.models import get_model
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.naming import attention_name
+from attnlab.runs.records import RunRecord
+from attnlab.ui.components.picker import Thumbnail, picker
+from attnlab.ui.inspect import picked_index, run_colour
+from attnlab.viz.overlay import thumbnails
+from attnlab.viz.panels import Panel, layer
+from attnlab.viz.titles import tap_titles
+
+PREDICTED = 512
+"""So many test pictures are predicted, to find the right and the wrong ones."""
+OFFERED = 60
+"""So many are offered at once."""
+REFERENCE = 16
+"""So many pictures give the range of a map for the scale "this layer"."""
+SHARP_SIDE = 384
+"""Uploads are drawn at least this large, though the network sees fewer pixels."""
+
+OUTCOMES = {"all": "all", "right": "right", "wrong": "wrong"}
+ORDERS = {"stored": "as stored", "sure": "most certain first", "unsure": "least certain first"}
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A network with what it says of the first test pictures.
+
+    Attributes:
+        probabilities: float32 (n, classes).
+        ranges: tap -> least and greatest weight over a few pictures.
+    """
+
+    probabilities: NDArray[np.float32]
+    ranges: dict[str, tuple[float, float]]
+
+
+def test_picture(records: Sequence[RunRecord]) -> list[Panel]:
+    """Lets a person choose a test picture by class and outcome; its maps, one panel a run."""
+    record = records[0]
+    try:
+        dataset = _dataset(record.config.dataset.model_dump_json())
+    except DataError as error:
+        st.error(f"The test pictures cannot be read: {error}", icon=":material/error:")
+        return []
+    opened = _opened_all(records)
+    if not opened:
+        return []
+    first = _seen(str(record.folder), _stamp(record), record.config.dataset.model_dump_json())
+    chosen = _choose_picture(dataset, first, record)
+    if chosen is None:
+        return []
+    return [
+        _test_panel(str(each.folder), _stamp(each), each.config.dataset.model_dump_json(), chosen, run_colour(each))
+        for each in records
+        if each.run_id in opened
+    ]
+
+
+def own_picture(records: Sequence[RunRecord]) -> list[Panel]:
+    """Takes an upload or a photograph; its maps, one panel a run."""
+    upload, camera = st.columns(2)
+    given = upload.file_uploader(
+        "A picture (JPEG, PNG, WebP, GIF, BMP)", type=["jpg", "jpeg", "png", "webp", "gif", "bmp"], key="inspect.upload"
+    )
+    if given is None:
+        with camera, st.expander("Take one with the camera", icon=":material/photo_camera:"):
+            st.caption("Browsers give the camera only to pages on https or on this very machine.")
+            if st.toggle("Camera on", key="inspect.camera.on"):
+                given = st.camera_input("Photograph", key="inspect.camera", label_visibility="collapsed")
+    if given is None:
+        st.caption("The picture stays on this machine. The network knows only the classes it was trained on.")
+        return []
+    content = given.getvalue()
+    try:
+        decoded = decode_image(content)
+    except ImageRefused as error:
+        st.error(f"This picture cannot be used: {error}", icon=":material/error:")
+        return []
+    for notice in decoded.notices:
+        st.caption(notice)
+    opened = _opened_all(records)
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    return [
+        _own_panel(str(record.folder), _stamp(record), digest, decoded.pixels, run_colour(record))
+        for record in records
+        if record.run_id in opened
+    ]
+
+
+def variant_facts(config: ModelConfig) -> None:
+    """Formula, summary and paper of what gives the attention of this network."""
+    network = get_model(config.backbone)
+    variants = [get_attention(name) for name in split_composition(config.attention)]
+    if not variants:
+        st.markdown(f"**{network.title}.** {network.summary}")
+        _paper(network.paper)
+        return
+    for variant, place in zip(variants, st.columns(len(variants), gap="large"), strict=True):
+        with place:
+            st.markdown(f"**{variant.title}.** {variant.summary}")
+            st.latex(variant.formula)
+            _paper(variant.paper)
+
+
+def network_panel(
+    opened: OpenRun,
+    image: Tensor,
+    *,
+    title: str,
+    subtitle: str = "",
+    truth: int | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    picture: NDArray[np.uint8] | None = None,
+    ranges: dict[str, tuple[float, float]] | None = None,
+    colour: str = "",
+) -> Panel:
+    """One image through one network: prediction and every map.
+
+    Args:
+        image: uint8 (C, H, W) of the run's shape.
+        picture: uint8 (h, w, 3) to be shown instead, of the same part of the scene.
+        ranges: tap -> least and greatest weight, for the scale "this layer".
+    """
+    inspection = opened.inspect(image[None])
+    titles = tap_titles([seen.name for seen in inspection.maps])
+    layers = [
+        layer(
+            seen.name,
+            str(seen.kind),
+            seen.values[0].numpy(),
+            title=titles[seen.name],
+            scale=str(seen.scale),
+            grid=seen.grid,
+            reference=(ranges or {}).get(seen.name),
+            window=_window(opened, seen.name),
+        )
+        for seen in inspection.maps
+    ]
+    return Panel(
+        title=title,
+        subtitle=subtitle,
+        image=image.permute(1, 2, 0).numpy() if picture is None else picture,
+        layers=layers,
+        classes=opened.class_names,
+        probabilities=inspection.probabilities[0],
+        truth=truth,
+        mask=mask,
+        colour=colour,
+    )
+
+
+def _window(opened: OpenRun, tap: str) -> int:
+    """How many neighbouring channels decide one gate: the width of the block's 1-D convolution, where it has one."""
+    block = opened.model.get_submodule(tap.split("#")[0].rpartition(".")[0])
+    widths = [module.kernel_size[0] for module in block.children() if isinstance(module, torch.nn.Conv1d)]
+    return widths[0] if widths else 0
+
+
+def _choose_picture(dataset: ImageDataset, seen: Seen, record: RunRecord) -> int | None:
+    labels = dataset.test.labels[: len(seen.probabilities)].numpy()
+    said = seen.probabilities.argmax(axis=1)
+    certain = seen.probabilities.max(axis=1)
+    by_class, by_outcome, by_order = st.columns([2, 2, 2])
+    wanted = by_class.selectbox("Class", ["every class", *dataset.class_names], key="class", bind="query-params")
+    outcome = by_outcome.segmented_control(
+        "Prediction", list(OUTCOMES), default="all", required=True, key="outcome", bind="query-params"
+    )
+    order = by_order.selectbox("Order", list(ORDERS), format_func=ORDERS.__getitem__, key="inspect.order")
+    keep = np.ones(len(labels), bool)
+    if wanted != "every class":
+        keep &= labels == dataset.class_names.index(wanted)
+    if outcome != "all":
+        keep &= (said == labels) == (outcome == "right")
+    found = np.flatnonzero(keep)
+    if order != "stored":
+        found = found[np.argsort(certain[found] if order == "unsure" else -certain[found], kind="stable")]
+    if not len(found):
+        st.info(f"None of the first {len(labels)} test pictures is like that.", icon=":material/search_off:")
+        return None
+    key = f"inspect.picker.{record.run_id}"
+    before = st.session_state.get(key, {}).get("picked")
+    linked = st.query_params.get("img", "")
+    offered = found[:OFFERED].tolist()
+    if before is None and linked.isdecimal() and int(linked) in found and int(linked) not in offered:
+        offered = [int(linked), *offered[:-1]]
+    chosen = picked_index(offered, before, "img")
+    names = dataset.class_names
+    strip = [
+        Thumbnail(
+            index,
+            f"{names[said[index]]} {100 * certain[index]:.0f} %",
+            f"Test picture {index}: {names[labels[index]]}, predicted {names[said[index]]}",
+            bool(said[index] == labels[index]),
+        )
+        for index in offered
+    ]
+    picker(strip, thumbnails(dataset.test.images[offered].numpy()), chosen=chosen, key=key)
+    right = float((said == labels).mean())
+    st.caption(
+        f"{len(found):,} of the first {len(labels):,} test pictures"
+        + (f", {len(offered)} shown" if len(found) > len(offered) else "")
+        + f"; {100 * right:.1f} % of the {len(labels):,} are predicted right. Under each: what the network says."
+    )
+    return chosen
+
+
+def _opened_all(records: Sequence[RunRecord]) -> set[str]:
+    """The ids of the runs that can be opened; why the others cannot is said on the page."""
+    good = set()
+    for record in records:
+        try:
+            _opened(str(record.folder), _stamp(record))
+            good.add(record.run_id)
+        except OpenError as error:
+            st.error(str(error), icon=":material/error:")
+    return good
+
+
+def _stamp(record: RunRecord) -> int:
+    """Changes when the run's weights do, so that a run that still learns is opened anew."""
+    best = RunFolder(record.folder).best_path
+    return best.stat().st_mtime_ns if best.exists() else record.step
+
+
+@st.cache_resource(max_entries=6, show_spinner="Opening the network")
+def _opened(folder: str, stamp: int) -> OpenRun:
+    path = Path(folder)
+    return open_run(path, "best" if RunFolder(path).best_path.exists() else "last")
+
+
+@st.cache_resource(max_entries=3, show_spinner="Reading the pictures")
+def _dataset(config: str) -> ImageDataset:
+    return load_dataset(DatasetConfig.model_validate_json(config))
+
+
+@st.cache_resource(max_entries=12, show_spinner="Predicting test pictures")
+def _seen(folder: str, stamp: int, config: str) -> Seen:
+    opened, dataset = _opened(folder, stamp), _dataset(config)
+    images = dataset.test.images[:PREDICTED]
+    ranges: dict[str, tuple[float, float]] = {}
+    for image in images[:REFERENCE].split(1):
+        for seen in opened.inspect(image).maps:
+            low, high = ranges.get(seen.name, (float("inf"), float("-inf")))
+            ranges[seen.name] = (min(low, float(seen.values.min())), max(high, float(seen.values.max())))
+    with torch.inference_mode():
+        parts = [opened.probabilities(opened.model(dataset.normalise(part))).numpy() for part in images.split(64)]
+    return Seen(np.concatenate(parts), ranges)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _test_panel(folder: str, stamp: int, config: str, index: int, colour: str) -> Panel:
+    opened, split = _opened(folder, stamp), _dataset(config).test
+    return network_panel(
+        opened,
+        split.images[index],
+        title=attention_name(opened.config),
+        subtitle=f"test picture {index}",
+        truth=int(split.labels[index]),
+        mask=None if split.masks is None else split.masks[index].numpy(),
+        ranges=_seen(folder, stamp, config).ranges,
+        colour=colour,
+    )
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _own_panel(folder: str, stamp: int, digest: str, _pixels: NDArray[np.uint8], colour: str) -> Panel:
+    opened = _opened(folder, stamp)
+    _, height, width = opened.shape
+    finer = max(1, -(-SHARP_SIDE // max(height, width)))
+    return network_panel(
+        opened,
+        fit_image(_pixels, opened.shape),
+        title=attention_name(opened.config),
+        subtitle=f"the network sees {height} × {width} pixels of it",
+        picture=fit_array(_pixels, (height * finer, width * finer)),
+        colour=colour,
+    )
+
+
+def _paper(link: str) -> None:
+    if link.startswith("http"):
+        st.markdown(f"[Paper]({link})")

@@ -1,0 +1,11 @@
+"""One picture, the prediction, and every attention map the network made of it."""
+
+import streamlit as st
+
+from attnlab.ui.inspect import choose_run, facts, inspector
+
+st.title("Inspect", anchor=False)
+chosen = choose_run()
+if chosen is not None:
+    inspector(*chosen)
+    facts(chosen[0])
