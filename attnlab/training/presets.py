@@ -1,4 +1,4 @@
-"""Configurations to start from. What `one_minute` reaches is measured by ``benchmarks/one_minute.py``, see docs/one_minute.md."""
+"""Configurations to start from. What `one_minute` reaches is measured by ``benchmarks/one_minute.py``."""
 
 from __future__ import annotations
 

@@ -1,0 +1,173 @@
+"""Measures the "one minute" preset: test accuracy, seconds, and whether its maps lie on the digit.
+
+    python -m benchmarks.one_minute --seeds 3 --output docs/one_minute.md
+
+Seconds are from reading the data to the test result, in a process set up as the worker's. The ratio is the mean weight
+inside the digit's mask over the mean weight of the whole map, averaged over the 1,000 test images with a bootstrap
+interval: 1 is what a uniform map has. The same network before its first step stands beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from attnlab.attention import MapKind
+from attnlab.config import RunConfig
+from attnlab.data import ImageDataset, load_dataset
+from attnlab.explain.faithfulness import Interval, mean_interval, pointing_game, proportion_interval, weight_on_mask
+from attnlab.explain.inspection import inspect_images
+from attnlab.models import ImageShape, build_model
+from attnlab.training import CheckpointEvent, Event, train
+from attnlab.training.device import prepare_process
+from attnlab.training.presets import one_minute
+from attnlab.training.seeding import mix
+from attnlab.training.snapshots import to_spatial
+
+VARIANTS = ("none", "eca", "cbam_spatial", "eca+cbam_spatial", "cbam", "squeeze_excite", "conv_autoencoder")
+
+
+@dataclass(frozen=True)
+class MapFigures:
+    """One map with positions: its weight on the mask before and after training, and how often its peak lies there."""
+
+    tap: str
+    untrained: Interval
+    trained: Interval
+    pointing: Interval
+
+
+@dataclass(frozen=True)
+class Run:
+    variant: str
+    seed: int
+    seconds: float
+    images_per_second: float
+    accuracy: float
+    maps: tuple[MapFigures, ...]
+
+
+def measure(variant: str, seed: int) -> Run:
+    """One run of the preset, from reading the data to the figures of its maps (these not in the seconds)."""
+    config = one_minute(variant, seed)
+    states = []
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, CheckpointEvent):
+            states.append(event.state)
+
+    began = time.perf_counter()
+    data = load_dataset(config.dataset)
+    result = train(config, on_event=on_event, dataset=data)
+    seconds = time.perf_counter() - began
+    assert result is not None and states[-1].best is not None
+    untrained = network(config, data)
+    trained = network(config, data)
+    trained.load_state_dict(states[-1].best.weights)
+    figures = tuple(map_figures(untrained, trained, data))
+    return Run(variant, seed, seconds, result.images_per_second, result.test_accuracy, figures)
+
+
+def network(config: RunConfig, data: ImageDataset) -> torch.nn.Module:
+    torch.manual_seed(mix(config.seed, "weights"))
+    return build_model(config.model, ImageShape(*data.shape), len(data.class_names))
+
+
+def map_figures(untrained: torch.nn.Module, trained: torch.nn.Module, data: ImageDataset) -> Iterator[MapFigures]:
+    masks = data.test.masks
+    assert masks is not None
+    before = inspect_images(untrained, data.test.images, data.mean, data.std).maps
+    after = inspect_images(trained, data.test.images, data.mean, data.std).maps
+    for first, last in zip(before, after, strict=True):
+        if last.kind is MapKind.CHANNEL:
+            continue
+        yield MapFigures(
+            tap=last.name,
+            untrained=mean_interval(weight_on_mask(to_spatial(first), masks)),
+            trained=mean_interval(weight_on_mask(to_spatial(last), masks)),
+            pointing=proportion_interval(pointing_game(to_spatial(last), masks)),
+        )
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    lines = [list(header), *[[str(cell) for cell in row] for row in rows]]
+    rule = ["---"] * len(lines[0])
+    return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
+
+
+def with_bounds(interval: Interval) -> str:
+    return f"{interval.value:.2f} ({interval.low:.2f} to {interval.high:.2f})"
+
+
+def report(runs: list[Run], threads: int) -> str:
+    summary = [
+        (
+            run.variant,
+            run.seed,
+            f"{run.accuracy:.1%}",
+            f"{run.seconds:.1f}",
+            f"{run.images_per_second:.0f}",
+        )
+        for run in runs
+    ]
+    maps = [
+        (
+            run.variant,
+            run.seed,
+            f"`{seen.tap}`",
+            with_bounds(seen.untrained),
+            with_bounds(seen.trained),
+            with_bounds(seen.pointing),
+        )
+        for run in runs
+        for seen in run.maps
+    ]
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return "\n\n".join(
+        [
+            "# One minute",
+            "What the preset of the Train page, `attnlab.training.presets.one_minute`, reaches on digits in clutter.\n"
+            "Measured by `python -m benchmarks.one_minute`; its docstring says what is counted.",
+            f"{platform.processor() or platform.machine()}, {threads} threads, torch {torch.__version__}, Python "
+            f"{platform.python_version()}; load average at the end {load}.",
+            "## Accuracy and time",
+            table(("variant", "seed", "test accuracy", "seconds", "training images/s"), summary),
+            "## Weight on the digit",
+            "Mean weight inside the digit's mask over the mean weight of the map, and the share of images whose largest\n"
+            "weight lies on the digit (it covers 11 % of the image), with 95 % intervals over the test images.",
+            table(("variant", "seed", "map", "ratio untrained", "ratio trained", "pointing game"), maps),
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--output", type=Path, help="Markdown file; printed otherwise")
+    options = parser.parse_args()
+    prepare_process(options.threads)
+    runs = []
+    for variant in options.variants:
+        for seed in range(options.seeds):
+            run = measure(variant, seed)
+            ratios = ", ".join(f"{seen.trained.value:.2f}" for seen in run.maps)
+            print(f"{variant} seed {seed}: {run.accuracy:.1%} in {run.seconds:.1f} s; ratios {ratios or 'none'}", flush=True)
+            runs.append(run)
+    text = report(runs, torch.get_num_threads()) + "\n"
+    if options.output is None:
+        print(text)
+    else:
+        options.output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
