@@ -1,0 +1,396 @@
+"""The command line. ``python -m attnlab train --dataset digits --attention eca+cbam_spatial --epochs 3 --json``.
+
+Results go to stdout (with ``--json`` exactly one JSON object), progress and errors to stderr. Exit codes: 0 done, 2 a
+wrong request or a run that failed, 130 stopped by Ctrl-C. What needs torch is imported when a command needs it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from attnlab import __version__, paths
+from attnlab.config import RunConfig, explain
+from attnlab.runs.options import Setting, change, settings
+
+if TYPE_CHECKING:
+    from attnlab.runs.folder import RunFolder
+    from attnlab.runs.store import Store
+    from attnlab.runs.worker import Outcome, Watch
+
+OK, WRONG, STOPPED = 0, 2, 130
+
+app = App(
+    name="python -m attnlab",
+    help="A laboratory for attention in image classification. The app: streamlit run app.py",
+    version=__version__,
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=False,
+)
+Json = Annotated[bool, Parameter(name="--json", negative="", help="print one JSON object")]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command. Returns the exit code."""
+    try:
+        return app(sys.argv[1:] if arguments is None else arguments) or OK
+    except CycloptsError as error:
+        return _complain(str(error))
+    except ValueError as error:
+        return _complain(explain(error))
+    except OSError as error:
+        return _complain(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+
+
+def train(*, config: Path | None = None, title: str = "", note: str = "", as_json: Json = False, **given: Any) -> int:
+    """Train a network here and now, in the foreground. Ctrl-C stops it with a checkpoint.
+
+    The run appears in the app like any other.
+
+    Parameters
+    ----------
+    config
+        a file with a configuration (config.json of a run); options given besides it change it
+    title
+        what the run is called
+    note
+        a note kept with the run
+    """
+    tree = _read_config(config) if config else {}
+    tree = change(tree, {setting.path: given[name] for setting in settings() if (name := _identifier(setting)) in given})
+    chosen = _with_absolute_path(RunConfig.model_validate(tree))
+    _check_names(chosen)
+
+    from attnlab.runs.folder import RunFolder
+
+    folder = RunFolder.create(paths.runs_dir(), chosen, title=title, note=note)
+    return _work(folder, as_json=as_json)
+
+
+def _identifier(setting: Setting) -> str:
+    return setting.path.replace(".", "__")
+
+
+def _with_every_setting(command: Callable[..., int]) -> inspect.Signature:
+    """The signature of a command with every setting of the configuration in the place of its ``**given``."""
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [parameter for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
+    for setting in settings():
+        kind = list[str] if setting.mapping else setting.annotation
+        about = Parameter(
+            name=f"--{setting.name}",
+            help=setting.help,
+            group=_GROUPS[setting.section],
+            negative=() if setting.mapping else None,
+        )
+        annotation = Annotated[kind | None, about]  # type: ignore[valid-type]
+        parameters.append(
+            inspect.Parameter(_identifier(setting), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        )
+    return inspect.Signature(parameters, return_annotation=int)
+
+
+_GROUPS = {section: Group.create_ordered(section) for section in RunConfig.model_fields}
+train.__signature__ = _with_every_setting(train)  # type: ignore[attr-defined]
+app.command(train)
+
+
+@app.command
+def resume(run: str, *, as_json: Json = False) -> int:
+    """Go on with a run that was stopped, paused, interrupted or has failed, here and now.
+
+    Parameters
+    ----------
+    run
+        its id, or its folder
+    """
+    from attnlab.runs.folder import RunFolder
+    from attnlab.runs.store import Store
+
+    known = (Path(run) / "config.json").is_file()
+    folder = RunFolder(Path(run).resolve()) if known else Store(paths.home(), write=False).folder(run)
+    state = folder.observe().state
+    if folder.path.parent == paths.DEMO_RUNS:
+        raise ValueError(f"{folder.run_id} is a shipped run; it can only be looked at")
+    if not state.resumable:
+        raise ValueError(f"{folder.run_id} is {state}; only a paused, stopped, interrupted or failed run can be resumed")
+    return _work(folder, as_json=as_json)
+
+
+@app.command
+def runs(*, as_json: Json = False) -> int:
+    """List the runs, newest first."""
+    with _store() as store:
+        records = store.runs()
+    if as_json:
+        return _print_json({"home": str(paths.home()), "runs": [_as_tree(record) for record in records]})
+    rows = [
+        (
+            record.run_id,
+            record.state + (" (shipped)" if record.demo else ""),
+            f"{record.step}/{record.total_steps}" if record.total_steps else "",
+            _percent(record.validation_accuracy),
+            _percent(record.test_accuracy),
+            record.reason or record.note,
+        )
+        for record in records
+    ]
+    _print_table(("run", "state", "step", "validation", "test", ""), rows)
+    return OK
+
+
+@app.command(name="list")
+def list_(*, as_json: Json = False) -> int:
+    """List what can be chosen: attention variants, networks, data sets."""
+    from attnlab.attention import list_attention
+    from attnlab.data import list_datasets
+    from attnlab.models import list_models
+
+    found: dict[str, Mapping[str, Any]] = {"variants": list_attention(), "networks": list_models(), "datasets": list_datasets()}
+    if as_json:
+        return _print_json({kind: [_registered(thing) for thing in things.values()] for kind, things in found.items()})
+    for kind, things in found.items():
+        rows = [(name, thing.title, thing.summary, ", ".join(thing.options)) for name, thing in things.items()]
+        _print_table((kind, "title", "", "options"), rows)
+    return OK
+
+
+@app.command
+def reindex() -> int:
+    """Make the index of the runs anew from their folders."""
+    with _store() as store:
+        if not store.writes:
+            raise ValueError(f"an app that is running keeps the index of {paths.home()}; it follows the folders by itself")
+        print(f"{store.reindex()} runs in {paths.index_file()}")
+        for name, reason in store.broken().items():
+            print(f"left out: {name}: {reason}", file=sys.stderr)
+    return OK
+
+
+@app.command
+def demo(*variants: str, as_json: Json = False) -> int:
+    """Make the shipped demo runs anew, in checkpoints/demo.
+
+    Parameters
+    ----------
+    variants
+        attention variants; all shipped ones when none is named
+    """
+    from attnlab.runs.demo import make_demo
+
+    _prepare_process()
+    sizes: dict[str, int] = {}
+    with _progress_bar() as watch:
+        for run_id, size in make_demo(variants, paths.DEMO_RUNS, watch):
+            sizes[run_id] = size
+            if not as_json:
+                print(f"{run_id}: {size / 1000:.0f} kB")
+    return _print_json({"folder": str(paths.DEMO_RUNS), "bytes": sizes}) if as_json else OK
+
+
+def _work(folder: RunFolder, *, as_json: bool) -> int:
+    """Trains in this process and tells how it went."""
+    from attnlab.runs.records import RunState
+    from attnlab.runs.worker import run
+
+    _prepare_process()
+    with _progress_bar() as watch, _stopping(folder):
+        outcome = run(folder.path, watch=watch)
+    if outcome.state is RunState.FAILED:
+        if folder.progress().get("step", 0) == 0:
+            folder.remove()  # nothing happened that would be worth keeping
+            return _complain(outcome.reason)
+        return _complain(f"{folder.run_id} failed: {outcome.reason}")
+    if as_json:
+        _print_json(_outcome_tree(folder, outcome))
+    elif outcome.state is RunState.FINISHED:
+        print(f"{folder.run_id}: test accuracy {outcome.result['test_accuracy']:.2%} ({outcome.result['seconds']:.0f} s)")
+        print(folder.path)
+    if outcome.state is RunState.FINISHED:
+        return OK
+    step = folder.progress().get("step", 0)
+    print(f"stopped at step {step}; go on with: python -m attnlab resume {folder.run_id}", file=sys.stderr)
+    return STOPPED
+
+
+def _outcome_tree(folder: RunFolder, outcome: Outcome) -> dict[str, Any]:
+    progress = folder.progress()
+    kept = {name: value for name, value in outcome.result.items() if name not in ("kind", "extra") and value is not None}
+    return {
+        "run_id": folder.run_id,
+        "folder": str(folder.path),
+        "checkpoint": str(folder.best_path) if folder.best_path.exists() else None,
+        "state": str(outcome.state),
+        "metrics": kept,
+        "parameters": progress.get("parameters"),
+        "device": progress.get("device"),
+        "config": folder.config.model_dump(mode="json"),
+    }
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """The tree in a configuration file.
+
+    Raises:
+        ValueError: when it is no JSON object. OSError: when it cannot be read.
+    """
+    try:
+        tree = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from None
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path} is no configuration: a JSON object is expected")
+    return tree
+
+
+def _with_absolute_path(config: RunConfig) -> RunConfig:
+    """A data set given as a path is found again from any folder."""
+    from attnlab.data import list_datasets
+
+    path = Path(config.dataset.name).expanduser()
+    if config.dataset.name in list_datasets() or not path.exists():
+        return config
+    return config.changed(dataset__name=str(path.resolve()))
+
+
+def _check_names(config: RunConfig) -> None:
+    """Refuses unknown names before a run is made.
+
+    Raises:
+        ValueError: naming what is unknown and what is known.
+    """
+    from attnlab.attention import split_composition
+    from attnlab.models import get_model
+
+    get_model(config.model.backbone)
+    split_composition(config.model.attention)
+
+
+@contextmanager
+def _store() -> Iterator[Store]:
+    """The runs of the home. Where no app keeps the index, it is brought up to date first."""
+    from filelock import Timeout
+
+    from attnlab.runs.store import Store, home_lock
+
+    lock = home_lock(paths.home())
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield Store(paths.home(), write=False)
+        return
+    try:
+        store = Store(paths.home(), write=True)
+        store.sync()
+        yield store
+        store.close()
+    finally:
+        lock.release()
+
+
+def _prepare_process() -> None:
+    from attnlab.training.device import prepare_process
+
+    threads = os.environ.get("ATTNLAB_THREADS")
+    prepare_process(int(threads) if threads else None)
+
+
+@contextmanager
+def _stopping(folder: RunFolder) -> Iterator[None]:
+    """The first Ctrl-C lets the step at hand end and a checkpoint be written; the second ends at once."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        print("\nstopping after this step; Ctrl-C again ends at once", file=sys.stderr)
+        folder.request("stop")
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Watch]:
+    """A bar on a terminal, a line for each epoch in a log."""
+    if not sys.stderr.isatty():
+        yield _epoch_lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[speed]}"), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None, speed="")
+
+        def show(progress: dict[str, Any]) -> None:
+            speed = progress.get("images_per_second")
+            best = progress.get("validation_accuracy")
+            doing = f"epoch {progress['epoch']}" if progress["phase"] == "training" else progress["phase"]
+            bar.update(
+                task,
+                description=doing + (f", validation {best:.1%}" if best is not None else ""),
+                completed=progress["step"],
+                total=progress.get("total_steps"),
+                speed=f"{speed:.0f} images/s" if speed else "",
+            )
+
+        yield show
+
+
+def _epoch_lines() -> Callable[[dict[str, Any]], None]:
+    seen = {"epoch": 0}
+
+    def show(progress: dict[str, Any]) -> None:
+        if progress["epoch"] != seen["epoch"]:
+            seen["epoch"] = progress["epoch"]
+            print(f"epoch {progress['epoch']}, step {progress['step']}/{progress.get('total_steps')}", file=sys.stderr)
+
+    return show
+
+
+def _as_tree(record: Any) -> dict[str, Any]:
+    tree = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    return tree | {"config": record.config.model_dump(mode="json"), "folder": str(record.folder), "result": dict(record.result)}
+
+
+def _registered(thing: Any) -> dict[str, Any]:
+    wanted = ("name", "title", "summary", "paper", "source", "kinds", "placements", "options", "defaults", "class_names")
+    return {name: getattr(thing, name) for name in wanted if hasattr(thing, name)}
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def _print_json(tree: Mapping[str, Any]) -> int:
+    print(json.dumps(tree, indent=1, default=str))
+    return OK
+
+
+def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table)
+
+
+def _complain(reason: str) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return WRONG

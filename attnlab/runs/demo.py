@@ -1,0 +1,85 @@
+"""The shipped demo runs: trained on the drawn digits, then reduced to what the pages show."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attnlab.runs.files import FolderError
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.naming import attention_name
+from attnlab.runs.records import RunState
+
+if TYPE_CHECKING:
+    from attnlab.runs.worker import Watch
+
+DEMO_VARIANTS = ("none", "eca", "cbam", "eca+cbam_spatial", "conv_autoencoder")
+TOTAL_BYTES = 5_000_000
+KEPT_STEPS = 120
+_WHOLE = ("config.json", "meta.json", "dataset.json", "state.json", "end.json", "probes.npz")
+
+
+def make_demo(variants: Sequence[str], target: Path, watch: Watch) -> Iterator[tuple[str, int]]:
+    """Trains the one-minute run of each variant and puts what is shipped of it into ``target``, in place of an older one.
+
+    Yields:
+        run id and size in bytes of each.
+
+    Raises:
+        FolderError: when a training does not finish, or all shipped runs together are larger than `TOTAL_BYTES`.
+    """
+    from attnlab.runs.worker import run
+    from attnlab.training.presets import one_minute
+
+    target.mkdir(parents=True, exist_ok=True)
+    for variant in variants or DEMO_VARIANTS:
+        config = one_minute(variant)
+        with tempfile.TemporaryDirectory() as workshop:
+            folder = RunFolder.create(Path(workshop), config, title=attention_name(config))
+            outcome = run(folder.path, watch=watch)
+            if outcome.state is not RunState.FINISHED:
+                raise FolderError(f"the demo run of {variant} is {outcome.state}: {outcome.reason}")
+            yield config.run_id, ship(folder, target)
+    total = _size(target)
+    if total > TOTAL_BYTES:
+        raise FolderError(f"the shipped runs take {total} bytes together; {TOTAL_BYTES} are allowed")
+
+
+def ship(folder: RunFolder, target: Path) -> int:
+    """Copies what is shipped of a finished run: weights in float16, fewer steps, no checkpoints. Returns its size."""
+    from safetensors.numpy import save_file
+
+    final = target / folder.config.run_id
+    made = target / f".{final.name}.tmp"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir()
+    for name in _WHOLE:
+        shutil.copyfile(folder.path / name, made / name)
+    shutil.copytree(folder.snapshots_path, made / "snapshots")
+    rows = thinned(folder.metrics(), KEPT_STEPS)
+    (made / "metrics.jsonl").write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
+    weights = {
+        name: value.astype(np.float16) if value.dtype == np.float32 else value for name, value in folder.weights().items()
+    }
+    save_file(weights, made / "best.safetensors")
+    shutil.rmtree(final, ignore_errors=True)
+    made.rename(final)
+    return _size(final)
+
+
+def thinned(rows: list[dict[str, Any]], steps: int) -> list[dict[str, Any]]:
+    """All epochs, and at most so many steps, evenly spaced, the last among them."""
+    kept = [row for row in rows if row["kind"] == "step"]
+    index = np.linspace(0, len(kept) - 1, min(steps, len(kept))).round().astype(int)
+    numbers = {kept[i]["step"] for i in index}
+    return [row for row in rows if row["kind"] != "step" or row["step"] in numbers]
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,114 @@
+"""One table of all settings of a `RunConfig`, made from its fields, for who offers them by name.
+
+A setting is called by its last name, ``lr`` for ``training.lr``; one that several sections have carries the section in
+front. A field that is added to the configuration appears here, and so on the command line, without another edit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from attnlab.config import RunConfig
+
+_CALLED = {"dataset.name": "dataset", "model.options": "option"}
+"""Settings whose short name would say too little."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of the configuration.
+
+    Attributes:
+        path: dotted, ``"training.lr"``.
+        name: short, with hyphens: ``"lr"``, ``"image-size"``.
+        annotation: the field's type.
+        help: its description, and its default.
+        mapping: takes ``name=value`` any number of times.
+        nested: of a mapping of mappings, ``"eca.kernel_size=5"``.
+    """
+
+    path: str
+    name: str
+    annotation: Any
+    help: str
+    mapping: bool
+    nested: bool
+
+    @property
+    def section(self) -> str:
+        return self.path.split(".")[0]
+
+
+def settings() -> list[Setting]:
+    """Every setting, in the order of the configuration."""
+    leaves = list(_leaves(RunConfig, ""))
+    count = Counter(path.rsplit(".", 1)[-1] for path, _ in leaves)
+    found = []
+    for path, field in leaves:
+        leaf = path.rsplit(".", 1)[-1]
+        mapping = get_origin(field.annotation) is dict
+        name = _CALLED.get(path) or (leaf if count[leaf] == 1 else path.replace(".", "_"))
+        name = (name.removesuffix("s") if mapping else name).replace("_", "-")
+        nested = mapping and get_origin(get_args(field.annotation)[1]) is dict
+        help_text = field.description or ""
+        default = field.get_default(call_default_factory=True)
+        if not mapping and default is not None:
+            help_text = f"{help_text} (default: {default})".strip()
+        found.append(Setting(path, name, field.annotation, help_text, mapping, nested))
+    return found
+
+
+def change(tree: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts settings, path -> value, into the tree of a configuration. Mappings take ``name=value`` texts, and are added to.
+
+    Raises:
+        ValueError: for a text that is no ``name=value``.
+    """
+    known = {setting.path: setting for setting in settings()}
+    for path, value in given.items():
+        *parents, leaf = path.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        setting = known[path]
+        if setting.mapping:
+            into = node.setdefault(leaf, {})
+            for text in value:
+                _put(into, text, setting)
+        else:
+            node[leaf] = value
+    return tree
+
+
+def _put(into: dict[str, Any], text: str, setting: Setting) -> None:
+    key, equals, value = text.partition("=")
+    outer, dot, inner = key.partition(".")
+    if not equals or not key or (setting.nested and not (dot and inner)):
+        wanted = "variant.option=value" if setting.nested else "option=value"
+        raise ValueError(f"--{setting.name} {text}: expected {wanted}")
+    if setting.nested:
+        into.setdefault(outer, {})[inner] = _value(value)
+    else:
+        into[key] = _value(value)
+
+
+def _value(text: str) -> Any:
+    """JSON where it is JSON (``5``, ``true``, ``[64, 12]``), text otherwise."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _leaves(model: type[BaseModel], prefix: str) -> Iterable[tuple[str, Any]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _leaves(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
