@@ -138,11 +138,12 @@ class ImageDataset:
 
 
 class Part(IntEnum):
-    """What an image is for, as its source says."""
+    """What an image is for."""
 
     TRAIN = 0
     VALIDATION = 1
     TEST = 2
+    UNUSED = 3
 
 
 @dataclass(frozen=True)

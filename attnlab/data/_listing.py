@@ -153,8 +153,9 @@ class MaskFinder:
 
 
 def balance(listing: Listing, options: PathOptions) -> Listing:
-    """Draws the larger classes down, by seed, as ``DataFrame.sample(n, random_state)`` does; other parts than training
-    keep all of theirs.
+    """Draws the larger classes of the training part down, by seed, as ``DataFrame.sample(n, random_state)`` does.
+
+    The rest stays listed, unused, so that what is decoded does not depend on the draw.
 
     Raises:
         DataError: when fewer than two images of a class would be left.
@@ -177,8 +178,9 @@ def balance(listing: Listing, options: PathOptions) -> Listing:
             drawn.append(f"{listing.class_names[label]}: {limit} of {len(own)}")
     if not drawn:
         return listing
+    items = tuple(replace(item, part=Part.UNUSED) if row in dropped else item for row, item in enumerate(listing.items))
     extra = listing.extra | {"balance": f"drawn down with seed {options.balance_seed}; " + ", ".join(drawn)}
-    return replace(listing, items=tuple(item for row, item in enumerate(listing.items) if row not in dropped), extra=extra)
+    return replace(listing, items=items, extra=extra)
 
 
 def name_classes(labels: Sequence[str], options: PathOptions) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDa
         open_rows = np.flatnonzero(parts == Part.TRAIN)
         held = hold_out_stratified(pool.labels[open_rows], TEST_SHARE, config.split_seed, pool.class_names)
         parts[open_rows[held]] = Part.TEST
-    train, validation, test = (np.flatnonzero(parts == part) for part in Part)
+    train, validation, test = (np.flatnonzero(parts == part) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST))
     if config.subset is not None:
         train = train[stratified(pool.labels[train], config.subset, config.split_seed)]
     if config.test_subset is not None:

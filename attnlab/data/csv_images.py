@@ -193,8 +193,9 @@ def draw_test(listing: Listing, options: PathOptions) -> Listing:
     """
     if any(item.part is Part.TEST for item in listing.items):
         return listing
-    labels = np.array([item.label for item in listing.items])
-    held = set(hold_out_stratified(labels, options.test_share, options.test_seed, listing.class_names).tolist())
+    rows = np.array([row for row, item in enumerate(listing.items) if item.part is Part.TRAIN])
+    labels = np.array([listing.items[row].label for row in rows])
+    held = set(rows[hold_out_stratified(labels, options.test_share, options.test_seed, listing.class_names)].tolist())
     items = tuple(replace(item, part=Part.TEST) if row in held else item for row, item in enumerate(listing.items))
     drawn = f"Test: a stratified {options.test_share:.0%} drawn with random state {options.test_seed}."
     return replace(listing, items=items, note=f"{listing.note} {drawn}")
