@@ -4,8 +4,10 @@ import json
 import math
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
@@ -19,23 +21,23 @@ from attnlab.training.state import Weights
 STEPS = 3  # of an epoch: 40 images in batches of 16
 
 
-def make_split(count: int, classes: int, seed: int) -> Split:
+def make_split(count: int, classes: int, seed: int, side: int = 12) -> Split:
     """Noise with one colour channel lifted by its class: a few steps learn it."""
     labels = torch.arange(count) % classes
-    images = torch.randint(0, 100, (count, 3, 12, 12), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    images = torch.randint(0, 100, (count, 3, side, side), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
     images[torch.arange(count), labels % 3] += 120
     return Split(images, labels)
 
 
-def make_dataset(classes: int = 3, train_images: int = 40) -> ImageDataset:
+def make_dataset(classes: int = 3, train_images: int = 40, side: int = 12) -> ImageDataset:
     return ImageDataset(
         name="colours",
         class_names=tuple(f"class {i}" for i in range(classes)),
         mean=(0.35, 0.35, 0.35),
         std=(0.2, 0.2, 0.2),
-        train=make_split(train_images, classes, 1),
-        validation=make_split(20, classes, 2),
-        test=make_split(22, classes, 3),
+        train=make_split(train_images, classes, 1, side),
+        validation=make_split(20, classes, 2, side),
+        test=make_split(22, classes, 3, side),
         provenance=Provenance("drawn in a test", "0"),
     )
 
@@ -165,6 +167,25 @@ def test_auc_of_an_interrupted_epoch_is_that_of_the_whole_one() -> None:
     resumed, result = run(BASE, data, resume=stopped.last_state)
     assert [event.train_auc for event in resumed.of("epoch")] == [event.train_auc for event in whole.of("epoch")]
     assert result.test_auc is not None and len(result.extra["probabilities"]) == 22
+
+
+def test_a_network_with_one_output_and_focal_loss_is_a_classifier_of_two() -> None:
+    config = BASE.changed(
+        model=ModelConfig(backbone="attention_vgg16", width=2, options={"output": "single"}).model_dump(),
+        training__loss="focal",
+        training__epochs=1,
+    )
+    recorder, result = run(config, make_dataset(classes=2, side=32))
+    assert recorder.of("snapshot")[-1].probabilities.shape == (8, 2)
+    assert 0 <= result.test_auc <= 1
+    assert len(result.extra["confusion"]) == 2 and "roc" in result.extra
+
+
+def test_images_mapped_from_a_file_train_to_the_same_bits(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", DATA.train.images.numpy())
+    mapped = torch.from_numpy(np.load(tmp_path / "images.npy", mmap_mode="r+"))
+    data = ImageDataset(**{**vars(DATA), "train": Split(mapped, DATA.train.labels)})
+    assert same(run(BASE, data)[0].last_state.model, run(BASE)[0].last_state.model)
 
 
 def test_a_state_can_leave_the_best_weights_to_who_keeps_them() -> None:

@@ -15,16 +15,16 @@ _CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def choose_device(asked: str) -> torch.device:
-    """``"auto"`` takes CUDA where there is one.
+    """``"auto"`` takes CUDA where there is one; ``CUDA_VISIBLE_DEVICES`` says which.
 
     Raises:
         ValueError: when CUDA is asked for and not there.
     """
-    if asked == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if asked == "cuda" and not torch.cuda.is_available():
+    available = torch.cuda.is_available()
+    if asked == "cuda" and not available:
         raise ValueError("training.device is 'cuda', but torch sees no CUDA device here; use 'auto' or 'cpu'")
-    return torch.device(asked)
+    # With its index, since tensors say "cuda:0" and that is not equal to "cuda".
+    return torch.device("cpu") if asked == "cpu" or not available else torch.device("cuda", 0)
 
 
 def describe_device(device: torch.device) -> str:
