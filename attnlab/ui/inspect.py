@@ -77,7 +77,8 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> None:
     offered = [name for name in SOURCES if name == "learned" or folder.has_weights]
     if not folder.snapshot_steps():
         offered.remove("learned")
-    source = st.segmented_control(
+    row = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
+    source = row[0].segmented_control(
         "Picture",
         offered,
         default=offered[0],
@@ -93,7 +94,7 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> None:
         wait_for_torch()
         from attnlab.ui import inspect_network
 
-        panels = inspect_network.test_picture(records) if source == "test" else inspect_network.own_picture(records)
+        panels = inspect_network.test_picture(records, row[1:]) if source == "test" else inspect_network.own_picture(records)
     if panels:
         viewer(panels, key="inspect.viewer", link=True)
 

@@ -11,6 +11,7 @@ import numpy as np
 import streamlit as st
 import torch
 from numpy.typing import NDArray
+from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from attnlab.attention import get_attention, split_composition
@@ -54,8 +55,12 @@ class Seen:
     ranges: dict[str, tuple[float, float]]
 
 
-def test_picture(records: Sequence[RunRecord]) -> list[Panel]:
-    """Lets a person choose a test picture by class and outcome; its maps, one panel a run."""
+def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator]) -> list[Panel]:
+    """Lets a person choose a test picture by class and outcome; its maps, one panel a run.
+
+    Args:
+        places: three places for the filters.
+    """
     record = records[0]
     try:
         dataset = _dataset(record.config.dataset.model_dump_json())
@@ -66,7 +71,7 @@ def test_picture(records: Sequence[RunRecord]) -> list[Panel]:
     if not opened:
         return []
     first = _seen(str(record.folder), _stamp(record), record.config.dataset.model_dump_json())
-    chosen = _choose_picture(dataset, first, record)
+    chosen = _choose_picture(dataset, first, record, places)
     if chosen is None:
         return []
     return [
@@ -176,11 +181,11 @@ def _window(opened: OpenRun, tap: str) -> int:
     return widths[0] if widths else 0
 
 
-def _choose_picture(dataset: ImageDataset, seen: Seen, record: RunRecord) -> int | None:
+def _choose_picture(dataset: ImageDataset, seen: Seen, record: RunRecord, places: Sequence[DeltaGenerator]) -> int | None:
     labels = dataset.test.labels[: len(seen.probabilities)].numpy()
     said = seen.probabilities.argmax(axis=1)
     certain = seen.probabilities.max(axis=1)
-    by_class, by_outcome, by_order = st.columns([2, 2, 2])
+    by_class, by_outcome, by_order = places
     wanted = by_class.selectbox("Class", ["every class", *dataset.class_names], key="class", bind="query-params")
     outcome = by_outcome.segmented_control(
         "Prediction", list(OUTCOMES), default="all", required=True, key="outcome", bind="query-params"

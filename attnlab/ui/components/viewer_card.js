@@ -43,7 +43,10 @@ class Card {
     this.facts = element("p", "facts");
     this.odds = element("ul", "odds");
     const legendBox = element("div", "legend-box");
-    legendBox.append(this.legend, this.legendWords);
+    this.stretch = element("button", "stretch");
+    this.stretch.type = "button";
+    this.stretch.addEventListener("click", () => this.viewer.set({ scope: "map" }, true));
+    legendBox.append(this.legend, this.legendWords, this.stretch);
     this.legendBox = legendBox;
     this.side.append(this.strip, legendBox, this.facts, this.odds);
     this.root.append(this.stageBox, this.side);

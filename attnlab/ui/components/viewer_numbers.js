@@ -117,6 +117,7 @@ Object.assign(Card.prototype, {
     const words = scaleWords(state.scope, layer, this.field, this.ends);
     this.legendWords.textContent = words;
     this.legend.setAttribute("aria-label", `Colour bar from ${formatNumber(low)} to ${formatNumber(high)}: ${words}`);
+    this.offerStretch();
     const saturates = state.scope === "absolute" && high === SOFTMAX_TOP;
     brush.font = `11px ${theme.font}`;
     brush.fillStyle = theme.text;
@@ -142,6 +143,20 @@ Object.assign(Card.prototype, {
       brush.fill();
       brush.fillRect(x - 0.75, top, 1.5, tall);
     }
+  },
+
+  // On the fixed scale an almost even map is one flat colour. That is the truth; how to see more is offered beside it.
+  offerStretch() {
+    const [low, high] = this.ends;
+    const [least, most] = this.extent();
+    const used = (Math.min(most, high) - least) / (high - low);
+    const even = this.viewer.state.scope === "absolute" && used < 0.15;
+    this.stretch.hidden = !even;
+    if (even) this.stretch.textContent = `Nearly even, ${formatNumber(least)} to ${formatNumber(most)}: stretch the colours`;
+  },
+
+  extent() {
+    return (this.cache.extent ??= extent(this.values));
   },
 
   // ---- words --------------------------------------------------------------------------------------------------------
@@ -187,7 +202,7 @@ Object.assign(Card.prototype, {
       return;
     }
     const { values } = this;
-    const [low, high] = extent(values);
+    const [low, high] = this.extent();
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
     const facts = [`min ${formatNumber(low)}`, `mean ${formatNumber(mean)}`, `max ${formatNumber(high)}`];
     if (layer.scale === "softmax" && !field?.entropy) facts.push(`entropy ${formatNumber(entropy(values))}`);

@@ -1,0 +1,200 @@
+"""Weights reach the browser as they are: what is packed in Python is what the viewer reads and computes with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from attnlab.ui.components.viewer import hand_out, module_text
+from attnlab.viz.colour import colourise, table, unit
+from attnlab.viz.overlay import overlay, resize_map, thumbnails
+from attnlab.viz.panels import MAX_POSITIONS, Panel, layer, layer_from_codes, pack, quantise
+from attnlab.viz.titles import tap_titles
+
+RNG = np.random.default_rng(0)
+IMAGE = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+
+
+def softmax(queries: int, keys: int) -> np.ndarray:
+    weights = np.exp(RNG.normal(size=(queries, keys)))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def panels() -> list[Panel]:
+    probabilities = np.array([[0.5, 0.5], [0.75, 0.25], [1.0, 0.0]], np.float32)
+    spatial = RNG.random((3, 3, 4)) * 0.01 + 0.4
+    layers = [
+        layer("a", "spatial", spatial, over_time=True),
+        layer("b", "channel", RNG.random((5, 1, 1))),
+        layer("c", "element", RNG.random((5, 3, 4))),
+        layer("d", "pairwise", softmax(12, 12), scale="softmax", grid=(3, 4)),
+    ]
+    mask = np.zeros((6, 8), bool)
+    mask[2:4, 3:5] = True
+    learned = Panel("with", IMAGE, layers, classes=("x", "y"), probabilities=probabilities, steps=(0, 10, 100), mask=mask)
+    return [learned, Panel("without", IMAGE[:, :, 0])]
+
+
+def test_browser_reads_and_computes_what_python_packed(tmp_path: Path) -> None:
+    """Every weight within (peak - floor) / 510 of the original, and the viewer's arithmetic on hand-computed cases."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed; it runs the viewer's arithmetic")
+    given = panels()
+    meta, content = pack(given)
+    paths = {name: tmp_path / name.lower() for name in ("META", "BYTES", "TOLD")}
+    paths["META"].write_text(json.dumps(meta))
+    paths["BYTES"].write_bytes(content.tobytes())
+    (tmp_path / "viewer.mjs").write_text(module_text(), encoding="utf-8")
+    environment = os.environ | {name: str(path) for name, path in paths.items()} | {"VIEWER": str(tmp_path / "viewer.mjs")}
+    script = Path(__file__).parent / "viewer.test.mjs"
+    done = subprocess.run([node, "--test", str(script)], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    told = json.loads(paths["TOLD"].read_text())
+    assert told[0]["pixels"] == IMAGE.ravel().tolist()
+    assert told[1]["pixels"] == np.repeat(IMAGE[:, :, :1], 3, axis=2).ravel().tolist()
+    assert np.array(told[0]["mask"]).sum() == 4
+    assert told[0]["probabilities"][1] == [0.75, 0.25]
+    for seen, source in zip(told[0]["layers"], given[0].layers, strict=True):
+        np.testing.assert_allclose(np.array(seen), [source.weights(moment) for moment in range(source.moments)], atol=1e-6)
+
+
+def test_weights_lose_less_than_a_510th_of_their_own_range() -> None:
+    rows = np.stack([RNG.random(100) * 1e-3 + 0.5, RNG.random(100), np.full(100, 0.25)])[None].astype(np.float32)
+    codes, floor, peak = quantise(rows)
+    restored = floor[..., None] + codes / 255 * (peak - floor)[..., None]
+    assert (np.abs(restored - rows) <= (peak - floor)[..., None] / 510 + 1e-7).all()
+    assert (restored[0, 2] == 0.25).all()
+
+
+def test_snapshot_codes_stand_for_shares_of_their_peak() -> None:
+    stored = layer_from_codes("tap", "spatial", np.array([[[0, 255], [51, 102]]], np.uint8), [0.5])
+    np.testing.assert_allclose(stored.weights(0), [[0, 0.5, 0.1, 0.2]], atol=1e-6)
+
+
+def test_large_pairwise_maps_are_coarsened_and_rows_still_sum_to_one() -> None:
+    height, width = 40, 36
+    weights = softmax(height * width, height * width).astype(np.float32)
+    coarse = layer("tap", "pairwise", weights, scale="softmax", grid=(height, width))
+    assert coarse.codes.shape == (1, 20 * 18, 20 * 18)
+    assert coarse.grid == coarse.queries == (20, 18)
+    assert max(coarse.codes.shape) <= MAX_POSITIONS
+    assert "2 times coarser" in coarse.note
+    block = weights.reshape(20, 2, 18, 2, 20, 2, 18, 2).sum(axis=(5, 7)).mean(axis=(1, 3)).reshape(360, 360)
+    np.testing.assert_allclose(coarse.weights(0), block, atol=2e-4)
+
+
+def test_queries_may_be_finer_than_keys() -> None:
+    """Keys pooled by two, as in SAGAN's own code: 16 queries look at 4 keys."""
+    assert layer("tap", "pairwise", softmax(16, 4), scale="softmax", grid=(2, 2)).queries == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("tap", "spatial", np.zeros((2, 3, 4))), "spatial map is"),
+        (("tap", "channel", np.zeros((2, 3))), "channel map is"),
+        (("tap", "element", np.zeros((2, 3))), "element map is"),
+        (("tap", "pairwise", np.zeros((4, 4))), "grid of its keys"),
+        (("tap", "nonsense", np.zeros(4)), "unknown kind"),
+        (("tap", "spatial", np.array([[np.nan, 1]])), "finite"),
+    ],
+)
+def test_wrong_maps_are_refused_with_their_name(arguments: tuple, complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"'tap'.*{complaint}"):
+        layer(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("panel", "complaint"),
+    [
+        (Panel("p", IMAGE.astype(float)), "image must be uint8"),
+        (Panel("p", IMAGE, mask=np.zeros((2, 2), bool)), "mask"),
+        (Panel("p", IMAGE, classes=("x",), probabilities=[0.5, 0.5]), "probabilities"),
+        (Panel("p", IMAGE, [layer("a", "spatial", np.zeros((3, 2, 2)), over_time=True)], steps=(0, 1)), "3 moments"),
+    ],
+)
+def test_panels_that_do_not_fit_are_refused(panel: Panel, complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"'p'.*{complaint}"):
+        pack([panel])
+
+
+def test_the_same_image_travels_once() -> None:
+    _, once = pack([Panel("a", IMAGE)])
+    _, twice = pack([Panel("a", IMAGE), Panel("b", IMAGE)])
+    assert twice.size == once.size == IMAGE.size
+
+
+def test_page_sends_bytes_that_streamlit_does_not_turn_into_text() -> None:
+    """A value Streamlit cannot serialise silently becomes a string; the maps must arrive as an array."""
+
+    def page() -> None:
+        import numpy as np
+
+        from attnlab.ui.components.viewer import viewer
+        from attnlab.viz.panels import Panel, layer
+
+        shown = Panel("run <b>", np.zeros((4, 4, 3), np.uint8), [layer("a", "spatial", np.eye(4))])
+        viewer([shown], key="v")
+
+    at = AppTest.from_function(page, default_timeout=60).run()
+    assert not at.exception
+    proto = at.get("bidi_component")[0].proto
+    data = json.loads(proto.mixed.json)
+    assert data["meta"]["panels"][0]["layers"][0]["grid"] == [4, 4]
+    assert list(data["bytes"]) != [] and len(proto.mixed.arrow_blobs) == 1
+
+
+def test_hand_out_needs_no_network_and_cannot_be_broken_out_of() -> None:
+    text = hand_out([Panel("</script><b>", IMAGE)], title="a < b")
+    assert "a &lt; b" in text
+    assert text.count("</script>") == 1
+    assert "src=" not in text and "@import" not in text and "fetch(" not in text
+
+
+def test_colour_maps_rise_evenly_in_lightness_and_jet_does_not() -> None:
+    def lightness(name: str) -> np.ndarray:
+        linear = (table(name) / 255) ** 2.2
+        return (linear @ [0.2126, 0.7152, 0.0722]) ** (1 / 2.2)
+
+    for name in ("viridis", "cividis", "magma", "grey"):
+        assert (np.diff(lightness(name)) >= -0.004).all(), name
+    assert (np.diff(lightness("jet")) < -0.004).any()
+    assert table("viridis")[0].tolist() == [68, 1, 84] and table("viridis")[-1].tolist() == [253, 231, 37]
+
+
+def test_absolute_scale_of_stills_is_the_viewers() -> None:
+    np.testing.assert_allclose(unit(np.array([0.25, 1.0]), "gate"), [0.25, 1])
+    np.testing.assert_allclose(unit(np.array([0.5, 0.25, 0.25, 0]), "softmax"), [0.5, 0.25, 0.25, 0])
+
+
+def test_overlay_mixes_image_and_colour() -> None:
+    image = np.full((2, 2, 3), 100, np.uint8)
+    mixed = overlay(image, np.ones((1, 1)), opacity=0.25)
+    expected = np.rint(100 * 0.75 + colourise(np.ones(1))[0] * 0.25)
+    assert mixed.shape == (2, 2, 3) and (mixed == expected).all()
+    np.testing.assert_allclose(resize_map(np.array([[0.0, 1.0]]), 1, 4), [[0, 0.25, 0.75, 1]])
+
+
+def test_thumbnails_are_square_rgb() -> None:
+    grey = RNG.integers(0, 256, (3, 1, 100, 160), dtype=np.uint8)
+    small = thumbnails(grey, 50)
+    assert small.shape == (3, 50, 50, 3)
+    np.testing.assert_allclose(small[0, 0, 0], np.full(3, grey[0, 0, :2, 30:32].mean()), atol=0.5)
+
+
+def test_titles_of_taps_are_words() -> None:
+    names = ["blocks.0.attention1.eca.tap", "blocks.1.attention_end.cbam.spatial.tap", "attend.layer7.readout.tap#2"]
+    assert list(tap_titles(names).values()) == ["block 1 · conv 1 · eca", "block 2 · end · cbam spatial", "layer 7 (2)"]
+    assert list(tap_titles(["blocks.0.attention1.eca.tap", "blocks.1.attention2.eca.tap"]).values()) == [
+        "block 1 · conv 1",
+        "block 2 · conv 2",
+    ]
