@@ -48,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(str(error))
     except ValueError as error:
         return _complain(explain(error))
+    except BrokenPipeError:  # whoever read the output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
     except OSError as error:
         return _complain(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
 

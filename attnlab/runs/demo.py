@@ -19,7 +19,7 @@ from attnlab.runs.records import RunState
 if TYPE_CHECKING:
     from attnlab.runs.worker import Watch
 
-DEMO_VARIANTS = ("none", "eca", "cbam", "eca+cbam_spatial", "conv_autoencoder")
+DEMO_VARIANTS = ("none", "eca", "cbam", "eca+cbam_spatial", "conv_autoencoder", "self_attention")
 TOTAL_BYTES = 5_000_000
 KEPT_STEPS = 120
 _WHOLE = ("config.json", "meta.json", "dataset.json", "state.json", "end.json", "probes.npz")
@@ -52,9 +52,7 @@ def make_demo(variants: Sequence[str], target: Path, watch: Watch) -> Iterator[t
 
 
 def ship(folder: RunFolder, target: Path) -> int:
-    """Copies what is shipped of a finished run: weights in float16, fewer steps, no checkpoints. Returns its size."""
-    from safetensors.numpy import save_file
-
+    """Copies what is shipped of a finished run: fewer steps, no checkpoints, no log. Returns its size."""
     final = target / folder.config.run_id
     made = target / f".{final.name}.tmp"
     shutil.rmtree(made, ignore_errors=True)
@@ -64,10 +62,7 @@ def ship(folder: RunFolder, target: Path) -> int:
     shutil.copytree(folder.snapshots_path, made / "snapshots")
     rows = thinned(folder.metrics(), KEPT_STEPS)
     (made / "metrics.jsonl").write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
-    weights = {
-        name: value.astype(np.float16) if value.dtype == np.float32 else value for name, value in folder.weights().items()
-    }
-    save_file(weights, made / "best.safetensors")
+    shutil.copyfile(folder.best_path, made / "best.safetensors")
     shutil.rmtree(final, ignore_errors=True)
     made.rename(final)
     return _size(final)
