@@ -213,7 +213,7 @@ def _choose_picture(dataset: ImageDataset, seen: Seen, record: RunRecord, places
     strip = [
         Thumbnail(
             index,
-            f"{names[said[index]]} {100 * certain[index]:.0f} %",
+            f"{names[said[index]]} · {100 * certain[index]:.0f} %",
             f"Test picture {index}: {names[labels[index]]}, predicted {names[said[index]]}",
             bool(said[index] == labels[index]),
         )

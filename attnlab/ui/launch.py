@@ -63,7 +63,7 @@ def _first_draft() -> None:
         if all(part in list_attention() for part in wanted.split("+")):
             draft.load(one_minute(wanted))
     if not draft.draft():
-        draft.load(one_minute("eca+cbam_spatial"))
+        draft.load(one_minute())
 
 
 def _presets() -> None:

@@ -44,7 +44,7 @@ def _choose(records: Sequence[RunRecord]) -> None:
         list(names),
         format_func=lambda run_id: names.get(run_id, run_id),
         key=key,
-        on_change=lambda: chart(st.session_state[key]),
+        on_change=lambda: chart(st.session_state[key], picked=True),
         placeholder="choose runs",
         select_all=False,
     )

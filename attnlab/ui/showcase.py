@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import streamlit as st
 
@@ -13,6 +11,7 @@ from attnlab.runs.naming import attention_name
 from attnlab.ui.components.viewer import viewer
 from attnlab.viz.palette import colour
 from attnlab.viz.panels import Layer, Panel, layer_from_codes
+from attnlab.viz.titles import tap_titles
 
 REDUCED = {
     "spatial": "",
@@ -61,11 +60,12 @@ def _panel(folder: RunFolder, picture: int, index: int) -> Panel:
         raise ValueError(f"the shipped run {folder.run_id} is incomplete; make it anew with python -m attnlab demo")
     snapshots = [folder.snapshot(step) for step in folder.snapshot_steps()]
     last = snapshots[-1]
-    layers: dict[str, Layer] = {}
-    for name in last.maps:
-        if last.kinds[name] in REDUCED:
-            place = _place(name)
-            layers[place] = layer_from_codes(
+    # Titles leave out the variant where a run has one that makes pictures, so runs are compared place by place.
+    places = tap_titles([name for name in last.maps if last.kinds[name] in REDUCED])
+    layers: list[Layer] = []
+    for name, place in places.items():
+        layers.append(
+            layer_from_codes(
                 place,
                 "spatial",
                 np.stack([snapshot.maps[name][picture] for snapshot in snapshots]),
@@ -73,10 +73,11 @@ def _panel(folder: RunFolder, picture: int, index: int) -> Panel:
                 scale=last.scales[name],
                 note=REDUCED[last.kinds[name]],
             )
+        )
     return Panel(
         title=attention_name(folder.config),
         image=probes.images[picture].transpose(1, 2, 0),
-        layers=list(layers.values()),
+        layers=layers,
         classes=about["class_names"],
         probabilities=np.stack([snapshot.probabilities[picture] for snapshot in snapshots]).astype(np.float32),
         truth=int(probes.labels[picture]),
@@ -84,11 +85,3 @@ def _panel(folder: RunFolder, picture: int, index: int) -> Panel:
         mask=None if probes.masks is None else probes.masks[picture],
         colour=colour(index),
     )
-
-
-def _place(tap: str) -> str:
-    """Where in the network a tap sits, whatever the variant, so that variants can be compared place by place:
-    ``blocks.1.attention2.eca.tap`` -> ``block 2, attention 2``.
-    """
-    found = re.match(r"blocks\.(\d+)\.attention(\d*)\.", tap)
-    return f"block {int(found[1]) + 1}, attention {found[2] or 1}" if found else tap

@@ -11,6 +11,7 @@ from attnlab.runs.manager import Manager, get_manager
 from attnlab.runs.records import RunRecord
 
 _CHART = "chart.runs"
+_PICKED = "chart.picked"
 _colours: dict[str, int] = {}
 _colour_lock = threading.Lock()
 
@@ -39,12 +40,21 @@ def charted(records: Sequence[RunRecord]) -> list[str]:
     return [run_id for run_id in st.session_state[_CHART] if run_id in known]
 
 
-def chart(run_ids: Iterable[str]) -> None:
-    """Puts exactly these runs in the chart, and in the link."""
+def chart(run_ids: Iterable[str], *, picked: bool = False) -> None:
+    """Puts exactly these runs in the chart, and in the link.
+
+    Args:
+        picked: by the person; such runs stay when others are started.
+    """
     st.session_state[_CHART] = list(dict.fromkeys(run_ids))
+    st.session_state[_PICKED] = picked
     st.query_params["run"] = st.session_state[_CHART]
 
 
 def add_to_chart(run_ids: Iterable[str]) -> None:
-    """Adds newly started runs; what has finished leaves the chart when a batch is started, unless the person keeps it."""
-    chart([*run_ids, *st.session_state.get(_CHART, [])])
+    """Puts newly started runs in the chart, beside live ones and those the person has picked."""
+    now = st.session_state.get(_CHART, [])
+    if not st.session_state.get(_PICKED):
+        live = {record.run_id for record in manager().live()}
+        now = [run_id for run_id in now if run_id in live]
+    chart([*run_ids, *now], picked=st.session_state.get(_PICKED, False))

@@ -1,0 +1,60 @@
+"""Compare: one row for each group, an honest verdict, and a table that can be taken away."""
+
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+
+from attnlab.config import RunConfig
+from attnlab.runs.manager import get_manager
+from tests.page_support import app, finished_run, open_page, texts
+
+__all__ = ["app"]
+
+PAGE = "pages/compare.py"
+
+
+def make_runs(home: Path) -> None:
+    for seed, (plain, eca) in enumerate([(0.50, 0.70), (0.52, 0.73), (0.51, 0.71), (0.53, 0.72)]):
+        finished_run(home, RunConfig().changed(seed=seed), plain)
+        finished_run(home, RunConfig().changed(model__attention="eca", seed=seed), eca)
+    finished_run(home, RunConfig().changed(model__attention="cbam"), 0.9)
+
+
+def test_without_runs_it_says_what_to_do(app: AppTest, monkeypatch) -> None:
+    monkeypatch.setattr(type(get_manager().store), "_look_at_demo", lambda self: None)
+    assert "No finished run yet" in texts(open_page(app, PAGE))
+
+
+def test_one_row_for_each_group(app: AppTest, private_home: Path) -> None:
+    make_runs(private_home)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    table = app.dataframe[0].value.set_index("name")
+    assert list(table.index[:3]) == ["cbam", "eca", "plain"]  # best first
+    assert table.loc["eca", "accuracy"] == 71.5
+    assert table.loc["eca", "n"] == 4
+    assert table.loc["eca", "verdict"].startswith("better (+20.0 points")
+    assert "paired by seed, 4 pairs" in table.loc["eca", "verdict"]
+    assert "n=1" in table.loc["cbam", "verdict"]
+    assert table.loc["plain", "verdict"] == "the baseline"
+    assert table.loc["eca", "mflops"] > 1
+    assert "n = 1" in texts(app)
+
+
+def test_another_baseline_turns_the_verdict_round(app: AppTest, private_home: Path) -> None:
+    make_runs(private_home)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    baseline = app.selectbox("compare.baseline")
+    baseline.set_value(next(key for key in baseline.options if key == "eca")).run()
+    table = app.dataframe[0].value.set_index("name")
+    assert table.loc["plain", "verdict"].startswith("worse")
+
+
+def test_columns_and_metric_can_be_chosen(app: AppTest, private_home: Path) -> None:
+    make_runs(private_home)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    app.pills("compare.columns").set_value(["name", "accuracy"]).run()
+    app.segmented_control("compare.metric").set_value("train loss").run()
+    assert not app.exception

@@ -1,0 +1,173 @@
+"""Train: the form follows the registries, mistakes are told in words, and what is started is trained."""
+
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from attnlab.attention import list_attention
+from attnlab.config import ProtocolConfig, RunConfig, TrainingConfig
+from attnlab.data import list_datasets
+from attnlab.models import REPORT_ROWS, list_models, report_config
+from attnlab.runs.manager import get_manager
+from attnlab.runs.records import RunState
+from attnlab.training.presets import one_minute
+from attnlab.ui.forms import FROM_PATH, parse_seeds
+from tests.page_support import app, finished_run, open_page, texts
+
+__all__ = ["app"]
+
+PAGE = "pages/train.py"
+
+
+def drafted(app: AppTest) -> RunConfig:
+    return RunConfig.model_validate(app.session_state["draft"])
+
+
+def make_tiny(app: AppTest) -> None:
+    """Seconds of work: 80 images, one epoch, a network of width 4."""
+    for key, value in {
+        "form.dataset.subset": 80,
+        "form.dataset.test_subset": 20,
+        "form.model.width": 4,
+        "form.training.epochs": 1,
+        "form.training.batch_size": 16,
+    }.items():
+        app.number_input(key).set_value(value)
+    app.run()
+
+
+def test_the_form_offers_what_is_registered(app: AppTest) -> None:
+    open_page(app, PAGE)
+    assert app.multiselect("form.variants").options == [variant.title for variant in list_attention().values()]
+    assert app.selectbox("form.model.backbone").options == [network.title for network in list_models().values()]
+    assert app.selectbox("form.source").options == [*(info.title for info in list_datasets().values()), FROM_PATH]
+    keys = {widget.key for kind in (app.selectbox, app.number_input, app.toggle) for widget in kind}
+    hidden = {"focal_alpha", "focal_gamma", "momentum"}  # they belong to another loss or optimizer
+    assert {f"form.training.{name}" for name in set(TrainingConfig.model_fields) - hidden} <= keys
+    assert {f"form.protocol.{name}" for name in ProtocolConfig.model_fields} <= keys
+
+
+def test_it_begins_with_the_one_minute_run(app: AppTest) -> None:
+    open_page(app, PAGE)
+    assert drafted(app) == one_minute()
+
+
+def test_a_link_brings_its_variant(app: AppTest) -> None:
+    app.query_params["attention"] = "cbam"
+    open_page(app, PAGE)
+    assert drafted(app) == one_minute("cbam")
+
+
+@pytest.mark.parametrize("protocol", ["published", "described"])
+def test_presets_fill_in_a_row_of_the_report(app: AppTest, protocol: str) -> None:
+    open_page(app, PAGE)
+    app.segmented_control("train.preset").set_value(protocol).run()
+    app.selectbox("train.row").set_value("CNN + CBAM spatial + ECA").run()
+    assert drafted(app) == report_config("CNN + CBAM spatial + ECA", protocol)
+    assert f"{REPORT_ROWS['CNN + CBAM spatial + ECA'].parameters[protocol]:,}" in texts(app)
+
+
+def test_variants_are_composed_in_the_order_they_are_chosen_and_defaults_stay_unnamed(app: AppTest) -> None:
+    open_page(app, PAGE)
+    app.multiselect("form.variants").set_value(["cbam_spatial", "eca"]).run()
+    assert drafted(app).model.attention == "cbam_spatial+eca"
+    assert drafted(app).model.attention_options == {}
+    kernel = app.selectbox("form.model.attention.eca.kernel_size")
+    kernel.set_value(list(list_attention()["eca"].options["kernel_size"]).index(5)).run()
+    assert drafted(app).model.attention_options == {"eca": {"kernel_size": 5}}
+    app.multiselect("form.variants").set_value([]).run()
+    assert drafted(app).model.attention == "none"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "words"),
+    [
+        ("number_input", "form.training.epochs", None, "training.epochs"),
+        ("number_input", "form.training.lr", 0.0, "training.lr: Input should be greater than 0"),
+        ("text_input", "form.seeds", "one", "neither a number nor a range"),
+    ],
+)
+def test_mistakes_are_told_in_words_and_nothing_can_be_started(app: AppTest, kind: str, key: str, value, words: str) -> None:
+    open_page(app, PAGE)
+    getattr(app, kind)(key).set_value(value).run()
+    assert words in "\n".join(error.value for error in app.error)
+    assert app.button("train.start").disabled
+
+
+def test_a_network_that_cannot_be_built_is_told_before_it_is_started(app: AppTest) -> None:
+    open_page(app, PAGE)
+    app.number_input("form.dataset.image_size").set_value(8).run()
+    assert "at least" in app.error[0].value
+    assert app.button("train.start").disabled
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("0", (0,)), ("0-4", (0, 1, 2, 3, 4)), ("3, 1, 3", (3, 1)), ("7;0-1", (7, 0, 1)), (" 5 ", (5,))]
+)
+def test_seeds(text: str, seeds: tuple[int, ...]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "-1", "4-2", "0-1000000", "1.5", "0-40, 50-90"])
+def test_seeds_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="seeds"):
+        parse_seeds(text)
+
+
+def test_what_is_started_is_trained_and_shown(app: AppTest) -> None:
+    open_page(app, PAGE)
+    make_tiny(app)
+    app.text_input("form.seeds").set_value("0-1").run()
+    app.button("train.start").click().run()
+    assert not app.exception
+    runs = get_manager().runs()
+    started = sorted(run.run_id for run in runs if not run.demo)
+    assert len(started) == 2
+    assert sorted(app.query_params["run"]) == started  # a reload finds them again
+    for run_id in started:
+        assert get_manager().wait(run_id, 120).state is RunState.FINISHED
+    app.run()
+    shown = [json.loads(element.proto.json) for element in app.get("bidi_component")]
+    chart = next(data for data in shown if "runs" in data)
+    assert sorted(run["id"] for run in chart["runs"]) == started
+    assert "test accuracy" in texts(app)
+
+
+def test_runs_can_be_renamed_and_deleted(app: AppTest, private_home: Path) -> None:
+    folder = finished_run(private_home, RunConfig(), 0.9)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    app.text_input(f"train.title.{folder.run_id}").set_value("My *best* run").run()
+    assert get_manager().get(folder.run_id).title == "My *best* run"
+    assert r"My \*best\* run" in texts(app)  # a name is text, not Markdown
+    app.button(f"train.delete.{folder.run_id}").click().run()
+    assert not folder.path.exists()
+    assert folder.run_id not in texts(app)
+
+
+def test_a_failure_is_shown_with_its_reason_and_can_be_resumed(app: AppTest, private_home: Path) -> None:
+    folder = finished_run(private_home, RunConfig(), 0.9)
+    folder.write_end(RunState.FAILED, 1, reason="loss became NaN at step 7")
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    assert "loss became NaN at step 7" in texts(app)
+    assert any(button.key == f"train.resume.{folder.run_id}" for button in app.button)
+
+
+def test_the_chart_is_sent_only_what_is_new(app: AppTest, private_home: Path) -> None:
+    folder = finished_run(private_home, RunConfig(), 0.9)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+
+    def sent() -> dict:
+        (element,) = [each for each in app.get("bidi_component") if "runs" in json.loads(each.proto.json)]
+        (run,) = json.loads(element.proto.json)["runs"]
+        return run
+
+    assert (sent()["since"], sent()["step"]) == (0, [1, 2])
+    with folder.metrics_path.open("a") as lines:
+        lines.write(json.dumps({"kind": "step", "step": 3, "epoch": 3, "loss": 0.2, "lr": 0.1}) + "\n")
+    app.run()
+    assert (sent()["since"], sent()["step"], sent()["loss"]) == (2, [3], [0.2])
