@@ -1,0 +1,196 @@
+"""Drawn lesions: a SYNTHETIC stand-in for dermoscopy images, for those who have none. Nothing here is a patient.
+
+Skin, a pigmented spot, and now and then hairs, a ruler or dark corners, as on real dermoscopy images. Benign and
+malignant-like spots differ by the ABCD rule (Nachbar, Stolz et al., The ABCD rule of dermatoscopy, J. Am. Acad.
+Dermatol. 1994): asymmetry, irregular border, several colours, size. Every spot draws each of the four strengths from a
+distribution that depends on its class, and the two overlap, so no single sign decides. Hairs, rulers and corners are
+independent of the class: a network that looks at them is looking at the wrong place.
+
+    r(angle) = R (1 + asymmetry * [low harmonics] + border * [high harmonics])
+
+No doctor has seen these pictures, and a network trained on them has learned to tell two ways of drawing apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import cv2
+import numpy as np
+
+from attnlab.data._dataset import DataError, Part, Pool, Progress, Provenance
+from attnlab.data._registry import register_dataset
+
+RECIPE = 1
+"""Counts up whenever the same seed would draw different pictures."""
+
+CLASSES = ("benign", "malignant-like")
+BATCH = 100
+SIGNS = 4
+"""Asymmetry, border, colour, diameter."""
+
+SKIN = np.array([[0.93, 0.76, 0.68], [0.87, 0.67, 0.57], [0.78, 0.57, 0.45], [0.62, 0.43, 0.33]], np.float32)
+BROWN = np.array([[0.58, 0.36, 0.24], [0.42, 0.25, 0.17], [0.30, 0.18, 0.13]], np.float32)
+FURTHER = np.array([[0.10, 0.07, 0.08], [0.66, 0.22, 0.20], [0.36, 0.40, 0.50], [0.86, 0.74, 0.70]], np.float32)
+"""Black, red, blue-grey and the white of regression: the colours that count in the rule, besides two browns."""
+
+
+@register_dataset(
+    "lesions",
+    title="Drawn lesions (synthetic)",
+    summary="Synthetic skin spots, benign and malignant-like by the ABCD rule, with hairs and rulers; mask included. "
+    "Not medical data.",
+    image_size=64,
+    class_names=CLASSES,
+    source="https://doi.org/10.1016/S0190-9622(94)70061-3",
+    licence="drawn by this program",
+    has_masks=True,
+    options={
+        "train_images": (600, 1200, 2400),
+        "test_images": (300, 600),
+        "malignant_share": (0.1, 0.3, 0.5),
+        "drawing_seed": (0, 1, 2, 3),
+    },
+)
+def build(
+    image_size: int,
+    progress: Progress,
+    *,
+    train_images: int = 1200,
+    test_images: int = 300,
+    malignant_share: float = 0.3,
+    drawing_seed: int = 0,
+) -> Pool:
+    """Draws ``train_images`` + ``test_images`` pictures.
+
+    Raises:
+        DataError: for an option out of range, or a size below 24.
+    """
+    if image_size < 24:
+        raise DataError(f"lesions needs an image size of at least 24, got {image_size}")
+    for name, count in (("train_images", train_images), ("test_images", test_images)):
+        if not isinstance(count, int) or not 20 <= count <= 100_000:
+            raise DataError(f"lesions {name} must be a whole number from 20 to 100000, got {count!r}")
+    if not isinstance(malignant_share, int | float) or not 0.05 <= malignant_share <= 0.95:
+        raise DataError(f"lesions malignant_share must lie between 0.05 and 0.95, got {malignant_share!r}")
+    if not isinstance(drawing_seed, int) or drawing_seed < 0:
+        raise DataError(f"lesions drawing_seed must be a whole number from 0 up, got {drawing_seed!r}")
+
+    total = train_images + test_images
+    images = np.empty((total, 3, image_size, image_size), np.uint8)
+    masks = np.empty((total, image_size, image_size), bool)
+    labels = np.empty(total, np.int64)
+    for part, first, count in ((Part.TRAIN, 0, train_images), (Part.TEST, train_images, test_images)):
+        rng = np.random.default_rng([RECIPE, drawing_seed, part])
+        labels[first : first + count] = rng.permutation(np.arange(count) < round(count * malignant_share))
+        for start in range(first, first + count, BATCH):
+            progress("drawing lesions", start / total)
+            rows = slice(start, min(start + BATCH, first + count))
+            images[rows], masks[rows] = _draw(labels[rows], image_size, rng)
+    progress("drawing lesions", 1.0)
+
+    recipe = f"lesions {RECIPE} {image_size} {train_images} {test_images} {malignant_share} {drawing_seed}"
+    return Pool(
+        images=images,
+        masks=masks,
+        labels=labels,
+        parts=np.repeat(np.array([Part.TRAIN, Part.TEST], np.int8), [train_images, test_images]),
+        names=[f"drawn train {i}" for i in range(train_images)] + [f"drawn test {i}" for i in range(test_images)],
+        class_names=CLASSES,
+        provenance=Provenance(
+            source="drawn by this program",
+            digest=hashlib.sha256(recipe.encode()).hexdigest(),
+            licence="drawn by this program",
+            note="SYNTHETIC: drawn spots, no patients, no doctor. Figures say nothing about medicine.",
+        ),
+        extra={"recipe": recipe},
+    )
+
+
+def _draw(labels: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures uint8 (n, 3, S, S) and masks bool (n, S, S) for labels (n,)."""
+    signs = rng.beta(np.where(labels, 3.0, 1.5)[:, None], np.where(labels, 1.8, 3.5)[:, None], (len(labels), SIGNS))
+    asymmetry, border, colour, diameter = (sign.astype(np.float32) for sign in signs.T)
+    depth = _depth(asymmetry, border, diameter, size, rng)  # 0 on the border, positive inside, in radii
+    softness = rng.uniform(0.02, 0.1, len(labels))[:, None, None] * (1 - 0.5 * border[:, None, None])
+    cover = np.clip(depth / softness + 0.5, 0, 1)[..., None].astype(np.float32)
+    canvas = _skin(len(labels), size, rng)
+    canvas += (_pigment(depth, colour, size, rng) - canvas) * cover * rng.uniform(0.75, 0.95, (len(labels), 1, 1, 1))
+    canvas += 0.018 * rng.standard_normal((len(labels), size, size, 1), np.float32)
+    pictures = (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    for picture in pictures:
+        _artefacts(picture, rng)
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)), depth > 0
+
+
+def _depth(asymmetry: np.ndarray, border: np.ndarray, diameter: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """How far inside the spot each pixel lies, in radii: (n, S, S), negative outside."""
+    count = len(asymmetry)
+    middle = rng.uniform(-0.22, 0.22, (2, count, 1, 1)).astype(np.float32)
+    axis = np.linspace(-1, 1, size, dtype=np.float32)
+    x, y = axis[None, None, :] - middle[0], axis[None, :, None] - middle[1]
+    angle, distance = np.arctan2(y, x), np.hypot(x, y)
+    shape = np.ones_like(angle)
+    strengths = {2: np.full_like(asymmetry, 0.18), 3: 0.22 * asymmetry, 4: 0.16 * asymmetry}  # an ellipse is symmetric
+    strengths |= {harmonic: 0.96 / harmonic * border**1.5 for harmonic in range(6, 15, 2)}
+    for harmonic, strength in strengths.items():
+        amplitude = strength * rng.uniform(0.3, 1.0, count)
+        phase = rng.uniform(0, 2 * np.pi, count)
+        shape += (amplitude[:, None, None] * np.cos(harmonic * angle + phase[:, None, None])).astype(np.float32)
+    radius = (0.3 + 0.28 * diameter)[:, None, None]
+    return (radius * np.maximum(shape, 0.25) - distance) / radius
+
+
+def _skin(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Skin of any tone with soft shading: float32 (n, S, S, 3)."""
+    tone = SKIN[rng.integers(len(SKIN), size=count)] + rng.normal(0, 0.02, (count, 3)).astype(np.float32)
+    return (
+        tone[:, None, None]
+        * (0.93 + 0.14 * _field(count, 4, size, rng))[..., None]
+        * (0.98 + 0.04 * _field(count, max(4, size // 3), size, rng))[..., None]
+    )
+
+
+def _pigment(depth: np.ndarray, colour: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """The spot's own colour: two browns that mix, darker inside, and patches of further colours: float32 (n, S, S, 3)."""
+    count = len(depth)
+    light, dark = BROWN[rng.integers(0, 2, count)], BROWN[rng.integers(1, 3, count)]
+    inner = np.clip(depth * rng.uniform(0.6, 1.4, (count, 1, 1)), 0, 1)
+    mix = np.clip(0.7 * inner + 0.5 * (_field(count, 6, size, rng) - 0.3), 0, 1)[..., None].astype(np.float32)
+    pigment = light[:, None, None] + (dark - light)[:, None, None] * mix
+    for other in FURTHER[rng.permutation(len(FURTHER))]:
+        threshold = 1.05 - 0.55 * colour * rng.uniform(0.4, 1.0, count)
+        patch = np.clip((_field(count, 5, size, rng) - threshold[:, None, None]) * 6, 0, 0.9)[..., None]
+        pigment += (other - pigment) * patch.astype(np.float32)
+    return pigment
+
+
+def _field(count: int, cells: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Smooth random fields in about [0, 1]: float32 (n, S, S)."""
+    grids = rng.random((count, cells, cells), np.float32)
+    return np.stack([cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC) for grid in grids])
+
+
+def _artefacts(picture: np.ndarray, rng: np.random.Generator) -> None:
+    """Hairs, a ruler and dark corners, each on some of the pictures whatever their class; in place on (S, S, 3)."""
+    size, shift = len(picture), 4  # OpenCV draws lines on a grid 2^shift finer than the pixels
+    thick = max(1, round(size / 96))
+    if rng.random() < 0.45:
+        for _ in range(rng.integers(1, 9)):
+            start, turn, length = rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi), rng.uniform(0.4, 1.1) * size
+            along = np.linspace(0, 1, 12)
+            angle = turn + rng.normal(0, 0.9) * along
+            points = start + np.cumsum(np.stack([np.cos(angle), np.sin(angle)], -1), axis=0) * length / 12
+            shade = float(rng.uniform(20, 70))
+            line = np.round(points * (1 << shift)).astype(np.int32)
+            cv2.polylines(picture, [line], False, (shade, shade * 0.75, shade * 0.6), thick, cv2.LINE_AA, shift)
+    if rng.random() < 0.2:
+        shade = float(rng.choice([25, 235]))
+        for i, at in enumerate(np.arange(rng.uniform(2, 6), size, size / 16)):
+            end = round(size * (0.09 if i % 4 == 0 else 0.05) * (1 << shift))
+            level = round(at * (1 << shift))
+            cv2.line(picture, (0, level), (end, level), (shade, shade, shade), thick, cv2.LINE_AA, shift)
+    if rng.random() < 0.2:
+        axis = np.linspace(-1, 1, size)
+        away = np.hypot(axis[:, None], axis[None, :])
+        picture[:] = (picture * np.clip((1.32 - away) * 8, 0.04, 1)[..., None]).astype(np.uint8)
