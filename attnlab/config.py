@@ -79,8 +79,11 @@ class ProtocolConfig(Section):
     optimizer_scope: Literal["run", "epoch"] = Field(
         "run", description="epoch: optimizer and schedule are made anew each epoch"
     )
-    best_epoch: Literal["validation", "second_replaces"] = Field(
-        "validation", description="second_replaces: the model after the second epoch always replaces the best one"
+    best_epoch: Literal["validation", "validation_loss", "validation_auc", "second_replaces"] = Field(
+        "validation",
+        description="validation: the highest validation accuracy; validation_loss, validation_auc: the lowest loss or the "
+        "highest ROC AUC (two classes), for unbalanced data; second_replaces: the highest accuracy, but the model after the "
+        "second epoch always replaces the best one",
     )
     accuracy_average: Literal["samples", "batches"] = Field(
         "samples", description="batches: accuracy is the mean of batch means"

@@ -287,6 +287,31 @@ def test_second_epoch_replaces_the_best_whatever_it_is() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rule", "field", "better"),
+    [
+        ("validation", "validation_accuracy", max),
+        ("validation_loss", "validation_loss", min),
+        ("validation_auc", "validation_auc", max),
+    ],
+)
+def test_the_best_epoch_is_the_best_by_its_rule(rule: str, field: str, better: Any) -> None:
+    """Also in a run that was resumed."""
+    config = BASE.changed(training__epochs=8, training__lr=0.05, protocol__best_epoch=rule)
+    data = make_dataset(classes=2)
+    recorder, result = run(config, data)
+    figures = [getattr(event, field) for event in recorder.of("epoch")]
+    assert result.best_epoch == 1 + figures.index(better(figures))
+    tensors, scalars = recorder.of("checkpoint")[2].state.to_parts()
+    _, again = run(config, data, resume=TrainState.from_parts(tensors, json.loads(json.dumps(scalars))))
+    assert again.best_epoch == result.best_epoch
+
+
+def test_an_auc_that_will_not_exist_is_refused_before_the_first_step() -> None:
+    with pytest.raises(ValueError, match="needs two classes that both occur"):
+        run(BASE.changed(protocol__best_epoch="validation_auc"))
+
+
+@pytest.mark.parametrize(
     ("images", "batch", "drop_last", "steps"),
     [(40, 16, False, 3), (40, 16, True, 2), (33, 16, False, 2), (34, 16, False, 3), (1, 16, False, 1), (32, 16, True, 2)],
 )

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from attnlab.config import RunConfig
 from attnlab.data import ImageDataset, Progress, load_dataset
+from attnlab.interop import start_weights
 from attnlab.models import ImageShape, build_model
 from attnlab.training.device import choose_device, describe_device
 from attnlab.training.events import CheckpointEvent, EpochEvent, Event, ResultEvent, StartEvent, StepEvent
@@ -114,6 +115,7 @@ class Training:
         checkpoint_every: int | timedelta | None = None,
     ) -> None:
         check_labels(dataset)
+        _check_best_epoch(config, dataset)
         self.config, self.dataset, self.device = config, dataset, device
         self.on_event, self.should_stop, self.checkpoint_every = on_event, should_stop, checkpoint_every
         torch.manual_seed(mix(config.seed, "weights"))
@@ -154,6 +156,7 @@ class Training:
         )
         self.on_event(probes)
         if fresh:
+            start_weights(self.model)
             self.on_event(snapshots.take(self.model, self.objective, 0, self.device))
         while self.epoch < self.config.training.epochs:
             self._run_epoch(snapshots)
@@ -249,11 +252,12 @@ class Training:
         self.schedule.after_validation(validation.loss)
         self.epoch += 1
         self.batch = 0
-        is_best = self.best is None or validation.accuracy > self.best.accuracy
+        score = self._score(validation)
+        is_best = self.best is None or score > self.best.score
         if self.config.protocol.best_epoch == "second_replaces" and self.epoch == 2:
             is_best = True
         if is_best:
-            self.best = Best(self.epoch, validation.accuracy, to_cpu(self.model.state_dict()))
+            self.best = Best(self.epoch, score, validation.accuracy, to_cpu(self.model.state_dict()))
         sums, self.sums = self.sums, self._new_sums()
         self.on_event(
             EpochEvent(
@@ -271,6 +275,16 @@ class Training:
         )
         if is_best or self.epoch == self.config.training.epochs:
             self.send_checkpoint(best=is_best)
+
+    def _score(self, validation: Evaluation) -> float:
+        """What the best epoch is judged by; higher is better."""
+        rule = self.config.protocol.best_epoch
+        if rule == "validation_loss":
+            return -validation.loss
+        if rule == "validation_auc":
+            assert validation.auc is not None  # the labels were checked
+            return validation.auc
+        return validation.accuracy
 
     def _test(self) -> ResultEvent:
         assert self.best is not None  # an epoch ended, or the state that was resumed says so
@@ -361,6 +375,16 @@ class Training:
         self.seconds += now - self._clock
         self._clock = now
         return self.seconds
+
+
+def _check_best_epoch(config: RunConfig, dataset: ImageDataset) -> None:
+    """Refuses to judge epochs by an AUC that will not exist."""
+    both = len(dataset.class_names) == 2 and len(dataset.validation.labels.unique()) == 2
+    if config.protocol.best_epoch == "validation_auc" and not both:
+        raise ValueError(
+            "protocol.best_epoch 'validation_auc' needs two classes that both occur in the validation images;"
+            " choose 'validation' or 'validation_loss'"
+        )
 
 
 def _steps_per_epoch(config: RunConfig, images: int) -> int:

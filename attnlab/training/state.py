@@ -18,9 +18,17 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Best:
-    """The best epoch so far, counted from 1, its validation accuracy and its weights (on the CPU)."""
+    """The best epoch so far.
+
+    Attributes:
+        epoch: counted from 1.
+        score: what it was judged by, higher is better (see `ProtocolConfig.best_epoch`).
+        accuracy: of the validation.
+        weights: on the CPU.
+    """
 
     epoch: int
+    score: float
     accuracy: float
     weights: Weights
 
@@ -78,6 +86,7 @@ class TrainState:
             "optimizer_groups": self.optimizer["param_groups"],
             "schedule": self.schedule,
             "best_epoch": None if self.best is None else self.best.epoch,
+            "best_score": None if self.best is None else self.best.score,
             "best_accuracy": None if self.best is None else self.best.accuracy,
         }
         return tensors, scalars
@@ -109,7 +118,7 @@ class TrainState:
             weights = dict(best_weights) if best_weights is not None else parts["best"]
             if not weights:
                 raise ValueError(f"training state names epoch {scalars['best_epoch']} as the best, but its weights are missing")
-            best = Best(scalars["best_epoch"], scalars["best_accuracy"], weights)
+            best = Best(scalars["best_epoch"], scalars["best_score"], scalars["best_accuracy"], weights)
         return cls(
             config_hash=scalars["config_hash"],
             step=scalars["step"],
