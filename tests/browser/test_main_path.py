@@ -1,0 +1,104 @@
+"""The main path in a real browser: start, train, watch the curve grow, reload in the middle, inspect, compare."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+    from tests.browser.conftest import App
+
+pytestmark = pytest.mark.browser
+
+SMALL = {"form-dataset-subset": 1600, "form-dataset-test_subset": 100, "form-model-width": 8, "form-training-epochs": 6}
+PATIENT = 120_000
+TRAINING = re.compile(r"eca \+ cbam_spatial.* train \d")
+
+
+def fill(page: Page, key: str, value: int) -> None:
+    box = page.locator(f".st-key-{key} input")
+    box.fill(str(value))
+    box.press("Enter")
+
+
+def loss_chart(page: Page) -> Locator:
+    return page.locator("canvas[aria-label^='loss']")
+
+
+def test_start_train_reload_inspect_compare(app: App, page: Page, chromium: Browser) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(app.url)
+    expect(page.get_by_role("heading", name="What does a network look at?")).to_be_visible()
+    page.get_by_role("link", name="Train", exact=True).first.click()
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible(timeout=PATIENT)
+    for key, value in SMALL.items():
+        fill(page, key, value)
+    expect(page.locator(".st-key-form-training-epochs input")).to_have_value("6")
+    page.get_by_role("button", name="Start", exact=True).click()
+
+    # the curve grows while nobody does anything
+    expect(loss_chart(page)).to_have_attribute("aria-label", TRAINING, timeout=PATIENT)
+    expect(page.get_by_text(re.compile(r"epoch \d of 6"))).to_be_visible(timeout=PATIENT)
+    before = loss_chart(page).get_attribute("aria-label")
+    expect(loss_chart(page)).not_to_have_attribute("aria-label", before or "", timeout=PATIENT)
+
+    # zoom stays while it grows
+    box = loss_chart(page).bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 80, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 160, box["y"] + 70, steps=4)
+    page.mouse.up()
+    reset = page.get_by_role("button", name="reset zoom")
+    expect(reset).to_be_enabled()
+    progress = page.get_by_text(re.compile(r"step [\d,]+ of")).inner_text()
+    expect(page.get_by_text(progress, exact=True)).to_have_count(0, timeout=PATIENT)
+    expect(reset).to_be_enabled()
+
+    # a reload in the middle loses nothing, and another browser sees the same
+    run = re.search(r"run=([^&]+)", page.url)
+    assert run is not None
+    page.reload()
+    expect(loss_chart(page)).to_have_attribute("aria-label", TRAINING, timeout=PATIENT)
+    assert run[1] in page.url
+    other = chromium.new_page()
+    other.goto(f"{app.url}/train")
+    expect(loss_chart(other)).to_have_attribute("aria-label", TRAINING, timeout=PATIENT)
+    other.close()
+
+    row = page.locator(f".st-key-train-done-{run[1]}")
+    expect(row.get_by_text("test accuracy")).to_be_visible(timeout=PATIENT)
+
+    row.get_by_role("link", name="Inspect").click()
+    expect(page.get_by_role("heading", name="Inspect", exact=True)).to_be_visible(timeout=PATIENT)
+    expect(page.locator("canvas").first).to_be_visible(timeout=PATIENT)
+    assert run[1] in page.url
+
+    page.get_by_role("link", name="Compare", exact=True).first.click()
+    expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible(timeout=PATIENT)
+    expect(page.get_by_role("heading", name="Every run")).to_be_visible(timeout=PATIENT)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    text = download.value.path().read_text()
+    assert text.startswith("variant,test accuracy (%)")
+    assert "eca + cbam_spatial" in text
+
+    assert real(app.complaints) == []
+
+
+def test_a_link_to_a_page_opens_that_page_on_a_fresh_server(app: App, page: Page) -> None:
+    from playwright.sync_api import expect
+
+    page.goto(f"{app.url}/compare")
+    expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible(timeout=PATIENT)
+    expect(page.get_by_role("link", name="Train", exact=True).first).to_be_visible()
+
+
+def real(complaints: list[str]) -> list[str]:
+    """Without Streamlit's own: on a page's address it first looks for the server below that address, and gets a 404."""
+    return [text for text in complaints if "404" not in text]
