@@ -10,6 +10,7 @@ from pathlib import Path
 from attnlab.config import DatasetConfig
 from attnlab.data import digits as digits
 from attnlab.data import lesions as lesions
+from attnlab.data import torchvision_sets as torchvision_sets
 from attnlab.data._dataset import DataError, ImageDataset, Progress, Provenance, Split, hold_out, normalise
 from attnlab.data._listing import PathOptions
 from attnlab.data._paths import build_path

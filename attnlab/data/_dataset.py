@@ -174,6 +174,7 @@ class Pool:
         provenance: where it all came from.
         masks: bool (n, H, W) or `None`.
         mean, std: published constants; `None` has them measured on the training images.
+        side: the rows that are used are fitted to this many pixels when they are taken; `None` keeps their size.
         prepare: ``prepare(rows, progress)`` decodes the rows asked for; `None` where all are there.
         extra: anything else to be shown, as text.
     """
@@ -187,6 +188,7 @@ class Pool:
     masks: np.ndarray | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    side: int | None = None
     prepare: Callable[[np.ndarray, Progress], Prepared] | None = None
     extra: dict[str, str] = field(default_factory=dict)
 

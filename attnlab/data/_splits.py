@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from filelock import FileLock
 
 from attnlab.config import DatasetConfig
 from attnlab.data._dataset import DataError, ImageDataset, Part, Pool, Progress, Split, hold_out
+from attnlab.data.decode import fit_array
 from attnlab.paths import cache_dir
+
+Array = TypeVar("Array", bound=np.ndarray)
 
 TEST_SHARE = 0.2
 MEMORY_LIMIT = 1 << 30
@@ -144,32 +148,40 @@ def _take(pool: Pool, rows: np.ndarray) -> Split:
     import torch
 
     return Split(
-        torch.from_numpy(_gather(pool.images, rows)),
+        torch.from_numpy(_gather(pool.images, rows, pool)),
         torch.from_numpy(pool.labels[rows]),
-        None if pool.masks is None else torch.from_numpy(_gather(pool.masks, rows)),
+        None if pool.masks is None else torch.from_numpy(_gather(pool.masks, rows, pool)),
         tuple(pool.names[row] for row in rows),
     )
 
 
-def _gather(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """``array[rows]``, in memory or, above the limit, in a file of the cache that is mapped."""
-    if len(rows) * array[0].nbytes <= MEMORY_LIMIT or not isinstance(array, np.memmap):
-        return np.ascontiguousarray(array[rows])
-    source = Path(array.filename or "")
-    file = cache_dir() / "splits" / f"{_name_rows(source, rows)}.npy"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f"{file.name}.tmp")
-        mapped = np.lib.format.open_memmap(draft, "w+", array.dtype, (len(rows), *array.shape[1:]))
-        for start in range(0, len(rows), 1024):
-            mapped[start : start + 1024] = array[rows[start : start + 1024]]
-        mapped.flush()
-        draft.replace(file)
+def _gather(array: np.ndarray, rows: np.ndarray, pool: Pool) -> np.ndarray:
+    """``array[rows]``, fitted to the pool's size, in memory or, above the limit, in a file of the cache that is mapped."""
+    side = pool.side or array.shape[-1]
+    shape = (len(rows), *array.shape[1:-2], side, side)
+    if int(np.prod(shape)) <= MEMORY_LIMIT:
+        return _copy(array, rows, np.empty(shape, array.dtype))
+    name = hashlib.sha256(f"{pool.provenance.digest} {array.dtype} {array.shape} {shape}".encode() + rows.tobytes()).hexdigest()
+    file = cache_dir() / "splits" / f"{name[:32]}.npy"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_suffix(".lock")):
+        if not file.exists():
+            draft = file.with_suffix(".tmp")
+            _copy(array, rows, np.lib.format.open_memmap(draft, "w+", array.dtype, shape)).flush()
+            draft.replace(file)
     return np.load(file, mmap_mode="c")
 
 
-def _name_rows(source: Path, rows: np.ndarray) -> str:
-    return hashlib.sha256(str(source).encode() + rows.tobytes()).hexdigest()[:24]
+def _copy(array: np.ndarray, rows: np.ndarray, out: Array) -> Array:
+    size = (out.shape[-2], out.shape[-1])
+    for start in range(0, len(rows), 1024):
+        part = array[rows[start : start + 1024]]
+        if part.shape[-2:] == size:
+            out[start : start + 1024] = part
+        else:
+            for i, image in enumerate(part, start):
+                out[i] = fit_array(image.transpose(1, 2, 0), size).reshape(*size, -1).transpose(2, 0, 1)
+    return out
 
 
 def _first(skipped: tuple[str, ...]) -> str:
