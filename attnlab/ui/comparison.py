@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -24,7 +25,6 @@ METRICS = {
     "train loss": ("train_loss", False),
 }
 HIDDEN = ("auc", "group", "seeds")
-WIDTHS = {"verdict": "large", "name": "medium"}
 
 
 def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, str]]:
@@ -156,7 +156,7 @@ def _verdicts(groups: Sequence[Group], names: Mapping[str, str], comparisons: Ma
         st.caption(f"{unfinished} run(s) of these groups have not finished and are not counted.")
 
 
-def _columns() -> dict[str, object]:
+def _columns() -> dict[str, Any]:
     formats = {
         "accuracy": "%.2f",
         "std": "%.2f",
@@ -167,16 +167,12 @@ def _columns() -> dict[str, object]:
         "milliseconds": "%.3f",
         "seconds": "%.0f",
     }
-    config: dict[str, object] = {
-        name: st.column_config.NumberColumn(title, format=formats.get(name))
-        for name, title in COLUMNS.items()
-        if name in formats
-    }
-    config |= {
-        name: st.column_config.TextColumn(title, width=WIDTHS.get(name))
-        for name, title in COLUMNS.items()
-        if name not in config
-    }
+    config: dict[str, Any] = {}
+    for name, title in COLUMNS.items():
+        if name in formats:
+            config[name] = st.column_config.NumberColumn(title, format=formats[name])
+        else:
+            config[name] = st.column_config.TextColumn(title, width="large" if name == "verdict" else "medium")
     config["name"] = st.column_config.TextColumn(COLUMNS["name"], pinned=True, width="medium")
     config["n"] = st.column_config.NumberColumn("n", help="finished runs, one for each seed")
     return config

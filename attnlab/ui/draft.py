@@ -7,7 +7,7 @@ the field's own, so a new field of the configuration needs no edit here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
@@ -52,7 +52,7 @@ def field(path: str, *, label: str | None = None, placeholder: str | None = None
     key = _PREFIX + path
     st.session_state.setdefault(key, tree[name])
     kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not NoneType]
-    common = {"label": label or sentence(name), "help": info.description, "key": key}
+    common: dict[str, Any] = {"label": label or sentence(name), "help": info.description, "key": key}
     if get_origin(info.annotation) is Literal:
         value = st.selectbox(options=get_args(info.annotation), format_func=words, **common)
     elif kinds == [bool]:
@@ -73,7 +73,8 @@ def choice(path: str, options: Sequence[str], *, label: str, titles: Mapping[str
     if st.session_state.get(key, tree[name]) not in options:
         st.session_state[key] = options[0]
     st.session_state.setdefault(key, tree[name])
-    tree[name] = st.selectbox(label, options, format_func=lambda value: titles.get(value, value), key=key, help=help)
+    chosen = st.selectbox(label, options, format_func=lambda value: titles.get(value, value), key=key, help=help)
+    tree[name] = chosen or options[0]
     return tree[name]
 
 
@@ -85,16 +86,19 @@ def option_fields(path: str, offered: Mapping[str, Sequence[Any]], defaults: Map
     for name, values in offered.items():
         key = f"{_PREFIX}{path}.{name}"
         plain = [_jsonable(value) for value in values]
-        given = into.get(name, _jsonable(defaults[name]))
-        st.session_state.setdefault(key, plain.index(given) if given in plain else 0)
-        chosen = st.selectbox(
-            sentence(name), range(len(plain)), format_func=lambda index, plain=plain: words(plain[index]), key=key
-        )
-        into.pop(name, None)
-        if plain[chosen] != _jsonable(defaults[name]):
+        default = _jsonable(defaults[name])
+        given = into.pop(name, default)
+        st.session_state.setdefault(key, plain.index(given) if given in plain else plain.index(default))
+        chosen: Any = st.selectbox(sentence(name), range(len(plain)), format_func=_reader(plain), key=key)
+        if plain[chosen] != default:
             into[name] = plain[chosen]
     for stray in set(into) - set(offered):
         del into[stray]
+
+
+def _reader(values: Sequence[Any]) -> Callable[[Any], str]:
+    """Shows an index as the value behind it."""
+    return lambda index: words(values[index])
 
 
 def words(value: Any) -> str:
@@ -122,10 +126,13 @@ def source(where: str) -> str:
 def _number(info: FieldInfo, kind: type[int] | type[float], placeholder: str | None, common: dict[str, Any]) -> Any:
     limits: dict[str, Any] = {}
     for limit in info.metadata:
+        bound: Any
         if isinstance(limit, annotated_types.Ge):
-            limits["min_value"] = kind(limit.ge)  # type: ignore[arg-type]
+            bound = limit.ge
+            limits["min_value"] = kind(bound)
         if isinstance(limit, annotated_types.Le):
-            limits["max_value"] = kind(limit.le)  # type: ignore[arg-type]
+            bound = limit.le
+            limits["max_value"] = kind(bound)
     if kind is float:
         limits |= {"format": "%g", "step": 0.01}
     return st.number_input(placeholder=placeholder, value=None, **limits, **common)

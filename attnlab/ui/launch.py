@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from attnlab.attention import NONE, list_attention
-from attnlab.config import RunConfig
+from attnlab.config import ModelConfig, RunConfig
 from attnlab.data import list_datasets
 from attnlab.explain.cost import count_flops, count_parameters
 from attnlab.models import REPORT_ROWS, ImageShape, report_config
@@ -103,7 +103,7 @@ def _cost_line(config: RunConfig | None) -> str:
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def _cost(model: str, shape: tuple[int, int, int], classes: int) -> tuple[int, int]:
-    config = RunConfig.model_fields["model"].annotation.model_validate_json(model)
+    config = ModelConfig.model_validate_json(model)
     return count_parameters(config, ImageShape(*shape), classes), count_flops(config, ImageShape(*shape), classes)
 
 
