@@ -20,7 +20,10 @@ from attnlab.viz.colour import SOFTMAX_TOP, TITLES, table
 from attnlab.viz.panels import Panel, pack
 
 _HERE = Path(__file__).parent
-_PARTS = ("viewer_maths", "viewer_field", "viewer_card", "viewer_numbers", "viewer_controls", "viewer")
+_PARTS = (
+    *("viewer_maths", "viewer_field", "viewer_card", "viewer_numbers", "viewer_controls"),
+    *("viewer", "viewer_bars", "viewer_hands", "viewer_mount"),
+)
 
 
 def module_text() -> str:

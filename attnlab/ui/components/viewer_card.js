@@ -116,7 +116,11 @@ class Card {
     if (!layer) return;
     this.ends = scaleEnds(state.scope, layer, moment, field, this.values, this.panel, this.viewer.panels);
     this.cut = this.cutShare();
-    this.index = colourIndex(state.gamma, this.cut);
+    const bend = `${state.gamma}:${this.cut}`;
+    if (this.bend !== bend) {
+      this.bend = bend;
+      this.index = colourIndex(state.gamma, this.cut);
+    }
   }
 
   // The threshold as a share of the colour scale.
@@ -183,9 +187,7 @@ class Card {
     if (!surface) return;
     const { brush, wide, tall } = surface;
     const { state } = this.viewer;
-    brush.imageSmoothingEnabled = state.smooth;
-    brush.imageSmoothingQuality = "high";
-    brush.drawImage(this.picture, 0, 0, wide, tall);
+    brush.drawImage(this.backdrop(), 0, 0, wide, tall);
     if (this.field) {
       if (state.blend === "contour") this.drawContours(brush, wide, tall);
       else this.drawHeat(brush, wide, tall);
@@ -194,9 +196,40 @@ class Card {
     this.drawMarks(brush, wide, tall);
   }
 
+  // The image at the size of the stage, scaled once.
+  backdrop() {
+    const { smooth } = this.viewer.state;
+    const { width, height } = this.stage;
+    const key = `${width}:${height}:${smooth}`;
+    if (this.backdropKey !== key) {
+      this.backdropKey = key;
+      this.scaled ??= document.createElement("canvas");
+      Object.assign(this.scaled, { width, height });
+      const brush = this.scaled.getContext("2d");
+      brush.imageSmoothingEnabled = smooth;
+      brush.imageSmoothingQuality = "high";
+      brush.drawImage(this.picture, 0, 0, width, height);
+    }
+    return this.scaled;
+  }
+
   drawHeat(brush, wide, tall) {
     const { state } = this.viewer;
     const cache = this.levels();
+    const key = `${this.cache.key}:${cache.levelsKey}:${state.colours}:${state.blend}:${state.gamma}:${this.cut}`;
+    if (this.heatKey !== key) {
+      this.heatKey = key;
+      this.paintHeat(cache);
+    }
+    brush.globalAlpha = state.opacity;
+    brush.imageSmoothingEnabled = state.smooth;
+    brush.drawImage(this.heat, 0, 0, wide, tall);
+    brush.globalAlpha = 1;
+  }
+
+  // Writes the coloured map, one pixel for each level.
+  paintHeat(cache) {
+    const { state } = this.viewer;
     const { pixels } = palette(state.colours);
     if (this.heat.width !== cache.wide || this.heat.height !== cache.tall) {
       this.heat.width = cache.wide;
@@ -216,10 +249,6 @@ class Card {
     const { levels } = cache;
     for (let i = 0; i < levels.length; i++) out[i] = table[levels[i]];
     ink.putImageData(this.heatPixels, 0, 0);
-    brush.globalAlpha = state.opacity;
-    brush.imageSmoothingEnabled = state.smooth;
-    brush.drawImage(this.heat, 0, 0, wide, tall);
-    brush.globalAlpha = 1;
   }
 
   drawContours(brush, wide, tall) {

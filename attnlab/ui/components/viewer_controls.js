@@ -13,7 +13,7 @@ const places = (text) => {
 };
 
 export const VIEW = {
-  layer: [0, "ly", number(0, 999)],
+  layer: [null, "ly", number(0, 999)],
   all: [false, "al", flag],
   step: [null, "st", number(0, 1e12)],
   opacity: [0.6, "op", number(0, 1)],
@@ -85,7 +85,9 @@ function slider(viewer, name, text, { min, max, step, words, log = false, extra 
   input.type = "range";
   Object.assign(input, log ? { min: Math.log2(min), max: Math.log2(max), step } : { min, max, step });
   const output = element("output");
-  const label = labelled(text, ...extra, output, input);
+  input.setAttribute("aria-label", text);
+  const box = element("div", "control"); // no <label>: it may hold a menu as well
+  box.append(element("span", "caption", text), ...extra, output, input);
   input.addEventListener("input", () => viewer.set({ [name]: log ? 2 ** Number(input.value) : Number(input.value) }));
   input.addEventListener("change", () => viewer.commit());
   input.addEventListener("dblclick", () => viewer.set({ [name]: VIEW[name][0] }, true));
@@ -100,7 +102,7 @@ function slider(viewer, name, text, { min, max, step, words, log = false, extra 
       input.setAttribute("aria-valuetext", said);
     }
   };
-  return { node: label, sync };
+  return { node: box, sync };
 }
 
 function choice(viewer, name, text, options) {

@@ -25,6 +25,11 @@ Object.assign(Card.prototype, {
     const { gates } = this.cache;
     this.strip.hidden = !gates;
     if (!gates || !this.strip.clientWidth) return;
+    const { viewer } = this;
+    const look = `${this.bend}:${this.ends}:${viewer.state.colours}:${viewer.state.sorted}:${viewer.look}`;
+    const key = `${this.cache.key}:${this.strip.clientWidth}:${this.markedChannel()}:${look}`;
+    if (this.stripKey === key) return;
+    this.stripKey = key;
     const plan = this.stripPlan(this.strip.clientWidth);
     const surface = this.surface(this.strip, plan.rows * (plan.tall + STRIP_GAP));
     if (!surface) return;
@@ -99,18 +104,21 @@ Object.assign(Card.prototype, {
   drawLegend() {
     const { layer } = this;
     this.legendBox.hidden = !layer;
-    const surface = layer && this.surface(this.legend);
+    if (!layer) return;
+    const { state, theme, look } = this.viewer;
+    const value = this.pointedValue();
+    const key = `${this.cache.key}:${this.legend.clientWidth}:${value}:${this.bend}:${this.ends}:${state.colours}:${state.scope}:${look}`;
+    if (this.legendKey === key) return;
+    const surface = this.surface(this.legend);
     if (!surface) return;
+    this.legendKey = key;
     const { brush, wide } = surface;
-    const { state, theme } = this.viewer;
-    const { css } = palette(state.colours);
     const [low, high] = this.ends;
     const [left, span, top, tall] = [1, wide - 2, 6, 10];
-    for (let x = 0; x < span; x++) {
-      const index = this.index[Math.round((x / (span - 1)) * 255)];
-      brush.fillStyle = index < 0 ? theme.faint : css[index];
-      brush.fillRect(left + x, top, 1.5, tall);
-    }
+    brush.fillStyle = theme.faint;
+    brush.fillRect(left, top, span, tall);
+    brush.imageSmoothingEnabled = false;
+    brush.drawImage(this.ramp(), left, top, span, tall);
     brush.lineWidth = 1;
     brush.strokeStyle = theme.border;
     brush.strokeRect(left - 0.5, top - 0.5, span + 1, tall + 1);
@@ -132,7 +140,6 @@ Object.assign(Card.prototype, {
       brush.fillText(saturates && share === 1 ? `≥ ${text}` : text, x, top + tall + 15);
     }
     brush.globalAlpha = 1;
-    const value = this.pointedValue();
     if (value !== null && high > low) {
       const x = left + Math.min(Math.max((value - low) / (high - low), 0), 1) * span;
       brush.beginPath();
@@ -143,6 +150,20 @@ Object.assign(Card.prototype, {
       brush.fill();
       brush.fillRect(x - 0.75, top, 1.5, tall);
     }
+  },
+
+  // The 256 colours in a row, nothing where weights are hidden.
+  ramp() {
+    const { colours } = this.viewer.state;
+    const key = `${colours}:${this.bend}`;
+    if (this.rampKey !== key) {
+      this.rampKey = key;
+      this.rampCanvas ??= Object.assign(document.createElement("canvas"), { width: 256, height: 1 });
+      const { pixels } = palette(colours);
+      const row = Uint32Array.from(this.index, (index) => (index < 0 ? 0 : pixels[index]));
+      this.rampCanvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(row.buffer), 256, 1), 0, 0);
+    }
+    return this.rampCanvas;
   },
 
   // On the fixed scale an almost even map is one flat colour. That is the truth; how to see more is offered beside it.
