@@ -2,7 +2,8 @@
 
     python -m benchmarks.one_minute --seeds 3 --output docs/one_minute.md
 
-Seconds are from reading the data to the test result, in a process set up as the worker's. The ratio is the mean weight
+Seconds are from reading the data to the test result, in a process set up as the worker's. CPU seconds are those of all
+its threads together: on a machine that is busy otherwise, they are the figure to read. The ratio is the mean weight
 inside the digit's mask over the mean weight of the whole map, averaged over the 1,000 test images with a bootstrap
 interval: 1 is what a uniform map has. The same network before its first step stands beside it.
 """
@@ -49,6 +50,7 @@ class Run:
     variant: str
     seed: int
     seconds: float
+    cpu_seconds: float
     images_per_second: float
     accuracy: float
     maps: tuple[MapFigures, ...]
@@ -63,16 +65,16 @@ def measure(variant: str, seed: int) -> Run:
         if isinstance(event, CheckpointEvent):
             states.append(event.state)
 
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     data = load_dataset(config.dataset)
     result = train(config, on_event=on_event, dataset=data)
-    seconds = time.perf_counter() - began
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
     assert result is not None and states[-1].best is not None
     untrained = network(config, data)
     trained = network(config, data)
     trained.load_state_dict(states[-1].best.weights)
     figures = tuple(map_figures(untrained, trained, data))
-    return Run(variant, seed, seconds, result.images_per_second, result.test_accuracy, figures)
+    return Run(variant, seed, seconds, cpu_seconds, result.images_per_second, result.test_accuracy, figures)
 
 
 def network(config: RunConfig, data: ImageDataset) -> torch.nn.Module:
@@ -113,6 +115,7 @@ def report(runs: list[Run], threads: int) -> str:
             run.seed,
             f"{run.accuracy:.1%}",
             f"{run.seconds:.1f}",
+            f"{run.cpu_seconds:.1f}",
             f"{run.images_per_second:.0f}",
         )
         for run in runs
@@ -136,9 +139,9 @@ def report(runs: list[Run], threads: int) -> str:
             "What the preset of the Train page, `attnlab.training.presets.one_minute`, reaches on digits in clutter.\n"
             "Measured by `python -m benchmarks.one_minute`; its docstring says what is counted.",
             f"{platform.processor() or platform.machine()}, {threads} threads, torch {torch.__version__}, Python "
-            f"{platform.python_version()}; load average at the end {load}.",
+            f"{platform.python_version()}; load average of the machine at the end {load}.",
             "## Accuracy and time",
-            table(("variant", "seed", "test accuracy", "seconds", "training images/s"), summary),
+            table(("variant", "seed", "test accuracy", "seconds", "CPU seconds", "training images/s"), summary),
             "## Weight on the digit",
             "Mean weight inside the digit's mask over the mean weight of the map, and the share of images whose largest\n"
             "weight lies on the digit (it covers 11 % of the image), with 95 % intervals over the test images.",
@@ -160,7 +163,8 @@ def main() -> None:
         for seed in range(options.seeds):
             run = measure(variant, seed)
             ratios = ", ".join(f"{seen.trained.value:.2f}" for seen in run.maps)
-            print(f"{variant} seed {seed}: {run.accuracy:.1%} in {run.seconds:.1f} s; ratios {ratios or 'none'}", flush=True)
+            took = f"{run.seconds:.1f} s ({run.cpu_seconds:.1f} of CPU)"
+            print(f"{variant} seed {seed}: {run.accuracy:.1%} in {took}; ratios {ratios or 'none'}", flush=True)
             runs.append(run)
     text = report(runs, torch.get_num_threads()) + "\n"
     if options.output is None:
