@@ -139,6 +139,14 @@ def test_masks_are_found_and_fitted_like_images(image: str, mask: str, tmp_path:
     assert not data.train.masks[:, 5:].any()
 
 
+def test_masks_of_zeros_and_ones_count_as_masks(tmp_path: Path) -> None:
+    ones = np.array(Image.open(io.BytesIO(half_mask()))) // 255
+    buffer = io.BytesIO()
+    Image.fromarray(ones).save(buffer, "PNG")
+    data = load(as_folder(two_classes() | {f"masks/{name}": buffer.getvalue() for name in two_classes()}, tmp_path))
+    assert (data.train.masks.float().mean((1, 2)) == 0.5).all()
+
+
 def test_mask_of_another_shape_is_left_out_and_told(tmp_path: Path) -> None:
     tree = two_classes() | {"masks/cat/0.png": half_mask((30, 12)), "masks/dog/1.png": half_mask()}
     data = load(as_folder(tree, tmp_path))
@@ -318,6 +326,14 @@ def test_hold_out_is_torchs_random_split() -> None:
     train, validation = torch.utils.data.random_split(range(1003), [903, 100], torch.Generator().manual_seed(42))
     assert kept.tolist() == sorted(train.indices)
     assert held.tolist() == sorted(validation.indices)
+
+
+def test_a_subset_holds_every_class(tmp_path: Path) -> None:
+    path = as_zip({f"{c}/{i}.png": picture(i) for c in "abcd" for i in range(6)}, tmp_path)
+    data = load(path, subset=4)
+    assert set(torch.cat([data.train.labels, data.validation.labels]).tolist()) == {0, 1, 2, 3}
+    with pytest.raises(DataError, match="a subset of 3 is too small for 4 classes"):
+        load(path, subset=3)
 
 
 def test_stratified_draw_keeps_proportions_and_every_class() -> None:

@@ -12,8 +12,8 @@ from attnlab.data import digits as digits
 from attnlab.data import lesions as lesions
 from attnlab.data import torchvision_sets as torchvision_sets
 from attnlab.data._dataset import DataError, ImageDataset, Progress, Provenance, Split, hold_out, normalise
-from attnlab.data._listing import PathOptions
-from attnlab.data._paths import build_path
+from attnlab.data._listing import Listing, PathOptions
+from attnlab.data._paths import build_path, list_path, tables_at
 from attnlab.data._registry import DatasetInfo, build_registered, list_datasets, register_dataset
 from attnlab.data._splits import split_pool
 
@@ -21,15 +21,18 @@ __all__ = [
     "DataError",
     "DatasetInfo",
     "ImageDataset",
+    "Listing",
     "PathOptions",
     "Progress",
     "Provenance",
     "Split",
     "hold_out",
     "list_datasets",
+    "list_path",
     "load_dataset",
     "normalise",
     "register_dataset",
+    "tables_at",
 ]
 
 

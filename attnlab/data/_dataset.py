@@ -53,7 +53,7 @@ class Split:
     def digest(self) -> str:
         """Sixteen hex digits that name which images are in this split, and in which order."""
         text = "\n".join(f"{name}\t{label}" for name, label in zip(self.names, self.labels.tolist(), strict=True))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
     def select(self, index: Tensor) -> Split:
         """The images at ``index`` (int64), in that order."""

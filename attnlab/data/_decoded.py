@@ -134,7 +134,8 @@ class DecodedImages:
             return b"", refusal
         aspect = pixels.shape[0] / pixels.shape[1]
         if is_mask:
-            return b"", (fit_mask(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), self._shape[1:]), aspect)
+            plane = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+            return b"", (fit_mask(plane > plane.max() / 2, self._shape[1:]), aspect)  # masks are 0 and 255, or 0 and 1
         return hashlib.sha256(data).digest(), (fit_channels(pixels, self._shape), aspect)
 
     def _load(self) -> tuple[np.ndarray, np.ndarray, dict[str, dict[str, str]]]:

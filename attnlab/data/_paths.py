@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from attnlab.config import explain
 from attnlab.data._dataset import DataError, Part, Pool, Progress, Provenance
 from attnlab.data._decoded import DecodedImages
-from attnlab.data._listing import Listing, PathOptions, balance
+from attnlab.data._listing import Listing, PathOptions, balance, find_top
 from attnlab.data._source import Index, Source, open_source
-from attnlab.data.csv_images import draw_test, find_table, list_table
+from attnlab.data.csv_images import draw_test, find_table, list_table, read_tables
 from attnlab.data.decode import ImageRefused, image_size
 from attnlab.data.folder import list_class_folders
 
@@ -35,20 +35,11 @@ def build_path(path: Path, side: int | None, options: Mapping[str, Any], progres
     Raises:
         DataError: when it cannot be read, or does not hold images in two or more classes.
     """
-    try:
-        chosen = PathOptions.model_validate(dict(options))
-    except ValidationError as error:
-        raise DataError(f"options of {path.name}: {explain(error)}") from error
-    if chosen.grey and chosen.normalisation == "imagenet":
-        raise DataError("ImageNet's normalisation is for three channels; choose 'measured' with grey")
+    chosen = _path_options(path, options)
     progress(f"listing {path.name}", 0.0)
     source = open_source(path)
     index = source.index()
-    table = find_table(source, index, chosen)
-    if table is None:
-        listing = balance(list_class_folders(index, chosen), chosen)
-    else:
-        listing = draw_test(balance(list_table(table, index, chosen), chosen), chosen)
+    listing = _list(source, index, chosen)
     side = side or _own_size(source, index, listing)
     decoded = DecodedImages(source, listing.items, (1 if chosen.grey else 3, side, side))
     imagenet = chosen.normalisation == "imagenet"
@@ -65,6 +56,44 @@ def build_path(path: Path, side: int | None, options: Mapping[str, Any], progres
         prepare=decoded.prepare,
         extra=listing.extra | _parts(listing),
     )
+
+
+def list_path(path: Path, options: Mapping[str, Any]) -> Listing:
+    """What `build_path` would read, without decoding an image.
+
+    Raises:
+        DataError: as `build_path`, but for what only decoding shows.
+    """
+    source = open_source(path)
+    return _list(source, source.index(), _path_options(path, options))
+
+
+def tables_at(path: Path) -> dict[str, tuple[str, ...]]:
+    """The CSV files at the top of a folder or archive, by name, with their columns.
+
+    Raises:
+        DataError: when the path cannot be read, or a file is no table.
+    """
+    source = open_source(path)
+    index = source.index()
+    return {table.name: table.columns for table in read_tables(source, index, find_top(index, PathOptions()))}
+
+
+def _path_options(path: Path, options: Mapping[str, Any]) -> PathOptions:
+    try:
+        chosen = PathOptions.model_validate(dict(options))
+    except ValidationError as error:
+        raise DataError(f"options of {path.name}: {explain(error)}") from error
+    if chosen.grey and chosen.normalisation == "imagenet":
+        raise DataError("ImageNet's normalisation is for three channels; choose 'measured' with grey")
+    return chosen
+
+
+def _list(source: Source, index: Index, options: PathOptions) -> Listing:
+    table = find_table(source, index, options)
+    if table is None:
+        return balance(list_class_folders(index, options), options)
+    return draw_test(balance(list_table(table, index, options), options), options)
 
 
 def _own_size(source: Source, index: Index, listing: Listing) -> int:

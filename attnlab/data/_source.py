@@ -101,7 +101,12 @@ class FolderSource(Source):
         todo = [(self.path, "")]
         while todo:
             folder, prefix = todo.pop()
-            for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+            try:
+                entries = sorted(os.scandir(folder), key=lambda e: e.name)
+            except OSError as error:
+                skipped.append(f"{prefix or folder}: cannot be read ({error.strerror})")
+                continue
+            for entry in entries:
                 name = prefix + entry.name
                 if is_clutter(name):
                     continue

@@ -85,6 +85,8 @@ def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDa
         parts[open_rows[held]] = Part.TEST
     train, validation, test = (np.flatnonzero(parts == part) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST))
     if config.subset is not None:
+        if config.subset < len(pool.class_names):
+            raise DataError(f"a subset of {config.subset} is too small for {len(pool.class_names)} classes")
         train = train[stratified(pool.labels[train], config.subset, config.split_seed)]
     if config.test_subset is not None:
         test = test[stratified(pool.labels[test], config.test_subset, config.split_seed)]
@@ -103,7 +105,7 @@ def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDa
     for part, rows in (("training", train), ("validation", validation), ("test", test)):
         if not len(rows):
             raise DataError(f"no readable image is left for {part}{_first(provenance.skipped)}")
-    missing = set(range(len(pool.class_names))) - set(pool.labels[train].tolist())
+    missing = set(range(len(pool.class_names))) - set(pool.labels[np.concatenate([train, validation])].tolist())
     if missing:
         names = ", ".join(pool.class_names[label] for label in sorted(missing))
         raise DataError(f"no training image of: {names}{_first(provenance.skipped)}")

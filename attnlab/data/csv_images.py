@@ -116,7 +116,7 @@ def find_table(source: Source, index: Index, options: PathOptions) -> Table | No
         DataError: when a table is asked for and there is none, or more than one would do.
     """
     top = find_top(index, options)
-    names = [name for name in index.files if name.lower().endswith(".csv") and len(top.steps(name)) == 1]
+    names = _table_names(index, top)
     asked = options.layout == "table" or bool(options.csv_file)
     if options.layout == "folders" or (not names and not asked):
         return None
@@ -124,11 +124,7 @@ def find_table(source: Source, index: Index, options: PathOptions) -> Table | No
         names = [name for name in names if PurePosixPath(name).name == options.csv_file]
     if not names:
         raise DataError(f"there is no {options.csv_file or 'CSV file'} at the top of {source.path}")
-    tables = []
-    for name, content in source.read(names):
-        if isinstance(content, ImageRefused):
-            raise DataError(f"{name}: {content}")
-        tables.append(read_table(content, PurePosixPath(name).name))
+    tables = _read(source, names)
     fitting = [table for table in tables if {options.image_column, options.label_column} <= set(table.columns)]
     if len(fitting) > 1:
         raise DataError(f"{', '.join(table.name for table in fitting)} all have the columns; choose one by csv_file")
@@ -136,6 +132,15 @@ def find_table(source: Source, index: Index, options: PathOptions) -> Table | No
         for column in (options.image_column, options.label_column):
             tables[0].column(column)
     return fitting[0] if fitting else None
+
+
+def read_tables(source: Source, index: Index, top: Top) -> list[Table]:
+    """All CSV files at the top.
+
+    Raises:
+        DataError: when one cannot be read.
+    """
+    return _read(source, _table_names(index, top))
 
 
 def list_table(table: Table, index: Index, options: PathOptions) -> Listing:
@@ -199,6 +204,19 @@ def draw_test(listing: Listing, options: PathOptions) -> Listing:
     items = tuple(replace(item, part=Part.TEST) if row in held else item for row, item in enumerate(listing.items))
     drawn = f"Test: a stratified {options.test_share:.0%} drawn with random state {options.test_seed}."
     return replace(listing, items=items, note=f"{listing.note} {drawn}")
+
+
+def _table_names(index: Index, top: Top) -> list[str]:
+    return [name for name in index.files if name.lower().endswith(".csv") and len(top.steps(name)) == 1]
+
+
+def _read(source: Source, names: list[str]) -> list[Table]:
+    tables = []
+    for name, content in source.read(names):
+        if isinstance(content, ImageRefused):
+            raise DataError(f"{name}: {content}")
+        tables.append(read_table(content, PurePosixPath(name).name))
+    return tables
 
 
 class _Lookup:

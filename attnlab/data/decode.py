@@ -44,12 +44,10 @@ class DecodedImage:
 
     Attributes:
         pixels: uint8 (H, W, 3), RGB, upright.
-        grey: every pixel has the same red, green and blue by the file's mode.
         notices: what was done to it that a person should know of, as sentences.
     """
 
     pixels: np.ndarray
-    grey: bool = False
     notices: tuple[str, ...] = ()
 
 
@@ -148,18 +146,16 @@ def _convert(image: Image.Image) -> DecodedImage:
         notices.append("An animation: its first frame is used.")
     image.load()
     turned = ImageOps.exif_transpose(image)
-    grey = turned.mode in ("1", "L", "LA", "La") or turned.mode.startswith("I")
     if turned.mode.startswith("I"):
         notices.append("More than 8 bits a channel: scaled to 8.")
         levels = np.asarray(turned).astype(np.float32)  # 16-bit files open as I;16 or as I, by format
         plane = np.rint(levels * (255 / (65535 if levels.max() <= 65535 else 2**31 - 1))).clip(0, 255).astype(np.uint8)
-        return DecodedImage(np.repeat(plane[..., None], 3, axis=2), grey, tuple(notices))
+        return DecodedImage(np.repeat(plane[..., None], 3, axis=2), tuple(notices))
     if "A" in turned.mode or "a" in turned.mode or "transparency" in turned.info:
         notices.append("Transparent: laid on white.")
         layer = turned.convert("RGBA")
         turned = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    pixels = np.array(turned.convert("RGB"))
-    return DecodedImage(pixels, grey, tuple(notices))
+    return DecodedImage(np.array(turned.convert("RGB")), tuple(notices))
 
 
 def _reason(error: Exception) -> str:
