@@ -104,7 +104,7 @@ def confusion_figure(matrix: Sequence[Sequence[int]], class_names: Sequence[str]
     """Counts with the share of each true class; rows true, columns called."""
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [f" {name} " for name in class_names]  # spaces keep Plotly from reading "0" and "1" as numbers
+    names = list(class_names)
     text = [
         [f"{count}<br>{share:.0%}" for count, share in zip(*rows, strict=True)] for rows in zip(counts, shares, strict=True)
     ]
@@ -122,7 +122,8 @@ def confusion_figure(matrix: Sequence[Sequence[int]], class_names: Sequence[str]
             hovertemplate="true %{y}, called %{x}: %{text}<extra></extra>",
         )
     )
-    figure.update_yaxes(autorange="reversed", scaleanchor=None)
+    figure.update_xaxes(type="category")  # "0" and "1" are names, not numbers
+    figure.update_yaxes(type="category", autorange="reversed")
     return _finish(figure, "called", "true", ranged=False)
 
 
