@@ -3,7 +3,9 @@
 import streamlit as st
 
 from attnlab.ui.inspect import choose_run, facts, inspector
+from attnlab.ui.shell import inside_app
 
+inside_app()
 st.title("Inspect", anchor=False)
 chosen = choose_run()
 if chosen is not None:

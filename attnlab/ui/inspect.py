@@ -13,8 +13,10 @@ import numpy as np
 import streamlit as st
 
 from attnlab.runs.folder import RunFolder
+from attnlab.runs.history import history
 from attnlab.runs.naming import attention_name, run_name
 from attnlab.runs.records import RunRecord
+from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.components.viewer import viewer
 from attnlab.ui.state import colours, manager
@@ -89,12 +91,12 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> None:
     )
     records = [record, *beside]
     if source == "learned":
-        panels = _while_it_learned(records)
-    else:
-        wait_for_torch()
-        from attnlab.ui import inspect_network
+        _while_it_learned(records)
+        return
+    wait_for_torch()
+    from attnlab.ui import inspect_network
 
-        panels = inspect_network.test_picture(records, row[1:]) if source == "test" else inspect_network.own_picture(records)
+    panels = inspect_network.test_picture(records, row[1:]) if source == "test" else inspect_network.own_picture(records)
     if panels:
         viewer(panels, key="inspect.viewer", link=True)
 
@@ -170,28 +172,41 @@ def picked_index(offered: Sequence[int], picked: int | None, parameter: str) -> 
     return index
 
 
-def _while_it_learned(records: Sequence[RunRecord]) -> list[Panel]:
-    folders = [RunFolder(record.folder) for record in records]
-    probes = folders[0].probes()
-    about = folders[0].dataset_summary()
+def _while_it_learned(records: Sequence[RunRecord]) -> None:
+    folder = RunFolder(records[0].folder)
+    probes, about = folder.probes(), folder.dataset_summary()
     if probes is None or about is None:
         st.info("This run has not begun to learn yet.", icon=":material/info:")
-        return []
+        return
     names = [about["class_names"][label] for label in probes.labels]
     strip = [Thumbnail(index, name, f"Probe picture {index + 1}: {name}") for index, name in enumerate(names)]
     key = f"inspect.probes.{records[0].run_id}"
-    before = st.session_state.get(key, {}).get("picked")
-    index = picked_index(range(len(strip)), before, "probe")
+    index = picked_index(range(len(strip)), st.session_state.get(key, {}).get("picked"), "probe")
     picker(strip, thumbnails(probes.images), chosen=index, key=key)
+    live = any(record.state.live for record in records)
+    st.fragment(_maps_and_curves, run_every=2.0 if live else None)([record.run_id for record in records], index)
+
+
+def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
+    """The maps over the steps, and the loss: pointing at a step in one shows it in the other."""
+    records = [manager().get(run_id) for run_id in run_ids]
     panels = []
-    for record, folder in zip(records, folders, strict=True):
-        if not folder.snapshot_steps():
+    for record in records:
+        steps = RunFolder(record.folder).snapshot_steps()
+        if steps:
+            panels.append(_snapshots(str(record.folder), steps[-1], index, attention_name(record.config), run_colour(record)))
+        else:
             st.caption(f"{run_name(record)} kept no maps while it learned.")
-            continue
-        panels.append(
-            _snapshots(str(folder.path), folder.snapshot_steps()[-1], index, attention_name(record.config), run_colour(record))
-        )
-    return panels
+    viewer(panels, key="inspect.viewer", link=True, sync="inspect")
+    st.caption("Point at a step of the loss to see the maps of that step.")
+    place = colours(manager().runs())
+    lines = []
+    for record in records:
+        told = history(record)
+        per_epoch = record.total_steps // record.config.training.epochs
+        shown = (run_name(record), place[record.group], record.attempt)
+        lines.append(Curve(record.run_id, *shown, told.steps, told.losses, told.epochs, per_epoch))
+    curves(lines, key="inspect.curves", sync="inspect")
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

@@ -1,0 +1,163 @@
+"""Inspect: a run's test pictures, its probes while it learned, and what to do when there is nothing to look at."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from attnlab.config import RunConfig
+from attnlab.explain.open_run import open_run
+from attnlab.runs import worker
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.manager import get_manager
+from attnlab.runs.records import RunState
+from attnlab.ui.inspect import snapshot_panel
+from attnlab.ui.inspect_network import network_panel
+from tests.page_support import app, open_page, texts
+
+__all__ = ["app"]
+
+PAGE = "pages/inspect_attention.py"
+CONFIG = RunConfig().changed(
+    dataset__subset=400,
+    dataset__test_subset=60,
+    model__attention="eca+self_attention",
+    model__placement="block_end",
+    model__width=8,
+    training__epochs=1,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run that was really trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATTNLAB_HOME", str(tmp_path_factory.mktemp("trained")))
+        folder = RunFolder.create(tmp_path_factory.mktemp("runs"), CONFIG)
+        assert worker.run(folder.path).state is RunState.FINISHED
+    return folder.path
+
+
+@pytest.fixture
+def run_id(trained: Path, private_home: Path) -> str:
+    """The run, in the home of this test."""
+    shutil.copytree(trained, private_home / "runs" / trained.name)
+    return trained.name
+
+
+def shown(app: AppTest) -> dict:
+    """What the viewer on the page was given."""
+    for element in app.get("bidi_component"):
+        data = json.loads(element.proto.mixed.json or element.proto.json or "{}")
+        if "meta" in data:
+            return data["meta"]
+    raise AssertionError("there is no viewer on the page")
+
+
+def strip(app: AppTest) -> list[dict]:
+    for element in app.get("bidi_component"):
+        data = json.loads(element.proto.mixed.json or element.proto.json or "{}")
+        if "items" in data:
+            return data["items"]
+    raise AssertionError("there are no pictures to choose from")
+
+
+def test_without_any_run_it_says_how_to_make_one(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(get_manager().store), "_look_at_demo", lambda self: None)
+    open_page(app, PAGE)
+    assert "no trained run yet" in texts(app)
+    assert "python -m attnlab demo" in app.code[0].value
+
+
+def test_a_test_picture_shows_every_map_and_the_prediction(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = run_id
+    open_page(app, PAGE)
+    (panel,) = shown(app)["panels"]
+    kinds = [(layer["kind"], layer["title"], layer["scale"]) for layer in panel["layers"]]
+    assert kinds == [
+        ("channel", "block 1 · end · eca", "gate"),
+        ("pairwise", "block 1 · end · self attention", "softmax"),
+        ("channel", "block 2 · end · eca", "gate"),
+        ("pairwise", "block 2 · end · self attention", "softmax"),
+    ]
+    assert panel["layers"][0]["window"] == 3
+    assert panel["layers"][1]["rows"] == panel["layers"][1]["length"] == 15 * 15
+    assert panel["truth"] is not None and panel["probabilities"]["rows"] == 1 and "mask" in panel
+    assert "efficient" in texts(app).lower() or "ECA" in texts(app)
+    assert "What a map does not say" in texts(app)
+    assert len(app.latex) == 2
+
+
+def test_pictures_are_found_by_class_and_outcome(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = run_id
+    open_page(app, PAGE)
+    everything = strip(app)
+    assert len(everything) == 60
+    app.segmented_control("outcome").set_value("wrong").run()
+    wrong = strip(app)
+    assert wrong == [item for item in everything if not item["right"]]
+    app.selectbox("class").set_value("3").run()
+    assert all(item["title"].startswith(f"Test picture {item['index']}: 3,") for item in strip(app))
+
+
+def test_a_link_opens_its_picture(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = run_id
+    app.query_params["img"] = "17"
+    open_page(app, PAGE)
+    assert shown(app)["panels"][0]["subtitle"] == "test picture 17"
+
+
+def test_while_it_learned_needs_no_network(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = run_id
+    open_page(app, PAGE)
+    source = next(control for control in app.segmented_control if control.key.startswith("inspect.from"))
+    source.set_value("learned").run()
+    (panel,) = shown(app)["panels"]
+    assert panel["steps"][0] == 0 and len(panel["steps"]) > 3
+    assert panel["probabilities"]["rows"] == len(panel["steps"]) == panel["layers"][0]["moments"]
+    assert len(strip(app)) == 8
+
+
+def test_a_link_to_a_missing_run_says_how_to_make_it_again(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = "digits-small_cnn-eca-s3-0123456789"
+    open_page(app, PAGE)
+    assert "a run that is not here" in texts(app)
+    assert app.code[0].value == "python -m attnlab train --dataset digits --backbone small_cnn --attention eca --seed 3"
+    assert shown(app)["panels"]
+
+
+def test_an_upload_is_fitted_like_the_training_pictures(trained: Path) -> None:
+    opened = open_run(trained)
+    import torch
+
+    image = torch.randint(0, 256, opened.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    sharp = np.zeros((384, 384, 3), np.uint8)
+    panel = network_panel(opened, image, title="t", picture=sharp)
+    inspected = opened.inspect(image[None])
+    np.testing.assert_array_equal(panel.probabilities, inspected.probabilities[0])
+    for layer, seen in zip(panel.layers, inspected.maps, strict=True):
+        span = float((layer.peak - layer.floor).max())
+        rows = seen.values[0].reshape(layer.codes.shape[1], -1).numpy()
+        np.testing.assert_allclose(layer.weights(), rows, atol=span / 510 + 1e-6)
+    assert panel.image is sharp
+
+
+def test_snapshots_end_at_the_networks_own_maps(trained: Path) -> None:
+    """The last snapshot is the trained network's map of the probe, to the byte it was stored with."""
+    import torch
+
+    folder = RunFolder(trained)
+    panel = snapshot_panel(folder, 2, title="t")
+    probes = folder.probes()
+    assert probes is not None
+    opened = open_run(trained, "last")
+    inspected = opened.inspect(torch.from_numpy(probes.images[2:3]))
+    stored = next(layer for layer in panel.layers if layer.kind == "channel")
+    seen = next(each for each in inspected.maps if each.name == stored.name)
+    np.testing.assert_allclose(stored.weights(-1)[0], seen.values.flatten().numpy(), atol=float(stored.peak[-1, 0]) / 255)
+    assert panel.steps[-1] == folder.snapshot_steps()[-1]
