@@ -23,17 +23,14 @@ from attnlab.config import RunConfig
 from attnlab.runs.executors import Answer, Executor, Job, JobState, make_executor
 from attnlab.runs.files import disk_full, read_json, write_json
 from attnlab.runs.folder import Request, RunFolder
+from attnlab.runs.follower import AT_WORK, GRACE_SECONDS, Follower
 from attnlab.runs.ownership import identity
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.runs.store import Store, home_lock
 
 _log = logging.getLogger(__name__)
 
-GRACE_SECONDS = 10.0
-"""How long a run may take to heed a request to stop before it gets SIGTERM; as long again before SIGKILL."""
-
 _LIVE_TICK, _IDLE_TICK, _TAKE_OVER_TICK = 0.2, 1.0, 2.0
-_AT_WORK = (RunState.STARTING, RunState.RUNNING)
 
 
 class RequestRefused(ValueError):
@@ -62,9 +59,8 @@ class Manager:
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._asked: dict[Job, float] = {}
-        self._signalled: dict[Job, int] = {}
         self.store = Store(home, write=self._take_home())
+        self._follower = Follower(self.store, executor, grace)
         if self.keeps_queue:
             self._recover()
         self._thread = threading.Thread(target=self._loop, name="attnlab-manager", daemon=True)
@@ -154,7 +150,7 @@ class Manager:
                 lock.acquire(timeout=0)
             except Timeout:
                 state = RunState.RUNNING
-            if state in _AT_WORK:
+            if state in AT_WORK:
                 lock.release()
                 raise RequestRefused(f"{run_id} is {state}; stop it before you delete it")
             try:
@@ -244,9 +240,8 @@ class Manager:
                 folder = RunFolder(record.folder)
                 if (asked := folder.requested()) is not None:
                     self._take_out(folder, asked)
-            at_work = self.store.in_states(*_AT_WORK)
-            for record in at_work:
-                self._follow(record)
+            for record in self.store.in_states(*AT_WORK):
+                self._follower.follow(record)
             self._start_next()
 
     def _loop(self) -> None:
@@ -254,7 +249,7 @@ class Manager:
             try:
                 if self.keeps_queue:
                     self.tick()
-                    pause = _LIVE_TICK if self.store.in_states(*_AT_WORK) else _IDLE_TICK
+                    pause = _LIVE_TICK if self.store.in_states(*AT_WORK) else _IDLE_TICK
                 else:
                     pause = _TAKE_OVER_TICK
                     self._try_to_take_over()
@@ -280,8 +275,7 @@ class Manager:
     def _try_to_take_over(self) -> None:
         with self._lock:
             if self._take_home():
-                reader, self.store = self.store, Store(self.home, write=True)
-                reader.close()
+                self.store.keep_index()
                 self._recover()
 
     def _recover(self) -> None:
@@ -329,7 +323,7 @@ class Manager:
         return folder
 
     def _start_next(self) -> None:
-        free = self.executor.slots - len(self.store.in_states(*_AT_WORK))
+        free = self.executor.slots - len(self.store.in_states(*AT_WORK))
         for record in self.store.in_states(RunState.QUEUED)[: max(0, free)]:
             job = Job(record.folder, record.attempt + 1)
             if self.store.index.change(
@@ -342,56 +336,7 @@ class Manager:
                 try:
                     self.executor.start(job)
                 except OSError as error:
-                    self._settle(job, Answer(JobState.GONE, f"no worker could be started: {error}"))
-
-    def _follow(self, record: RunRecord) -> None:
-        folder = RunFolder(record.folder)
-        self.store.refresh(folder)
-        end = folder.end()
-        if end is not None and end["attempt"] >= record.attempt:
-            return
-        job = Job(record.folder, record.attempt)
-        answer = self.executor.poll(job)
-        if answer.state is JobState.GONE:
-            self._settle(job, answer)
-        elif (asked := folder.requested()) is not None:
-            self._insist(job, asked)
-
-    def _insist(self, job: Job, asked: Request) -> None:
-        """A run that does not heed is ended after the grace, first politely."""
-        since = time.monotonic() - self._asked.setdefault(job, time.monotonic())
-        if since > self.grace * (self._signalled.get(job, 0) + 1):
-            self._signalled[job] = self._signalled.get(job, 0) + 1
-            _log.warning("%s does not heed the request to %s for %.0f s", job.run_dir.name, asked, since)
-            self.executor.cancel(job, force=self._signalled[job] > 1)
-
-    def _settle(self, job: Job, answer: Answer) -> None:
-        """Writes the end of an attempt whose process is gone, unless it did so itself."""
-        folder = RunFolder(job.run_dir)
-        lock = folder.lock()
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return  # somebody works on it after all
-        try:
-            end, owner = folder.end(), folder.owner()
-            if end is None or end["attempt"] < job.attempt:
-                begun = owner is not None and owner["attempt"] >= job.attempt
-                asked = folder.requested()
-                if asked is not None:
-                    state, reason = (RunState.PAUSED if asked == "pause" else RunState.STOPPED), "it had to be ended by force"
-                elif begun:
-                    state, reason = RunState.INTERRUPTED, answer.detail or "its process ended without a word"
-                else:
-                    state, reason = RunState.FAILED, f"the worker could not start: {answer.detail or 'its process is gone'}"
-                folder.write_end(state, job.attempt, reason=reason)
-                folder.dequeue()
-                folder.clear_request()
-        finally:
-            lock.release()
-        self._asked.pop(job, None)
-        self._signalled.pop(job, None)
-        self.store.refresh(folder)
+                    self._follower.settle(job, Answer(JobState.GONE, f"no worker could be started: {error}"))
 
 
 _managers: dict[Path, Manager] = {}

@@ -43,16 +43,25 @@ class Store:
     def __init__(self, home: Path, *, write: bool, demo: Path | None = None) -> None:
         self.home = home
         self.runs_path = home / "runs"
-        self.writes = write
+        self.writes = False
         self._demo_path = paths.DEMO_RUNS if demo is None else demo
         self._demo = Index(None, write=True)
         self._demo_seen: tuple[tuple[str, int], ...] | None = None
         self._seen: dict[str, int] = {}
         self._again: set[str] = set()
         self._broken: dict[str, str] = {}
-        self._index: Index | None = Index(home / "attnlab.db", write=True) if write else None
+        self._index: Index | None = None
         self._lock = threading.RLock()
         self._cached: tuple[tuple[int, int], list[RunRecord]] | None = None
+        if write:
+            self.keep_index()
+
+    def keep_index(self) -> None:
+        """From now on this process holds the home's lock, and writes the index. Who reads meanwhile is not disturbed."""
+        with self._lock:
+            self._index = Index(self.home / "attnlab.db", write=True)
+            self.writes = True
+            self._cached = None
 
     def close(self) -> None:
         if self._index is not None:
