@@ -330,7 +330,7 @@ def test_hold_out_is_torchs_random_split() -> None:
 
 def test_a_subset_holds_every_class(tmp_path: Path) -> None:
     path = as_zip({f"{c}/{i}.png": picture(i) for c in "abcd" for i in range(6)}, tmp_path)
-    data = load(path, subset=4)
+    data = load(path, subset=4, validation=0.25)
     assert set(torch.cat([data.train.labels, data.validation.labels]).tolist()) == {0, 1, 2, 3}
     with pytest.raises(DataError, match="a subset of 3 is too small for 4 classes"):
         load(path, subset=3)
