@@ -4,6 +4,7 @@ import streamlit as st
 
 from attnlab.ui.shell import ICON, navigation
 
-st.set_page_config(page_title="attnlab", page_icon=str(ICON), layout="wide")
+page = navigation()
+st.set_page_config(page_title=f"{page.title} · attnlab", page_icon=str(ICON), layout="wide")
 st.logo(str(ICON), size="small")
-navigation().run()
+page.run()

@@ -4,7 +4,7 @@ import streamlit as st
 
 from attnlab.ui.queue import board
 from attnlab.ui.shell import inside_app
-from attnlab.ui.waiting import wait_for_torch
+from attnlab.ui.waiting import until_drawn
 
 
 def form() -> None:
@@ -18,6 +18,5 @@ st.title("Train", anchor=False)
 left, right = st.columns([5, 7], gap="large")
 with right:
     board()
-with left:
-    wait_for_torch()
+with left, until_drawn(height=640):
     form()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from attnlab import paths
 from attnlab.config import RunConfig
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.manager import shutdown_all
@@ -19,8 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def app(private_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    """The app on its first page, with torch there and runs trained in a thread of this process."""
+def app(private_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+    """The app without shipped runs, with torch there, and runs trained in a thread of this process."""
+    monkeypatch.setattr(paths, "DEMO_RUNS", tmp_path / "no-shipped-runs")
     monkeypatch.setenv("ATTNLAB_EXECUTOR", "thread")
     warmup.wait()
     yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)

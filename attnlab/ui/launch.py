@@ -67,13 +67,19 @@ def _first_draft() -> None:
 
 
 def _presets() -> None:
+    st.session_state.setdefault("train.preset", ONE_MINUTE)
     chosen = st.segmented_control(
-        "Start from", list(START_FROM), key="train.preset", on_change=_load_preset, help="Fills in the form below."
+        "Start from",
+        list(START_FROM),
+        key="train.preset",
+        on_change=_load_preset,
+        help="Fills in the form below.",
+        persist_state="session",
     )
     if chosen:
         st.caption(START_FROM[chosen])
     if chosen in (PUBLISHED, DESCRIBED):
-        st.selectbox("Row of Table 1", list(REPORT_ROWS), key="train.row", on_change=_load_preset)
+        st.selectbox("Row of Table 1", list(REPORT_ROWS), key="train.row", on_change=_load_preset, persist_state="session")
 
 
 def _load_preset() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
@@ -57,19 +58,32 @@ def _growing(were_live: frozenset[str]) -> None:
         st.rerun()
     if manager().trouble:
         st.warning(manager().trouble, icon=":material/warning:")
-    index = colours(records)
     by_id = {record.run_id: record for record in records}
-    curves([_curve(by_id[run_id], index) for run_id in charted(records)], key="train.curves")
+    curves(_curves([by_id[run_id] for run_id in charted(records)], colours(records)), key="train.curves")
     for record in live:
         _live_row(record)
 
 
-def _curve(record: RunRecord, index: dict[str, int]) -> Curve:
-    told = history(record)
-    per_epoch = record.total_steps // record.config.training.epochs
-    return Curve(
-        record.run_id, run_name(record), index[record.group], record.attempt, told.steps, told.losses, told.epochs, per_epoch
-    )
+def _curves(records: Sequence[RunRecord], index: Mapping[str, int]) -> list[Curve]:
+    shown = []
+    siblings: Counter[str] = Counter()
+    for record in sorted(records, key=lambda record: (record.created, record.run_id)):
+        told = history(record)
+        shown.append(
+            Curve(
+                record.run_id,
+                run_name(record),
+                index[record.group],
+                record.attempt,
+                told.steps,
+                told.losses,
+                told.epochs,
+                steps_per_epoch=record.total_steps // record.config.training.epochs,
+                sibling=siblings[record.group],
+            )
+        )
+        siblings[record.group] += 1
+    return shown
 
 
 def _live_row(record: RunRecord) -> None:

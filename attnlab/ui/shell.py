@@ -10,40 +10,21 @@ from streamlit.navigation.page import StreamlitPage
 _INSIDE = "shell.inside"
 ICON = Path(__file__).parent / "components" / "icon.svg"
 
-# Each page's address is its file's name: see `inside_app`.
+# Each page's address is its file's name: see `inside_app`. No symbols: Streamlit would fetch a page's symbol for the
+# browser's tab from a server of others.
 PAGES = (
-    ("pages/home.py", "Home", ":material/home:", "What attention is, in one picture, and where to go from here."),
-    (
-        "pages/train.py",
-        "Train",
-        ":material/play_circle:",
-        "Choose a variant, train it in the background, watch loss and accuracy grow.",
-    ),
-    (
-        "pages/inspect_attention.py",
-        "Inspect",
-        ":material/visibility:",
-        "Look at the attention maps of a trained run, image by image and step by step.",
-    ),
-    (
-        "pages/compare.py",
-        "Compare",
-        ":material/bar_chart:",
-        "Mean, spread and significance of many runs; parameters, cost and curves side by side.",
-    ),
-    (
-        "pages/melanoma.py",
-        "Melanoma",
-        ":material/dermatology:",
-        "The article's two gates on a VGG16, and whether they look at the lesion.",
-    ),
+    ("pages/home.py", "Home", "What attention is, in one picture, and where to go from here."),
+    ("pages/train.py", "Train", "Choose a variant, train it in the background, watch loss and accuracy grow."),
+    ("pages/inspect_attention.py", "Inspect", "Look at the attention maps of a trained run, image by image and step by step."),
+    ("pages/compare.py", "Compare", "Mean, spread and significance of many runs; parameters, cost and curves side by side."),
+    ("pages/melanoma.py", "Melanoma", "The article's two gates on a VGG16, and whether they look at the lesion."),
 )
 
 
 def navigation() -> StreamlitPage:
     """Shows the menu and returns the page to run."""
     st.session_state[_INSIDE] = True
-    pages = [st.Page(file, title=title, icon=icon, help=text, default=file == PAGES[0][0]) for file, title, icon, text in PAGES]
+    pages = [st.Page(file, title=title, help=text, default=file == PAGES[0][0]) for file, title, text in PAGES]
     return st.navigation(pages, position="top")
 
 

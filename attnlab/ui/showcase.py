@@ -23,7 +23,8 @@ SHOWN = 3
 
 def showcase() -> None:
     """Up to three shipped runs side by side; where there are none, the command that makes them."""
-    folders = [folder for folder in run_folders(DEMO_RUNS) if _has_pictures(folder)][:SHOWN]
+    shipped = [folder for folder in run_folders(DEMO_RUNS) if _kinds(folder)]
+    folders = ([folder for folder in shipped if _kinds(folder) & set(REDUCED)] or shipped)[:SHOWN]
     if not folders:
         st.info("No shipped runs are there yet. This makes them, in a few minutes:", icon=":material/info:")
         st.code("python -m attnlab demo", language="bash")
@@ -43,10 +44,10 @@ def showcase() -> None:
     viewer(panels, key="home.viewer", compact=True, autoplay=True)
 
 
-def _has_pictures(folder: RunFolder) -> bool:
-    """Whether a run has kept maps over positions; gates of channels alone make no picture."""
+def _kinds(folder: RunFolder) -> set[str]:
+    """The kinds of map a run has kept; gates of channels alone make no picture."""
     steps = folder.snapshot_steps()
-    return bool(steps) and any(kind in REDUCED for kind in folder.snapshot(steps[-1]).kinds.values())
+    return set(folder.snapshot(steps[-1]).kinds.values()) if steps else set()
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -61,17 +62,18 @@ def _panel(folder: RunFolder, picture: int, index: int) -> Panel:
     snapshots = [folder.snapshot(step) for step in folder.snapshot_steps()]
     last = snapshots[-1]
     # Titles leave out the variant where a run has one that makes pictures, so runs are compared place by place.
-    places = tap_titles([name for name in last.maps if last.kinds[name] in REDUCED])
+    pictures = [name for name in last.maps if last.kinds[name] in REDUCED]
+    places = tap_titles(pictures or list(last.maps))
     layers: list[Layer] = []
     for name, place in places.items():
         layers.append(
             layer_from_codes(
                 place,
-                "spatial",
+                "spatial" if last.kinds[name] in REDUCED else last.kinds[name],
                 np.stack([snapshot.maps[name][picture] for snapshot in snapshots]),
                 np.array([snapshot.peaks[name][picture] for snapshot in snapshots]),
                 scale=last.scales[name],
-                note=REDUCED[last.kinds[name]],
+                note=REDUCED.get(last.kinds[name], ""),
             )
         )
     return Panel(

@@ -5,6 +5,8 @@
 // Lines: thin and faint is the loss of every step, bold its debiased moving average; dots are validation.
 
 const STATE = new WeakMap();
+// Runs of one group share its colour and differ in their dashes.
+const DASHES = [[], [7, 3], [2, 3], [10, 3, 2, 3]];
 const MARGIN = { left: 46, right: 10, top: 8, bottom: 22 };
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -88,6 +90,7 @@ class Curves {
       }
       mine.label = run.label;
       mine.colour = run.colour;
+      mine.dash = DASHES[(run.sibling + Math.floor(run.colour / this.palette.length)) % DASHES.length];
       mine.perEpoch = run.steps_per_epoch || 0;
       if (run.since > mine.step.length || run.epochs_since > mine.epochs.length) {
         complete = false;
@@ -147,7 +150,7 @@ class Curves {
       const colour = this.colour(run);
       const at = run.epochs.map((epoch) => epoch.step * unit);
       const epochs = (field) => run.epochs.map((epoch) => epoch[field]);
-      const common = { colour, run, dash: run.colour >= this.palette.length };
+      const common = { colour, run, dash: run.dash };
       if (metric === "loss") {
         const x = run.step.map((step) => step * unit);
         if (this.weight > 0) lines.push({ ...common, x, y: run.loss, width: 1, alpha: 0.25 });
@@ -371,7 +374,7 @@ class Curves {
   legend() {
     const box = this.find(".legend");
     const entries = [...this.runs.entries()];
-    const signature = JSON.stringify([entries.map(([id, run]) => [id, run.label, run.colour]), [...this.hidden], this.palette]);
+    const signature = JSON.stringify([entries.map(([id, run]) => [id, run.label, run.colour, run.dash]), [...this.hidden], this.palette]);
     if (signature === this.legendSignature) return;
     this.legendSignature = signature;
     const buttons = entries.map(([id, run]) => {
@@ -379,8 +382,7 @@ class Curves {
       button.type = "button";
       button.setAttribute("aria-pressed", String(!this.hidden.has(id)));
       const mark = document.createElement("i");
-      mark.style.borderColor = this.colour(run);
-      if (run.colour >= this.palette.length) mark.style.borderTopStyle = "dashed";
+      mark.style.background = stripes(this.colour(run), run.dash);
       const label = document.createElement("span");
       label.textContent = run.label;
       button.append(mark, label);

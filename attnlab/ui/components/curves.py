@@ -39,6 +39,7 @@ class Curve:
         steps, losses: one entry for each optimizer step.
         epochs: the epoch records, with at least `EPOCH_FIELDS`.
         steps_per_epoch: 0 while unknown.
+        sibling: counts the runs of one group in the chart; they share a colour and differ in their dashes.
     """
 
     run_id: str
@@ -49,6 +50,7 @@ class Curve:
     losses: Sequence[float]
     epochs: Sequence[Mapping[str, Any]]
     steps_per_epoch: int = 0
+    sibling: int = 0
 
 
 def curves(runs: Sequence[Curve], *, key: str, sync: str = "") -> None:
@@ -74,6 +76,7 @@ def curves(runs: Sequence[Curve], *, key: str, sync: str = "") -> None:
                 "id": run.run_id,
                 "label": run.label,
                 "colour": run.colour,
+                "sibling": run.sibling,
                 "attempt": run.attempt,
                 "steps_per_epoch": run.steps_per_epoch,
                 "since": steps,

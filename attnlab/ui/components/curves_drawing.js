@@ -25,7 +25,7 @@ function stroke(g, line, X, Y, x0, x1, log, paper) {
   g.strokeStyle = line.colour;
   g.lineWidth = line.width;
   g.lineJoin = "round";
-  g.setLineDash(line.dash ? [6, 3] : []);
+  g.setLineDash(line.dash);
   g.beginPath();
   let pen = false;
   let column = null;
@@ -113,6 +113,18 @@ function logTicks(low, high) {
     }
   }
   return result.length > 1 ? result : ticks(low, high, 4);
+}
+
+// A line in the legend, as a CSS background with the same dashes as in the chart.
+function stripes(colour, dash) {
+  if (!dash.length) return colour;
+  const stops = [];
+  let at = 0;
+  dash.forEach((length, index) => {
+    stops.push(`${index % 2 ? "transparent" : colour} ${at}px ${at + length}px`);
+    at += length;
+  });
+  return `repeating-linear-gradient(90deg, ${stops.join(", ")})`;
 }
 
 function lastOf(values) {
