@@ -33,6 +33,9 @@ from attnlab.paths import cache_dir
 MAX_PIXELS = 64_000_000
 """Of an image in a data set; dermoscopes and microscopes take pictures larger than what an upload may be."""
 
+RULES = 1
+"""Counts up whenever the same files would decode to other pixels, so that nothing decoded before is taken for it."""
+
 MISSING, READY, REFUSED = 0, 1, 2
 Decoded = tuple[np.ndarray, float] | ImageRefused
 """The fitted pixels or mask, and height / width of the original; or why not."""
@@ -44,7 +47,7 @@ class DecodedImages:
     def __init__(self, source: Source, items: tuple[Item, ...], shape: tuple[int, int, int]) -> None:
         self._source, self._items, self._shape = source, items, shape
         pairs = "\n".join(f"{item.image}\t{item.mask or ''}" for item in items)
-        key = hashlib.sha256(f"{source.key}\n{shape}\n{pairs}".encode(errors="surrogateescape")).hexdigest()[:32]
+        key = hashlib.sha256(f"{RULES}\n{source.key}\n{shape}\n{pairs}".encode(errors="surrogateescape")).hexdigest()[:32]
         self.folder = cache_dir() / "images" / key
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / "lock")
