@@ -80,10 +80,10 @@ def test_a_test_picture_shows_every_map_and_the_prediction(app: AppTest, run_id:
     (panel,) = shown(app)["panels"]
     kinds = [(layer["kind"], layer["title"], layer["scale"]) for layer in panel["layers"]]
     assert kinds == [
-        ("channel", "block 1 · end · eca", "gate"),
-        ("pairwise", "block 1 · end · self attention", "softmax"),
-        ("channel", "block 2 · end · eca", "gate"),
-        ("pairwise", "block 2 · end · self attention", "softmax"),
+        ("channel", "block 1 · eca", "gate"),
+        ("pairwise", "block 1 · self attention", "softmax"),
+        ("channel", "block 2 · eca", "gate"),
+        ("pairwise", "block 2 · self attention", "softmax"),
     ]
     assert panel["layers"][0]["window"] == 3
     assert panel["layers"][1]["rows"] == panel["layers"][1]["length"] == 15 * 15

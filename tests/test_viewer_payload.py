@@ -198,3 +198,5 @@ def test_titles_of_taps_are_words() -> None:
         "block 1 · conv 1",
         "block 2 · conv 2",
     ]
+    assert list(tap_titles(["blocks.0.attention1.eca.tap", "blocks.1.attention1.eca.tap"]).values()) == ["block 1", "block 2"]
+    assert tap_titles(["attend.layer7.readout.tap"]) == {"attend.layer7.readout.tap": "layer 7"}

@@ -102,6 +102,14 @@ test("a link brings the view back, leaves out what is as usual, and ignores nons
   assert.deepEqual(viewer.viewFromLink("?op=7&cm=rainbow&ly=&px=2_3&ga=abc"), { opacity: 1 });
 });
 
+test("numbers have the digits that one byte a weight warrants", () => {
+  assert.equal(viewer.precisionOf(pairs, 0, [3]), 0.5 / 510);
+  assert.equal(viewer.formatTo(4 / 7, 1 / 510), "0.57");
+  assert.equal(viewer.formatTo(0.50123, 0.002 / 510), "0.50123");
+  assert.equal(viewer.formatTo(0.0004, 1 / 510), "< 0.01");
+  assert.equal(viewer.formatTo(0, 1 / 510), "0.00");
+});
+
 test("a time-lapse shows the last snapshot not later than the step", () => {
   assert.equal(viewer.momentAt([0, 1, 5, 40], 39), 2);
   assert.equal(viewer.momentAt([0, 1, 5, 40], Infinity), 3);

@@ -9,15 +9,15 @@ _CONTAINERS = {"tap", "readout", "head", "gates", "attend", "attention", "featur
 
 
 def tap_titles(names: Sequence[str]) -> dict[str, str]:
-    """A title for each tap of one network. What all of them share at the end (the variant) is left out.
+    """A title for each tap of one network. Words that all of them share (the variant, where there is one) are left out.
 
     Args:
         names: paths of taps, as in `attnlab.attention.AttentionMap.name`; a tap used twice (two heads) ends in ``#2``.
     """
     parts = {name: _parts(name) for name in names}
-    while len(parts) > 1 and all(len(each) > 1 for each in parts.values()) and len({each[-1] for each in parts.values()}) == 1:
-        parts = {name: each[:-1] for name, each in parts.items()}
-    return {name: " · ".join(each) or name for name, each in parts.items()}
+    shared = set.intersection(*(set(words) for words in parts.values())) if len(parts) > 1 else set()
+    told = {name: [word for word in words if word not in shared] for name, words in parts.items()}
+    return {name: " · ".join(told[name] or parts[name]) or name for name in parts}
 
 
 def _parts(name: str) -> list[str]:

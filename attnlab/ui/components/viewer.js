@@ -87,9 +87,9 @@ export class Viewer {
     return panel.layers[Math.round((this.layerIndex * (count - 1)) / (this.layers.length - 1))];
   }
 
-  // The chosen layer; until one is chosen the first that can be laid over the picture.
+  // The chosen layer; until one is chosen the deepest that can be laid over the picture.
   get layerIndex() {
-    return this.state.layer ?? Math.max(0, this.layers.findIndex((layer) => layer.kind !== "channel"));
+    return this.state.layer ?? Math.max(0, this.layers.findLastIndex((layer) => layer.kind !== "channel"));
   }
 
   get step() {

@@ -150,10 +150,11 @@ export function palette(name) {
 }
 
 // How a shown value reads in words.
-export function valueWords(layer, field, value) {
+export function valueWords(layer, field, value, precision) {
   if (field?.entropy) return `entropy ${formatNumber(value)} of 1`;
-  if (layer.scale === "softmax") return `${formatNumber(value)} × uniform (weight ${formatNumber(value / layer.length)})`;
-  return `gate ${formatNumber(value)}`;
+  if (layer.scale !== "softmax") return `gate ${formatTo(value, precision)}`;
+  const times = formatTo(value, precision * layer.length);
+  return `${times} × uniform (weight ${formatTo(value / layer.length, precision)})`;
 }
 
 // The line under the colour bar.

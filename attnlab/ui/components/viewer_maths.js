@@ -230,6 +230,26 @@ export function isDark(colour) {
   return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
 }
 
+// Half a step between two codes, the largest among these rows: weights are known to this.
+export function precisionOf(layer, moment, rows) {
+  let span = 0;
+  const take = (row) => {
+    const at = moment * layer.rows + row;
+    span = Math.max(span, layer.peak[at] - layer.floor[at]);
+  };
+  if (rows) rows.forEach(take);
+  else for (let row = 0; row < layer.rows; row++) take(row);
+  return span / 510;
+}
+
+// A number with the digits that its precision warrants.
+export function formatTo(value, precision) {
+  if (!(precision > 0)) return formatNumber(value);
+  const digits = Math.min(Math.max(Math.floor(-Math.log10(2 * precision)), 0), 6);
+  const least = 10 ** -digits;
+  return value > 0 && value < least / 2 && digits ? `< ${least.toFixed(digits)}` : value.toFixed(digits);
+}
+
 export function formatNumber(value) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);

@@ -197,12 +197,19 @@ Object.assign(Card.prototype, {
       const channel = this.markedChannel();
       const value = this.cache.gates[channel];
       const rank = this.cache.gates.reduce((count, gate) => count + (gate > value), 1);
-      const what = layer.kind === "element" ? `mean ${valueWords(layer, null, value)}` : valueWords(layer, null, value);
+      const words = valueWords(layer, null, value, this.precision());
+      const what = layer.kind === "element" ? `mean ${words}` : words;
       return `channel ${channel} of ${this.cache.gates.length} · ${what} · rank ${rank}`;
     }
     if (!viewer.cursor || !field) return "";
     const cell = cellAt([field.height, field.width], viewer.cursor);
-    return `row ${cell.row}, column ${cell.column} · ${valueWords(layer, field, this.values[cell.index])}`;
+    return `row ${cell.row}, column ${cell.column} · ${valueWords(layer, field, this.values[cell.index], this.precision())}`;
+  },
+
+  precision() {
+    const { layer, field } = this;
+    const rows = layer.kind === "pairwise" && this.viewer.state.pair === "row" ? field.queries : null;
+    return (this.cache.precision ??= precisionOf(layer, layer.moments > 1 ? this.moment : 0, rows));
   },
 
   writeReadout() {
@@ -257,7 +264,7 @@ Object.assign(Card.prototype, {
     for (const bar of this.bars) {
       const share = row[bar.index];
       bar.fill.style.width = `${(100 * share).toFixed(1)}%`;
-      bar.number.textContent = `${(100 * share).toFixed(share >= 0.0995 || share === 0 ? 0 : 1)} %`;
+      bar.number.textContent = `${(100 * share).toFixed(share >= 0.0995 || share < 0.0005 ? 0 : 1)} %`;
       bar.row.classList.toggle("best", bar.index === best);
     }
   },

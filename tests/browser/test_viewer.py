@@ -1,0 +1,275 @@
+"""The viewer in a real browser: scrubbed, hovered, pinned and linked, with the server out of it; and from a file."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+
+from attnlab.ui.components.viewer import hand_out
+from attnlab.viz.panels import Panel, layer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = np.full((16, 16, 3), 128, np.uint8)
+STEPS = (0, 10, 200)
+
+SCRIPT = """
+import streamlit as st
+from attnlab.ui.components.viewer import viewer
+from tests.browser.test_viewer import panels
+viewer(panels(), key="v", link=True)
+st.button("again")
+"""
+
+
+def panels() -> list[Panel]:
+    """Maps whose weights a person can tell by heart."""
+    ramp = np.tile(np.linspace(0, 1, 8), (8, 1))
+    one_looks_left = np.zeros((16, 16))
+    one_looks_left[:, 0] = 1  # every position looks at the upper left one
+    layers = [
+        layer("ramp", "spatial", ramp, title="ramp"),
+        layer("gates", "channel", np.array([0.1, 0.9, 0.5, 0.3]), title="gates"),
+        layer("pairs", "pairwise", one_looks_left, title="pairs", scale="softmax", grid=(4, 4)),
+        layer(
+            "learned",
+            "spatial",
+            np.stack([np.full((2, 2), value) for value in (0.0, 0.5, 1.0)]),
+            title="learned",
+            over_time=True,
+        ),
+    ]
+    table = np.array([[0.5, 0.5], [0.3, 0.7], [0.1, 0.9]], np.float32)
+    return [Panel("one run", IMAGE, layers, classes=("cat", "dog"), probabilities=table, truth=1, steps=STEPS)]
+
+
+@pytest.fixture
+def page(chromium: Browser, tmp_path: Path) -> Iterator[Page]:
+    """The hand-out, opened from a file in a browser that has no network."""
+    file = tmp_path / "hand-out.html"
+    file.write_text(hand_out(panels(), title="A hand-out"), encoding="utf-8")
+    context = chromium.new_context(viewport={"width": 1200, "height": 900}, offline=True)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(file.as_uri())
+    page.wait_for_selector(".stage canvas")
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def choose(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def frame(page: Page) -> None:
+    """Waits until what was changed is drawn."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def hover(page: Page, u: float, v: float) -> str:
+    box = page.locator(".stage canvas").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + u * box["width"], box["y"] + v * box["height"])
+    frame(page)
+    return page.locator(".readout").inner_text()
+
+
+def colour(page: Page, u: float, v: float) -> list[int]:
+    """The drawn colour at a place of the stage."""
+    frame(page)
+    return page.locator(".stage canvas").evaluate(
+        "(canvas, [u, v]) => [...canvas.getContext('2d').getImageData(u * canvas.width, v * canvas.height, 1, 1).data]", [u, v]
+    )
+
+
+def slide(page: Page, label: str, value: float) -> None:
+    page.get_by_label(label, exact=True).evaluate(
+        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input', {bubbles: true})); }", value
+    )
+    frame(page)
+
+
+def test_numbers_under_the_pointer_are_the_weights(page: Page) -> None:
+    choose(page, "ramp")
+    assert hover(page, 0.99, 0.5) == "row 4, column 7 · gate 1.00"
+    assert hover(page, 0.2, 0.01) == "row 0, column 1 · gate 0.14"
+    assert "min 0 · mean 0.5 · max 1" in page.locator(".facts").inner_text()
+
+
+def test_colours_are_those_of_the_map_over_the_image(page: Page) -> None:
+    choose(page, "ramp")
+    slide(page, "Opacity", 1)
+    assert colour(page, 0.995, 0.3)[:3] == [253, 231, 37]  # viridis at 1
+    slide(page, "Opacity", 0)
+    assert colour(page, 0.995, 0.3)[:3] == [128, 128, 128]
+    slide(page, "Opacity", 0.5)
+    assert colour(page, 0.995, 0.3)[:3] == pytest.approx([190, 180, 82], abs=2)
+    slide(page, "Hide lowest", 0.5)
+    assert colour(page, 0.2, 0.3)[:3] == [128, 128, 128]
+    assert colour(page, 0.995, 0.3)[:3] == pytest.approx([190, 180, 82], abs=2)
+
+
+def test_channels_tell_gate_and_rank(page: Page) -> None:
+    choose(page, "gates")
+    box = page.locator("canvas.strip").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 40)
+    frame(page)
+    assert page.locator(".readout").inner_text() == "channel 2 of 4 · gate 0.50 · rank 2"
+    choose(page, "sort channels")
+    page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 40)
+    frame(page)
+    assert page.locator(".readout").inner_text() == "channel 1 of 4 · gate 0.90 · rank 1"
+
+
+def test_a_position_shows_where_it_looks_and_who_looks_at_it(page: Page) -> None:
+    choose(page, "pairs")
+    assert hover(page, 0.1, 0.1).startswith("row 0, column 0 · 16.0 × uniform (weight 1.00)")
+    assert hover(page, 0.9, 0.9).startswith("row 3, column 3 · 0.0 × uniform")
+    choose(page, "who looks at it")
+    assert "16.0 × uniform" in hover(page, 0.1, 0.1)  # everyone looks at the upper left
+    assert hover(page, 0.9, 0.9).startswith("row 3, column 3 · 0.0 × uniform")
+    choose(page, "entropy")
+    assert hover(page, 0.5, 0.5).endswith("entropy 0 of 1")
+
+
+def test_keyboard_does_what_the_mouse_does(page: Page) -> None:
+    choose(page, "ramp")
+    page.locator(".stage canvas").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".spoken").inner_text() == "row 4, column 5 · gate 0.71"
+    page.keyboard.press("ArrowLeft")
+    assert page.locator(".spoken").inner_text() == "row 4, column 4 · gate 0.57"
+    page.keyboard.press("c")
+    page.keyboard.press("b")
+    page.keyboard.press("Shift+T")
+    frame(page)
+    assert page.get_by_role("combobox", name="Colours").input_value() == "cividis"
+    assert page.get_by_role("button", name="reveal").get_attribute("aria-pressed") == "true"
+    assert page.get_by_label("Hide lowest", exact=True).input_value() == "0.05"
+    page.keyboard.press("]")
+    frame(page)
+    assert page.get_by_role("button", name="gates", exact=True).get_attribute("aria-pressed") == "true"
+
+
+def test_time_lapse_moves_map_and_prediction(page: Page) -> None:
+    choose(page, "learned")
+    slide(page, "Training step", 0)
+    assert "min 0 · mean 0 · max 0" in page.locator(".facts").inner_text()
+    assert page.locator(".odds .true .number").inner_text() == "50 %"
+    slide(page, "Training step", 1)
+    assert hover(page, 0.5, 0.5).endswith("gate 0.5")
+    assert page.locator(".odds .true .number").inner_text() == "70 %"
+    page.evaluate("document.dispatchEvent(new CustomEvent('attnlab:step', {detail: {group: 'other', step: 0}}))")
+    frame(page)
+    assert page.locator(".time output").inner_text() == "step 10 of 200"  # only its own group moves it
+
+
+def test_all_maps_side_by_side(page: Page) -> None:
+    choose(page, "all side by side")
+    frame(page)
+    assert page.locator(".card h4").all_inner_texts() == ["ramp", "gates", "pairs", "learned"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Streamlit page with nothing but the viewer and a button that runs it again."""
+    script = tmp_path_factory.mktemp("page") / "page.py"
+    script.write_text(SCRIPT)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port), "--server.headless", "true"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with suppress(URLError, TimeoutError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2):
+                break
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_server_hears_nothing_and_sends_no_map_again(chromium: Browser, server: str) -> None:
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    sent: list[int] = []
+    received: list[int] = []
+
+    def watch(store: list[int]) -> Callable[[str | bytes], None]:
+        return lambda data: store.append(len(data))
+
+    page.on("websocket", lambda opened: (opened.on("framesent", watch(sent)), opened.on("framereceived", watch(received))))
+    page.goto(server)
+    page.wait_for_selector(".stage canvas")
+    page.wait_for_timeout(1000)
+    before = len(sent)
+    choose(page, "ramp")
+    slide(page, "Opacity", 0.3)
+    for u in np.linspace(0.1, 0.9, 20):
+        hover(page, u, u)
+    box = page.locator(".stage canvas").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 30, box["y"] + 30)
+    page.wait_for_timeout(500)
+    assert len(sent) == before
+    again = page.get_by_role("button", name="again")
+    again.click()
+    page.wait_for_timeout(1000)
+    bytes_before = sum(received)
+    again.click()
+    page.wait_for_timeout(1500)
+    assert len(sent) > before
+    assert 0 < sum(received) - bytes_before < 8_000
+    assert page.get_by_label("Opacity", exact=True).input_value() == "0.3"
+    page.close()
+
+
+def test_a_link_brings_the_whole_view_back(chromium: Browser, server: str) -> None:
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(server)
+    page.wait_for_selector(".stage canvas")
+    choose(page, "pairs")
+    choose(page, "contour")
+    page.get_by_role("combobox", name="Colours").select_option("magma")
+    page.get_by_role("combobox", name="Scale").select_option("image")
+    box = page.locator(".stage canvas").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.1 * box["width"], box["y"] + 0.9 * box["height"])
+    page.wait_for_function("location.search.includes('px=')")
+    link = page.url
+    page.close()
+
+    other = chromium.new_page(viewport={"width": 1200, "height": 900})
+    other.goto(link)
+    other.wait_for_selector(".stage canvas")
+    frame(other)
+    assert other.get_by_role("button", name="pairs", exact=True).get_attribute("aria-pressed") == "true"
+    assert other.get_by_role("button", name="contour").get_attribute("aria-pressed") == "true"
+    assert other.get_by_role("combobox", name="Colours").input_value() == "magma"
+    assert other.get_by_role("combobox", name="Scale").input_value() == "image"
+    assert other.locator(".readout").inner_text().startswith("row 3, column 0")
+    assert other.url == link
+    other.close()
