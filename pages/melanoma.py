@@ -15,7 +15,7 @@ st.warning(
 )
 wait_for_torch()
 
-from attnlab.ui import melanoma  # noqa: E402  (needs torch, which the line above waits for)
+from attnlab.ui import melanoma, melanoma_results  # noqa: E402  (needs torch, which the line above waits for)
 
 st.subheader("Train", anchor=False)
 melanoma.start_form()
@@ -35,13 +35,13 @@ if not finished:
 else:
     st.divider()
     record, others = melanoma.choose_run(finished)
-    melanoma.training_table(record)
+    melanoma_results.training_table(record)
     st.subheader("How good is the classifier?", anchor=False)
-    melanoma.diagnosis(record, others)
+    melanoma_results.diagnosis(record, others)
     if melanoma.has_gates(record):
         st.subheader("Where do the gates look?", anchor=False)
-        melanoma.gates_figure(record)
+        melanoma_results.gates_figure(record)
         st.subheader("Is the article's claim true here?", anchor=False)
-        melanoma.claim_section(record)
+        melanoma_results.claim_section(record)
     else:
         st.info("This network has no gates. Choose a run with attention to see them.", icon=":material/info:")

@@ -11,10 +11,15 @@ from attnlab.runs.records import RunRecord
 PLAIN = "plain"
 """How a network without attention is called."""
 
+OWN_ATTENTION = {"attention_vgg16": "gates", "gated_cnn": "gates", "pay_attention_vgg": "attention of its own"}
+"""Networks that attend without a variant; here by name, since the registry needs torch."""
+
 
 def attention_name(config: RunConfig) -> str:
-    """``"eca+cbam_spatial"`` -> ``"eca + cbam_spatial"``; no attention -> ``"plain"``."""
-    return PLAIN if config.model.attention == "none" else config.model.attention.replace("+", " + ")
+    """``"eca+cbam_spatial"`` -> ``"eca + cbam_spatial"``; gates of the network itself -> ``"gates"``; none -> ``"plain"``."""
+    own = OWN_ATTENTION.get(config.model.backbone) if config.model.options.get("depths") != 0 else None
+    variant = None if config.model.attention == "none" else config.model.attention.replace("+", " + ")
+    return " + ".join(filter(None, (own, variant))) or PLAIN
 
 
 def dataset_name(config: RunConfig) -> str:

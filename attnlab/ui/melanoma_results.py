@@ -1,0 +1,234 @@
+"""The lower half of the Melanoma page: what a finished run of the article's network found.
+
+How well it tells the classes apart, where its gates look, and whether the article's sentence about them is true here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from attnlab.attention import AttentionMap, MapScale
+from attnlab.config import DatasetConfig, RunConfig
+from attnlab.data import DataError, ImageDataset, load_dataset
+from attnlab.explain import OpenError, OpenRun, open_run
+from attnlab.explain.concentration import Claim, Concentration, article_claims, concentration
+from attnlab.explain.faithfulness import Interval
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.history import history
+from attnlab.runs.naming import run_name
+from attnlab.runs.records import RunRecord
+from attnlab.training.snapshots import to_spatial
+from attnlab.ui.words import duration
+from attnlab.viz.article import contact_sheet, gate_overlays
+from attnlab.viz.diagnosis import confusion_figure, operate, precision_recall_figure, roc_figure
+
+POSITIVE_NAMES = ("malignant", "melanoma", "positive", "1", "true", "yes")
+SHOWN = 6
+VERDICT = {
+    True: (":green-badge[borne out]", "the interval lies above"),
+    False: (":red-badge[contradicted]", "the interval lies below"),
+    None: (":gray-badge[cannot be told]", "the interval includes"),
+}
+
+
+def training_table(record: RunRecord) -> None:
+    """Loss and ROC AUC of training and validation over each whole epoch, the time the run took, and what it could not read."""
+    rows = [
+        {
+            "epoch": row["epoch"],
+            "train loss": row["train_loss"],
+            "validation loss": row["validation_loss"],
+            "train AUC": row.get("train_auc"),
+            "validation AUC": row.get("validation_auc"),
+            "seconds": row.get("seconds"),
+            "best": bool(row.get("best")),
+        }
+        for row in history(record).epochs
+    ]
+    best = max((row["epoch"] for row in rows if row["best"]), default=None)
+    for row in rows:
+        row["best"] = "tested" if row["epoch"] == best else ""
+    took = f" The run took {duration(record.seconds)}." if record.seconds else ""
+    st.caption(f"Over each whole epoch, not its last batch; the epoch with the best validation AUC is tested.{took}")
+    figures = dict.fromkeys(("train loss", "validation loss", "train AUC", "validation AUC"), "%.4f") | {"seconds": "%.1f"}
+    st.dataframe(
+        rows,
+        hide_index=True,
+        column_config={name: st.column_config.NumberColumn(name, format=text) for name, text in figures.items()},
+        key="melanoma.epochs_table",
+    )
+    about = RunFolder(record.folder).dataset_summary() or {}
+    if skipped := about.get("provenance", {}).get("skipped", []):
+        with st.expander(f"Images that were left out: {len(skipped):,}", icon=":material/warning:", key="melanoma.left_out"):
+            st.code("\n".join(skipped), language=None)
+
+
+def diagnosis(record: RunRecord, others: Sequence[RunRecord]) -> None:
+    """The test: AUC with its interval, ROC and precision-recall curves, confusion at a threshold of one's own."""
+    test = record.result.get("extra", {})
+    if "roc" not in test:
+        st.info("This run has no ROC curve: it needs a test set in which both classes occur.", icon=":material/info:")
+        return
+    labels, scores = np.asarray(test["labels"]), np.asarray(test["probabilities"])
+    class_names = _opened(record)[0].class_names
+    low, high = test["auc_interval"]
+    threshold = st.slider(
+        f"Called {class_names[1]} from", 0.0, 1.0, 0.5, 0.01, key="melanoma.threshold", bind="query-params", format="%.2f"
+    )
+    at = operate(labels, scores, threshold)
+    with st.container(horizontal=True):
+        st.metric("ROC AUC", f"{record.test_auc:.3f}", help="Over all test images.")
+        st.metric(
+            "95 % interval", f"{low:.3f} to {high:.3f}", help="Bootstrap over the test images; training again adds to it."
+        )
+        st.metric("Sensitivity", _percent(at.sensitivity), help=f"of the {int(labels.sum())} {class_names[1]} images")
+        st.metric("Specificity", _percent(at.specificity), help=f"of the {int((1 - labels).sum())} {class_names[0]} images")
+    compared = {run_name(run): run.result["extra"] for run in (record, *others) if "roc" in run.result.get("extra", {})}
+    left, middle, right = st.columns(3, gap="medium")
+    with left:
+        st.markdown("**ROC curve**")
+        st.plotly_chart(
+            roc_figure({name: extra["roc"] for name, extra in compared.items()}, at), key="melanoma.roc", alt="ROC curve"
+        )
+    with middle:
+        st.markdown("**Precision and recall**")
+        curves = {name: extra["precision_recall"] for name, extra in compared.items()}
+        st.plotly_chart(
+            precision_recall_figure(curves, float(labels.mean()), at), key="melanoma.pr", alt="Precision over recall"
+        )
+    with right:
+        st.markdown("**Confusion at the threshold**")
+        st.plotly_chart(confusion_figure(at.confusion, class_names), key="melanoma.confusion", alt="Confusion matrix")
+
+
+def gates_figure(record: RunRecord) -> None:
+    """The article's figure: originals, and the two gates as overlays, by class."""
+    run, data = _opened(record)
+    colours = st.segmented_control(
+        "Colours",
+        ["viridis", "jet"],
+        default="viridis",
+        required=True,
+        format_func=lambda name: f"{name}, as in the article" if name == "jet" else name,
+        key="melanoma.colours",
+    )
+    chosen = {name: (data.test.labels == label).nonzero().flatten()[:SHOWN] for label, name in enumerate(run.class_names)}
+    maps = {name: run.inspect(data.test.images[index]).maps for name, index in chosen.items() if len(index)}
+    bounds = [_bounds([seen[gate] for seen in maps.values()]) for gate in range(len(next(iter(maps.values()))))]
+    st.caption(
+        "0.6 image + 0.4 colour map. The colours of a gate run from its smallest to its largest weight over these images, of "
+        "both classes: stretched, so that even faint differences show."
+    )
+    for name, seen in maps.items():
+        images = [image.permute(1, 2, 0).numpy() for image in data.test.images[chosen[name]]]
+        sheets = [("originals", images)]
+        for attention, ends in zip(seen, bounds, strict=True):
+            unit = " x uniform" if attention.scale is MapScale.SOFTMAX else ""
+            pictures = gate_overlays(images, _weights(attention), bounds=ends, colours=colours or "viridis")
+            sheets.append((f"{gate_name(attention.name)}: {ends[0]:.2f} to {ends[1]:.2f}{unit}", pictures))
+        st.markdown(f"**{name}**")
+        for column, (title, pictures) in zip(st.columns(len(sheets), gap="small"), sheets, strict=True):
+            column.image(contact_sheet(pictures), caption=title, width="stretch")
+
+
+def claim_section(record: RunRecord) -> None:
+    """How concentrated the gates are, by class, with intervals, and what that makes of the article's sentence."""
+    run, data = _opened(record)
+    measured = _measured(str(record.folder), record.config.to_json())
+    positive = _positive(run.class_names)
+    if data.test.masks is None:
+        st.caption("These images come without lesion masks, so only the concentration can be measured.")
+    for claim in article_claims(measured, positive):
+        _show(claim)
+    st.dataframe(
+        [
+            {
+                "gate": gate_name(str(row["layer"])),
+                "class": row["class"],
+                "images": row["images"],
+                "relative entropy": interval_text(row["entropy"]),
+                "weight on the lesion": interval_text(row["on_mask"]),
+                "pointing game": interval_text(row["pointing"]),
+            }
+            for row in measured.table(run.class_names)
+        ],
+        hide_index=True,
+        key="melanoma.claims_table",
+    )
+    st.caption(
+        "Mean over the test images with its 95 % interval. Relative entropy: 1 is a uniform map, 0 a single position. "
+        "Weight on the lesion: mean weight inside the mask over mean weight, 1 is uniform. Pointing game: share of images "
+        "whose largest weight lies on the lesion. An interval says that a difference is no accident of these images; whether "
+        "it is large enough to matter, the figure itself says, and another seed may say otherwise."
+    )
+
+
+def gate_name(tap: str) -> str:
+    """``head.gates.pool3.tap`` -> ``pool-3``; the tap itself where it names no pool."""
+    return next((f"pool-{part[4:]}" for part in tap.split(".") if part.startswith("pool")), tap)
+
+
+def interval_text(interval: object) -> str:
+    """A figure with its interval, with as many digits as the interval has something to say about."""
+    if not isinstance(interval, Interval):
+        return "no masks"
+    width = interval.high - interval.low
+    digits = 2 if not math.isfinite(width) or width <= 0 else min(6, max(2, 1 - math.floor(math.log10(width))))
+    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the run")
+def _open(folder: str, config: str) -> OpenRun:
+    return open_run(Path(folder))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the images")
+def _load(dataset: str) -> ImageDataset:
+    return load_dataset(DatasetConfig.model_validate_json(dataset))
+
+
+def _opened(record: RunRecord) -> tuple[OpenRun, ImageDataset]:
+    try:
+        return _open(str(record.folder), record.config.to_json()), _load(record.config.dataset.model_dump_json())
+    except (OpenError, DataError) as error:
+        st.error(str(error), icon=":material/error:")
+        st.stop()
+
+
+@st.cache_resource(max_entries=8, show_spinner="Measuring the gates over the test images")
+def _measured(folder: str, config: str) -> Concentration:
+    data = _load(RunConfig.from_json(config).dataset.model_dump_json())
+    return concentration(_open(folder, config), data.test)
+
+
+def _weights(attention: AttentionMap) -> NDArray[np.float32]:
+    """(n, h, w): gates as they are, softmax weights times the number of positions."""
+    maps = to_spatial(attention).numpy()
+    return maps * maps[0].size if attention.scale is MapScale.SOFTMAX else maps
+
+
+def _bounds(maps: Sequence[AttentionMap]) -> tuple[float, float]:
+    weights = [_weights(attention) for attention in maps]
+    return float(min(each.min() for each in weights)), float(max(each.max() for each in weights))
+
+
+def _show(claim: Claim) -> None:
+    badge, relation = VERDICT[claim.holds]
+    st.markdown(f"{badge} {claim.sentence}")
+    st.caption(
+        f"{claim.figure}: {interval_text(claim.interval)} over {claim.interval.count} images; {relation} {claim.null:g}."
+    )
+
+
+def _positive(class_names: Sequence[str]) -> int:
+    return next((i for i, name in enumerate(class_names) if name.lower() in POSITIVE_NAMES), len(class_names) - 1)
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.1%}"

@@ -1,0 +1,27 @@
+"""Short names say whether and how a network attends, for every registered network."""
+
+import pytest
+
+from attnlab.attention import attention_taps
+from attnlab.config import ModelConfig, RunConfig
+from attnlab.models import ImageShape, build_model, list_models
+from attnlab.runs.naming import PLAIN, attention_name
+
+
+def named(**model: object) -> str:
+    return attention_name(RunConfig(model=ModelConfig(**model)))
+
+
+@pytest.mark.parametrize("backbone", list_models())
+def test_a_network_is_called_plain_exactly_when_nothing_in_it_attends(backbone: str) -> None:
+    network = list_models()[backbone]
+    for options in [{}, *({"depths": depths} for depths in network.options.get("depths", ()))]:
+        model = ModelConfig(backbone=backbone, width=4, options=options)
+        attends = bool(attention_taps(build_model(model, ImageShape(3, 64, 64), 2)))
+        assert (named(backbone=backbone, options=options) != PLAIN) == attends, options
+
+
+def test_gates_of_the_network_and_variants_are_named_together() -> None:
+    assert named(attention="eca+cbam_spatial") == "eca + cbam_spatial"
+    assert named(backbone="gated_cnn", attention="eca") == "gates + eca"
+    assert named(backbone="attention_vgg16", options={"depths": 0}) == PLAIN
