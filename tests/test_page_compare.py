@@ -57,3 +57,13 @@ def test_columns_and_metric_can_be_chosen(app: AppTest, private_home: Path) -> N
     app.pills("compare.columns").set_value(["name", "accuracy"]).run()
     app.segmented_control("compare.metric").set_value("train loss").run()
     assert not app.exception
+    assert list(app.dataframe[0].proto.column_order) == ["name", "accuracy"]
+
+
+def test_time_for_an_image_is_measured_on_demand(app: AppTest, private_home: Path) -> None:
+    make_runs(private_home)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    assert app.dataframe[0].value["milliseconds"].isna().all()
+    app.button("compare.measure").click().run()
+    assert (app.dataframe[0].value["milliseconds"] > 0).all()

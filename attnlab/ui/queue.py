@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from attnlab.runs.history import history
 from attnlab.runs.naming import run_name
@@ -93,6 +94,10 @@ def _live_row(record: RunRecord) -> None:
             if record.state is RunState.RUNNING:
                 _button(record, "pause", "Pause", ":material/pause:", manager().pause)
             _button(record, "stop", "Stop", ":material/stop:", manager().stop)
+            with _more(record):
+                _rename(record)
+                if (record.queue_position or 0) > 1:
+                    _button(record, "first", "Move to the front", ":material/vertical_align_top:", _move_to_front)
         if record.state is RunState.RUNNING:
             st.progress(min(1.0, record.step / max(1, record.total_steps)), text=_progress(record))
         elif record.queue_position is not None:
@@ -134,9 +139,7 @@ def _done_row(record: RunRecord) -> None:
             st.page_link(
                 "pages/inspect_attention.py", label="Inspect", icon=":material/visibility:", query_params={"run": record.run_id}
             )
-        with st.popover(
-            "", icon=":material/more_vert:", type="tertiary", help="Rename or delete", key=f"train.more.{record.run_id}"
-        ):
+        with _more(record):
             _rename(record)
             _button(record, "delete", "Delete for good", ":material/delete:", manager().delete)
 
@@ -154,6 +157,14 @@ def _outcome(record: RunRecord) -> str:
     if not parts:
         parts.append(f"step {record.step:,} of {record.total_steps:,}")
     return " · ".join(parts)
+
+
+def _more(record: RunRecord) -> DeltaGenerator:
+    return st.popover("", icon=":material/more_vert:", type="tertiary", help="More", key=f"train.more.{record.run_id}")
+
+
+def _move_to_front(run_id: str) -> None:
+    manager().move(run_id, 1)
 
 
 def _rename(record: RunRecord) -> None:

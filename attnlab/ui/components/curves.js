@@ -5,9 +5,6 @@
 // Lines: thin and faint is the loss of every step, bold its debiased moving average; dots are validation.
 
 const STATE = new WeakMap();
-// Runs of one group share its colour and differ in their dashes.
-const DASHES = [[], [7, 3], [2, 3], [10, 3, 2, 3]];
-const MARGIN = { left: 46, right: 10, top: 8, bottom: 22 };
 
 export default function ({ data, parentElement, setTriggerValue }) {
   let view = STATE.get(parentElement);

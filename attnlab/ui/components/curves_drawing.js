@@ -1,5 +1,9 @@
 // Lines, scales and figures of the chart: functions of their arguments, joined in front of curves.js.
 
+// Runs of one group share its colour and differ in their dashes.
+const DASHES = [[], [7, 3], [2, 3], [10, 3, 2, 3]];
+const MARGIN = { left: 46, right: 10, top: 8, bottom: 22 };
+
 // Lowest and highest value between x0 and x1, with a little air.
 function extent(lines, x0, x1, log, metric) {
   let low = Infinity;
