@@ -19,7 +19,9 @@ from attnlab.runs.records import RunState
 from attnlab.runs.store import home_lock
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = ["--subset", "64", "--test-subset", "32", "--width", "4", "--batch-size", "16", "--epochs", "1", "--device", "cpu"]
+DRAWN = ["--dataset-option", "train_images=100", "--dataset-option", "test_images=40"]
+SHORT = ["--subset", "64", "--test-subset", "32", "--width", "4", "--batch-size", "16", "--epochs", "1", "--device", "cpu"]
+SMALL = [*DRAWN, *SHORT]
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +172,7 @@ def test_help_and_the_list_of_runs_come_without_torch() -> None:
 @pytest.mark.data
 @pytest.mark.parametrize("archive", ["cifar10-mini.tar.gz"])
 def test_train_on_an_archive_of_images(archive: str, shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = run_json(capsys, "train", *SMALL, "--dataset", str(shared_data / archive))
+    told = run_json(capsys, "train", *SHORT, "--dataset", str(shared_data / archive))
     assert told["metrics"]["test_accuracy"] >= 0
     summary = RunFolder(Path(told["folder"])).dataset_summary()
     assert summary is not None and len(summary["class_names"]) == 10

@@ -25,6 +25,7 @@ from attnlab.runs.worker import run
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = RunConfig().changed(
+    dataset__options={"train_images": 100, "test_images": 40},
     dataset__subset=64,
     dataset__test_subset=32,
     model__width=4,
@@ -81,17 +82,45 @@ def assert_same_run(folder: RunFolder, expected: RunFolder) -> None:
     assert not list(folder.path.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize(
-    "fault",
-    ["step:kill:5", "checkpoint.data:kill:2", "checkpoint.manifest:kill:2", "checkpoint.renamed:kill:2", "best.renamed:kill:1"],
+FAULTS = (
+    "step:kill:5",
+    "checkpoint.data:kill:2",
+    "checkpoint.manifest:kill:2",
+    "checkpoint.renamed:kill:2",
+    "best.renamed:kill:1",
 )
-def test_killed_run_resumes_to_the_same_weights(fault: str, unbroken: RunFolder, tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, SMALL)
-    script = f"from pathlib import Path; from attnlab.runs.worker import run; run(Path({str(folder.path)!r}))"
-    killed = subprocess.run([sys.executable, "-c", script], env={**os.environ, "ATTNLAB_FAULT": fault}, cwd=ROOT)
-    assert killed.returncode == -signal.SIGKILL
-    assert folder.observe().state is RunState.INTERRUPTED
+KILLED = """
+import os, sys
+from pathlib import Path
+from attnlab.runs.worker import load, run
+load()
+for fault, folder in zip(sys.argv[1::2], sys.argv[2::2]):  # a process for each, torch loaded once
+    child = os.fork()
+    if not child:
+        os.environ["ATTNLAB_FAULT"] = fault
+        run(Path(folder))
+        os._exit(0)
+    print(fault, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
+    """A run for each fault, whose process was killed there."""
+    folders = {fault: RunFolder.create(tmp_path_factory.mktemp("killed"), SMALL) for fault in FAULTS}
+    arguments = [argument for fault, folder in folders.items() for argument in (fault, str(folder.path))]
+    environment = {**os.environ, "ATTNLAB_CHECKPOINT_STEPS": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments], env=environment, cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True
+    )
+    assert done.stdout.splitlines() == [f"{fault} {-signal.SIGKILL}" for fault in FAULTS]
+    return folders
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_killed_run_resumes_to_the_same_weights(fault: str, killed: dict[str, RunFolder], unbroken: RunFolder) -> None:
+    folder = killed[fault]
+    assert folder.observe().state is RunState.INTERRUPTED
     assert run(folder.path).state is RunState.FINISHED
     assert folder.observe().attempt == 2
     assert_same_run(folder, unbroken)

@@ -17,6 +17,7 @@ from attnlab.runs.records import RunState
 
 CONFIG = RunConfig()
 SMALL = CONFIG.changed(
+    dataset__options={"train_images": 100, "test_images": 40},
     dataset__subset=64,
     dataset__test_subset=32,
     model__width=4,
