@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attnlab.config import RunConfig
-from attnlab.runs.naming import group_names
+from attnlab.runs.naming import group_names, group_setups
 from attnlab.viz.figures import Series, accuracy_against_parameters, epoch_curves, strip_plot
 from attnlab.viz.palette import CATEGORICAL
 
@@ -65,9 +65,22 @@ def test_names_show_what_differs_and_nothing_else() -> None:
         "a": "eca · lr 0.002",
         "b": "plain · lr 0.002",
         "c": "eca · lr 0.5",
-        "d": "eca · lr 0.002 · kernel size 5",
+        "d": "eca · kernel size 5 · lr 0.002",
     }
     assert group_names({"a": base}) == {"a": "eca"}
+    assert group_setups({"a": base, "b": configs["b"]}) == {"a": "", "b": ""}
+    assert group_setups(configs)["c"] == "lr 0.5"
+    assert group_names({}) == {}
+
+
+def test_many_differing_settings_get_a_letter() -> None:
+    base = RunConfig()
+    other = base.changed(training__lr=0.5, training__epochs=3, model__width=8)
+    configs = {"a": base, "b": other, "c": other.changed(model__attention="eca")}
+    assert group_names(configs) == {"a": "plain · setup A", "b": "plain · setup B", "c": "eca · setup B"}
+    setups = group_setups(configs)
+    assert setups["b"] == setups["c"] == "B: width 8 · epochs 3 · lr 0.5"
+    assert setups["a"].startswith("A: width default")
 
 
 def _contrast(first: str, second: str) -> float:

@@ -50,6 +50,18 @@ def test_another_baseline_turns_the_verdict_round(app: AppTest, private_home: Pa
     assert table.loc["plain", "verdict"].startswith("worse")
 
 
+def test_runs_of_other_setups_are_kept_apart_until_asked_for(app: AppTest, private_home: Path) -> None:
+    make_runs(private_home)
+    other = RunConfig().changed(training__lr=0.5, training__epochs=2, model__width=8)
+    finished_run(private_home, other, 0.95)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    assert list(app.dataframe[0].value["name"]) == ["cbam", "eca", "plain"]
+    app.selectbox("compare.setup").set_value("all setups").run()
+    assert "plain · setup B" in list(app.dataframe[0].value["name"])
+    assert "Setup B: width 8 · epochs 2 · lr 0.5" in texts(app)
+
+
 def test_columns_and_metric_can_be_chosen(app: AppTest, private_home: Path) -> None:
     make_runs(private_home)
     get_manager().store.sync()

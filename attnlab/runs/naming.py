@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from string import ascii_uppercase
 from typing import Any
 
 from attnlab.config import RunConfig
 from attnlab.runs.records import RunRecord
+
+SPELT_OUT = 2
+"""So many differing settings are spelt out in a name; more of them get a letter."""
 
 PLAIN = "plain"
 """How a network without attention is called."""
@@ -36,19 +40,58 @@ def run_name(record: RunRecord) -> str:
 
 
 def group_names(configs: Mapping[str, RunConfig]) -> dict[str, str]:
-    """Group key -> name. Settings on which all the groups agree are left out.
+    """Group key -> name: the attention, and the settings on which the groups differ; no two groups share a name.
 
-    Two groups never share a name: where a setting was left to its default in one and given in another, its value is
-    shown in both.
+    Where more than `SPELT_OUT` settings differ, each combination of them gets a letter instead: ``"eca · setup B"``.
+    What the letters stand for is told by `group_setups`.
     """
-    flat = {key: _flat(config) for key, config in configs.items()}
-    differing = [name for name in _union(flat.values()) if len({repr(tree.get(name)) for tree in flat.values()}) > 1]
+    own, setups = _differences(configs)
+    if not setups:
+        return {}
+    letters = _letters(setups.values())
+    count = len(next(iter(setups.values())))
     names = {}
     for key, config in configs.items():
-        parts = [attention_name(config)]
-        parts += [_part(name, flat[key].get(name), config) for name in differing if name != "model.attention"]
+        parts = [attention_name(config), *own[key]]
+        parts += setups[key] if count <= SPELT_OUT else [f"setup {letters[setups[key]]}"]
         names[key] = " · ".join(part for part in parts if part)
     return names
+
+
+def group_setups(configs: Mapping[str, RunConfig]) -> dict[str, str]:
+    """Group key -> the settings besides the attention on which the groups differ; empty where all agree.
+
+    Beyond `SPELT_OUT` settings it begins with the letter of `group_names`.
+    """
+    _, setups = _differences(configs)
+    letters = _letters(setups.values())
+    told = {}
+    for key, parts in setups.items():
+        text = " · ".join(parts)
+        told[key] = f"{letters[parts]}: {text}" if len(parts) > SPELT_OUT else text
+    return told
+
+
+def _differences(configs: Mapping[str, RunConfig]) -> tuple[dict[str, list[str]], dict[str, tuple[str, ...]]]:
+    """For each group, in words, its settings that differ between the groups: those of the attention, and the others."""
+    flat = {key: _flat(config) for key, config in configs.items()}
+    differing = [name for name in _union(flat.values()) if len({repr(tree.get(name)) for tree in flat.values()}) > 1]
+    own: dict[str, list[str]] = {}
+    setups: dict[str, tuple[str, ...]] = {}
+    for key, config in configs.items():
+        values = {name: _part(name, flat[key].get(name), config) for name in differing if name != "model.attention"}
+        own[key] = [part for name, part in values.items() if name.startswith("model.attention_options.") and part]
+        setups[key] = tuple(part for name, part in values.items() if not name.startswith("model.attention_options."))
+    return own, setups
+
+
+def _letters(setups: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """A, B, ... Z, A2, B2, ... for each distinct setup, in the order of their first appearance."""
+    distinct = dict.fromkeys(setups)
+    return {
+        setup: ascii_uppercase[index % 26] + (str(index // 26 + 1) if index >= 26 else "")
+        for index, setup in enumerate(distinct)
+    }
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from attnlab.runs.history import history
-from attnlab.runs.naming import dataset_name, group_names
+from attnlab.runs.naming import dataset_name, group_names, group_setups
 from attnlab.runs.records import RunRecord
 from attnlab.runs.statistics import Comparison, Group, Verdict, compare_to_baseline, group_runs
 from attnlab.runs.table import COLUMNS, Cost, comparison_table, safe_csv
@@ -24,16 +25,31 @@ METRICS = {
     "validation loss": ("validation_loss", False),
     "train loss": ("train_loss", False),
 }
+ALL_SETUPS = "all setups"
 HIDDEN = ("auc", "group", "seeds")
 
 
 def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, str]]:
-    """The groups to compare and their names: of one data set, all of them unless some are picked."""
+    """The groups to compare and their names: of one data set and one setup, unless the person wants more or fewer."""
     groups = group_runs(sorted(records, key=lambda record: record.created))
     datasets = list(dict.fromkeys(dataset_name(group.config) for group in groups))
-    left, right = st.columns([1, 3])
+    left, middle, right = st.columns([2, 3, 4])
     dataset = left.selectbox("Data set", datasets, key="compare.dataset", bind="query-params")
     groups = [group for group in groups if dataset_name(group.config) == dataset]
+    setups = group_setups({group.key: group.config for group in groups})
+    distinct = list(dict.fromkeys(setups[group.key] for group in groups if group.n))
+    if len(distinct) > 1:
+        largest = max(distinct, key=lambda setup: sum(group.n for group in groups if setups[group.key] == setup))
+        setup = middle.selectbox(
+            "Setup",
+            [*distinct, ALL_SETUPS],
+            index=distinct.index(largest),
+            key="compare.setup",
+            help="Groups that differ in more than the attention: what they differ in. Within a setup only the attention does.",
+        )
+        groups = [group for group in groups if setup in (ALL_SETUPS, setups[group.key])]
+        if setup == ALL_SETUPS:
+            st.caption("  \n".join(f"Setup {text}" for text in distinct if re.match(r"[A-Z]\d*: ", text)))
     names = group_names({group.key: group.config for group in groups})
     picked = right.multiselect(
         "Groups", list(names), format_func=lambda key: names[key], key="compare.groups", placeholder="all of them"
