@@ -120,6 +120,10 @@ def test_wrong_maps_are_refused_with_their_name(arguments: tuple, complaint: str
         (Panel("p", IMAGE, mask=np.zeros((2, 2), bool)), "mask"),
         (Panel("p", IMAGE, classes=("x",), probabilities=[0.5, 0.5]), "probabilities"),
         (Panel("p", IMAGE, [layer("a", "spatial", np.zeros((3, 2, 2)), over_time=True)], steps=(0, 1)), "3 moments"),
+        (
+            Panel("p", IMAGE, [layer("a", "channel", np.zeros(3), features=layer("f", "element", np.zeros((2, 1, 1))))]),
+            "gates 3",
+        ),
     ],
 )
 def test_panels_that_do_not_fit_are_refused(panel: Panel, complaint: str) -> None:

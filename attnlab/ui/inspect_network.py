@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
-from attnlab.attention import get_attention, split_composition
+from attnlab.attention import MapKind, get_attention, split_composition
 from attnlab.config import DatasetConfig, ModelConfig
 from attnlab.data import DataError, ImageDataset, load_dataset
 from attnlab.data.decode import ImageRefused, decode_image, fit_array, fit_image
+from attnlab.explain.block_features import features_before
 from attnlab.explain.open_run import OpenError, OpenRun, open_run
 from attnlab.models import get_model
 from attnlab.runs.folder import RunFolder
@@ -26,7 +27,7 @@ from attnlab.runs.records import RunRecord
 from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.inspect import picked_index, run_colour
 from attnlab.viz.overlay import thumbnails
-from attnlab.viz.panels import Panel, layer
+from attnlab.viz.panels import Layer, Panel, layer
 from attnlab.viz.titles import tap_titles
 
 PREDICTED = 512
@@ -35,6 +36,8 @@ OFFERED = 60
 """So many are offered at once."""
 REFERENCE = 16
 """So many pictures give the range of a map for the scale "this layer"."""
+FEATURE_BYTES = 131_072
+"""Features of one block are sent to the browser no larger than this."""
 SHARP_SIDE = 384
 """Uploads are drawn at least this large, though the network sees fewer pixels."""
 
@@ -148,6 +151,8 @@ def network_panel(
     """
     inspection = opened.inspect(image[None])
     titles = tap_titles([seen.name for seen in inspection.maps])
+    channel_taps = [seen.name for seen in inspection.maps if seen.kind is MapKind.CHANNEL]
+    features = features_before(opened.model, image[None], opened.mean, opened.std, channel_taps) if channel_taps else {}
     layers = [
         layer(
             seen.name,
@@ -158,6 +163,7 @@ def network_panel(
             grid=seen.grid,
             reference=(ranges or {}).get(seen.name),
             window=_window(opened, seen.name),
+            features=_features(features.get(seen.name)),
         )
         for seen in inspection.maps
     ]
@@ -172,6 +178,15 @@ def network_panel(
         mask=mask,
         colour=colour,
     )
+
+
+def _features(entering: Tensor | None) -> Layer | None:
+    """The features as the viewer takes them, coarsened by means until they are `FEATURE_BYTES` at most."""
+    if entering is None:
+        return None
+    while entering.numel() > FEATURE_BYTES and min(entering.shape[2:]) > 1:
+        entering = torch.nn.functional.avg_pool2d(entering, 2, ceil_mode=True)
+    return layer("features", "element", entering[0].numpy())
 
 
 def _window(opened: OpenRun, tap: str) -> int:

@@ -42,6 +42,7 @@ class Layer:
         reference: least and greatest weight of this tap over many images, for the scale "this layer".
         window: how many neighbouring channels decide a gate (ECA's k); 0 where that has no meaning.
         note: one sentence for people, such as "positions averaged in pairs".
+        features: the features that the gates of a channel map multiply, as an element layer with one row a channel.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Layer:
     reference: tuple[float, float] | None = None
     window: int = 0
     note: str = ""
+    features: Layer | None = None
 
     @property
     def moments(self) -> int:
@@ -108,6 +110,7 @@ def layer(
     reference: tuple[float, float] | None = None,
     window: int = 0,
     note: str = "",
+    features: Layer | None = None,
 ) -> Layer:
     """A `Layer` from float weights, or from uint8 ``codes`` of weights in [0, 1].
 
@@ -134,7 +137,7 @@ def layer(
         rows = pooled
         note = " ".join(filter(None, (note, f"Shown on a grid {factor} times coarser: keys summed, queries averaged.")))
     codes, floor, peak = quantise(rows)
-    return Layer(name, title or name, kind, scale, codes, floor, peak, where, queries, reference, window, note)  # type: ignore[arg-type]
+    return Layer(name, title or name, kind, scale, codes, floor, peak, where, queries, reference, window, note, features)  # type: ignore[arg-type]
 
 
 def layer_from_codes(
@@ -247,6 +250,11 @@ def _pack_panel(panel: Panel, writer: _Writer) -> dict[str, Any]:
 
 
 def _pack_layer(panel: Panel, item: Layer, writer: _Writer) -> dict[str, Any]:
+    if item.features is not None and item.features.codes.shape[1] != item.codes.shape[2]:
+        raise ValueError(
+            f"panel {panel.title!r}: {item.name!r} gates {item.codes.shape[2]} channels,"
+            f" its features have {item.features.codes.shape[1]}"
+        )
     if item.moments not in (1, len(panel.steps)):
         raise ValueError(f"panel {panel.title!r}: {item.name!r} has {item.moments} moments for {len(panel.steps)} steps")
     return {
@@ -265,6 +273,7 @@ def _pack_layer(panel: Panel, item: Layer, writer: _Writer) -> dict[str, Any]:
         "reference": None if item.reference is None else [float(value) for value in item.reference],
         "window": item.window,
         "note": item.note,
+        "features": None if item.features is None else _pack_layer(panel, item.features, writer),
     }
 
 

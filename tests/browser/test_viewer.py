@@ -43,9 +43,10 @@ def panels() -> list[Panel]:
     ramp = np.tile(np.linspace(0, 1, 8), (8, 1))
     one_looks_left = np.zeros((16, 16))
     one_looks_left[:, 0] = 1  # every position looks at the upper left one
+    features = np.array([np.full((2, 2), 7.0), np.eye(2), 3 * np.eye(2)[::-1] - 1, np.zeros((2, 2))])
     layers = [
         layer("ramp", "spatial", ramp, title="ramp"),
-        layer("gates", "channel", np.array([0.1, 0.9, 0.5, 0.3]), title="gates"),
+        layer("gates", "channel", np.array([0.1, 0.9, 0.5, 0.3]), title="gates", features=layer("f", "element", features)),
         layer("pairs", "pairwise", one_looks_left, title="pairs", scale="softmax", grid=(4, 4)),
         layer(
             "learned",
@@ -134,11 +135,14 @@ def test_channels_tell_gate_and_rank(page: Page) -> None:
     assert box is not None
     page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 40)
     frame(page)
-    assert page.locator(".readout").inner_text() == "channel 2 of 4 · gate 0.50 · rank 2"
+    assert page.locator(".readout").inner_text() == "channel 2 of 4 · gate 0.50 · rank 2; its features, black -1 to white 2"
+    assert colour(page, 0.05, 0.05)[:3] == [0, 0, 0] and colour(page, 0.95, 0.05)[:3] == [255, 255, 255]
     choose(page, "sort channels")
     page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 40)
     frame(page)
-    assert page.locator(".readout").inner_text() == "channel 1 of 4 · gate 0.90 · rank 1"
+    assert page.locator(".readout").inner_text().startswith("channel 1 of 4 · gate 0.90 · rank 1")
+    page.mouse.move(5, 5)
+    assert colour(page, 0.05, 0.05)[:3] == [128, 128, 128]  # the image comes back
 
 
 def test_a_position_shows_where_it_looks_and_who_looks_at_it(page: Page) -> None:

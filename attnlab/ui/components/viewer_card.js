@@ -99,7 +99,7 @@ class Card {
     const { state } = this.viewer;
     const { layer } = this;
     const moment = layer && layer.moments > 1 ? this.moment : 0;
-    const field = fieldOf(layer, moment, state, this.viewer.focus());
+    const field = fieldOf(layer, moment, state, this.viewer.focus(), this.viewer.hoverChannel);
     const key = layer ? `${layer.name}:${field ? field.key : moment}` : "";
     if (this.cache.key !== key) {
       this.cache = { key };
@@ -188,7 +188,8 @@ class Card {
     const { brush, wide, tall } = surface;
     const { state } = this.viewer;
     brush.drawImage(this.backdrop(), 0, 0, wide, tall);
-    if (this.field) {
+    if (this.layer?.features && this.viewer.hoverChannel !== null) this.drawFeature(brush, wide, tall);
+    else if (this.field) {
       if (state.blend === "contour") this.drawContours(brush, wide, tall);
       else this.drawHeat(brush, wide, tall);
     }
@@ -249,6 +250,20 @@ class Card {
     const { levels } = cache;
     for (let i = 0; i < levels.length; i++) out[i] = table[levels[i]];
     ink.putImageData(this.heatPixels, 0, 0);
+  }
+
+  // The features of the channel pointed at, from their least (black) to their greatest (white).
+  drawFeature(brush, wide, tall) {
+    const { features } = this.layer;
+    const [height, width] = features.grid;
+    const { pixels } = palette("grey");
+    const row = rowWeights(features, 0, this.markedChannel());
+    const levels = levelsOf(row, ...extent(row));
+    const canvas = Object.assign(document.createElement("canvas"), { width, height });
+    const drawn = new ImageData(new Uint8ClampedArray(Uint32Array.from(levels, (level) => pixels[level]).buffer), width, height);
+    canvas.getContext("2d").putImageData(drawn, 0, 0);
+    brush.imageSmoothingEnabled = this.viewer.state.smooth;
+    brush.drawImage(canvas, 0, 0, wide, tall);
   }
 
   drawContours(brush, wide, tall) {

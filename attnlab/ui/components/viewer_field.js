@@ -29,8 +29,8 @@ export function cellAt(grid, { u, v }) {
 }
 
 // The field of a layer: {key, values, height, width, softmax, entropy, queries}, or null for a channel map.
-// `focus` are the positions looked from (or at), in shares of the picture.
-export function fieldOf(layer, moment, state, focus) {
+// `focus` are the positions looked from (or at), in shares of the picture; `pointed` is the channel pointed at, or null.
+export function fieldOf(layer, moment, state, focus, pointed = null) {
   if (!layer || layer.kind === "channel") return null;
   const factor = shownFactor(layer);
   const field = { softmax: layer.scale === "softmax", entropy: false, queries: [] };
@@ -40,7 +40,8 @@ export function fieldOf(layer, moment, state, focus) {
     field.key = `${moment}`;
     values = () => rowWeights(layer, moment, 0);
   } else if (layer.kind === "element") {
-    const channel = state.channel === null ? null : Math.min(state.channel, layer.rows - 1);
+    const wanted = pointed ?? state.channel;
+    const channel = wanted === null ? null : Math.min(wanted, layer.rows - 1);
     field.key = `${moment}c${channel}`;
     values = () => (channel === null ? meanWeights(layer, moment, allRows(layer)) : rowWeights(layer, moment, channel));
   } else if (state.pair === "entropy") {

@@ -7,6 +7,13 @@ export function decodePanels(meta, bytes) {
   const buffer = bytes.slice().buffer; // its own buffer, so that float32 lies on multiples of four
   const codes = (at, length) => new Uint8Array(buffer, at, length);
   const floats = (at, length) => new Float32Array(buffer, at, length);
+  const decodeLayer = (layer) => ({
+    ...layer,
+    codes: codes(layer.codes, layer.moments * layer.rows * layer.length),
+    floor: floats(layer.floor, layer.moments * layer.rows),
+    peak: floats(layer.peak, layer.moments * layer.rows),
+    features: layer.features ? decodeLayer(layer.features) : null,
+  });
   return meta.panels.map((panel) => {
     const { width, height, at } = panel.image;
     const table = panel.probabilities;
@@ -19,12 +26,7 @@ export function decodePanels(meta, bytes) {
       probabilities: table
         ? Array.from({ length: table.rows }, (_, row) => floats(table.at + row * panel.classes.length * 4, panel.classes.length))
         : [],
-      layers: panel.layers.map((layer) => ({
-        ...layer,
-        codes: codes(layer.codes, layer.moments * layer.rows * layer.length),
-        floor: floats(layer.floor, layer.moments * layer.rows),
-        peak: floats(layer.peak, layer.moments * layer.rows),
-      })),
+      layers: panel.layers.map(decodeLayer),
     };
   });
 }

@@ -199,11 +199,17 @@ Object.assign(Card.prototype, {
       const rank = this.cache.gates.reduce((count, gate) => count + (gate > value), 1);
       const words = valueWords(layer, null, value, this.precision());
       const what = layer.kind === "element" ? `mean ${words}` : words;
-      return `channel ${channel} of ${this.cache.gates.length} · ${what} · rank ${rank}`;
+      const seen = layer.features ? `; its features, ${this.featureEnds(channel)}` : "";
+      return `channel ${channel} of ${this.cache.gates.length} · ${what} · rank ${rank}${seen}`;
     }
     if (!viewer.cursor || !field) return "";
     const cell = cellAt([field.height, field.width], viewer.cursor);
     return `row ${cell.row}, column ${cell.column} · ${valueWords(layer, field, this.values[cell.index], this.precision())}`;
+  },
+
+  featureEnds(channel) {
+    const { floor, peak } = this.layer.features;
+    return `black ${formatNumber(floor[channel])} to white ${formatNumber(peak[channel])}`;
   },
 
   precision() {
