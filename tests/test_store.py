@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,6 +277,39 @@ def test_second_manager_of_a_home_hands_its_requests_over_and_takes_over(private
         assert [job.run_dir.name for job in second_executor.started] == [later]
     finally:
         second.shutdown()
+
+
+class Broken(AtOnce):
+    def start(self, job: Job) -> None:
+        raise self.error
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def test_worker_that_cannot_be_started_fails_its_run_and_not_the_queue(private_home: Path) -> None:
+    manager = Manager(private_home, Broken(FileNotFoundError("no such interpreter")))
+    try:
+        for run_id in manager.submit_many(CONFIG, [0, 1]):
+            record = manager.wait(run_id, 10)
+            assert record.state is RunState.FAILED and "no such interpreter" in record.reason
+        assert manager.trouble == ""
+    finally:
+        manager.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_queue_that_ends_by_an_error_says_so(private_home: Path) -> None:
+    manager = Manager(private_home, Broken(KeyError("a slip")))
+    try:
+        manager.submit(CONFIG)
+        deadline = time.monotonic() + 10
+        while not manager.trouble:
+            assert time.monotonic() < deadline
+        assert "a slip" in manager.trouble
+    finally:
+        manager.shutdown()
 
 
 def test_queue_can_be_reordered_and_left(waiting: Manager) -> None:

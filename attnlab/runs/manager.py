@@ -21,7 +21,7 @@ from filelock import Timeout
 from attnlab import paths
 from attnlab.config import RunConfig
 from attnlab.runs.executors import Answer, Executor, Job, JobState, make_executor
-from attnlab.runs.files import disk_full, read_json, write_json
+from attnlab.runs.files import FolderError, disk_full, read_json, write_json
 from attnlab.runs.folder import Request, RunFolder
 from attnlab.runs.follower import AT_WORK, GRACE_SECONDS, Follower
 from attnlab.runs.ownership import identity
@@ -254,13 +254,16 @@ class Manager:
                     pause = _TAKE_OVER_TICK
                     self._try_to_take_over()
                 self.trouble = ""
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, sqlite3.Error, FolderError) as error:
                 pause = _IDLE_TICK
                 full = disk_full(self.home)
                 trouble = "the disk is full; the queue waits until there is space" if full else f"the queue waits: {error}"
                 if trouble != self.trouble:
                     _log.warning("%s", trouble, exc_info=error)
                 self.trouble = trouble
+            except Exception as error:
+                self.trouble = f"the queue has ended by an error of the program; restart the app ({error!r})"
+                raise
             self._wake.wait(pause)
             self._wake.clear()
 
