@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
+
 import numpy as np
 import streamlit as st
 
@@ -18,18 +21,37 @@ REDUCED = {
     "element": "The mean over the channels.",
     "pairwise": "The attention each position receives.",
 }
+"""The kinds that are kept as a picture over positions, and what such a picture is."""
 SHOWN = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Shipped:
+    """A shipped run that has something to show.
+
+    Attributes:
+        places: tap -> its place in the network, without the variant, so that runs are compared place by place.
+        variation: place -> how much the weights of the last snapshot differ over the positions (or channels) of an
+            image, mean over the images.
+        pictures: whether they lie over positions; gates of channels alone make no picture.
+    """
+
+    folder: RunFolder
+    places: dict[str, str]
+    variation: dict[str, float]
+    pictures: bool
 
 
 def showcase() -> None:
     """Up to three shipped runs side by side; where there are none, the command that makes them."""
-    shipped = [folder for folder in run_folders(DEMO_RUNS) if _kinds(folder)]
-    folders = ([folder for folder in shipped if _kinds(folder) & set(REDUCED)] or shipped)[:SHOWN]
-    if not folders:
+    shipped = [run for folder in run_folders(DEMO_RUNS) if (run := _look(folder)) is not None]
+    runs = [run for run in shipped if run.pictures] or shipped
+    if not runs:
         st.info("No shipped runs are there yet. This makes them, in a few minutes:", icon=":material/info:")
         st.code("python -m attnlab demo", language="bash")
         return
-    probes = folders[0].probes()
+    runs = sorted(runs, key=lambda run: -max(run.variation.values()))[:SHOWN]
+    probes = runs[0].folder.probes()
     picture = st.segmented_control(
         "Picture",
         range(len(probes.labels) if probes else 0),
@@ -38,42 +60,62 @@ def showcase() -> None:
         format_func=lambda index: f"{index + 1}",
         key="picture",
         bind="query-params",
-        help="Test images that the networks have never been trained on.",
+        help="Test images that the networks have never been trained on. First shown is the layer whose weights differ most.",
     )
-    panels = _panels(tuple(folder.run_id for folder in folders), picture or 0)
-    viewer(panels, key="home.viewer", compact=True, autoplay=True)
+    panels = _panels(tuple(run.folder.run_id for run in runs), picture or 0)
+    viewer(panels, key="home.viewer", compact=True, autoplay=True, initial={"layer": _telling(runs, panels)})
 
 
-def _kinds(folder: RunFolder) -> set[str]:
-    """The kinds of map a run has kept; gates of channels alone make no picture."""
+def _look(folder: RunFolder) -> Shipped | None:
+    """What a run has to show; `None` without maps, or while it is being written."""
     steps = folder.snapshot_steps()
-    return set(folder.snapshot(steps[-1]).kinds.values()) if steps else set()
+    if not steps or folder.dataset_summary() is None:
+        return None
+    last = folder.snapshot(steps[-1])
+    pictures = [name for name in last.maps if last.kinds[name] in REDUCED]
+    places = tap_titles(pictures or list(last.maps))
+    if not places:
+        return None
+    variation = {}
+    for name, place in places.items():
+        images = len(last.maps[name])
+        spread = (last.maps[name].reshape(images, -1) / 255).std(axis=1)
+        variation[place] = float((spread * last.peaks[name]).mean())
+    return Shipped(folder, places, variation, bool(pictures))
+
+
+def _telling(runs: list[Shipped], panels: list[Panel]) -> int:
+    """Index of the layer whose weights differ most, summed over the runs, among all the layers of the viewer."""
+    total: Counter[str] = Counter()
+    for run in runs:
+        total.update(run.variation)
+    names = list(dict.fromkeys(item.name for panel in panels for item in panel.layers))
+    return names.index(max(total, key=lambda place: total[place]))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _panels(run_ids: tuple[str, ...], picture: int) -> list[Panel]:
-    return [_panel(RunFolder(DEMO_RUNS / run_id), picture, index) for index, run_id in enumerate(run_ids)]
+    folders = [RunFolder(DEMO_RUNS / run_id) for run_id in run_ids]
+    return [_panel(folder, picture, index) for index, folder in enumerate(folders)]
 
 
 def _panel(folder: RunFolder, picture: int, index: int) -> Panel:
-    probes, about = folder.probes(), folder.dataset_summary()
-    if probes is None or about is None:
+    run, probes, about = _look(folder), folder.probes(), folder.dataset_summary()
+    if run is None or probes is None or about is None:
         raise ValueError(f"the shipped run {folder.run_id} is incomplete; make it anew with python -m attnlab demo")
     snapshots = [folder.snapshot(step) for step in folder.snapshot_steps()]
     last = snapshots[-1]
-    # Titles leave out the variant where a run has one that makes pictures, so runs are compared place by place.
-    pictures = [name for name in last.maps if last.kinds[name] in REDUCED]
-    places = tap_titles(pictures or list(last.maps))
     layers: list[Layer] = []
-    for name, place in places.items():
+    for name, place in run.places.items():
+        kind = last.kinds[name]
         layers.append(
             layer_from_codes(
                 place,
-                "spatial" if last.kinds[name] in REDUCED else last.kinds[name],
+                "spatial" if kind in REDUCED else kind,
                 np.stack([snapshot.maps[name][picture] for snapshot in snapshots]),
                 np.array([snapshot.peaks[name][picture] for snapshot in snapshots]),
                 scale=last.scales[name],
-                note=REDUCED.get(last.kinds[name], ""),
+                note=REDUCED.get(kind, ""),
             )
         )
     return Panel(
