@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from attnlab.config import RunConfig
@@ -17,7 +19,7 @@ from attnlab.runs.folder import RunFolder
 from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
 from attnlab.ui.inspect import snapshot_panel
-from attnlab.ui.inspect_network import network_panel
+from attnlab.ui.inspect_network import network_panel, raw_maps
 from tests.page_support import app, open_page, texts
 
 __all__ = ["app"]
@@ -133,8 +135,6 @@ def test_a_link_to_a_missing_run_says_how_to_make_it_again(app: AppTest, run_id:
 
 def test_an_upload_is_fitted_like_the_training_pictures(trained: Path) -> None:
     opened = open_run(trained)
-    import torch
-
     image = torch.randint(0, 256, opened.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     sharp = np.zeros((384, 384, 3), np.uint8)
     panel = network_panel(opened, image, title="t", picture=sharp)
@@ -149,8 +149,6 @@ def test_an_upload_is_fitted_like_the_training_pictures(trained: Path) -> None:
 
 def test_snapshots_end_at_the_networks_own_maps(trained: Path) -> None:
     """The last snapshot is the trained network's map of the probe, to the byte it was stored with."""
-    import torch
-
     folder = RunFolder(trained)
     panel = snapshot_panel(folder, 2, title="t")
     probes = folder.probes()
@@ -161,3 +159,13 @@ def test_snapshots_end_at_the_networks_own_maps(trained: Path) -> None:
     seen = next(each for each in inspected.maps if each.name == stored.name)
     np.testing.assert_allclose(stored.weights(-1)[0], seen.values.flatten().numpy(), atol=float(stored.peak[-1, 0]) / 255)
     assert panel.steps[-1] == folder.snapshot_steps()[-1]
+
+
+def test_raw_maps_are_saved_in_full_precision(run_id: str, app: AppTest) -> None:
+    record = get_manager().get(run_id)
+    opened = open_run(record.folder)
+    image = torch.randint(0, 256, opened.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    with np.load(io.BytesIO(raw_maps([record], [image]))) as saved:
+        for seen in opened.inspect(image[None]).maps:
+            np.testing.assert_array_equal(saved[f"{run_id}/{seen.name}"], seen.values[0].numpy())
+        assert saved[f"{run_id}/probabilities"].sum() == pytest.approx(1, abs=1e-5)

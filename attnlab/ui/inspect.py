@@ -6,7 +6,7 @@ learned are drawn without it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from attnlab.runs.naming import attention_name, run_name
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.components.picker import Thumbnail, picker
-from attnlab.ui.components.viewer import viewer
+from attnlab.ui.components.viewer import hand_out, viewer
 from attnlab.ui.state import colours, manager
 from attnlab.ui.waiting import wait_for_torch
 from attnlab.viz.overlay import thumbnails
@@ -96,9 +96,38 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> None:
     wait_for_torch()
     from attnlab.ui import inspect_network
 
-    panels = inspect_network.test_picture(records, row[1:]) if source == "test" else inspect_network.own_picture(records)
-    if panels:
-        viewer(panels, key="inspect.viewer", link=True)
+    shown = inspect_network.test_picture(records, row[1:]) if source == "test" else inspect_network.own_picture(records)
+    if shown is not None:
+        viewer(shown.panels, key="inspect.viewer", link=True)
+        take_away(shown.panels, records, shown.raw_maps)
+
+
+def take_away(panels: Sequence[Panel], records: Sequence[RunRecord], raw_maps: Callable[[], bytes] | None = None) -> None:
+    """Buttons that save what is shown; the files are made when a button is pressed."""
+    name = records[0].run_id
+    title = " and ".join(attention_name(record.config) for record in records)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Save as a page that works offline",
+            lambda: hand_out(panels, title=title, note=f"Attention maps of {name}, made with attnlab.").encode(),
+            file_name=f"{name}.html",
+            mime="text/html",
+            icon=":material/html:",
+            on_click="ignore",
+            type="tertiary",
+            key="inspect.save.html",
+        )
+        if raw_maps is not None:
+            st.download_button(
+                "Save the raw maps (NPZ)",
+                raw_maps,
+                file_name=f"{name}.npz",
+                mime="application/octet-stream",
+                icon=":material/data_array:",
+                on_click="ignore",
+                type="tertiary",
+                key="inspect.save.npz",
+            )
 
 
 def facts(record: RunRecord) -> None:
@@ -198,6 +227,7 @@ def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
         else:
             st.caption(f"{run_name(record)} kept no maps while it learned.")
     viewer(panels, key="inspect.viewer", link=True, sync="inspect")
+    take_away(panels, records)
     st.caption("Point at a step of the loss to see the maps of that step.")
     place = colours(manager().runs())
     lines = []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -58,8 +60,16 @@ class Seen:
     ranges: dict[str, tuple[float, float]]
 
 
-def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator]) -> list[Panel]:
-    """Lets a person choose a test picture by class and outcome; its maps, one panel a run.
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Panels for the viewer, one a run, and a function that makes an .npz file of their maps in full precision."""
+
+    panels: list[Panel]
+    raw_maps: Callable[[], bytes]
+
+
+def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator]) -> Shown | None:
+    """Lets a person choose a test picture by class and outcome; `None` when there is none to show.
 
     Args:
         places: three places for the filters.
@@ -69,23 +79,23 @@ def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator])
         dataset = _dataset(record.config.dataset.model_dump_json())
     except DataError as error:
         st.error(f"The test pictures cannot be read: {error}", icon=":material/error:")
-        return []
-    opened = _opened_all(records)
-    if not opened:
-        return []
+        return None
+    records = _openable(records)
+    if not records or records[0] is not record:
+        return None
     first = _seen(str(record.folder), _stamp(record), record.config.dataset.model_dump_json())
     chosen = _choose_picture(dataset, first, record, places)
     if chosen is None:
-        return []
-    return [
+        return None
+    panels = [
         _test_panel(str(each.folder), _stamp(each), each.config.dataset.model_dump_json(), chosen, run_colour(each))
         for each in records
-        if each.run_id in opened
     ]
+    return Shown(panels, lambda: raw_maps(records, [dataset.test.images[chosen]] * len(records)))
 
 
-def own_picture(records: Sequence[RunRecord]) -> list[Panel]:
-    """Takes an upload or a photograph; its maps, one panel a run."""
+def own_picture(records: Sequence[RunRecord]) -> Shown | None:
+    """Takes an upload or a photograph; `None` until there is one."""
     upload, camera = st.columns(2)
     given = upload.file_uploader(
         "A picture (JPEG, PNG, WebP, GIF, BMP)", type=["jpg", "jpeg", "png", "webp", "gif", "bmp"], key="inspect.upload"
@@ -97,22 +107,35 @@ def own_picture(records: Sequence[RunRecord]) -> list[Panel]:
                 given = st.camera_input("Photograph", key="inspect.camera", label_visibility="collapsed")
     if given is None:
         st.caption("The picture stays on this machine. The network knows only the classes it was trained on.")
-        return []
+        return None
     content = given.getvalue()
     try:
         decoded = decode_image(content)
     except ImageRefused as error:
         st.error(f"This picture cannot be used: {error}", icon=":material/error:")
-        return []
+        return None
     for notice in decoded.notices:
         st.caption(notice)
-    opened = _opened_all(records)
+    records = _openable(records)
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    return [
-        _own_panel(str(record.folder), _stamp(record), digest, decoded.pixels, run_colour(record))
-        for record in records
-        if record.run_id in opened
-    ]
+    panels = [_own_panel(str(each.folder), _stamp(each), digest, decoded.pixels, run_colour(each)) for each in records]
+    if not panels:
+        return None
+    shapes = [_opened(str(record.folder), _stamp(record)).shape for record in records]
+    return Shown(panels, lambda: raw_maps(records, [fit_image(decoded.pixels, shape) for shape in shapes]))
+
+
+def raw_maps(records: Sequence[RunRecord], images: Sequence[Tensor]) -> bytes:
+    """An .npz file: for each run ``<run>/image`` (uint8 C, H, W), ``<run>/probabilities`` and ``<run>/<tap>`` (float32)."""
+    arrays: dict[str, Any] = {}
+    for record, image in zip(records, images, strict=True):
+        inspection = _opened(str(record.folder), _stamp(record)).inspect(image[None])
+        arrays[f"{record.run_id}/image"] = image.numpy()
+        arrays[f"{record.run_id}/probabilities"] = inspection.probabilities[0]
+        arrays |= {f"{record.run_id}/{seen.name}": seen.values[0].numpy() for seen in inspection.maps}
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
 
 
 def variant_facts(config: ModelConfig) -> None:
@@ -244,13 +267,13 @@ def _choose_picture(dataset: ImageDataset, seen: Seen, record: RunRecord, places
     return chosen
 
 
-def _opened_all(records: Sequence[RunRecord]) -> set[str]:
-    """The ids of the runs that can be opened; why the others cannot is said on the page."""
-    good = set()
+def _openable(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs that can be opened; why the others cannot is said on the page."""
+    good = []
     for record in records:
         try:
             _opened(str(record.folder), _stamp(record))
-            good.add(record.run_id)
+            good.append(record)
         except OpenError as error:
             st.error(str(error), icon=":material/error:")
     return good

@@ -5,6 +5,7 @@
 
 const FRAME_MS = 130; // of the time-lapse
 const REST_MS = 1400; // at its end
+const CARD_PIXELS = 216; // the least width of one of several cards, with the gap
 
 export class Viewer {
   constructor(root, callbacks) {
@@ -144,6 +145,13 @@ export class Viewer {
     this.root.style.colorScheme = isDark(colour("--st-background-color", "#fff")) ? "dark" : "light"; // for sliders and menus
   }
 
+  // As many cards in a row as fit, the rows evenly filled.
+  spread() {
+    const fitting = Math.max(1, Math.floor((this.root.clientWidth + 16) / CARD_PIXELS));
+    const rows = Math.ceil(this.cards.length / fitting);
+    this.deck.style.setProperty("--columns", String(Math.ceil(this.cards.length / rows)));
+  }
+
   // ---- drawing ------------------------------------------------------------------------------------------------------
 
   schedule() {
@@ -155,7 +163,8 @@ export class Viewer {
   }
 
   draw(now) {
-    if (!this.theme) return;
+    if (!this.theme || !this.root.clientWidth) return;
+    this.spread();
     if (this.playing) this.advance(now);
     for (const card of this.cards) card.draw();
     for (const sync of this.syncs) sync();

@@ -69,6 +69,7 @@ class Card {
     this.odds.hidden = this.continued || !panel.probabilities.length;
     if (this.odds.hidden) return;
     this.odds.setAttribute("aria-label", "Prediction");
+    this.odds.classList.toggle("judged", panel.truth !== null);
     for (const index of shownClasses(panel.probabilities, this.viewer.compact ? 3 : 5, panel.truth)) {
       const row = element("li", index === panel.truth ? "true" : "");
       const name = element("span", "name", panel.classes[index]);

@@ -255,7 +255,7 @@ export function formatTo(value, precision) {
 export function formatNumber(value) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size === 0) return "0";
+  if (size < 1e-6) return "0";
   if (size >= 10000 || size < 0.001) return value.toExponential(1);
   return String(Number(value.toPrecision(3)));
 }

@@ -129,7 +129,7 @@ Object.assign(Card.prototype, {
     const saturates = state.scope === "absolute" && high === SOFTMAX_TOP;
     brush.font = `11px ${theme.font}`;
     brush.fillStyle = theme.text;
-    const ticks = wide < 190 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1];
+    const ticks = wide < 240 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1];
     for (const share of ticks) {
       const x = left + share * span;
       brush.globalAlpha = 0.55;
