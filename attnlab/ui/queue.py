@@ -60,7 +60,8 @@ def _growing(were_live: frozenset[str]) -> None:
     if manager().trouble:
         st.warning(manager().trouble, icon=":material/warning:")
     by_id = {record.run_id: record for record in records}
-    curves(_curves([by_id[run_id] for run_id in charted(records)], colours(records)), key="train.curves")
+    shown = [by_id[run_id] for run_id in charted(records)]
+    curves(_curves(shown, colours(shown)), key="train.curves")
     for record in live:
         _live_row(record)
 
@@ -135,7 +136,7 @@ def _done_row(record: RunRecord) -> None:
         st.markdown(f"{_badge(record)} **{_plain(run_name(record))}**  \n{_outcome(record)}", width="stretch")
         if record.state.resumable:
             _button(record, "resume", "Resume", ":material/play_arrow:", manager().resume)
-        if record.test_accuracy is not None:
+        if record.test_accuracy is not None or "imported" in record.result:
             st.page_link(
                 "pages/inspect_attention.py", label="Inspect", icon=":material/visibility:", query_params={"run": record.run_id}
             )

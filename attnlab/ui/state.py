@@ -22,7 +22,7 @@ def manager() -> Manager:
 
 
 def colours(records: Iterable[RunRecord]) -> dict[str, int]:
-    """Group -> index of its colour. A group keeps its colour while the server runs, whatever else comes or goes."""
+    """Group -> index of its colour. A group gets one when it is first shown, and keeps it while the server runs."""
     with _colour_lock:
         for record in sorted(records, key=lambda record: (record.created, record.run_id)):
             _colours.setdefault(record.group, len(_colours))
