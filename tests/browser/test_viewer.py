@@ -194,6 +194,23 @@ def test_all_maps_side_by_side(page: Page) -> None:
     assert page.locator(".card h4").all_inner_texts() == ["ramp", "gates", "pairs", "learned"]
 
 
+def test_many_maps_become_a_menu(chromium: Browser, tmp_path: Path) -> None:
+    many = [layer(f"m{index}", "spatial", np.full((2, 2), index / 20), title=f"map {index}") for index in range(14)]
+    file = tmp_path / "many.html"
+    file.write_text(hand_out([Panel("deep", IMAGE, many)], title="Many", initial={"layer": 3}), encoding="utf-8")
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.goto(file.as_uri())
+    page.wait_for_selector(".stage canvas")
+    menu = page.get_by_role("combobox", name="Map")
+    assert menu.input_value() == "3"
+    page.get_by_role("button", name="Map after").click()
+    frame(page)
+    assert menu.input_value() == "4"
+    assert "mean 0.2 " in page.locator(".facts").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390  # nothing sticks out on a phone
+    page.close()
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Streamlit page with nothing but the viewer and a button that runs it again."""

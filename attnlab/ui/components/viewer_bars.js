@@ -96,7 +96,11 @@ Object.assign(Viewer.prototype, {
   buildHelp() {
     const help = element("dl", "help");
     help.hidden = !this.helpShown;
-    for (const [keys, words] of KEYS) help.append(element("dt", "", keys), element("dd", "", words));
+    for (const [keys, words] of KEYS) {
+      const line = element("div");
+      line.append(element("dt", "", keys), element("dd", "", words));
+      help.append(line);
+    }
     return help;
   },
 });
