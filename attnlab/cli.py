@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from attnlab import __version__, paths
+from attnlab.cli_open import Json, open_command
 from attnlab.config import RunConfig, explain
 from attnlab.runs.options import Setting, change, settings
 
@@ -37,7 +38,6 @@ app = App(
     exit_on_error=False,
     print_error=False,
 )
-Json = Annotated[bool, Parameter(name="--json", negative="", help="print one JSON object")]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -106,6 +106,7 @@ def _with_every_setting(command: Callable[..., int]) -> inspect.Signature:
 _GROUPS = {section: Group.create_ordered(section) for section in RunConfig.model_fields}
 train.__signature__ = _with_every_setting(train)  # type: ignore[attr-defined]
 app.command(train)
+app.command(open_command, name="open")
 
 
 @app.command

@@ -18,6 +18,7 @@ LEVEL = {
     "explain": 4,
     "viz": 4,
     "ui": 5,
+    "cli_open": 6,
     "cli": 6,
     "__main__": 7,
 }

@@ -23,7 +23,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -81,7 +81,14 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, parent: Path, config: RunConfig, *, title: str = "", note: str = "", queued: float | None = None
+        cls,
+        parent: Path,
+        config: RunConfig,
+        *,
+        title: str = "",
+        note: str = "",
+        queued: float | None = None,
+        fill: Callable[[RunFolder], None] | None = None,
     ) -> RunFolder:
         """A new folder below ``parent``, named by the config's run id; the second of a name ends in ``-2``.
 
@@ -89,6 +96,7 @@ class RunFolder:
 
         Args:
             queued: its place in the queue, when it shall wait for a worker.
+            fill: writes more into the folder before anybody can see it.
         """
         parent.mkdir(parents=True, exist_ok=True)
         made = cls(parent / f".new-{uuid.uuid4().hex}")
@@ -97,6 +105,8 @@ class RunFolder:
         write_json(made.path / "meta.json", {"title": title, "note": note, "created": time.time()})
         if queued is not None:
             made.enqueue(queued)
+        if fill is not None:
+            fill(made)
         count = 1
         while True:
             final = parent / (config.run_id if count == 1 else f"{config.run_id}-{count}")

@@ -92,6 +92,12 @@ class Manager:
         """One run for each seed, in that order."""
         return [self.submit(config.changed(seed=seed), title) for seed in seeds]
 
+    def adopt(self, folder: RunFolder) -> str:
+        """Shows at once a run that was made beside the queue, as an opened checkpoint is. Returns its run id."""
+        with self._lock:
+            self._took(folder)
+            return folder.run_id
+
     def stop(self, run_id: str) -> None:
         """Ends a run after the step at hand, with a checkpoint; takes a waiting one from the queue.
 

@@ -14,6 +14,7 @@ import streamlit as st
 
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
+from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.naming import attention_name, run_name
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.curves import Curve, curves
@@ -79,6 +80,8 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> None:
     offered = [name for name in SOURCES if name == "learned" or folder.has_weights]
     if not folder.snapshot_steps():
         offered.remove("learned")
+    if record.config.dataset.name == NO_PICTURES:
+        offered.remove("test")
     row = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
     source = row[0].segmented_control(
         "Picture",

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from attnlab.attention import MapKind, get_attention, split_composition
 from attnlab.config import DatasetConfig, ModelConfig
-from attnlab.data import DataError, ImageDataset, load_dataset
+from attnlab.data import DataError, ImageDataset, load_dataset, normalise
 from attnlab.data.decode import ImageRefused, decode_image, fit_array, fit_image
 from attnlab.explain.block_features import features_before
 from attnlab.explain.open_run import OpenError, OpenRun, open_run
@@ -306,7 +306,8 @@ def _seen(folder: str, stamp: int, config: str) -> Seen:
             low, high = ranges.get(seen.name, (float("inf"), float("-inf")))
             ranges[seen.name] = (min(low, float(seen.values.min())), max(high, float(seen.values.max())))
     with torch.inference_mode():
-        parts = [opened.probabilities(opened.model(dataset.normalise(part))).numpy() for part in images.split(64)]
+        normalised = (normalise(part, opened.mean, opened.std) for part in images.split(64))
+        parts = [opened.probabilities(opened.model(part)).numpy() for part in normalised]
     return Seen(np.concatenate(parts), ranges)
 
 
