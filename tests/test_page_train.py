@@ -171,3 +171,30 @@ def test_the_chart_is_sent_only_what_is_new(app: AppTest, private_home: Path) ->
         lines.write(json.dumps({"kind": "step", "step": 3, "epoch": 3, "loss": 0.2, "lr": 0.1}) + "\n")
     app.run()
     assert (sent()["since"], sent()["step"], sent()["loss"]) == (2, [3], [0.2])
+
+
+def test_the_time_is_estimated_from_a_few_steps(app: AppTest) -> None:
+    open_page(app, PAGE)
+    make_tiny(app)
+    app.button("train.estimate").click().run()
+    assert not app.exception
+    assert "images/s" in app.success[0].value
+
+
+def test_a_path_is_a_data_set_and_no_path_is_a_mistake(app: AppTest) -> None:
+    open_page(app, PAGE)
+    app.selectbox("form.source").set_value(FROM_PATH).run()
+    assert app.button("train.start").disabled
+    app.text_input("form.path").set_value(" /data/flowers.zip ").run()
+    assert drafted(app).dataset.name == "/data/flowers.zip"
+    assert not app.button("train.start").disabled
+
+
+def test_an_upload_is_kept_by_its_content(app: AppTest, private_home: Path) -> None:
+    open_page(app, PAGE)
+    app.selectbox("form.source").set_value(FROM_PATH).run()
+    app.file_uploader("form.upload").set_value(("my flowers.tar.gz", b"bytes", "application/gzip")).run()
+    kept = Path(drafted(app).dataset.name)
+    assert kept.parent == private_home / "uploads"
+    assert kept.name.startswith("my_flowers-") and kept.name.endswith(".tar.gz")
+    assert kept.read_bytes() == b"bytes"
