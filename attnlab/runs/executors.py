@@ -143,7 +143,7 @@ class WorkerProcessExecutor:
         for job, child in list(self._children.items()):
             if child.job != job:
                 del self._children[job]
-                if child.process.poll() is None:
+                if child.reusable and child.process.poll() is None:
                     self._idle.append(child)
         self._idle = [child for child in self._idle if child.process.poll() is None]
 
@@ -198,12 +198,13 @@ def make_executor(name: str | None = None) -> Executor:
 
 
 class _Child:
-    """A worker process. It prints a line of JSON when it is idle; a thread of ours reads them."""
+    """A worker process. It prints a line of JSON when a job is done; a thread of ours reads them."""
 
     def __init__(self) -> None:
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(paths.ROOT), environment.get("PYTHONPATH", "")]))
         self.job: Job | None = None
+        self.reusable = True
         self.last_words = ""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "attnlab.runs.worker"],
@@ -238,8 +239,8 @@ class _Child:
     def _listen(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            if json.loads(line).get("done") is not None:
-                self.job = None
+            self.reusable = json.loads(line)["reusable"]
+            self.job = None
 
     def _hear(self) -> None:
         """What it prints outside a run is kept for the sentence that says why it died."""

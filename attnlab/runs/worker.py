@@ -19,7 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,13 +57,17 @@ class Terminated(BaseException):
     """The process was told to end (SIGTERM)."""
 
 
+class StopAsked(BaseException):
+    """A request to stop or pause was seen where the training cannot look for one: while the data are read."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How an attempt ended.
 
     Attributes:
         state, reason, result: as written to `end.json`.
-        reusable: false when the process should not train again (the state of CUDA is unknown after an error of its own).
+        reusable: false when the process shall end (it was told to, or an error of CUDA left it in an unknown state).
     """
 
     state: RunState
@@ -145,8 +149,10 @@ def _train(folder: RunFolder, config: RunConfig, number: int, watch: Watch | Non
         from attnlab.training import to_dict
 
         return Outcome(RunState.FINISHED, result=to_dict(result))
+    except StopAsked:
+        return _stopped(folder)
     except Terminated:
-        return _stopped(folder, told="its process was told to end")
+        return replace(_stopped(folder, told="its process was told to end"), reusable=False)
     except TrainingFailed as error:
         return Outcome(RunState.FAILED, str(error), reusable=not isinstance(error.__cause__, torch.OutOfMemoryError))
     except MemoryError:
@@ -198,7 +204,7 @@ class _Attempt:
     def loading(self, what: str, done: float) -> None:
         """Progress of the data set."""
         if self.should_stop():
-            raise Terminated
+            raise StopAsked
         self.write_progress(f"{what}, {done:.0%}", now=done in (0.0, 1.0))
 
     def on_event(self, event: Event) -> None:
@@ -373,7 +379,7 @@ def main() -> int:
                 except FolderError as error:
                     print(error, file=sys.stderr)
             with suppress(BrokenPipeError):
-                print(json.dumps({"done": job["run"], "attempt": job["attempt"]}), file=protocol)
+                print(json.dumps({"done": job["run"], "reusable": reusable}), file=protocol)
             if not reusable:
                 return 3
     except Terminated:
