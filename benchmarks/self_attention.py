@@ -123,7 +123,7 @@ def draw(figures: dict) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" '
         'fill="#808080"><title>Self-attention at (1, 128, H, H), forward and backward: memory and CPU time</title>'
     ]
-    panels = [("training_mib", "peak extra memory, MiB", (1, 5)), ("training_s", "CPU seconds", (-3, 3))]
+    panels = [("training_mib", "peak extra memory, MiB", (0, 4)), ("training_s", "CPU seconds", (-3, 3))]
     for panel, (key, title, (low, high)) in enumerate(panels):
         x0 = left + panel * (plot_w + 90)
 
