@@ -120,6 +120,21 @@ def attention_taps(model: nn.Module) -> dict[str, AttentionTap]:
     return {name: module for name, module in model.named_modules() if isinstance(module, AttentionTap)}
 
 
+def attention_scalars(model: nn.Module) -> dict[str, float]:
+    """The learned numbers that weigh a whole map: parameters of one element held by a module with a tap, by their path.
+
+    The gamma of self-attention is one: it starts at 0, so how far it has grown says how much the map counts.
+    """
+    holders = {name.rpartition(".")[0] for name in attention_taps(model)}
+    return {
+        f"{path}.{name}" if path else name: parameter.item()
+        for path, module in model.named_modules()
+        if path in holders
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.numel() == 1
+    }
+
+
 @contextmanager
 def record_attention(model: nn.Module, *, detach: bool = True) -> Iterator[list[AttentionMap]]:
     """Collects every map of ``model`` made inside the ``with``, in the order of the forward.

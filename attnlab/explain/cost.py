@@ -8,6 +8,7 @@ from statistics import median
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from attnlab.attention import AttentionMap, MapKind, MapScale, record_attention
 from attnlab.config import ModelConfig
 from attnlab.models import ImageShape, build_model
 
@@ -38,6 +39,27 @@ def count_parameters(config: ModelConfig, shape: ImageShape, classes: int) -> in
     with torch.device("meta"):
         model = build_model(config, shape, classes)
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def single_positions(config: ModelConfig, shape: ImageShape, classes: int) -> list[str]:
+    """The taps whose map has one position only, where softmax attention is trivially 1 and so does nothing.
+
+    Found by a forward on the meta device: no memory, no arithmetic.
+
+    Raises:
+        ValueError: when the network cannot be built for these images.
+    """
+    with torch.device("meta"):
+        model = build_model(config, shape, classes).eval()
+        image = torch.empty(1, *shape)
+    with torch.inference_mode(), record_attention(model) as maps:
+        model(image)
+    return [seen.name for seen in maps if one_position(seen)]
+
+
+def one_position(seen: AttentionMap) -> bool:
+    """Whether a map is softmax attention over a single position."""
+    return seen.scale is MapScale.SOFTMAX and seen.kind is not MapKind.CHANNEL and seen.grid == (1, 1)
 
 
 def milliseconds_per_image(

@@ -82,6 +82,7 @@ class SnapshotEvent:
         probabilities: float16 (images, classes), the prediction for each probe image at this step.
         kinds, scales: tap name -> `MapKind` and `MapScale` of the map, as text.
         grids: tap name -> (H, W) of the map as the network made it; what is kept may be smaller.
+        scalars: learned numbers that weigh a whole map, see `attnlab.attention.attention_scalars`.
     """
 
     step: int
@@ -91,6 +92,7 @@ class SnapshotEvent:
     kinds: Mapping[str, str]
     scales: Mapping[str, str]
     grids: Mapping[str, tuple[int, int]]
+    scalars: Mapping[str, float] = field(default_factory=dict)
     kind: str = "snapshot"
 
 

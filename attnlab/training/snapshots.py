@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention import AttentionMap, MapKind, attention_taps, record_attention
+from attnlab.attention import AttentionMap, MapKind, attention_scalars, attention_taps, record_attention
 from attnlab.data import ImageDataset
 from attnlab.training.events import ProbeEvent, SnapshotEvent
 from attnlab.training.losses import Objective
@@ -33,7 +33,7 @@ PROBES = 8
 SNAPSHOTS = 40
 RUN_BYTES = 480_000
 _FILE_BYTES = 900  # of the .npz itself and its four array headers
-_TAP_BYTES = 160  # of one tap in the header
+_TAP_BYTES = 220  # of one tap, and of a scalar beside it, in the header
 _MAX_SIDE = 32
 
 
@@ -112,6 +112,7 @@ class Snapshots:
             kinds={name: kind for name, (kind, _, _) in about.items()},
             scales={name: scale for name, (_, scale, _) in about.items()},
             grids={name: grid for name, (_, _, grid) in about.items()},
+            scalars=attention_scalars(model),
         )
 
 

@@ -32,6 +32,7 @@ def write_snapshot(target: Path | IO[bytes], snapshot: SnapshotEvent) -> None:
             }
             for name, values in snapshot.maps.items()
         ],
+        "scalars": {name: float(f"{value:.6g}") for name, value in snapshot.scalars.items()},
     }
     flat = [values.reshape(-1) for values in snapshot.maps.values()]
     peaks = [snapshot.peaks[name] for name in snapshot.maps]
@@ -66,6 +67,7 @@ def read_snapshot(source: Path | bytes) -> SnapshotEvent:
         kinds={tap["name"]: tap["kind"] for tap in header["taps"]},
         scales={tap["name"]: tap["scale"] for tap in header["taps"]},
         grids={tap["name"]: (tap["grid"][0], tap["grid"][1]) for tap in header["taps"]},
+        scalars=header.get("scalars", {}),
     )
 
 

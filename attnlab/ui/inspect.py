@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
@@ -25,13 +26,18 @@ from attnlab.ui.waiting import wait_for_torch
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.palette import colour
 from attnlab.viz.panels import Layer, Panel, layer_from_codes
-from attnlab.viz.titles import tap_titles
+from attnlab.viz.scalars import scalar_curves
+from attnlab.viz.titles import scalar_titles, tap_titles
+
+if TYPE_CHECKING:
+    from attnlab.training.events import SnapshotEvent
 
 SOURCES = {"test": "Test pictures", "learned": "While it learned", "own": "Your own"}
 REDUCED = {
     "element": "Shown here: the mean over the channels.",
     "pairwise": "Shown here: the attention each position receives.",
 }
+ONE_POSITION = "This map has one position, so its weight is always 1: attention over one position is the identity."
 MOST_BESIDE = 3
 
 
@@ -168,7 +174,7 @@ def snapshot_panel(folder: RunFolder, picture: int, *, title: str, colour: str =
             np.array([snapshot.peaks[name][picture] for snapshot in snapshots]),
             title=titles[name],
             scale=last.scales[name],
-            note=REDUCED.get(last.kinds[name], ""),
+            note=ONE_POSITION if _one_position(last, name) else REDUCED.get(last.kinds[name], ""),
         )
         for name in last.maps
     ]
@@ -184,6 +190,10 @@ def snapshot_panel(folder: RunFolder, picture: int, *, title: str, colour: str =
         mask=None if probes.masks is None else probes.masks[picture],
         colour=colour,
     )
+
+
+def _one_position(snapshot: SnapshotEvent, name: str) -> bool:
+    return snapshot.scales[name] == "softmax" and snapshot.kinds[name] != "channel" and snapshot.grids[name] == (1, 1)
 
 
 def run_colour(record: RunRecord) -> str:
@@ -240,6 +250,33 @@ def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
         shown = (run_name(record), place[record.group], record.attempt)
         lines.append(Curve(record.run_id, *shown, told.steps, told.losses, told.epochs, per_epoch))
     curves(lines, key="inspect.curves", sync="inspect")
+    _weights_of_maps(records)
+
+
+def _weights_of_maps(records: Sequence[RunRecord]) -> None:
+    """How the learned numbers that weigh whole maps grow, where the networks have such numbers."""
+    for record in records:
+        folder = RunFolder(record.folder)
+        steps = folder.snapshot_steps()
+        told = _scalars(str(folder.path), tuple(steps))
+        if not told:
+            continue
+        name = f" of {run_name(record)}" if len(records) > 1 else ""
+        st.markdown(f"**How much the maps count{name}**")
+        st.caption(
+            "The block gives gamma times what was attended to, plus its input. Gamma starts at 0, where attention counts for "
+            "nothing whatever its map looks like; the further it is from 0, the more it counts."
+        )
+        st.plotly_chart(scalar_curves(steps, told), key=f"inspect.scalars.{record.run_id}", alt="Gamma over the steps")
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _scalars(path: str, steps: tuple[int, ...]) -> dict[str, list[float]]:
+    """Title -> value at each step; empty where the network has no such number, or an old run did not keep it."""
+    kept = [RunFolder(Path(path)).snapshot(step).scalars for step in steps]
+    names = [name for name in (kept[-1] if kept else {}) if all(name in scalars for scalars in kept)]
+    titles = scalar_titles(names)
+    return {titles[name]: [scalars[name] for scalars in kept] for name in names}
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

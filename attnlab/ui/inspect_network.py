@@ -21,13 +21,14 @@ from attnlab.config import DatasetConfig, ModelConfig
 from attnlab.data import DataError, ImageDataset, load_dataset, normalise
 from attnlab.data.decode import ImageRefused, decode_image, fit_array, fit_image
 from attnlab.explain.block_features import features_before
+from attnlab.explain.cost import one_position
 from attnlab.explain.open_run import OpenError, OpenRun, open_run
 from attnlab.models import get_model
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.picker import Thumbnail, picker
-from attnlab.ui.inspect import picked_index, run_colour
+from attnlab.ui.inspect import ONE_POSITION, picked_index, run_colour
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.panels import Layer, Panel, layer
 from attnlab.viz.titles import tap_titles
@@ -186,6 +187,7 @@ def network_panel(
             grid=seen.grid,
             reference=(ranges or {}).get(seen.name),
             window=_window(opened, seen.name),
+            note=ONE_POSITION if one_position(seen) else "",
             features=_features(features.get(seen.name)),
         )
         for seen in inspection.maps

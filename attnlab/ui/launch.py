@@ -7,7 +7,7 @@ import streamlit as st
 from attnlab.attention import NONE, list_attention
 from attnlab.config import ModelConfig, RunConfig
 from attnlab.data import list_datasets
-from attnlab.explain.cost import count_flops, count_parameters
+from attnlab.explain.cost import count_flops, count_parameters, single_positions
 from attnlab.models import REPORT_ROWS, ImageShape, report_config
 from attnlab.training import estimate_seconds
 from attnlab.training.presets import one_minute
@@ -15,6 +15,7 @@ from attnlab.ui import draft
 from attnlab.ui.forms import Filled, run_form
 from attnlab.ui.state import add_to_chart, manager
 from attnlab.ui.words import duration
+from attnlab.viz.titles import tap_titles
 
 ONE_MINUTE, PUBLISHED, DESCRIBED = "one minute", "published", "described"
 START_FROM = {
@@ -100,17 +101,24 @@ def _cost_line(config: RunConfig | None) -> str:
         return "" if config.dataset.name else "dataset: give the path of a folder or archive"
     size = config.dataset.image_size or info.image_size
     try:
-        parameters, flops = _cost(config.model.model_dump_json(), (info.channels, size, size), len(info.class_names))
+        parameters, flops, idle = _cost(config.model.model_dump_json(), (info.channels, size, size), len(info.class_names))
     except ValueError as error:
         return str(error)
     st.caption(f"**{parameters:,}** parameters · **{flops / 1e6:,.1f}** MFLOPs for one image of {size} × {size}")
+    if idle:
+        st.info(
+            f"At {', '.join(tap_titles(idle).values())} the map has one position. Attention over one position is the identity: "
+            "its weight is always 1. Larger images, or another place, give it something to choose from.",
+            icon=":material/info:",
+        )
     return ""
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
-def _cost(model: str, shape: tuple[int, int, int], classes: int) -> tuple[int, int]:
+def _cost(model: str, shape: tuple[int, int, int], classes: int) -> tuple[int, int, list[str]]:
     config = ModelConfig.model_validate_json(model)
-    return count_parameters(config, ImageShape(*shape), classes), count_flops(config, ImageShape(*shape), classes)
+    network = (config, ImageShape(*shape), classes)
+    return count_parameters(*network), count_flops(*network), single_positions(*network)
 
 
 def _estimate(filled: Filled) -> None:

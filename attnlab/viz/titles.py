@@ -20,6 +20,12 @@ def tap_titles(names: Sequence[str]) -> dict[str, str]:
     return {name: " · ".join(told[name] or parts[name]) or name for name in parts}
 
 
+def scalar_titles(names: Sequence[str]) -> dict[str, str]:
+    """A title for each learned number of one network: ``blocks.0.attention1.gamma`` -> ``gamma · block 1 · conv 1``."""
+    places = tap_titles([f"{name.rpartition('.')[0]}.tap" for name in names])
+    return {name: f"{name.rpartition('.')[2]} · {places[name.rpartition('.')[0] + '.tap']}" for name in names}
+
+
 def _parts(name: str) -> list[str]:
     path, _, use = name.partition("#")
     words: list[str] = []
