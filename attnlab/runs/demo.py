@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnlab.runs.files import FolderError
-from attnlab.runs.folder import RunFolder
+from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunState
 
@@ -45,6 +45,9 @@ def make_demo(variants: Sequence[str], target: Path, watch: Watch) -> Iterator[t
             outcome = run(folder.path, watch=watch)
             if outcome.state is not RunState.FINISHED:
                 raise FolderError(f"the demo run of {variant} is {outcome.state}: {outcome.reason}")
+            for older in run_folders(target):
+                if older.config.model.attention == variant:
+                    older.remove()
             yield config.run_id, ship(folder, target)
     total = _size(target)
     if total > TOTAL_BYTES:
@@ -52,7 +55,9 @@ def make_demo(variants: Sequence[str], target: Path, watch: Watch) -> Iterator[t
 
 
 def ship(folder: RunFolder, target: Path) -> int:
-    """Copies what is shipped of a finished run: fewer steps, no checkpoints, no log. Returns its size."""
+    """Copies what is shipped of a finished run: weights in float16, fewer steps, no checkpoints. Returns its size."""
+    from safetensors.numpy import save_file
+
     final = target / folder.config.run_id
     made = target / f".{final.name}.tmp"
     shutil.rmtree(made, ignore_errors=True)
@@ -62,7 +67,9 @@ def ship(folder: RunFolder, target: Path) -> int:
     shutil.copytree(folder.snapshots_path, made / "snapshots")
     rows = thinned(folder.metrics(), KEPT_STEPS)
     (made / "metrics.jsonl").write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
-    shutil.copyfile(folder.best_path, made / "best.safetensors")
+    stored = folder.weights()
+    halved = {name: value.astype(np.float16) if value.dtype == np.float32 else value for name, value in stored.items()}
+    save_file(halved, made / "best.safetensors")
     shutil.rmtree(final, ignore_errors=True)
     made.rename(final)
     return _size(final)
