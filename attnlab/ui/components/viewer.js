@@ -115,6 +115,7 @@ export class Viewer {
     );
     this.syncs = [];
     if (this.layers.length > 1) this.root.append(this.buildLayerBar());
+    this.columns = 0;
     this.deck = element("div", this.cards.length === 1 ? "deck single" : "deck");
     this.deck.append(...this.cards.map((card) => card.root));
     this.root.append(this.deck);
@@ -139,6 +140,7 @@ export class Viewer {
       text: colour("--st-text-color", "#222"),
       border: colour("--st-border-color", "#ccc"),
       faint: colour("--st-secondary-background-color", "#eee"),
+      hidden: colour("--st-gray-color", "#8a949c"),
       font: colour("--st-font", "sans-serif"),
     };
     this.look = JSON.stringify(this.theme);
@@ -149,7 +151,9 @@ export class Viewer {
   spread() {
     const fitting = Math.max(1, Math.floor((this.root.clientWidth + 16) / CARD_PIXELS));
     const rows = Math.ceil(this.cards.length / fitting);
-    this.deck.style.setProperty("--columns", String(Math.ceil(this.cards.length / rows)));
+    const columns = Math.ceil(this.cards.length / rows);
+    if (this.columns !== columns) this.deck.style.setProperty("--columns", String(columns));
+    this.columns = columns;
   }
 
   // ---- drawing ------------------------------------------------------------------------------------------------------
@@ -165,6 +169,7 @@ export class Viewer {
   draw(now) {
     if (!this.theme || !this.root.clientWidth) return;
     this.spread();
+    for (const card of this.cards) card.measure();
     if (this.playing) this.advance(now);
     for (const card of this.cards) card.draw();
     for (const sync of this.syncs) sync();

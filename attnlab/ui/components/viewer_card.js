@@ -45,8 +45,10 @@ class Card {
     const legendBox = element("div", "legend-box");
     this.stretch = element("button", "stretch");
     this.stretch.type = "button";
+    this.stretch.hidden = true;
     this.stretch.addEventListener("click", () => this.viewer.set({ scope: "map" }, true));
-    legendBox.append(this.legend, this.legendWords, this.stretch);
+    this.pointer = element("span", "pointer");
+    legendBox.append(this.pointer, this.legend, this.legendWords, this.stretch);
     this.legendBox = legendBox;
     this.side.append(this.strip, legendBox, this.facts, this.odds);
     this.root.append(this.stageBox, this.side);
@@ -167,13 +169,16 @@ class Card {
     this.writeReadout();
   }
 
+  // Sizes are read for all cards before anything is written, so that the browser lays the page out once a frame.
+  measure() {
+    this.stageSize = [this.stage.clientWidth, this.stage.clientHeight];
+    this.sideWidth = this.side.clientWidth;
+  }
+
   // A canvas as sharp as the screen; null while it has no size.
-  surface(canvas, height) {
-    const ratio = Math.min(window.devicePixelRatio || 1, 2);
-    const wide = canvas.clientWidth;
-    const tall = height ?? canvas.clientHeight;
+  surface(canvas, wide, tall) {
     if (!wide || !tall) return null;
-    if (height !== undefined && canvas.style.height !== `${height}px`) canvas.style.height = `${height}px`;
+    const ratio = Math.min(window.devicePixelRatio || 1, 2);
     const [width, rows] = [Math.round(wide * ratio), Math.round(tall * ratio)];
     if (canvas.width !== width) canvas.width = width;
     if (canvas.height !== rows) canvas.height = rows;
@@ -184,7 +189,7 @@ class Card {
   }
 
   drawStage() {
-    const surface = this.surface(this.stage);
+    const surface = this.surface(this.stage, ...this.stageSize);
     if (!surface) return;
     const { brush, wide, tall } = surface;
     const { state } = this.viewer;

@@ -155,14 +155,14 @@ const percent = (value) => `${Math.round(value * 100)} %`;
 // The controls under the cards. Those that belong to one kind of map are hidden while no such map is shown.
 export function buildDock(viewer) {
   const dock = element("div", "dock");
-  const cut = choice(viewer, "cut", "What the share is of", { value: "of the scale", percentile: "of positions" });
+  const cut = choice(viewer, "cut", "What the share is of", { value: "of scale", percentile: "of cells" });
   const cutMenu = cut.node.querySelector("select");
   cutMenu.className = "inline";
   cutMenu.setAttribute("aria-label", "What the hidden share is of");
   const parts = [
     slider(viewer, "opacity", "Opacity", { min: 0, max: 1, step: 0.01, words: percent }),
-    slider(viewer, "threshold", "Hide lowest", { min: 0, max: 1, step: 0.01, words: percent, extra: [cutMenu] }),
     slider(viewer, "gamma", "Gamma", { min: 0.25, max: 4, step: 0.05, log: true, words: (value) => value.toFixed(2) }),
+    slider(viewer, "threshold", "Hide lowest", { min: 0, max: 1, step: 0.01, words: percent, extra: [cutMenu] }),
     segments(viewer, "blend", "Draw as", { heat: "heat", reveal: "reveal", contour: "contour" }),
     choice(viewer, "colours", "Colours", Object.fromEntries(Object.entries(COLOUR_TABLES).map(([name, { title }]) => [name, title]))),
     choice(viewer, "scope", "Scale", SCOPES),

@@ -1,6 +1,7 @@
 // Part 4 of the attention viewer: the numbers of a card. Channel strip, colour bar, facts, prediction, read-out.
 
 const STRIP_GAP = 7;
+const LEGEND_HEIGHT = 34; // as in the style sheet
 
 Object.assign(Card.prototype, {
   // ---- channel strip ------------------------------------------------------------------------------------------------
@@ -24,15 +25,16 @@ Object.assign(Card.prototype, {
   drawStrip() {
     const { gates } = this.cache;
     this.strip.hidden = !gates;
-    if (!gates || !this.strip.clientWidth) return;
+    if (!gates || !this.sideWidth) return;
     const { viewer } = this;
     const look = `${this.bend}:${this.ends}:${viewer.state.colours}:${viewer.state.sorted}:${viewer.look}`;
-    const key = `${this.cache.key}:${this.strip.clientWidth}:${this.markedChannel()}:${look}`;
+    const key = `${this.cache.key}:${this.sideWidth}:${this.markedChannel()}:${look}`;
     if (this.stripKey === key) return;
     this.stripKey = key;
-    const plan = this.stripPlan(this.strip.clientWidth);
-    const surface = this.surface(this.strip, plan.rows * (plan.tall + STRIP_GAP));
-    if (!surface) return;
+    const plan = this.stripPlan(this.sideWidth);
+    const height = plan.rows * (plan.tall + STRIP_GAP);
+    const surface = this.surface(this.strip, this.sideWidth, height);
+    this.strip.style.height = `${height}px`;
     const { brush, wide } = surface;
     const { state, theme } = this.viewer;
     const { css } = palette(state.colours);
@@ -58,12 +60,10 @@ Object.assign(Card.prototype, {
           brush.fillStyle = theme.faint;
           brush.fillRect(x, bottom - plan.tall, plan.step, plan.tall);
         }
-        brush.globalAlpha = index < 0 ? 0.25 : 1;
-        brush.fillStyle = index < 0 ? theme.text : css[index];
+        brush.fillStyle = index < 0 ? theme.hidden : css[index];
         const height = Math.max(1.5, share * plan.tall);
         const inset = plan.step > 4 ? 0.5 : 0;
         brush.fillRect(x + inset, bottom - height, plan.step - 2 * inset, height);
-        brush.globalAlpha = 1;
         if (channel === marked) {
           brush.lineWidth = 1.5;
           brush.strokeStyle = theme.text;
@@ -82,7 +82,7 @@ Object.assign(Card.prototype, {
 
   channelAt(x, y) {
     if (!this.cache.gates) return null;
-    const plan = this.stripPlan(this.strip.clientWidth);
+    const plan = this.stripPlan(this.sideWidth);
     const row = Math.min(Math.max(Math.floor(y / (plan.tall + STRIP_GAP)), 0), plan.rows - 1);
     const slot = Math.min(Math.max(Math.floor(x / plan.step), 0), plan.perRow - 1);
     const place = Math.min(row * plan.perRow + slot, plan.count - 1);
@@ -106,10 +106,12 @@ Object.assign(Card.prototype, {
     this.legendBox.hidden = !layer;
     if (!layer) return;
     const { state, theme, look } = this.viewer;
-    const value = this.pointedValue();
-    const key = `${this.cache.key}:${this.legend.clientWidth}:${value}:${this.bend}:${this.ends}:${state.colours}:${state.scope}:${look}`;
+    this.movePointer();
+    this.offerStretch();
+    const entropies = !!this.field?.entropy;
+    const key = `${layer.name}:${entropies}:${this.sideWidth}:${this.bend}:${this.ends}:${state.colours}:${state.scope}:${look}`;
     if (this.legendKey === key) return;
-    const surface = this.surface(this.legend);
+    const surface = this.surface(this.legend, this.sideWidth, LEGEND_HEIGHT);
     if (!surface) return;
     this.legendKey = key;
     const { brush, wide } = surface;
@@ -125,7 +127,6 @@ Object.assign(Card.prototype, {
     const words = scaleWords(state.scope, layer, this.field, this.ends);
     this.legendWords.textContent = words;
     this.legend.setAttribute("aria-label", `Colour bar from ${formatNumber(low)} to ${formatNumber(high)}: ${words}`);
-    this.offerStretch();
     const saturates = state.scope === "absolute" && high === SOFTMAX_TOP;
     brush.font = `11px ${theme.font}`;
     brush.fillStyle = theme.text;
@@ -140,16 +141,16 @@ Object.assign(Card.prototype, {
       brush.fillText(saturates && share === 1 ? `≥ ${text}` : text, x, top + tall + 15);
     }
     brush.globalAlpha = 1;
-    if (value !== null && high > low) {
-      const x = left + Math.min(Math.max((value - low) / (high - low), 0), 1) * span;
-      brush.beginPath();
-      brush.moveTo(x, top + 2);
-      brush.lineTo(x - 5, top - 6);
-      brush.lineTo(x + 5, top - 6);
-      brush.closePath();
-      brush.fill();
-      brush.fillRect(x - 0.75, top, 1.5, tall);
-    }
+  },
+
+  // Where the value that is pointed at lies on the colour bar.
+  movePointer() {
+    const value = this.pointedValue();
+    const [low, high] = this.ends;
+    this.pointer.hidden = value === null || !(high > low);
+    if (this.pointer.hidden) return;
+    const share = Math.min(Math.max((value - low) / (high - low), 0), 1);
+    this.pointer.style.transform = `translateX(${(1 + share * (this.sideWidth - 2)).toFixed(1)}px)`;
   },
 
   // The 256 colours in a row, nothing where weights are hidden.
@@ -172,8 +173,10 @@ Object.assign(Card.prototype, {
     const [least, most] = this.extent();
     const used = (Math.min(most, high) - least) / (high - low);
     const even = this.viewer.state.scope === "absolute" && used < 0.15;
+    const words = even ? `Nearly even, ${formatNumber(least)} to ${formatNumber(most)}: stretch the colours` : "";
+    if (this.stretch.textContent === words) return;
+    this.stretch.textContent = words;
     this.stretch.hidden = !even;
-    if (even) this.stretch.textContent = `Nearly even, ${formatNumber(least)} to ${formatNumber(most)}: stretch the colours`;
   },
 
   extent() {
