@@ -1,9 +1,9 @@
 """Where things are kept. Everything that is written goes below `home()`, which ``ATTNLAB_HOME`` moves.
 
-    <home>/runs/<run_id>/      new runs
-    <home>/cache/              decoded data sets
-    <home>/attnlab.db          index of the runs; can be rebuilt from the folders
-    checkpoints/demo/<run_id>/ the shipped runs, read only, always beside the code
+<home>/runs/<run_id>/      new runs
+<home>/cache/              decoded data sets
+<home>/attnlab.db          index of the runs; can be rebuilt from the folders
+checkpoints/demo/<run_id>/ the shipped runs, read only, always beside the code
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_RUNS = ROOT / "checkpoints" / "demo"
+FIGURES = ROOT / "docs" / "figures"
 
 
 def home() -> Path:
@@ -21,12 +22,15 @@ def home() -> Path:
 
 
 def runs_dir() -> Path:
+    """Where new runs go, one folder each."""
     return home() / "runs"
 
 
 def cache_dir() -> Path:
+    """Where decoded data sets are kept."""
     return home() / "cache"
 
 
 def index_file() -> Path:
+    """The index of the runs."""
     return home() / "attnlab.db"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from attnlab import paths
 from attnlab.attention import attention_scalars, build_attention, list_attention
 from attnlab.config import ModelConfig, RunConfig
 from attnlab.explain.cost import single_positions
@@ -67,6 +68,14 @@ def test_gamma_is_shown_while_it_grows(app: AppTest, private_home: Path) -> None
     page.segmented_control("inspect.from.test.learned.own").set_value("learned").run()
     assert not page.exception, page.exception
     assert "Gamma starts at 0" in texts(page)
+
+
+def test_the_variants_page_shows_what_its_benchmark_measured(app: AppTest, private_home: Path) -> None:  # noqa: F811
+    folder = RunFolder.create(private_home / "runs", attending())
+    assert run(folder.path).state is RunState.FINISHED
+    app.query_params["run"] = folder.run_id
+    page = open_page(app, "pages/inspect_attention.py")
+    assert "benchmarks/self_attention.py" in texts(page) and (paths.ROOT / "benchmarks" / "self_attention.py").exists()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
+from attnlab import paths
 from attnlab.attention import MapKind, get_attention, split_composition
 from attnlab.config import DatasetConfig, ModelConfig
 from attnlab.data import DataError, ImageDataset, load_dataset, normalise
@@ -152,6 +153,11 @@ def variant_facts(config: ModelConfig) -> None:
             st.markdown(f"**{variant.title}.** {variant.summary}")
             st.latex(variant.formula)
             _paper(variant.paper)
+            measured = paths.FIGURES / f"{variant.name}.svg"
+            if measured.exists():
+                with st.expander("Measured: memory and time", icon=":material/speed:", key=f"inspect.measured.{variant.name}"):
+                    st.image(str(measured), width="stretch")
+                    st.caption(f"Made by benchmarks/{variant.name}.py; the figures are in docs/{variant.name}.md.")
 
 
 def network_panel(
