@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVEL = {
     "config": 0,
     "paths": 0,
+    "options": 0,
     "attention": 1,
     "models": 2,
     "data": 2,
@@ -23,7 +24,15 @@ LEVEL = {
     "__main__": 7,
 }
 ONLY_IN = {"streamlit": {"ui"}, "plotly": {"viz", "ui"}}
-TORCH_FREE = ("attnlab/config.py", "attnlab/paths.py", "attnlab/runs", "attnlab/viz", "app.py", "pages/home.py")
+TORCH_FREE = (
+    "attnlab/config.py",
+    "attnlab/options.py",
+    "attnlab/paths.py",
+    "attnlab/runs",
+    "attnlab/viz",
+    "app.py",
+    "pages/home.py",
+)
 SOURCES = sorted([*ROOT.glob("attnlab/**/*.py"), ROOT / "app.py", *ROOT.glob("pages/*.py")])
 
 

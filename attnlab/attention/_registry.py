@@ -7,7 +7,6 @@ stay in the constructor's signature.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from attnlab.attention._tap import MapKind
+from attnlab.options import default_options, offered_options, refuse_unknown
 
 NONE = "none"
 
@@ -45,8 +45,7 @@ class Variant:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        parameters = inspect.signature(self.block).parameters
-        return {name: parameters[name].default for name in self.options}
+        return default_options(self.block, self.options)
 
 
 _VARIANTS: dict[str, Variant] = {}
@@ -74,13 +73,7 @@ def register_attention(
             raise ValueError(f"attention variant {name!r} is registered twice")
         if not name.isidentifier():
             raise ValueError(f"attention variant name {name!r} must be a plain word (letters, digits, _)")
-        offered = {option: tuple(values) for option, values in (options or {}).items()}
-        parameters = inspect.signature(block).parameters
-        for option, values in offered.items():
-            if option not in parameters or parameters[option].kind is not inspect.Parameter.KEYWORD_ONLY:
-                raise ValueError(f"{name}: option {option!r} is not a keyword-only argument of {block.__name__}")
-            if parameters[option].default not in values:
-                raise ValueError(f"{name}: default {parameters[option].default!r} of {option!r} is not among {values}")
+        offered = offered_options(name, block, options)
         _VARIANTS[name] = Variant(name, title, paper, summary, formula, tuple(kinds), block, offered)
         return block
 
@@ -140,9 +133,7 @@ def build_attention(
     for part in parts:
         variant = get_attention(part)
         given = dict(options.get(part, {}))
-        if unknown := set(given) - set(variant.options):
-            known = ", ".join(variant.options) or "none"
-            raise ValueError(f"{part} has no option {', '.join(sorted(unknown))}; its options: {known}")
+        refuse_unknown(part, given, variant.options)
         given = {option: _offered(variant, option, value) for option, value in given.items()}
         label = part if part not in blocks else f"{part}{sum(key.rstrip('0123456789') == part for key in blocks) + 1}"
         blocks[label] = variant.block(channels, size, **given)

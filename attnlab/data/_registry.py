@@ -6,12 +6,12 @@ which are held out, is decided afterwards in one place (`attnlab.data._splits`),
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from attnlab.data._dataset import DataError, Pool, Progress
+from attnlab.options import default_options, offered_options, refuse_unknown
 
 Builder = Callable[..., Pool]
 
@@ -55,8 +55,7 @@ class DatasetInfo:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        parameters = inspect.signature(self.build).parameters
-        return {name: parameters[name].default for name in self.options}
+        return default_options(self.build, self.options)
 
 
 _DATASETS: dict[str, DatasetInfo] = {}
@@ -85,13 +84,7 @@ def register_dataset(
     def decorate(build: Builder) -> Builder:
         if name in _DATASETS:
             raise ValueError(f"data set {name!r} is registered twice")
-        offered = {option: tuple(values) for option, values in (options or {}).items()}
-        parameters = inspect.signature(build).parameters
-        for option, values in offered.items():
-            if option not in parameters or parameters[option].kind is not inspect.Parameter.KEYWORD_ONLY:
-                raise ValueError(f"{name}: option {option!r} is not a keyword-only argument of its builder")
-            if parameters[option].default not in values:
-                raise ValueError(f"{name}: default {parameters[option].default!r} of {option!r} is not among {values}")
+        offered = offered_options(name, build, options)
         _DATASETS[name] = DatasetInfo(
             name,
             title,
@@ -123,15 +116,5 @@ def build_registered(name: str, image_size: int | None, options: Mapping[str, An
         DataError: for an option the data set does not have.
     """
     info = _DATASETS[name]
-    check_options(name, options, info.options)
+    refuse_unknown(name, options, info.options, DataError)
     return info.build(image_size or info.image_size, progress, **options)
-
-
-def check_options(name: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Refuses a misspelt option by name.
-
-    Raises:
-        DataError: naming the stray options and the known ones.
-    """
-    if stray := set(given) - set(known):
-        raise DataError(f"{name} has no option {', '.join(sorted(stray))}; its options: {', '.join(known) or 'none'}")

@@ -5,7 +5,6 @@ A network is built as ``network(shape, classes, attention, **options)`` and retu
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +13,7 @@ from torch import nn
 
 from attnlab.attention import NONE, build_attention, split_composition
 from attnlab.config import ModelConfig, Placement
+from attnlab.options import default_options, offered_options, refuse_unknown
 
 
 class ImageShape(NamedTuple):
@@ -60,8 +60,7 @@ class Network:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        parameters = inspect.signature(self.module).parameters
-        return {name: parameters[name].default for name in self.options}
+        return default_options(self.module, self.options)
 
 
 _NETWORKS: dict[str, Network] = {}
@@ -88,13 +87,7 @@ def register_model(
     def decorate(module: type[nn.Module]) -> type[nn.Module]:
         if name in _NETWORKS:
             raise ValueError(f"network {name!r} is registered twice")
-        offered = {option: tuple(values) for option, values in (options or {}).items()}
-        parameters = inspect.signature(module).parameters
-        for option, values in offered.items():
-            if option not in parameters or parameters[option].kind is not inspect.Parameter.KEYWORD_ONLY:
-                raise ValueError(f"{name}: option {option!r} is not a keyword-only argument of {module.__name__}")
-            if parameters[option].default not in values:
-                raise ValueError(f"{name}: default {parameters[option].default!r} of {option!r} is not among {values}")
+        offered = offered_options(name, module, options)
         _NETWORKS[name] = Network(name, title, paper, summary, tuple(placements), min_size, multiple, width, module, offered)
         return module
 
@@ -127,9 +120,7 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
     """
     network = get_model(config.backbone)
     split_composition(config.attention)
-    if unknown := set(config.options) - set(network.options):
-        known = ", ".join(network.options) or "none"
-        raise ValueError(f"{network.name} has no option {', '.join(sorted(unknown))}; its options: {known}")
+    refuse_unknown(network.name, config.options, network.options)
     for option, value in config.options.items():
         if not any(_same_kind(value, known) for known in network.options[option]):
             offered = ", ".join(map(repr, network.options[option]))
