@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.training.metrics import CURVE_POINTS, Evaluation, RunningMetrics, roc_auc, describe_test
+from attnlab.training.metrics import CURVE_POINTS, Evaluation, RunningMetrics, describe_test, roc_auc
 
 CPU = torch.device("cpu")
 
