@@ -42,6 +42,6 @@ else:
         st.subheader("Where do the gates look?", anchor=False)
         melanoma_results.gates_figure(record)
         st.subheader("Is the article's claim true here?", anchor=False)
-        melanoma_results.claim_section(record)
+        melanoma_results.claim_section(record, others)
     else:
         st.info("This network has no gates. Choose a run with attention to see them.", icon=":material/info:")

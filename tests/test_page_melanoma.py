@@ -42,11 +42,18 @@ def draw_lesions(folder: Path, count: int = 24) -> Path:
     return folder
 
 
-def train(folder: Path, *, attention: bool = True) -> str:
+def train(folder: Path, *, attention: bool = True, seed: int = 0) -> str:
     """A finished run of the article's network on the images in a folder, trained here and now."""
     names = {"0": "benign", "1": "malignant"}
     config = article_config(
-        str(folder), attention=attention, image_size=32, width=2, epochs=1, batch_size=8, options={"class_names": names}
+        str(folder),
+        attention=attention,
+        image_size=32,
+        width=2,
+        epochs=1,
+        batch_size=8,
+        seed=seed,
+        options={"class_names": names},
     )
     outcome = run(RunFolder.create(paths.runs_dir(), config).path)
     assert outcome.state is RunState.FINISHED, outcome.reason
@@ -72,8 +79,10 @@ def test_before_any_run_the_page_says_what_will_be_here_and_that_it_is_no_medica
 def test_a_finished_run_shows_classifier_gates_and_claim(app: AppTest, tmp_path: Path) -> None:  # noqa: F811
     images = draw_lesions(tmp_path / "images-with-csv")
     gated, plain = train(images), train(images, attention=False)
+    train(images, seed=1)
     page = open_page(app, PAGE)
-    assert page.selectbox("melanoma.run").value == gated, "the run with gates is shown first"
+    assert "gates" in page.selectbox("melanoma.run").format_func(page.selectbox("melanoma.run").value), "gates come first"
+    page.selectbox("melanoma.run").select(gated).run()
     shown = metrics(page)
     result = next(record for record in get_manager().runs() if record.run_id == gated)
     assert shown["ROC AUC"] == f"{result.test_auc:.3f}"
@@ -88,6 +97,8 @@ def test_a_finished_run_shows_classifier_gates_and_claim(app: AppTest, tmp_path:
     assert list(claims["class"]) == ["benign", "malignant"] * 2
     assert "no masks" not in set(claims["weight on the lesion"])
     assert "In malignant images the later gate puts its weight on the lesion." in texts(page)
+    page.toggle("melanoma.siblings").set_value(True).run()
+    assert list(table(page, "claim").columns) == ["claim", "seed 1"]
     epochs = table(page, "train loss")
     assert epochs["validation AUC"].notna().all() and list(epochs["best"]) == ["tested"]
     assert any("ISIC_lost" in block.value and "../escape" in block.value for block in page.code), "what is left out is listed"

@@ -21,7 +21,7 @@ from attnlab.explain.concentration import Claim, Concentration, article_claims, 
 from attnlab.explain.faithfulness import Interval
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
-from attnlab.runs.naming import run_name
+from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
 from attnlab.training.snapshots import to_spatial
 from attnlab.ui.words import duration
@@ -89,7 +89,8 @@ def diagnosis(record: RunRecord, others: Sequence[RunRecord]) -> None:
         )
         st.metric("Sensitivity", _percent(at.sensitivity), help=f"of the {int(labels.sum())} {class_names[1]} images")
         st.metric("Specificity", _percent(at.specificity), help=f"of the {int((1 - labels).sum())} {class_names[0]} images")
-    compared = {run_name(run): run.result["extra"] for run in (record, *others) if "roc" in run.result.get("extra", {})}
+    st.caption(f"The scores run from {scores.min():.2f} to {scores.max():.2f}; focal loss draws them to the middle.")
+    compared = {_short(run): run.result["extra"] for run in (record, *others) if "roc" in run.result.get("extra", {})}
     left, middle, right = st.columns(3, gap="medium")
     with left:
         st.markdown("**ROC curve**")
@@ -137,8 +138,12 @@ def gates_figure(record: RunRecord) -> None:
             column.image(contact_sheet(pictures), caption=title, width="stretch")
 
 
-def claim_section(record: RunRecord) -> None:
-    """How concentrated the gates are, by class, with intervals, and what that makes of the article's sentence."""
+def claim_section(record: RunRecord, others: Sequence[RunRecord]) -> None:
+    """How concentrated the gates are, by class, with intervals, and what that makes of the article's sentence.
+
+    Args:
+        others: runs on the same data; those that differ only in the seed can be asked the same.
+    """
     run, data = _opened(record)
     measured = _measured(str(record.folder), record.config.to_json())
     positive = _positive(run.class_names)
@@ -146,6 +151,7 @@ def claim_section(record: RunRecord) -> None:
         st.caption("These images come without lesion masks, so only the concentration can be measured.")
     for claim in article_claims(measured, positive):
         _show(claim)
+    _other_seeds([other for other in others if other.config.group == record.config.group], positive)
     st.dataframe(
         [
             {
@@ -169,6 +175,19 @@ def claim_section(record: RunRecord) -> None:
     )
 
 
+def _other_seeds(siblings: Sequence[RunRecord], positive: int) -> None:
+    """The same claims on the other seeds: an interval over images says nothing of what another training would give."""
+    if not siblings or not st.toggle("Ask the other seeds too", key="melanoma.siblings"):
+        return
+    by_claim: dict[str, dict[str, str]] = {}
+    for sibling in siblings:
+        for claim in article_claims(_measured(str(sibling.folder), sibling.config.to_json()), positive):
+            word = VERDICT[claim.holds][0].split("[")[1].rstrip("]")
+            row = by_claim.setdefault(claim.sentence, {"claim": claim.sentence})
+            row[f"seed {sibling.config.seed}"] = f"{word}: {interval_text(claim.interval)}"
+    st.dataframe(list(by_claim.values()), hide_index=True, key="melanoma.siblings_table")
+
+
 def gate_name(tap: str) -> str:
     """``head.gates.pool3.tap`` -> ``pool-3``; the tap itself where it names no pool."""
     return next((f"pool-{part[4:]}" for part in tap.split(".") if part.startswith("pool")), tap)
@@ -179,7 +198,7 @@ def interval_text(interval: object) -> str:
     if not isinstance(interval, Interval):
         return "no masks"
     width = interval.high - interval.low
-    digits = 2 if not math.isfinite(width) or width <= 0 else min(6, max(2, 1 - math.floor(math.log10(width))))
+    digits = 2 if not math.isfinite(width) or width <= 0 else min(6, max(2, 2 - math.floor(math.log10(width))))
     return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
@@ -224,6 +243,12 @@ def _show(claim: Claim) -> None:
     st.caption(
         f"{claim.figure}: {interval_text(claim.interval)} over {claim.interval.count} images; {relation} {claim.null:g}."
     )
+
+
+def _short(record: RunRecord) -> str:
+    """Beside runs on the same data, attention and seed tell a run apart."""
+    named = record.title and record.title != record.run_id
+    return record.title if named else f"{attention_name(record.config)}, seed {record.config.seed}"
 
 
 def _positive(class_names: Sequence[str]) -> int:

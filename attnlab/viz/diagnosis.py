@@ -69,7 +69,9 @@ def roc_figure(curves: Mapping[str, Mapping[str, Sequence[float]]], chosen: Oper
         )
     if chosen is not None and chosen.specificity is not None and chosen.sensitivity is not None:
         _ring(figure, 1 - chosen.specificity, chosen.sensitivity)
-    return _finish(figure, "1 - specificity", "sensitivity")
+    _finish(figure, "1 - specificity", "sensitivity")
+    corner = {"x": 1, "y": 0.02, "xanchor": "right", "yanchor": "bottom"}  # where a ROC curve leaves room
+    return figure.update_layout(legend={**corner, "title": None, "bgcolor": "rgba(0,0,0,0)", "font": {"size": 11}})
 
 
 def precision_recall_figure(
@@ -97,7 +99,7 @@ def precision_recall_figure(
         )
     if chosen is not None and chosen.precision is not None and chosen.sensitivity is not None:
         _ring(figure, chosen.sensitivity, chosen.precision)
-    return _finish(figure, "recall", "precision")
+    return _finish(figure, "recall", "precision").update_layout(showlegend=False)  # the colours are those of the ROC curves
 
 
 def confusion_figure(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> go.Figure:
@@ -143,7 +145,6 @@ def _finish(figure: go.Figure, x: str, y: str, *, ranged: bool = True) -> go.Fig
     figure.update_layout(
         height=HEIGHT,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
     )

@@ -1,0 +1,228 @@
+"""The article's network on dermoscopy images: ROC AUC with and without attention, and what the gates look at.
+
+    python -m benchmarks.melanoma DATA             trains a narrow network, three seeds each with and without gates
+    python -m benchmarks.melanoma DATA --measure   measures the runs that are there, and draws the figure again
+
+DATA is a folder or archive with ``marking.csv`` (``image_id``, ``target``), the images, and lesion masks. All of it is split
+as in the article, 80/20 with random state 1234, but stratified; a fifth of the training images is held out to choose the
+epoch, by its ROC AUC. The runs go to ATTNLAB_HOME, where the app shows them. Writes ``docs/figures/melanoma.json`` and the
+article's figure, ``docs/figures/melanoma-gates.png``, of the run with the best validation AUC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from attnlab import paths
+from attnlab.attention import MapScale
+from attnlab.config import RunConfig
+from attnlab.data import ImageDataset, Split, load_dataset
+from attnlab.explain import open_run
+from attnlab.explain.concentration import article_claims, concentration
+from attnlab.models.article import article_config
+from attnlab.runs.folder import RunFolder, run_folders
+from attnlab.runs.records import RunState
+from attnlab.runs.worker import run
+from attnlab.training.device import prepare_process
+from attnlab.training.metrics import auc_interval
+from attnlab.training.snapshots import to_spatial
+from attnlab.viz.article import contact_sheet, gate_overlays
+
+OPTIONS = {"split_column": "", "class_names": {"0": "benign", "1": "malignant"}}
+SHOWN = 4
+RESAMPLES = 2000
+
+
+def config(data: str, *, attention: bool, seed: int, epochs: int) -> RunConfig:
+    """The article's training, narrow and small: 64 pixels, width 8, batches of 16, Adam with one cycle up to 1e-3."""
+    made = article_config(
+        data, attention=attention, image_size=64, width=8, epochs=epochs, batch_size=16, lr=1e-3, seed=seed, options=OPTIONS
+    )
+    return made.changed(training__schedule="one_cycle")
+
+
+def trained(wanted: RunConfig, *, measure_only: bool) -> RunFolder:
+    """The finished run of a configuration; trained now where there is none."""
+    for folder in run_folders(paths.runs_dir()):
+        if folder.config == wanted and folder.observe().state is RunState.FINISHED:
+            return folder
+    if measure_only:
+        raise SystemExit(f"there is no finished run of seed {wanted.seed} in {paths.runs_dir()}; run without --measure")
+    folder = RunFolder.create(paths.runs_dir(), wanted)
+    outcome = run(folder.path)
+    if outcome.state is not RunState.FINISHED:
+        raise SystemExit(f"{folder.run_id}: {outcome.state} {outcome.reason}")
+    print(folder.run_id, f"AUC {outcome.result['test_auc']:.3f}", flush=True)
+    return folder
+
+
+def scores(folder: RunFolder) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Labels and probabilities of class 1 of the test images."""
+    extra = result(folder)["extra"]
+    return np.asarray(extra["labels"]), np.asarray(extra["probabilities"], np.float32)
+
+
+def result(folder: RunFolder) -> dict[str, Any]:
+    end = folder.end()
+    assert end is not None  # it is finished
+    return end["result"]
+
+
+def summary(folders: Sequence[RunFolder]) -> dict[str, Any]:
+    """Each seed's AUC with its interval over the images; the mean over seeds; the AUC of the seeds' mean probability."""
+    areas = [result(folder)["test_auc"] for folder in folders]
+    labels = scores(folders[0])[0]
+    mean_score = np.mean([scores(folder)[1] for folder in folders], axis=0)
+    return {
+        "test_images": len(labels),
+        "test_malignant": int(labels.sum()),
+        "seeds": [
+            {
+                "seed": folder.config.seed,
+                "auc": result(folder)["test_auc"],
+                "interval": result(folder)["extra"]["auc_interval"],
+                "best_epoch": result(folder)["best_epoch"],
+                "validation_auc": best_validation(folder),
+                "seconds": result(folder)["seconds"],
+                "parameters": folder.progress()["parameters"],
+            }
+            for folder in folders
+        ],
+        "mean": float(np.mean(areas)),
+        "sd": float(np.std(areas, ddof=1)),
+        "together": float(roc_auc_score(labels, mean_score)),
+        "together_interval": auc_interval(labels, mean_score),
+    }
+
+
+def best_validation(folder: RunFolder) -> float:
+    return max(
+        row["validation_auc"] for row in folder.metrics() if row["kind"] == "epoch" and row["validation_auc"] is not None
+    )
+
+
+def difference(one: Sequence[RunFolder], other: Sequence[RunFolder]) -> dict[str, Any]:
+    """AUC of ``one`` minus ``other``: by seed with a paired t-test, and of the mean probabilities with a paired bootstrap."""
+    by_seed = [result(a)["test_auc"] - result(b)["test_auc"] for a, b in zip(one, other, strict=True)]
+    labels = scores(one[0])[0]
+    ours, theirs = (np.mean([scores(folder)[1] for folder in side], axis=0) for side in (one, other))
+    rng = np.random.default_rng(0)
+    drawn = (rng.integers(len(labels), size=len(labels)) for _ in range(RESAMPLES))
+    differences = [
+        roc_auc_score(labels[i], ours[i]) - roc_auc_score(labels[i], theirs[i]) for i in drawn if 0 < labels[i].sum() < len(i)
+    ]
+    low, high = np.quantile(differences, [0.025, 0.975])
+    return {
+        "by_seed": by_seed,
+        "p_paired_t": float(stats.ttest_1samp(by_seed, 0).pvalue),
+        "together": float(roc_auc_score(labels, ours) - roc_auc_score(labels, theirs)),
+        "together_interval": [float(low), float(high)],
+    }
+
+
+def colour_baseline(data: ImageDataset) -> dict[str, Any]:
+    """Logistic regression on colours alone: mean, deviation and quantiles of each channel. What a network must beat."""
+
+    def features(split: Split) -> NDArray[np.float32]:
+        pixels = split.images.flatten(2).float() / 255
+        quantiles = torch.quantile(pixels, torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95]), dim=2).permute(1, 0, 2).flatten(1)
+        return torch.cat([pixels.mean(2), pixels.std(2), quantiles], dim=1).numpy()
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
+    model.fit(features(data.train), data.train.labels.numpy())
+    labels, predicted = data.test.labels.numpy(), model.predict_proba(features(data.test))[:, 1].astype(np.float32)
+    return {"auc": float(roc_auc_score(labels, predicted)), "interval": auc_interval(labels, predicted)}
+
+
+def gates(folder: RunFolder, data: ImageDataset) -> dict[str, Any]:
+    """How concentrated the gates are by class, and the article's claim."""
+    opened = open_run(folder.path)
+    measured = concentration(opened, data.test)
+    rows = [
+        {key: value if isinstance(value, str | int) else [value.value, value.low, value.high] for key, value in row.items()}
+        for row in measured.table(opened.class_names)
+    ]
+    claims = [
+        {
+            "sentence": claim.sentence,
+            "holds": claim.holds,
+            "figure": claim.figure,
+            "value": [claim.interval.value, claim.interval.low, claim.interval.high],
+            "null": claim.null,
+            "images": claim.interval.count,
+        }
+        for claim in article_claims(measured, positive=1)
+    ]
+    return {"seed": folder.config.seed, "rows": rows, "claims": claims}
+
+
+def draw(folder: RunFolder, data: ImageDataset, target: Path) -> None:
+    """The article's figure: originals, pool-3 and pool-4 side by side; benign images above, malignant ones below."""
+    opened = open_run(folder.path)
+    index = torch.cat([(data.test.labels == label).nonzero().flatten()[:SHOWN] for label in (0, 1)])
+    images = [image.permute(1, 2, 0).numpy() for image in data.test.images[index]]
+    sheets = [contact_sheet(images, columns=SHOWN)]
+    for attention in opened.inspect(data.test.images[index]).maps:
+        maps = to_spatial(attention).numpy()
+        if attention.scale is MapScale.SOFTMAX:
+            maps = maps * maps[0].size
+        sheets.append(contact_sheet(gate_overlays(images, maps, bounds=(maps.min(), maps.max())), columns=SHOWN))
+        print(f"{attention.name}: colours from {maps.min():.2f} to {maps.max():.2f}")
+    gap = np.full((sheets[0].shape[0], 24, 3), 255, np.uint8)
+    whole = np.concatenate([sheets[0], gap, sheets[1], gap, sheets[2]], axis=1)
+    Image.fromarray(whole).save(target, optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--measure", action="store_true", help="train nothing")
+    given = parser.parse_args()
+    prepare_process(int(os.environ.get("ATTNLAB_THREADS", "1")))
+    sides = {True: [], False: []}
+    for seed in range(given.seeds):
+        for attention, folders in sides.items():
+            wanted = config(str(given.data.resolve()), attention=attention, seed=seed, epochs=given.epochs)
+            folders.append(trained(wanted, measure_only=given.measure))
+    gated, plain = sides[True], sides[False]
+    data = load_dataset(gated[0].config.dataset)
+    found = {
+        "machine": {
+            "device": "CPU",
+            "processor": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        },
+        "images": {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
+        "epochs": given.epochs,
+        "gates": summary(gated),
+        "without": summary(plain),
+        "difference": difference(gated, plain),
+        "colours_alone": colour_baseline(data),
+        "concentration": [gates(folder, data) for folder in gated],
+    }
+    (paths.FIGURES / "melanoma.json").write_text(json.dumps(found, indent=1) + "\n")
+    draw(max(gated, key=best_validation), data, paths.FIGURES / "melanoma-gates.png")
+    print(json.dumps({key: value for key, value in found.items() if key != "concentration"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
