@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from attnlab.config import RunConfig
 from attnlab.data import DataError, ImageDataset, Split, normalise
 from attnlab.training.augment import augment
 
@@ -66,3 +67,33 @@ def check_labels(dataset: ImageDataset) -> None:
             raise DataError(
                 f"label {wrong} in the {name} split of {dataset.name!r}; {classes} classes allow 0 to {classes - 1}"
             )
+
+
+def check_best_epoch(config: RunConfig, dataset: ImageDataset) -> None:
+    """Refuses to judge epochs by an AUC that will not exist.
+
+    Raises:
+        ValueError: saying what to choose instead.
+    """
+    both = len(dataset.class_names) == 2 and len(dataset.validation.labels.unique()) == 2
+    if config.protocol.best_epoch == "validation_auc" and not both:
+        raise ValueError(
+            "protocol.best_epoch 'validation_auc' needs two classes that both occur in the validation images;"
+            " choose 'validation' or 'validation_loss'"
+        )
+
+
+def steps_per_epoch(config: RunConfig, images: int) -> int:
+    """Batches of an epoch. A last batch of a single image is left out: batch normalisation has no variance to go by.
+
+    Raises:
+        ValueError: when there would be none.
+    """
+    whole, rest = divmod(images, config.training.batch_size)
+    steps = whole + (rest > (1 if whole else 0) and not config.protocol.drop_last)
+    if not steps:
+        raise ValueError(
+            f"{images} training images do not fill one batch of {config.training.batch_size}, and protocol.drop_last leaves"
+            " out incomplete ones; use a smaller training.batch_size"
+        )
+    return steps

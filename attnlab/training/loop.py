@@ -24,7 +24,7 @@ from attnlab.interop import start_weights
 from attnlab.models import ImageShape, build_model
 from attnlab.training.device import choose_device, describe_device
 from attnlab.training.events import CheckpointEvent, EpochEvent, Event, ResultEvent, StartEvent, StepEvent
-from attnlab.training.feed import Feed, check_labels
+from attnlab.training.feed import Feed, check_best_epoch, check_labels, steps_per_epoch
 from attnlab.training.losses import Objective
 from attnlab.training.metrics import Evaluation, RunningMetrics, Stopped, describe_test, evaluate
 from attnlab.training.optim import Schedule, build_optimizer
@@ -115,7 +115,7 @@ class Training:
         checkpoint_every: int | timedelta | None = None,
     ) -> None:
         check_labels(dataset)
-        _check_best_epoch(config, dataset)
+        check_best_epoch(config, dataset)
         self.config, self.dataset, self.device = config, dataset, device
         self.on_event, self.should_stop, self.checkpoint_every = on_event, should_stop, checkpoint_every
         torch.manual_seed(mix(config.seed, "weights"))
@@ -124,7 +124,7 @@ class Training:
             self.model = self.model.to(memory_format=torch.channels_last)
         self.objective = Objective(config)
         self.train_feed = Feed(dataset.train, dataset, device, augmentation=config.training.augment)
-        self.steps_per_epoch = _steps_per_epoch(config, len(dataset.train))
+        self.steps_per_epoch = steps_per_epoch(config, len(dataset.train))
         self.total_steps = self.steps_per_epoch * config.training.epochs
         self.step = self.epoch = self.batch = 0
         self.seconds = self.step_seconds = 0.0
@@ -141,9 +141,22 @@ class Training:
         Raises:
             Stopped: when asked to; the state then is that of the last whole step.
         """
-        probes = choose_probes(self.dataset)
-        snapshots = Snapshots(probes, self.dataset, self.total_steps)
+        self.begin(fresh=fresh)
         validation = Feed(self.dataset.validation, self.dataset, self.device)
+        while self.epoch < self.config.training.epochs:
+            batches = self.begin_epoch()
+            while self.batch < self.steps_per_epoch:
+                if self.should_stop():
+                    raise Stopped
+                self.one_step(batches[self.batch])
+                self.after_step()
+            self.finish_epoch(self._evaluate(self.model, validation))
+        return self.test()
+
+    def begin(self, *, fresh: bool) -> None:
+        """Says what is trained, and how the probe images look to it."""
+        probes = choose_probes(self.dataset)
+        self._snapshots = Snapshots(probes, self.dataset, self.total_steps)
         self.on_event(
             StartEvent(
                 device=describe_device(self.device),
@@ -157,11 +170,7 @@ class Training:
         self.on_event(probes)
         if fresh:
             start_weights(self.model)
-            self.on_event(snapshots.take(self.model, self.objective, 0, self.device))
-        while self.epoch < self.config.training.epochs:
-            self._run_epoch(snapshots)
-            self._finish_epoch(self._evaluate(self.model, validation))
-        return self._test()
+            self.on_event(self._snapshots.take(self.model, self.objective, 0, self.device))
 
     def restore(self, state: TrainState) -> None:
         """Goes on from ``state``.
@@ -210,13 +219,21 @@ class Training:
         torch.manual_seed(mix(self.config.seed, "step", self.step))
         self.model.train()
         x, labels = self.train_feed.batch(index)
-        with self._autocast():
+        with self.autocast():
             logits = self.model(x)
         loss = self.objective.loss(logits, labels)
         if self.device.type == "cpu":
             self._check_finite(self.step + 1, loss.item())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.update(loss, logits, labels, began)
+
+    def update(self, loss: Tensor, logits: Tensor, labels: Tensor, began: float) -> None:
+        """Moves the weights along the gradients that they carry, and notes the step that ``began`` then.
+
+        Raises:
+            TrainingFailed: as `one_step`.
+        """
         lr = self.schedule.lr
         self.optimizer.step()
         self.schedule.after_step()
@@ -228,26 +245,28 @@ class Training:
             losses = torch.stack([loss for *_, loss in self._unsent]).tolist()  # waits for the device, so time is true
         else:
             losses = []
-        self._note_time(time.perf_counter() - began, len(index), waited=bool(losses))
+        self._note_time(time.perf_counter() - began, len(labels), waited=bool(losses))
         if losses:
             self._send_losses(losses)
 
-    def _run_epoch(self, snapshots: Snapshots) -> None:
+    def begin_epoch(self) -> tuple[Tensor, ...]:
+        """The batches of the epoch in progress, as indices (int64, on the CPU)."""
         if self.batch == 0 and self.epoch > 0 and self.config.protocol.optimizer_scope == "epoch":
             self._make_optimizer()
         order = epoch_order(self.config.seed, self.epoch, len(self.train_feed))
-        batches = order.split(self.config.training.batch_size)
-        while self.batch < self.steps_per_epoch:
-            if self.should_stop():
-                raise Stopped
-            self.one_step(batches[self.batch])
-            if self.step in snapshots.steps:
-                self._send_steps()
-                self.on_event(snapshots.take(self.model, self.objective, self.step, self.device))
-            if self._checkpoint_due():
-                self.send_checkpoint()
+        return order.split(self.config.training.batch_size)
 
-    def _finish_epoch(self, validation: Evaluation) -> None:
+    def after_step(self) -> None:
+        """Sends the snapshot and the checkpoint that are due."""
+        if self.step in self._snapshots.steps:
+            self._send_steps()
+            self.on_event(self._snapshots.take(self.model, self.objective, self.step, self.device))
+        if self._checkpoint_due():
+            self.send_checkpoint()
+
+    def finish_epoch(self, validation: Evaluation) -> None:
+        """Judges the epoch by its validation. Raises `TrainingFailed` when a loss is not finite."""
+        self._send_steps()
         self._check_finite(self.step, validation.loss, "validation loss")
         self.schedule.after_validation(validation.loss)
         self.epoch += 1
@@ -286,7 +305,8 @@ class Training:
             return validation.auc
         return validation.accuracy
 
-    def _test(self) -> ResultEvent:
+    def test(self) -> ResultEvent:
+        """Tests the best epoch."""
         assert self.best is not None  # an epoch ended, or the state that was resumed says so
         model = copy.deepcopy(self.model)
         model.load_state_dict(self.best.weights)
@@ -314,10 +334,11 @@ class Training:
             batch_size=self.config.training.batch_size,
             average=self.config.protocol.accuracy_average,
             should_stop=self.should_stop,
-            autocast=self._autocast,
+            autocast=self.autocast,
         )
 
-    def _autocast(self) -> AbstractContextManager[object]:
+    def autocast(self) -> AbstractContextManager[object]:
+        """bf16 where the config wants it and the device is CUDA."""
         if self.device.type == "cuda" and self.config.training.amp:
             return torch.autocast("cuda", torch.bfloat16)
         return nullcontext()
@@ -375,25 +396,3 @@ class Training:
         self.seconds += now - self._clock
         self._clock = now
         return self.seconds
-
-
-def _check_best_epoch(config: RunConfig, dataset: ImageDataset) -> None:
-    """Refuses to judge epochs by an AUC that will not exist."""
-    both = len(dataset.class_names) == 2 and len(dataset.validation.labels.unique()) == 2
-    if config.protocol.best_epoch == "validation_auc" and not both:
-        raise ValueError(
-            "protocol.best_epoch 'validation_auc' needs two classes that both occur in the validation images;"
-            " choose 'validation' or 'validation_loss'"
-        )
-
-
-def _steps_per_epoch(config: RunConfig, images: int) -> int:
-    """Batches of an epoch. A last batch of a single image is left out: batch normalisation has no variance to go by."""
-    whole, rest = divmod(images, config.training.batch_size)
-    steps = whole + (rest > (1 if whole else 0) and not config.protocol.drop_last)
-    if not steps:
-        raise ValueError(
-            f"{images} training images do not fill one batch of {config.training.batch_size}, and protocol.drop_last leaves"
-            " out incomplete ones; use a smaller training.batch_size"
-        )
-    return steps
