@@ -108,6 +108,15 @@ def test_a_finished_run_shows_classifier_gates_and_claim(app: AppTest, tmp_path:
     assert "This network has no gates" in texts(page)
 
 
+def test_a_link_opens_its_run(app: AppTest, tmp_path: Path) -> None:  # noqa: F811
+    images = draw_lesions(tmp_path / "images-with-csv")
+    plain, _ = train(images, attention=False), train(images)
+    app.query_params["run"] = plain
+    page = open_page(app, PAGE)
+    assert page.selectbox("melanoma.run").value == plain
+    assert page.query_params["run"] == [plain]
+
+
 def test_own_images_are_looked_at_before_they_are_trained_on(app: AppTest, tmp_path: Path) -> None:  # noqa: F811
     images = draw_lesions(tmp_path / "copy", count=60)
     page = open_page(app, PAGE)

@@ -35,10 +35,11 @@ NORMALISATION: dict[str, Normalisation] = {
 
 
 def fitting_datasets(channels: int, classes: int) -> list[str]:
-    """The registered data sets that a network with these inputs and outputs could have been trained on."""
+    """The registered data sets that a network with these inputs and outputs could have been trained on, real ones first."""
     from attnlab.data import list_datasets
 
-    return [name for name, info in list_datasets().items() if (info.channels, len(info.class_names)) == (channels, classes)]
+    fitting = [info for info in list_datasets().values() if (info.channels, len(info.class_names)) == (channels, classes)]
+    return [info.name for info in sorted(fitting, key=lambda info: not info.needs_network)]
 
 
 def class_names(dataset: DatasetConfig, classes: int) -> tuple[str, ...]:

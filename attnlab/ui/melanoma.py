@@ -26,6 +26,8 @@ ARTICLE_COLUMNS = {"image_column": "image_id", "label_column": "target", "split_
 ARTICLE_NAMES = {"0": "benign", "1": "malignant"}
 NO_COLUMN = "none: draw one"
 MOST_SHOWN = 50
+MOST_BESIDE = 6
+"""So many other runs are drawn in one chart; each has a colour of its own."""
 ALL, EQUAL, AT_MOST = "all images", "as many of each class", "at most"
 
 
@@ -81,17 +83,19 @@ def choose_run(records: Sequence[RunRecord]) -> tuple[RunRecord, list[RunRecord]
     """The finished run to look at, and the others on the same data to draw beside it."""
     by_id = {record.run_id: record for record in records}
     gated = [record for record in records if has_gates(record)]
+    linked = st.query_params.get("run", "")
+    first = linked if linked in by_id else (gated or list(records))[0].run_id
     chosen = st.selectbox(
         "Run",
         list(by_id),
-        index=list(by_id).index(gated[0].run_id) if gated else 0,
+        index=list(by_id).index(first),
         format_func=lambda run_id: run_name(by_id[run_id]),
         key="melanoma.run",
-        bind="query-params",
     )
+    st.query_params["run"] = chosen
     record = by_id[chosen]
     others = [other for other in records if other.run_id != chosen and other.config.dataset == record.config.dataset]
-    return record, others[:4]
+    return record, others[:MOST_BESIDE]
 
 
 def finished(records: Sequence[RunRecord]) -> list[RunRecord]:

@@ -179,7 +179,7 @@ def _pictures(opened: Opened) -> DatasetConfig | None:
     """The pictures the network was made for; `None` while a path is still to be given."""
     assert opened.shape is not None
     fitting = fitting_datasets(opened.shape.channels, opened.classes)
-    titles = {name: list_datasets()[name].title for name in fitting} | {NO_PICTURES: "not at hand: only my own pictures"}
+    titles = {name: _title(name) for name in fitting} | {NO_PICTURES: "not at hand: only my own pictures"}
     chosen = st.selectbox(
         "Made for the pictures of",
         [*fitting, FROM_PATH, NO_PICTURES],
@@ -191,6 +191,11 @@ def _pictures(opened: Opened) -> DatasetConfig | None:
         return DatasetConfig(name=chosen)
     path = st.text_input("Folder or archive", key="checkpoint.dataset.path", placeholder="/data/dermoscopy.zip").strip()
     return DatasetConfig(name=str(Path(path).expanduser().resolve())) if path else None
+
+
+def _title(name: str) -> str:
+    info = list_datasets()[name]
+    return info.title + (f" (fetched once, {info.download_bytes / 1e6:.0f} MB)" if info.needs_network else "")
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the checkpoint")

@@ -52,7 +52,7 @@ def operate(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Operating
 
 
 def roc_figure(curves: Mapping[str, Mapping[str, Sequence[float]]], chosen: Operating | None = None) -> go.Figure:
-    """ROC curves by run name; the chosen threshold is a ring."""
+    """ROC curves by run name, the first one bold; the chosen threshold is a ring on it."""
     figure = go.Figure()
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "color": "gray"}, hoverinfo="skip", showlegend=False
@@ -64,7 +64,7 @@ def roc_figure(curves: Mapping[str, Mapping[str, Sequence[float]]], chosen: Oper
             customdata=curve["threshold"],
             name=name,
             mode="lines",
-            line={"color": colour(index), "width": 2.5},
+            line={"color": colour(index), "width": 1.25 if index else 3},
             hovertemplate="threshold %{customdata:.3f}<br>sensitivity %{y:.1%}<br>1 - specificity %{x:.1%}<extra></extra>",
         )
     if chosen is not None and chosen.specificity is not None and chosen.sensitivity is not None:
@@ -77,7 +77,9 @@ def roc_figure(curves: Mapping[str, Mapping[str, Sequence[float]]], chosen: Oper
 def precision_recall_figure(
     curves: Mapping[str, Mapping[str, Sequence[float]]], prevalence: float, chosen: Operating | None = None
 ) -> go.Figure:
-    """Precision-recall curves by run name, over the line of the positives' share; the chosen threshold is a ring."""
+    """Precision-recall curves by run name, the first one bold, over the line of the positives' share; the chosen threshold is a
+    ring on the first.
+    """
     figure = go.Figure()
     figure.add_scatter(
         x=[0, 1],
@@ -94,7 +96,7 @@ def precision_recall_figure(
             customdata=curve["threshold"],
             name=name,
             mode="lines",
-            line={"color": colour(index), "width": 2.5},
+            line={"color": colour(index), "width": 1.25 if index else 3},
             hovertemplate="threshold %{customdata:.3f}<br>precision %{y:.1%}<br>recall %{x:.1%}<extra></extra>",
         )
     if chosen is not None and chosen.precision is not None and chosen.sensitivity is not None:
@@ -134,7 +136,7 @@ def _ring(figure: go.Figure, x: float, y: float) -> None:
         x=[x],
         y=[y],
         mode="markers",
-        marker={"size": 13, "symbol": "circle-open", "line": {"width": 3}, "color": colour(1)},
+        marker={"size": 14, "color": colour(0), "line": {"width": 3, "color": "white"}},
         name="threshold",
         hoverinfo="skip",
         showlegend=False,
