@@ -9,7 +9,15 @@ import pytest
 
 from attnlab.config import RunConfig
 from attnlab.runs.records import RunRecord, RunState
-from attnlab.runs.statistics import Group, Verdict, compare_to_baseline, group_runs, holm
+from attnlab.runs.statistics import (
+    Group,
+    Verdict,
+    bootstrap_interval,
+    compare_to_baseline,
+    group_runs,
+    holm,
+    needed_runs,
+)
 from attnlab.runs.table import Cost, comparison_table, safe_csv
 
 
@@ -116,3 +124,36 @@ def test_csv_cannot_smuggle_formulas() -> None:
     assert rows[0][:2] == ["variant", "test accuracy (%)"]
     assert rows[1][0] == '\'=HYPERLINK("x")'
     assert rows[1][1] == "50.0"
+
+
+def test_the_bootstrap_interval_lies_around_the_mean_and_needs_three_values() -> None:
+    values = [0.60, 0.62, 0.64, 0.66, 0.68, 0.70, 0.72, 0.74]  # standard error 0.0490 / sqrt(8) = 0.0173
+    low, high = bootstrap_interval(values) or (0, 0)
+    assert low == pytest.approx(0.67 - 1.96 * 0.0162, abs=0.004)  # the bootstrap divides by n: 0.0458 / sqrt(8)
+    assert high == pytest.approx(0.67 + 1.96 * 0.0162, abs=0.004)
+    assert bootstrap_interval([0.5, 0.6]) is None
+    assert bootstrap_interval([0.5, 0.5, 0.5]) is None
+    assert group("none", dict(enumerate(values))).interval == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("differences", "tests", "expected"),
+    [
+        ([0.0, 0.5, 1.0], 1, 10),  # d = 0.5 / 0.5 = 1: Cohen's tables give n = 10
+        ([-0.5, 0.5, 1.5], 1, 34),  # d = 0.5 / 1 = 0.5: n = 34
+        ([0.5, -0.5, -1.5], 1, 34),  # the sign does not matter
+        ([0.2, 0.2, 0.2], 1, None),
+        ([-0.1, 0.1, 0.0], 1, None),
+    ],
+)
+def test_seeds_needed_follow_the_power_of_the_paired_t_test(differences: list[float], tests: int, expected: int | None) -> None:
+    assert needed_runs(differences, tests) == expected
+
+
+def test_more_rows_need_more_seeds_and_the_words_say_how_many() -> None:
+    assert needed_runs([0.0, 0.5, 1.0], tests=8) == 17  # the level is then 0.00625
+    baseline = group("none", {0: 0.50, 1: 0.60, 2: 0.70})
+    other = group("eca", {0: 0.50, 1: 0.65, 2: 0.80})
+    comparison = compare_to_baseline(baseline, [other])[other.key]
+    assert comparison.needed == 10
+    assert comparison.words.endswith("about 10 seeds would be needed")

@@ -4,22 +4,29 @@ A group is one configuration run with many seeds: mean ± standard deviation (n 
 the same data are compared by a t-test on the differences of runs with equal seeds (they share the split and the order
 of the images) where at least three seeds, or all of the smaller group's, are shared; otherwise by Welch's t-test.
 P-values of one table are corrected by Holm's step-down method (Holm, 1979), and a group of one run is never called
-better or worse.
+better or worse. Intervals of a mean are bias-corrected and accelerated bootstrap intervals (Efron, 1987); how many runs
+a difference of the size found would take is told by the power of the paired t-test.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from statistics import fmean, stdev
 
+import numpy as np
 from scipy import stats
 
 from attnlab.config import RunConfig
 from attnlab.runs.records import RunRecord, RunState
 
 LEVEL = 0.05
+POWER = 0.8
+MOST_RUNS = 10_000
+"""More runs than this are not asked for."""
+
 _TINY = 1e-12
 
 
@@ -60,6 +67,11 @@ class Group:
         """Sample standard deviation; `None` below two runs."""
         return stdev(self.accuracies.values()) if self.n > 1 else None
 
+    @cached_property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % bootstrap interval of the mean; `None` below three runs, where it means nothing."""
+        return bootstrap_interval(list(self.accuracies.values()))
+
     @property
     def parameters(self) -> int | None:
         return next((run.parameters for run in self.runs if run.parameters is not None), None)
@@ -91,6 +103,8 @@ class Comparison:
         interval: 95 % confidence interval of the difference, uncorrected.
         p: two-sided, uncorrected. p_holm: corrected for all groups of the table.
         pairs: how many runs were paired by seed; 0 for Welch's test.
+        needed: seeds after which a difference of this size would be found four times out of five, at the level that
+            Holm's method asks of the smallest p-value; `None` where it cannot be told.
         words: the verdict in a sentence.
     """
 
@@ -101,6 +115,7 @@ class Comparison:
     p: float | None = None
     p_holm: float | None = None
     pairs: int = 0
+    needed: int | None = None
 
 
 def group_runs(records: Iterable[RunRecord]) -> list[Group]:
@@ -121,20 +136,57 @@ def compare_to_baseline(baseline: Group, groups: Sequence[Group]) -> dict[str, C
         if comparison.p is not None:
             tested[group.key] = comparison
     corrected = holm([comparison.p for comparison in tested.values() if comparison.p is not None])
+    of = {group.key: group for group in groups}
     for (key, comparison), p_holm in zip(tested.items(), corrected, strict=True):
-        result[key] = _judged(comparison, p_holm)
+        differences = _differences(baseline, of[key]) if comparison.pairs else []
+        result[key] = _judged(comparison, p_holm, needed_runs(differences, len(tested)) if differences else None)
     return result
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction, in the order given: the k-th smallest of m is multiplied by m - k + 1, made monotone."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        corrected[i] = largest
-    return corrected
+    if not p_values:
+        return []
+    from statsmodels.stats.multitest import multipletests  # half a second, which the first page need not wait for
+
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+
+
+def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of the mean of at least three values, not all the same; `None` otherwise. The same at every call."""
+    if len(values) < 3 or max(values) - min(values) < _TINY:
+        return None
+    found = stats.bootstrap((list(values),), np.mean, confidence_level=0.95, rng=np.random.default_rng(0)).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def needed_runs(differences: Sequence[float], tests: int = 1) -> int | None:
+    """Seeds a paired t-test needs to find a mean difference of the size seen, with power `POWER`.
+
+    Args:
+        differences: of the pairs so far, at least two.
+        tests: rows of the table; the level is `LEVEL` divided by them.
+
+    Returns:
+        `None` where the differences do not vary, or their mean is so small that even `MOST_RUNS` would not do.
+    """
+    spread = stdev(differences)
+    if spread < _TINY:
+        return None
+    from statsmodels.stats.power import TTestPower
+
+    effect, level = abs(fmean(differences)) / spread, LEVEL / tests
+    test = TTestPower()
+    if effect < _TINY or test.power(effect, MOST_RUNS, level) < POWER:
+        return None
+    low, high = 2, MOST_RUNS  # the power grows with the number of runs
+    while low < high:
+        middle = (low + high) // 2
+        if test.power(effect, middle, level) < POWER:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def _compare(baseline: Group, group: Group) -> Comparison:
@@ -147,10 +199,16 @@ def _compare(baseline: Group, group: Group) -> Comparison:
         short = "the baseline has" if baseline.n < 2 else "it has"
         runs = {0: "no finished run", 1: "one run (n=1)"}[min(baseline.n, group.n)]
         return Comparison(Verdict.CANNOT_TELL, f"cannot tell: {short} {runs}; train more seeds", difference)
-    shared = sorted(set(group.accuracies) & set(baseline.accuracies))
-    if len(shared) >= min(3, group.n, baseline.n):
-        return _paired([group.accuracies[seed] - baseline.accuracies[seed] for seed in shared])
+    paired = _differences(baseline, group)
+    if len(paired) >= min(3, group.n, baseline.n):
+        return _paired(paired)
     return _welch(list(group.accuracies.values()), list(baseline.accuracies.values()))
+
+
+def _differences(baseline: Group, group: Group) -> list[float]:
+    """Accuracy minus the baseline's, of the seeds that both have."""
+    shared = sorted(set(group.accuracies) & set(baseline.accuracies))
+    return [group.accuracies[seed] - baseline.accuracies[seed] for seed in shared]
 
 
 def _paired(differences: Sequence[float]) -> Comparison:
@@ -176,11 +234,13 @@ def _welch(group: Sequence[float], baseline: Sequence[float]) -> Comparison:
     return Comparison(Verdict.NOT_SIGNIFICANT, "", mean, (float(interval.low), float(interval.high)), float(test.pvalue))
 
 
-def _judged(comparison: Comparison, p_holm: float) -> Comparison:
+def _judged(comparison: Comparison, p_holm: float, needed: int | None) -> Comparison:
     assert comparison.difference is not None
     verdict = Verdict.NOT_SIGNIFICANT
     if p_holm < LEVEL:
         verdict = Verdict.BETTER if comparison.difference > 0 else Verdict.WORSE
     how = f"paired by seed, {comparison.pairs} pairs" if comparison.pairs else "Welch's t-test"
     words = f"{verdict} ({100 * comparison.difference:+.1f} points, p = {p_holm:.2g} after Holm; {how})"
-    return Comparison(verdict, words, comparison.difference, comparison.interval, comparison.p, p_holm, comparison.pairs)
+    if verdict is Verdict.NOT_SIGNIFICANT and needed is not None:
+        words += f"; about {needed} seeds would be needed"
+    return replace(comparison, verdict=verdict, words=words, p_holm=p_holm, needed=needed)
