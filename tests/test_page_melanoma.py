@@ -114,7 +114,7 @@ def test_a_link_opens_its_run(app: AppTest, tmp_path: Path) -> None:  # noqa: F8
     app.query_params["run"] = plain
     page = open_page(app, PAGE)
     assert page.selectbox("melanoma.run").value == plain
-    assert page.query_params["run"] == [plain]
+    assert page.query_params["run"] == plain
 
 
 def test_own_images_are_looked_at_before_they_are_trained_on(app: AppTest, tmp_path: Path) -> None:  # noqa: F811
