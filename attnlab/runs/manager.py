@@ -24,6 +24,7 @@ from attnlab.runs.executors import Answer, Executor, Job, JobState, make_executo
 from attnlab.runs.files import FolderError, disk_full, read_json, write_json
 from attnlab.runs.folder import Request, RunFolder
 from attnlab.runs.follower import AT_WORK, GRACE_SECONDS, Follower
+from attnlab.runs.grid_queue import feed
 from attnlab.runs.ownership import identity
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.runs.store import Store, home_lock
@@ -223,6 +224,10 @@ class Manager:
 
     # Life
 
+    def wake(self) -> None:
+        """Has the thread look at once, after something was changed beside the queue."""
+        self._wake.set()
+
     def warm(self) -> None:
         """Makes the worker ready, so that the next run begins at once."""
         if self.keeps_queue:
@@ -248,6 +253,7 @@ class Manager:
                     self._take_out(folder, asked)
             for record in self.store.in_states(*AT_WORK):
                 self._follower.follow(record)
+            feed(self)
             self._start_next()
 
     def _loop(self) -> None:

@@ -32,6 +32,7 @@ from attnlab.runs.files import FolderError, disk_full
 from attnlab.runs.folder import TRAINING, RunFolder
 from attnlab.runs.metrics_log import MetricsLog, cut_back
 from attnlab.runs.records import RunState
+from attnlab.runs.stack import run_with_others
 
 if TYPE_CHECKING:
     from attnlab.data import ImageDataset, Progress
@@ -45,7 +46,7 @@ CHECKPOINT_STEPS = "ATTNLAB_CHECKPOINT_STEPS"
 """Environment: a checkpoint every so many steps, instead of every half minute."""
 
 _PROGRESS_SECONDS = 0.25
-_LOCK_SECONDS = 5.0
+LOCK_SECONDS = 5.0
 _RESERVE_BYTES = 1 << 16
 _LOG_BYTES = 1 << 20
 
@@ -93,12 +94,12 @@ def run(run_dir: Path, *, attempt: int | None = None, watch: Watch | None = None
     config = folder.config
     lock = folder.lock()
     try:
-        lock.acquire(timeout=_LOCK_SECONDS)
+        lock.acquire(timeout=LOCK_SECONDS)
     except Timeout:
         raise FolderError(f"{folder.run_id} is at work in another process") from None
     try:
         number = folder.begin_attempt(attempt)
-        with _logging_to(folder.log_path):
+        with logging_to(folder.log_path):
             _log.info("attempt %d at %s in process %d", number, folder.run_id, os.getpid())
             reserve = folder.path / ".reserve"  # given back when the disk is full, so that the end can be written
             outcome = Outcome(RunState.FAILED)
@@ -106,7 +107,7 @@ def run(run_dir: Path, *, attempt: int | None = None, watch: Watch | None = None
                 reserve.write_bytes(bytes(_RESERVE_BYTES))
                 outcome = _train(folder, config, number, watch)
             except OSError as error:
-                outcome = _failed(folder, error)
+                outcome = failed(folder, error)
             finally:
                 reserve.unlink(missing_ok=True)
             _log.info("%s %s", outcome.state, outcome.reason)
@@ -129,11 +130,11 @@ def _train(folder: RunFolder, config: RunConfig, number: int, watch: Watch | Non
     from attnlab.training import TrainingFailed, train
 
     try:
-        state = _prepare(folder)
-        attempt = _Attempt(folder, number, state, watch)
+        state = prepare(folder)
+        attempt = Attempt(folder, number, state, watch)
         with MetricsLog(folder.metrics_path) as log:
             attempt.log = log
-            data = _dataset(config.dataset, attempt.loading)
+            data = dataset(config.dataset, attempt.loading)
             folder.write_dataset(data.summary())
             result = train(
                 config,
@@ -141,27 +142,27 @@ def _train(folder: RunFolder, config: RunConfig, number: int, watch: Watch | Non
                 should_stop=attempt.should_stop,
                 dataset=data,
                 resume=state,
-                checkpoint_every=_checkpoint_every(),
+                checkpoint_every=checkpoint_every(),
             )
         attempt.write_progress(attempt.progress.get("phase", ""))
         if result is None:
-            return _stopped(folder)
+            return stopped(folder)
         from attnlab.training import to_dict
 
         return Outcome(RunState.FINISHED, result=to_dict(result))
     except StopAsked:
-        return _stopped(folder)
+        return stopped(folder)
     except Terminated:
-        return replace(_stopped(folder, told="its process was told to end"), reusable=False)
+        return replace(stopped(folder, told="its process was told to end"), reusable=False)
     except TrainingFailed as error:
         return Outcome(RunState.FAILED, str(error), reusable=not isinstance(error.__cause__, torch.OutOfMemoryError))
     except MemoryError:
         return Outcome(RunState.FAILED, "memory ran out; a smaller training.batch_size or dataset.subset may help")
     except Exception as error:  # the run ends, the process goes on to the next
-        return _failed(folder, error)
+        return failed(folder, error)
 
 
-def _prepare(folder: RunFolder) -> TrainState | None:
+def prepare(folder: RunFolder) -> TrainState | None:
     """Brings the folder back to its newest valid checkpoint. Returns the state in it; `None` starts from the beginning."""
     for left in folder.path.glob(".*.tmp"):
         left.unlink()
@@ -181,7 +182,7 @@ def _prepare(folder: RunFolder) -> TrainState | None:
     return state
 
 
-class _Attempt:
+class Attempt:
     """Writes down what the training tells."""
 
     log: MetricsLog
@@ -262,19 +263,22 @@ class _Attempt:
         checkpoints.save(self.folder.checkpoints_path, state, self.folder.best_path if state.best else None)
 
 
-def _checkpoint_every() -> int | timedelta:
+def checkpoint_every() -> int | timedelta:
+    """How often a checkpoint is due."""
     steps = os.environ.get(CHECKPOINT_STEPS)
     return int(steps) if steps else timedelta(seconds=30)
 
 
-def _stopped(folder: RunFolder, told: str = "") -> Outcome:
+def stopped(folder: RunFolder, told: str = "") -> Outcome:
+    """The outcome of a training that ended with a checkpoint before its time."""
     asked = folder.requested()
     if asked is None:
         return Outcome(RunState.INTERRUPTED, f"{told or 'it stopped'}; it can be resumed")
     return Outcome(RunState.PAUSED if asked == "pause" else RunState.STOPPED)
 
 
-def _failed(folder: RunFolder, error: Exception) -> Outcome:
+def failed(folder: RunFolder, error: Exception) -> Outcome:
+    """The outcome of an error, in words for people."""
     _log.error("the run failed", exc_info=error)
     if disk_full(folder.path) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
         return Outcome(RunState.FAILED, "the disk is full; free some space, then resume the run")
@@ -287,7 +291,7 @@ def _failed(folder: RunFolder, error: Exception) -> Outcome:
 _last_dataset: tuple[str, ImageDataset] | None = None
 
 
-def _dataset(config: DatasetConfig, progress: Progress) -> ImageDataset:
+def dataset(config: DatasetConfig, progress: Progress) -> ImageDataset:
     """The data set; that of the last run is kept, unless it is a path, whose content may have changed."""
     from attnlab.data import list_datasets, load_dataset
 
@@ -303,7 +307,8 @@ def _dataset(config: DatasetConfig, progress: Progress) -> ImageDataset:
 
 
 @contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
+def logging_to(path: Path) -> Iterator[None]:
+    """What is logged goes to a file too."""
     if path.exists() and path.stat().st_size > _LOG_BYTES:
         path.unlink()
     handler = logging.FileHandler(path)
@@ -340,7 +345,7 @@ def _warm_up() -> None:
 
     config = RunConfig.model_validate({"model": {"width": 4}})
     seen: list[Event] = []
-    data = _dataset(config.dataset, lambda what, done: None)
+    data = dataset(config.dataset, lambda what, done: None)
     train(
         config,
         on_event=seen.append,
@@ -375,7 +380,7 @@ def main() -> int:
             reusable = True
             with _output_to(folder.log_path):
                 try:
-                    reusable = run(folder.path, attempt=job["attempt"]).reusable
+                    reusable = run_with_others(folder.path, attempt=job["attempt"]).reusable
                 except FolderError as error:
                     print(error, file=sys.stderr)
             with suppress(BrokenPipeError):
@@ -388,4 +393,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from attnlab.runs.worker import main as canonical  # whose exceptions are those that others import
+
+    sys.exit(canonical())
