@@ -121,6 +121,7 @@ def test_the_page_recognises_asks_and_leads_to_the_maps(app: AppTest, tmp_path: 
     assert folder.config.model.options == {"depths": 3, **L2PA}
     assert page.title[0].value == "Inspect"
     assert page.selectbox("inspect.run").value == folder.run_id
+    assert "opened from checkpoint.pth; it was not trained here" in page.text[0].value
     assert page.file_uploader("inspect.upload") is not None, "without pictures of its own it looks at the person's"
 
 

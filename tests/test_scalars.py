@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from attnlab import paths
 from attnlab.attention import attention_scalars, build_attention, list_attention
 from attnlab.config import ModelConfig, RunConfig
+from attnlab.explain import open_run
 from attnlab.explain.cost import single_positions
 from attnlab.models import ImageShape, build_model
 from attnlab.runs.folder import RunFolder
@@ -18,6 +19,8 @@ from attnlab.runs.records import RunState
 from attnlab.runs.worker import run
 from attnlab.training.events import SnapshotEvent
 from attnlab.training.snapshots_io import read_snapshot, write_snapshot
+from attnlab.ui.inspect import ONE_POSITION, snapshot_panel
+from attnlab.ui.inspect_network import network_panel
 from attnlab.viz.titles import scalar_titles
 from tests.page_support import app, open_page, texts  # noqa: F401  (a fixture)
 
@@ -88,6 +91,23 @@ def test_the_variants_page_shows_what_its_benchmark_measured(app: AppTest, priva
 def test_places_where_a_map_has_one_position_are_found(backbone: str, side: int, idle: list[str]) -> None:
     config = ModelConfig(backbone=backbone, attention="self_attention", width=8, placement="block_end")
     assert single_positions(config, ImageShape(3, side, side), 10) == idle
+
+
+def test_a_map_of_one_position_says_so_beside_the_picture(private_home: Path) -> None:
+    """Maps of a ResNet-18 on 32 x 32 pixels end at one position; those of its third stage have four."""
+    config = attending(image_size=32).changed(
+        model__backbone="resnet18", model__width=4, model__placement="block_end", model__options={"stages": "4"}
+    )
+    idle = RunFolder.create(private_home / "runs", config)
+    busy = RunFolder.create(private_home / "runs", config.changed(model__options={"stages": "3"}))
+    for folder, told in ((idle, True), (busy, False)):
+        assert run(folder.path).state is RunState.FINISHED
+        opened = open_run(folder.path)
+        image = torch.zeros(opened.shape, dtype=torch.uint8)
+        now = network_panel(opened, image, title="now")
+        before = snapshot_panel(folder, 0, title="while it learned")
+        for layer in (*now.layers, *before.layers):
+            assert (layer.note == ONE_POSITION) == told
 
 
 def test_over_one_position_self_attention_adds_gamma_times_the_value() -> None:

@@ -144,6 +144,8 @@ def facts(record: RunRecord) -> None:
     wait_for_torch()
     from attnlab.ui.inspect_network import variant_facts
 
+    if record.note:
+        st.text(record.note)
     variant_facts(record.config.model)
     st.caption(
         "**What a map does not say.** These are the numbers the network multiplied its features by. A high weight does not "
