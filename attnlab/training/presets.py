@@ -25,6 +25,6 @@ def one_minute(attention: str = ONE_MINUTE_VARIANT, seed: int = 0) -> RunConfig:
             width=16,
             options={"blocks": 3, "hidden": 128, "spatial_dropout": 0.0, "dropout": 0.25},
         ),
-        training=TrainingConfig(epochs=8, batch_size=64, optimizer="adamw", lr=1e-2, schedule="one_cycle"),
+        training=TrainingConfig(epochs=10, batch_size=64, optimizer="adamw", lr=1.5e-2, schedule="one_cycle"),
         seed=seed,
     )
