@@ -142,6 +142,7 @@ def report(runs: list[Run], threads: int) -> str:
             f"{platform.python_version()}; load average of the machine at the end {load}.",
             "## Accuracy and time",
             table(("variant", "seed", "test accuracy", "seconds", "CPU seconds", "training images/s"), summary),
+            "Where CPU seconds come near the seconds, the process had one core at most; two idle ones take about half of them.",
             "## Weight on the digit",
             "Mean weight inside the digit's mask over the mean weight of the map, and the share of images whose largest\n"
             "weight lies on the digit (it covers 11 % of the image), with 95 % intervals over the test images.",
