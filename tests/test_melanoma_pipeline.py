@@ -86,7 +86,7 @@ def test_pictures_of_the_articles_figure() -> None:
 @pytest.mark.data
 def test_the_documented_command_prints_the_auc(shared_data: Path, private_home: Path) -> None:
     """As a person types it, a quarter of the images for the test's sake."""
-    archive = str(shared_data / "dermoscopy.zip")
+    archive = str((shared_data / "dermoscopy.zip").resolve())
     command = ["train", "--dataset", archive, "--backbone", "attention_vgg16", "--width", "8", "--image-size", "64"]
     command += ["--loss", "focal", "--epochs", "1", "--subset", "300", "--json"]
     environment = os.environ | {"ATTNLAB_HOME": str(private_home), "OMP_NUM_THREADS": "1"}
@@ -107,7 +107,7 @@ def test_the_documented_command_prints_the_auc(shared_data: Path, private_home: 
 @pytest.mark.data
 def test_own_split_of_the_dermoscopy_images_and_the_claim_on_their_masks(shared_data: Path, private_home: Path, capsys) -> None:
     """80/20 with random state 1234 where the split column is left out; every image has a lesion mask."""
-    archive = str(shared_data / "dermoscopy.zip")
+    archive = str((shared_data / "dermoscopy.zip").resolve())
     listing = list_path(Path(archive), {"split_column": "", "class_names": ARTICLE_NAMES})
     test = [item for item in listing.items if item.part.name == "TEST"]
     assert (len(listing.items), len(test), sum(item.label for item in test)) == (1500, 300, 81)
