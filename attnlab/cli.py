@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from attnlab import __version__, paths
+from attnlab.cli_grid import grid_app, reproduce_app
 from attnlab.cli_open import Json, open_command
 from attnlab.config import RunConfig, explain
-from attnlab.runs.options import Setting, change, settings
+from attnlab.runs.options import change, settings
 
 if TYPE_CHECKING:
     from attnlab.runs.folder import RunFolder
@@ -70,7 +71,7 @@ def train(*, config: Path | None = None, title: str = "", note: str = "", as_jso
         a note kept with the run
     """
     tree = _read_config(config) if config else {}
-    tree = change(tree, {setting.path: given[name] for setting in settings() if (name := _identifier(setting)) in given})
+    tree = change(tree, {setting.path: given[name] for setting in settings() if (name := setting.keyword) in given})
     chosen = _with_absolute_path(RunConfig.model_validate(tree))
     _check_names(chosen)
 
@@ -78,10 +79,6 @@ def train(*, config: Path | None = None, title: str = "", note: str = "", as_jso
 
     folder = RunFolder.create(paths.runs_dir(), chosen, title=title, note=note)
     return _work(folder, as_json=as_json)
-
-
-def _identifier(setting: Setting) -> str:
-    return setting.path.replace(".", "__")
 
 
 def _with_every_setting(command: Callable[..., int]) -> inspect.Signature:
@@ -98,7 +95,7 @@ def _with_every_setting(command: Callable[..., int]) -> inspect.Signature:
         )
         annotation = Annotated[kind | None, about]  # type: ignore[valid-type]
         parameters.append(
-            inspect.Parameter(_identifier(setting), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            inspect.Parameter(setting.keyword, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         )
     return inspect.Signature(parameters, return_annotation=int)
 
@@ -107,6 +104,8 @@ _GROUPS = {section: Group.create_ordered(section) for section in RunConfig.model
 train.__signature__ = _with_every_setting(train)  # type: ignore[attr-defined]
 app.command(train)
 app.command(open_command, name="open")
+app.command(grid_app)
+app.command(reproduce_app)
 
 
 @app.command

@@ -19,6 +19,7 @@ LEVEL = {
     "explain": 4,
     "viz": 4,
     "ui": 5,
+    "cli_grid": 6,
     "cli_open": 6,
     "cli": 6,
     "__main__": 7,

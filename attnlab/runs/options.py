@@ -41,6 +41,11 @@ class Setting:
     nested: bool
 
     @property
+    def keyword(self) -> str:
+        """As `RunConfig.changed` takes it: ``"training__lr"``."""
+        return self.path.replace(".", "__")
+
+    @property
     def section(self) -> str:
         return self.path.split(".")[0]
 

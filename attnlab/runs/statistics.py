@@ -128,19 +128,21 @@ def group_runs(records: Iterable[RunRecord]) -> list[Group]:
 
 def compare_to_baseline(baseline: Group, groups: Sequence[Group]) -> dict[str, Comparison]:
     """Every group against ``baseline``, by group key. Holm's correction runs over those that can be tested."""
-    tested: dict[str, Comparison] = {}
-    result: dict[str, Comparison] = {}
-    for group in groups:
-        comparison = _compare(baseline, group)
-        result[group.key] = comparison
-        if comparison.p is not None:
-            tested[group.key] = comparison
-    corrected = holm([comparison.p for comparison in tested.values() if comparison.p is not None])
-    of = {group.key: group for group in groups}
-    for (key, comparison), p_holm in zip(tested.items(), corrected, strict=True):
-        differences = _differences(baseline, of[key]) if comparison.pairs else []
-        result[key] = _judged(comparison, p_holm, needed_runs(differences, len(tested)) if differences else None)
-    return result
+    return {
+        group.key: found for group, found in zip(groups, compare_pairs([(baseline, group) for group in groups]), strict=True)
+    }
+
+
+def compare_pairs(pairs: Sequence[tuple[Group, Group]]) -> list[Comparison]:
+    """Each (baseline, group), in order. Holm's correction runs over the pairs that can be tested."""
+    found = [_compare(baseline, group) for baseline, group in pairs]
+    tested = [place for place, comparison in enumerate(found) if comparison.p is not None]
+    corrected = holm([p for place in tested if (p := found[place].p) is not None])
+    for place, p_holm in zip(tested, corrected, strict=True):
+        differences = _differences(*pairs[place]) if found[place].pairs else []
+        needed = needed_runs(differences, len(tested)) if differences else None
+        found[place] = _judged(found[place], p_holm, needed)
+    return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

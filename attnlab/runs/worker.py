@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,7 +216,7 @@ class Attempt:
             case "start":
                 self._began = time.monotonic()
                 names = ("device", "parameters", "total_steps", "steps_per_epoch")
-                self.progress |= {name: getattr(event, name) for name in names}
+                self.progress |= {name: getattr(event, name) for name in names} | {"torch": version("torch")}
                 self.write_progress(TRAINING)
             case "probes":
                 self.folder.write_probes(event)  # type: ignore[arg-type]

@@ -1,0 +1,257 @@
+"""Grids and runs in other people's formats: CSV, Markdown, LaTeX (booktabs), TensorBoard, and JSON that is read back.
+
+A table says below itself what it rests on: how many runs, which seeds, which hardware and versions, which data.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from attnlab import __version__
+from attnlab.config import RunConfig, explain
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.grid import Grid, GridError, Progress, best_runs, save_grid
+from attnlab.runs.grid_table import GRID_COLUMNS
+from attnlab.runs.records import RunRecord, RunState
+from attnlab.runs.table import safe_csv
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter as Writer
+
+FORMAT = 1
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "statsmodels")
+PRINTED = ("row", "report_accuracy", "report_std", "accuracy", "std", "n", "difference", "p_holm", "verdict", "parameters")
+_LATEX = {
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "Δ": r"$\Delta$",
+}
+
+
+def footnotes(found: Progress) -> list[str]:
+    """What the figures of a grid rest on, a sentence each."""
+    runs = [cell.run for cell in found.cells if cell.run is not None and cell.run.state is RunState.FINISHED]
+    seeds = sorted({run.config.seed for run in runs})
+    lines = [f"{len(runs)} of {len(found.cells)} runs finished; seeds {_span(seeds)}."]
+    if runs:
+        summaries = [RunFolder(run.folder).dataset_summary() or {} for run in runs]
+        data = sorted({_described(run, summary) for run, summary in zip(runs, summaries, strict=True)})
+        notes = sorted({note for summary in summaries if (note := summary.get("provenance", {}).get("note"))})
+        lines.append(f"Data: {'; '.join(data + notes).rstrip('.')}.")
+        lines.append(f"Hardware: {', '.join(sorted({run.device for run in runs if run.device}) or ['not noted'])}.")
+        torches = sorted({str(told) for run in runs if (told := RunFolder(run.folder).progress().get("torch"))})
+        if torches:
+            lines.append(f"Trained with torch {', '.join(torches)}.")
+    lines.append(f"Exported with attnlab {__version__}, Python {platform.python_version()}, {', '.join(_versions())}.")
+    return lines
+
+
+def table_csv(table: pd.DataFrame) -> str:
+    """The table as CSV, safe to open in a spreadsheet."""
+    return safe_csv(table.rename(columns=GRID_COLUMNS))
+
+
+def runs_csv(found: Progress) -> str:
+    """One line for each cell of a grid."""
+    rows = [
+        {
+            "row": cell.row,
+            "seed": cell.seed,
+            "state": cell.state,
+            "test accuracy": cell.run.test_accuracy if cell.run else None,
+            "validation accuracy": cell.run.validation_accuracy if cell.run else None,
+            "seconds": cell.run.seconds if cell.run else None,
+            "device": cell.run.device if cell.run else None,
+            "run": cell.config.run_id,
+        }
+        for cell in found.cells
+    ]
+    return safe_csv(pd.DataFrame(rows))
+
+
+def table_markdown(table: pd.DataFrame, notes: Sequence[str] = (), columns: Sequence[str] = PRINTED) -> str:
+    """The table in Markdown, with the notes below."""
+    shown = _shown(table, columns)
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in _cells(table, shown)]
+    lines = [
+        [GRID_COLUMNS[name] for name in shown],
+        ["---" if name in ("row", "verdict") else "---:" for name in shown],
+        *cells,
+    ]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return text + "".join(f"\n\n{note}" for note in notes) + "\n"
+
+
+def table_latex(table: pd.DataFrame, caption: str, notes: Sequence[str] = (), columns: Sequence[str] = PRINTED) -> str:
+    """The table in LaTeX; it needs the package booktabs."""
+    shown = _shown(table, columns)
+    align = "".join("l" if name in ("row", "verdict") else "r" for name in shown)
+    lines = [" & ".join(_tex(cell) for cell in line) + r" \\" for line in _cells(table, shown)]
+    head = " & ".join(_tex(GRID_COLUMNS[name]) for name in shown) + r" \\"
+    body = "\n    ".join(lines)
+    foot = "".join(f"\n  \\par\\footnotesize {_tex(note)}" for note in notes)
+    return (
+        f"\\begin{{table}}\n  \\centering\n  \\caption{{{_tex(caption)}}}\n  \\begin{{tabular}}{{{align}}}\n    \\toprule\n"
+        f"    {head}\n    \\midrule\n    {body}\n    \\bottomrule\n  \\end{{tabular}}{foot}\n\\end{{table}}\n"
+    )
+
+
+def grid_json(grid: Grid, found: Progress) -> str:
+    """A grid with the results of its finished runs, for `import_grid` on another machine."""
+    runs = []
+    for record in {cell.run.run_id: cell.run for cell in found.cells if cell.run is not None}.values():
+        if record.state is RunState.FINISHED:
+            folder = RunFolder(record.folder)
+            runs.append(
+                {
+                    "config": record.config.model_dump(mode="json"),
+                    "result": dict(record.result),
+                    "progress": folder.progress(),
+                    "dataset": folder.dataset_summary(),
+                    "epochs": [row for row in folder.metrics() if row["kind"] == "epoch"],
+                }
+            )
+    tree = {"attnlab_grid": FORMAT, "grid_id": grid.grid_id, "grid": grid.to_tree(), "runs": runs, "notes": footnotes(found)}
+    return json.dumps(tree, indent=1, allow_nan=False)
+
+
+def import_grid(home: Path, text: str | bytes, records: Sequence[RunRecord] = ()) -> tuple[Grid, int]:
+    """Makes the grid and those of its finished runs that are not here. They have figures and curves, no weights.
+
+    Args:
+        records: the runs that are here.
+
+    Returns:
+        The grid, and how many runs were made.
+
+    Raises:
+        GridError: when the text is no grid that `grid_json` wrote.
+    """
+    try:
+        tree = json.loads(text)
+    except ValueError as error:
+        raise GridError(f"the file is no JSON: {error}") from error
+    if not isinstance(tree, dict) or tree.get("attnlab_grid") != FORMAT:
+        raise GridError("the file is no exported grid; `python -m attnlab grid export ID --format json` writes one")
+    try:
+        name = Path(str(tree["grid_id"])).name
+        grid = Grid.from_tree(name, {**tree["grid"], "state": "paused"})
+        told = [(RunConfig.model_validate(run["config"]), run) for run in tree["runs"]]
+        accuracies = [float(run["result"]["test_accuracy"]) for _, run in told]
+    except (KeyError, TypeError) as error:
+        raise GridError(f"the file is no exported grid: {error!r} is missing or of the wrong kind") from error
+    except ValueError as error:
+        raise GridError(f"the file is no exported grid: {explain(error)}") from error
+    if any(not 0 <= accuracy <= 1 for accuracy in accuracies):
+        raise GridError("the file is no exported grid: a test accuracy lies outside [0, 1]")
+    here = best_runs(records)
+    made = 0
+    for config, run in told:
+        known = here.get(config.config_hash)
+        if known is None or known.state is not RunState.FINISHED:
+            RunFolder.create(home / "runs", config, note=f"imported with the grid {name}", fill=partial(_fill, run))
+            made += 1
+    save_grid(home, grid)
+    return grid, made
+
+
+def write_tensorboard(folder: RunFolder, target: Path) -> Path:
+    """TensorBoard event files of a run: loss and rate by step, accuracies by step, the config and the result as text.
+
+    Raises:
+        ValueError: when the package tensorboard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError("TensorBoard files need the package tensorboard: pip install tensorboard") from error
+    path = target / folder.run_id
+    writer: Writer = SummaryWriter(str(path))
+    try:
+        for row in folder.metrics():
+            if row["kind"] == "step":
+                writer.add_scalar("train/loss_of_step", row["loss"], row["step"])
+                writer.add_scalar("train/learning_rate", row["lr"], row["step"])
+            else:
+                for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "validation_auc"):
+                    if row.get(name) is not None:
+                        writer.add_scalar(name.replace("_", "/", 1), row[name], row["step"])
+        writer.add_text("config", f"```json\n{folder.config.to_json()}\n```")
+        end = folder.end()
+        if end is not None and end["result"]:
+            accuracy = end["result"].get("test_accuracy")
+            if accuracy is not None:
+                writer.add_scalar("test/accuracy", accuracy, end["result"].get("step", 0))
+    finally:
+        writer.close()
+    return path
+
+
+def _fill(run: Mapping[str, Any], folder: RunFolder) -> None:
+    """Writes what a finished run left, as its worker did."""
+    lines = [json.dumps(dict(row), separators=(",", ":"), allow_nan=False) for row in run.get("epochs", [])]
+    folder.metrics_path.write_text("".join(f"{line}\n" for line in lines))
+    if run.get("dataset"):
+        folder.write_dataset(run["dataset"])
+    folder.write_progress({**run.get("progress", {}), "attempt": 1})
+    folder.write_end(RunState.FINISHED, 1, result=run["result"])
+
+
+def _shown(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The columns that have anything to show."""
+    return [name for name in columns if name == "row" or table[name].notna().any()]
+
+
+def _cells(table: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:
+    return [[_cell(name, row[name]) for name in columns] for row in table.to_dict("records")]
+
+
+def _cell(name: str, value: Any) -> str:
+    if not isinstance(value, str) and pd.isna(value):
+        return "–"
+    if name in ("n", "needed", "parameters", "report_parameters"):
+        return f"{int(value):,}"
+    if name == "p_holm":
+        return f"{value:.2g}"
+    if name == "difference":
+        return f"{value:+.1f}"
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def _tex(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def _span(seeds: Sequence[int]) -> str:
+    if not seeds:
+        return "none yet"
+    if list(seeds) == list(range(seeds[0], seeds[-1] + 1)) and len(seeds) > 2:
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def _described(run: RunRecord, summary: Mapping[str, Any]) -> str:
+    counts = {part: sum(each) for part, each in summary.get("counts", {}).items()}
+    name = Path(run.config.dataset.name).name
+    return name + (f" ({', '.join(f'{count:,} {part}' for part, count in counts.items())})" if counts else "")
+
+
+def _versions() -> list[str]:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return found

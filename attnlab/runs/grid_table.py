@@ -1,0 +1,102 @@
+"""A grid as a table: each row's accuracy over its seeds, what it is compared with, and the report's figures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from attnlab.runs.grid import Grid, Progress
+from attnlab.runs.statistics import Comparison, Group, Verdict, compare_pairs
+from attnlab.runs.table import Cost
+
+GRID_COLUMNS = {
+    "row": "row",
+    "report_accuracy": "report: accuracy (%)",
+    "report_std": "report: ± std",
+    "accuracy": "test accuracy (%)",
+    "std": "± std",
+    "low": "95 % from",
+    "high": "95 % to",
+    "n": "n",
+    "difference": "Δ (points)",
+    "difference_low": "Δ 95 % from",
+    "difference_high": "Δ 95 % to",
+    "p_holm": "p (Holm)",
+    "needed": "seeds needed",
+    "verdict": "compared",
+    "parameters": "parameters",
+    "report_parameters": "report: parameters",
+    "milliseconds": "ms / image",
+    "seconds": "training (s)",
+    "seeds": "seeds",
+}
+"""Column -> heading, in the order shown."""
+
+
+def row_groups(grid: Grid, found: Progress) -> dict[str, Group]:
+    """Row label -> its runs as a group; without any run an empty one."""
+    runs = {
+        row.label: [cell.run for cell in found.cells if cell.row == row.label and cell.run is not None] for row in grid.rows
+    }
+    return {row.label: Group(row.config.group, row.config, tuple(runs[row.label])) for row in grid.rows}
+
+
+def compared(grid: Grid, groups: Mapping[str, Group]) -> dict[str, Comparison]:
+    """Row label -> its comparison with the row that it names as ``against``, or with the first one.
+
+    Rows that nothing is compared with, and those that are compared with, have none but "the baseline".
+    """
+    labels = [row.label for row in grid.rows]
+    named = {row.label: str(row.about["against"]) for row in grid.rows if "against" in row.about}
+    against = {label: named.get(label, "" if named else labels[0]) for label in labels}
+    pairs = {label: other for label, other in against.items() if other in groups and other != label}
+    found = compare_pairs([(groups[other], groups[label]) for label, other in pairs.items()])
+    baselines = {label: Comparison(Verdict.BASELINE, "the baseline") for label in set(against.values()) & set(labels)}
+    return baselines | dict(zip(pairs, found, strict=True))
+
+
+def grid_table(grid: Grid, found: Progress, costs: Mapping[str, Cost] | None = None) -> pd.DataFrame:
+    """One row for each of the grid's, with the columns of `GRID_COLUMNS`; what is not known is missing, never zero.
+
+    Args:
+        costs: row label -> what its network costs.
+    """
+    groups = row_groups(grid, found)
+    comparisons = compared(grid, groups)
+    rows = []
+    for row in grid.rows:
+        group, comparison = groups[row.label], comparisons.get(row.label)
+        interval = group.interval or (None, None)
+        span = (comparison.interval if comparison else None) or (None, None)
+        rows.append(
+            {
+                "row": row.label,
+                "report_accuracy": _percent(row.about.get("report_accuracy")),
+                "report_std": _percent(row.about.get("report_std")),
+                "accuracy": _percent(group.mean),
+                "std": _percent(group.std),
+                "low": _percent(interval[0]),
+                "high": _percent(interval[1]),
+                "n": group.n,
+                "difference": _percent(comparison.difference if comparison else None),
+                "difference_low": _percent(span[0]),
+                "difference_high": _percent(span[1]),
+                "p_holm": comparison.p_holm if comparison else None,
+                "needed": comparison.needed if comparison else None,
+                "verdict": comparison.words if comparison else "",
+                "parameters": group.parameters,
+                "report_parameters": row.about.get("report_parameters"),
+                "milliseconds": (costs or {}).get(row.label, Cost()).milliseconds,
+                "seconds": group.seconds,
+                "seeds": ", ".join(str(seed) for seed in sorted(group.accuracies)),
+            }
+        )
+    frame = pd.DataFrame(rows, columns=list(GRID_COLUMNS))
+    text = ("row", "verdict", "seeds")
+    whole = ("n", "needed", "parameters")
+    return frame.astype({name: "Int64" if name in whole else "Float64" for name in GRID_COLUMNS if name not in text})
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * float(share)

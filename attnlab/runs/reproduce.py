@@ -1,0 +1,218 @@
+"""The report's Table 1 again, and what each departure of its published code from its text costs or gains.
+
+Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", course report, 2023. Both are grids: `table1` has the
+report's nine rows, `finding` has for each of the seven departures a row with it and a row without it, everything else as
+published. Networks and protocols themselves are told by `attnlab.models.report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from attnlab.config import RunConfig
+from attnlab.runs.grid import Grid, GridError, GridRow, make_grid
+
+if TYPE_CHECKING:
+    from attnlab.data import ImageDataset
+
+Protocol = Literal["published", "described"]
+TABLE1, FINDING = "table1", "finding"
+SEEDS = 16
+"""Runs of a row in the report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How much of the report's experiment is done; the defaults are all of it.
+
+    Attributes:
+        dataset: "cifar10", or a folder or archive with its images.
+        subset, test_subset: images for training and validation, and for the test; `None` takes all.
+        epochs: passes over the training images.
+        width: channels of the first block.
+        batch_size: images in a step.
+    """
+
+    dataset: str = "cifar10"
+    subset: int | None = None
+    test_subset: int | None = None
+    epochs: int = 10
+    width: int = 64
+    batch_size: int = 128
+
+    def apply(self, config: RunConfig) -> RunConfig:
+        """The config at this scale."""
+        path = Path(self.dataset).expanduser()
+        return config.changed(
+            dataset__name=str(path.resolve()) if path.exists() else self.dataset,
+            dataset__subset=self.subset,
+            dataset__test_subset=self.test_subset,
+            training__epochs=self.epochs,
+            training__batch_size=self.batch_size,
+            model__width=self.width,
+        )
+
+    @property
+    def words(self) -> str:
+        """What was done, for captions: ``"2,000 of the training images, 2 epochs, 64 channels"``."""
+        images = "all training images" if self.subset is None else f"{self.subset:,} of the training images"
+        return f"{images}, {self.epochs} epoch{'s' if self.epochs != 1 else ''}, {self.width} channels in the first block"
+
+
+@dataclass(frozen=True)
+class Departure:
+    """One of the seven points in which the published code departs from the report's text.
+
+    Attributes:
+        number: as listed in `attnlab.models.report`.
+        title: what the code does.
+        row: the row of Table 1 it is shown on.
+        described: changes that put it right, everything else as published.
+        without: what the row without the departure is called.
+    """
+
+    number: int
+    title: str
+    row: str
+    described: Mapping[str, Any] = field(default_factory=dict)
+    without: str = ""
+
+
+PLAIN = "CNN"
+DEPARTURES = (
+    Departure(
+        1,
+        "the third block is built and counted, never called",
+        "CNN with three hidden layers",
+        {"model__options": {"blocks": 3}},
+        "third block called",
+    ),
+    Departure(
+        2,
+        "CBAM after one convolution of each block",
+        "CNN + CBAM",
+        {"model__placement": "every_conv"},
+        "after both convolutions",
+    ),
+    Departure(3, "softmax twice in the loss", PLAIN, {"protocol__loss_head": "logits"}, "softmax once"),
+    Departure(
+        4, "optimizer and schedule new each epoch", PLAIN, {"protocol__optimizer_scope": "run"}, "learning rate may fall"
+    ),
+    Departure(
+        5, "the second epoch always counts as best", PLAIN, {"protocol__best_epoch": "validation"}, "best epoch by validation"
+    ),
+    Departure(6, "accuracy averaged over batches", PLAIN, {"protocol__accuracy_average": "samples"}, "averaged over images"),
+    Departure(
+        7,
+        "the linear autoencoder sees one row of pixels at a time",
+        "CNN + linear autoencoder",
+        {"model__attention_options": {"linear_autoencoder": {"over": "map"}}},
+        "sees the whole map",
+    ),
+)
+
+
+def table1(
+    protocol: Protocol = "published", *, rows: Sequence[str] = (), seeds: int = SEEDS, scale: Scale | None = None
+) -> Grid:
+    """The report's Table 1 as a grid.
+
+    Args:
+        rows: of the report, by label or by attention composition; all nine when none is named.
+        seeds: runs of a row, with seeds from 0 on.
+
+    Raises:
+        GridError, ValueError: for an unknown row or protocol, or a scale that no config takes.
+    """
+    from attnlab.models.report import REPORT_ROWS, report_config
+
+    size = scale or Scale()
+    chosen = [
+        GridRow(
+            label,
+            size.apply(report_config(label, protocol)),
+            {
+                "report_accuracy": REPORT_ROWS[label].accuracy,
+                "report_std": REPORT_ROWS[label].deviation,
+                "report_parameters": REPORT_ROWS[label].millions * 1e6,
+                "against": PLAIN,
+            },
+        )
+        for label in _rows(rows)
+    ]
+    return make_grid(chosen, range(seeds), title=f"Table 1, {protocol}", kind=TABLE1)
+
+
+def finding(*, seeds: int = SEEDS, scale: Scale | None = None, departures: Sequence[int] = ()) -> Grid:
+    """Each departure on and off, as a grid: rows as published, and beside each the one with that point put right.
+
+    The last row has every point put right that concerns the plain network.
+
+    Args:
+        departures: numbers of those wanted; all seven when none is named.
+
+    Raises:
+        GridError: for a number that is none.
+    """
+    from attnlab.models.report import report_config
+
+    size = scale or Scale()
+    known = {departure.number for departure in DEPARTURES}
+    if unknown := sorted(set(departures) - known):
+        raise GridError(f"there is no departure {', '.join(map(str, unknown))}; they have the numbers 1 to {max(known)}")
+    rows = {PLAIN: GridRow(_published(PLAIN), size.apply(report_config(PLAIN)), {})}
+    corrected = []
+    for departure in DEPARTURES:
+        if departures and departure.number not in departures:
+            continue
+        published = size.apply(report_config(departure.row))
+        rows.setdefault(departure.row, GridRow(_published(departure.row), published, {}))
+        about = {"departure": departure.number, "title": departure.title, "against": _published(departure.row)}
+        corrected.append(GridRow(f"{departure.row}: {departure.without}", published.changed(**departure.described), about))
+    everything = {"title": "all of these at once", "against": _published(PLAIN)}
+    corrected.append(GridRow(f"{PLAIN}: as described", size.apply(report_config(PLAIN, "described")), everything))
+    return make_grid([*rows.values(), *corrected], range(seeds), title="The finding", kind=FINDING)
+
+
+def estimated(grid: Grid, tell: Callable[[str], None] | None = None) -> Grid:
+    """The grid with the seconds that a cell of each row would take on this machine, from two timed steps each.
+
+    Raises:
+        ValueError: when the data cannot be read or a network cannot be built.
+    """
+    from attnlab.data import load_dataset
+    from attnlab.training import estimate_seconds
+
+    data: dict[str, ImageDataset] = {}
+    seconds: dict[str, float] = {}
+    for row in grid.rows:
+        if tell is not None:
+            tell(row.label)
+        key = row.config.dataset.model_dump_json()
+        if key not in data:
+            data = {key: load_dataset(row.config.dataset)}
+        seconds[row.label] = estimate_seconds(row.config, data[key], steps=1).seconds
+    return replace(grid, estimates=seconds)
+
+
+def _published(row: str) -> str:
+    return f"{row}, as published"
+
+
+def _rows(asked: Sequence[str]) -> list[str]:
+    """Labels of the rows asked for, in the report's order."""
+    from attnlab.models.report import REPORT_ROWS, THREE_BLOCKS
+
+    names: dict[str, str] = {}
+    for label, row in REPORT_ROWS.items():
+        names[label.lower()] = label
+        names["three_blocks" if label == THREE_BLOCKS else row.attention] = label
+    wanted = set()
+    for name in asked:
+        if name.lower() not in names:
+            raise GridError(f"the report has no row {name!r}; its rows: {', '.join(REPORT_ROWS)}")
+        wanted.add(names[name.lower()])
+    return [label for label in REPORT_ROWS if not asked or label in wanted]
