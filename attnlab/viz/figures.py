@@ -89,7 +89,7 @@ def epoch_curves(groups: Sequence[Series], field: str, *, percent: bool) -> go.F
         figure.add_scatter(
             x=epochs,
             y=mean,
-            name=f"{_escape(group.name)} (n={len(rows)})",
+            name=f"{plain(group.name)} (n={len(rows)})",
             legendgroup=group.name,
             mode="lines+markers" if common_length < 30 else "lines",
             line={"color": colour(group.colour), "width": 2.5, "dash": group.dash},
@@ -97,7 +97,7 @@ def epoch_curves(groups: Sequence[Series], field: str, *, percent: bool) -> go.F
             customdata=stack.std(axis=0, ddof=1) if several else np.zeros_like(mean),
             hovertemplate="%{y:.3~f}" + unit + (" ± %{customdata:.2f}" if several else "") + "<extra>%{fullData.name}</extra>",
         )
-    _layout(figure, height=360)
+    layout(figure, height=360)
     figure.update_layout(hovermode="x unified", xaxis_title="epoch")
     longest = max((len(history) for group in groups for history in group.histories.values()), default=0)
     if longest <= 12:
@@ -121,7 +121,7 @@ def strip_plot(groups: Sequence[Series]) -> go.Figure:
             mode="markers",
             marker={"color": faint(group.colour, 0.6), "size": 9},
             customdata=seeds,
-            hovertemplate="%{x:.2f} %, seed %{customdata}<extra>" + _escape(group.name) + "</extra>",
+            hovertemplate="%{x:.2f} %, seed %{customdata}<extra>" + plain(group.name) + "</extra>",
             showlegend=False,
         )
         figure.add_scatter(
@@ -130,10 +130,10 @@ def strip_plot(groups: Sequence[Series]) -> go.Figure:
             mode="markers",
             marker={"color": colour(group.colour), "size": 10, "symbol": "diamond"},
             error_x={"array": [values.std(ddof=1)], "thickness": 2, "width": 5} if len(values) > 1 else None,
-            hovertemplate=f"mean %{{x:.2f}} %, n={len(values)}<extra>{_escape(group.name)}</extra>",
+            hovertemplate=f"mean %{{x:.2f}} %, n={len(values)}<extra>{plain(group.name)}</extra>",
             showlegend=False,
         )
-    _layout(figure, height=90 + 56 * max(1, len(groups)))
+    layout(figure, height=90 + 56 * max(1, len(groups)))
     figure.update_yaxes(
         tickvals=list(range(len(groups))),
         ticktext=[_wrapped(group.name) for group in groups],
@@ -154,13 +154,13 @@ def accuracy_against_parameters(groups: Sequence[Series]) -> go.Figure:
         figure.add_scatter(
             x=[group.parameters],
             y=[values.mean()],
-            name=f"{_escape(group.name)} (n={len(values)})",
+            name=f"{plain(group.name)} (n={len(values)})",
             mode="markers",
             marker={"color": colour(group.colour), "size": 11, "symbol": "circle" if group.dash == "solid" else "diamond"},
             error_y={"array": [values.std(ddof=1)], "thickness": 1.5, "width": 5} if len(values) > 1 else None,
             hovertemplate="%{y:.2f} %, %{x:,} parameters<extra>%{fullData.name}</extra>",
         )
-    _layout(figure, height=360)
+    layout(figure, height=360)
     figure.update_xaxes(title="parameters", type="log")
     if shown:
         low, high = min(group.parameters or 1 for group in shown), max(group.parameters or 1 for group in shown)
@@ -170,7 +170,8 @@ def accuracy_against_parameters(groups: Sequence[Series]) -> go.Figure:
     return figure
 
 
-def _layout(figure: go.Figure, height: int) -> None:
+def layout(figure: go.Figure, height: int) -> None:
+    """Margins, legend and ground that all figures share."""
     figure.update_layout(
         height=height,
         margin=_MARGIN,
@@ -182,7 +183,7 @@ def _layout(figure: go.Figure, height: int) -> None:
     figure.update_yaxes(automargin=True)
 
 
-def _escape(text: str) -> str:
+def plain(text: str) -> str:
     """Plotly reads a small HTML subset in hover texts and labels; names are text."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -195,4 +196,4 @@ def _wrapped(text: str, width: int = 30) -> str:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
-    return "<br>".join(_escape(line) for line in lines)
+    return "<br>".join(plain(line) for line in lines)

@@ -1,0 +1,168 @@
+"""The upper half of the Reproduce page: start a table, watch its matrix of runs, pause it, go on.
+
+What came of it is shown by `attnlab.ui.reproduce_results`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from attnlab.models import REPORT_ROWS
+from attnlab.runs.grid import Cell, Grid, GridState, Progress, continued, list_grids, load_grid, progress, save_grid
+from attnlab.runs.grid_queue import hold_grid, start_grid
+from attnlab.runs.reproduce import Scale, estimated, finding, table1
+from attnlab.ui.state import manager
+from attnlab.ui.words import duration
+from attnlab.viz.grid_figures import progress_matrix
+
+PUBLISHED, DESCRIBED, FINDING = "Table 1, as published", "Table 1, as described", "the seven departures, on and off"
+WHAT = {
+    PUBLISHED: "Nine networks, trained as the report's published code does.",
+    DESCRIBED: "Nine networks, trained as the report's text describes.",
+    FINDING: "As published, and beside it with one departure at a time put right.",
+}
+
+
+def grids() -> list[Grid]:
+    """The grids of this server, newest first."""
+    return list_grids(manager().home)
+
+
+def start_form() -> None:
+    """Which table at which scale; estimate it, or start it."""
+    what = st.segmented_control("Table", list(WHAT), default=PUBLISHED, required=True, key="reproduce.what") or PUBLISHED
+    st.caption(WHAT[what])
+    left, right = st.columns([2, 3])
+    dataset = left.text_input(
+        "Data",
+        "cifar10",
+        key="reproduce.dataset",
+        help="cifar10 (downloaded once), or the path of a folder or archive with its images.",
+    )
+    rows = right.multiselect("Rows", list(REPORT_ROWS), key="reproduce.rows", placeholder="all nine", disabled=what == FINDING)
+    with st.grid(6, min_column_width=110):
+        seeds = st.number_input("Seeds", 1, 64, 3, key="reproduce.seeds", help="16 in the report.")
+        subset = st.number_input(
+            "Training images", 0, 50_000, 2000, step=500, key="reproduce.subset", help="0 takes all; 50,000 in the report."
+        )
+        test = st.number_input("Test images", 0, 10_000, 2000, step=500, key="reproduce.test_subset", help="0 takes all.")
+        epochs = st.number_input("Epochs", 1, 200, 2, key="reproduce.epochs", help="10 in the report.")
+        width = st.number_input(
+            "Width", 2, 256, 16, key="reproduce.width", help="Channels of the first block; 64 in the report."
+        )
+        batch = st.number_input("Batch", 2, 1024, 128, key="reproduce.batch", help="128 in the report.")
+    scale = Scale(
+        dataset=dataset.strip(), subset=subset or None, test_subset=test or None, epochs=epochs, width=width, batch_size=batch
+    )
+    with st.container(horizontal=True):
+        start = st.button("Start", type="primary", icon=":material/play_arrow:", key="reproduce.start")
+        estimate = st.button(
+            "Estimate the time",
+            icon=":material/timer:",
+            key="reproduce.estimate",
+            help="Times two steps of each row on this machine.",
+        )
+    if not (start or estimate):
+        return
+    try:
+        if what == FINDING:
+            made = finding(seeds=seeds, scale=scale)
+        else:
+            made = table1("published" if what == PUBLISHED else "described", rows=rows, seeds=seeds, scale=scale)
+        made = continued(manager().home, made)
+        if estimate:
+            with st.status("Timing two steps of each row", expanded=False) as status:
+                made = estimated(made, lambda row: status.update(label=f"Timing {row}"))
+                status.update(label="Timed", state="complete")
+            save_grid(manager().home, made)
+        else:
+            start_grid(manager(), made)
+    except ValueError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.session_state["reproduce.grid"] = made.grid_id
+    st.rerun()
+
+
+def choose_grid() -> Grid | None:
+    """The grid to look at; the newest until a person picks another."""
+    known = {grid.grid_id: grid for grid in grids()}
+    if not known:
+        return None
+    if st.session_state.get("reproduce.grid") not in known:
+        st.session_state["reproduce.grid"] = next(iter(known))
+    chosen = st.selectbox("Table", list(known), format_func=lambda grid_id: _called(known[grid_id]), key="reproduce.grid")
+    return known[chosen]
+
+
+def board(grid_id: str) -> None:
+    """The matrix and what can be done to it. A timer draws it again, and only while something is under way."""
+    grid = load_grid(manager().home, grid_id)
+    st.fragment(_board, run_every=2.0 if grid.state is GridState.ACTIVE else None)(grid_id, grid.state)
+
+
+def _board(grid_id: str, was: GridState) -> None:
+    grid = load_grid(manager().home, grid_id)
+    if grid.state is not was:
+        st.rerun()
+    found = progress(grid, manager().runs())
+    st.progress(found.finished / len(found.cells), text=_progress_words(grid, found))
+    _buttons(grid, found)
+    st.plotly_chart(
+        progress_matrix(
+            [row.label for row in grid.rows],
+            grid.seeds,
+            {(cell.row, cell.seed): cell.state for cell in found.cells},
+            {(cell.row, cell.seed): _cell_words(cell) for cell in found.cells},
+        ),
+        key="reproduce.matrix",
+        alt=f"State of every run: {_progress_words(grid, found)}",
+    )
+    reasons = sorted({cell.run.reason for cell in found.cells if cell.run is not None and cell.state == "failed"})
+    for reason in reasons[:3]:
+        st.error(reason, icon=":material/error:")
+
+
+def _buttons(grid: Grid, found: Progress) -> None:
+    with st.container(horizontal=True):
+        if grid.state is GridState.ACTIVE:
+            if st.button("Pause", icon=":material/pause:", key="reproduce.pause", help="Runs at work write a checkpoint."):
+                hold_grid(manager(), grid.grid_id, GridState.PAUSED)
+                st.rerun()
+            if st.button("Stop", icon=":material/stop:", key="reproduce.stop", help="Finished runs stay."):
+                hold_grid(manager(), grid.grid_id, GridState.STOPPED)
+                st.rerun()
+        elif found.finished < len(found.cells):
+            failed = found.count("failed")
+            label = f"Go on, and try {failed} failed again" if failed else "Go on" if found.finished else "Start"
+            if st.button(label, icon=":material/play_arrow:", type="primary", key="reproduce.resume"):
+                start_grid(manager(), replace(grid))
+                st.rerun()
+
+
+def _progress_words(grid: Grid, found: Progress) -> str:
+    parts = [f"{grid.state}: {found.finished} of {len(found.cells)} runs finished"]
+    if failed := found.count("failed"):
+        parts.append(f"{failed} failed")
+    if found.left_seconds:
+        parts.append(f"about {duration(found.left_seconds)} of training left")
+    return " · ".join(parts)
+
+
+def _cell_words(cell: Cell) -> str:
+    if cell.run is None:
+        return "waiting"
+    if cell.run.test_accuracy is not None:
+        return f"{100 * cell.run.test_accuracy:.1f} %"
+    if cell.run.state.live and cell.run.total_steps:
+        return f"{cell.state}, step {cell.run.step:,} of {cell.run.total_steps:,}"
+    return cell.state + (f": {cell.run.reason}" if cell.run.reason else "")
+
+
+def _called(grid: Grid) -> str:
+    config = grid.rows[0].config
+    images = "all images" if config.dataset.subset is None else f"{config.dataset.subset:,} images"
+    size = f"{images}, {config.training.epochs} epochs, width {config.model.width or 'own'}"
+    return f"{grid.title} · {len(grid.rows)} rows x {len(grid.seeds)} seeds · {size}"

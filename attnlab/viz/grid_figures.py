@@ -1,0 +1,77 @@
+"""Figures of grids: the matrix of cells, and accuracy against time. Names and numbers in, a figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from attnlab.viz.figures import Series, layout, plain
+from attnlab.viz.palette import colour
+
+STATES = ("waiting", "queued", "starting", "running", "paused", "stopped", "interrupted", "failed", "finished")
+_COLOURS = ("#c9ced3", "#a5b4c4", "#7fb4dd", "#1f83c4", "#e0b64a", "#b58900", "#c1689a", "#d55e00", "#009e73")
+
+
+def progress_matrix(
+    rows: Sequence[str], seeds: Sequence[int], states: Mapping[tuple[str, int], str], told: Mapping[tuple[str, int], str]
+) -> go.Figure:
+    """A square for each cell of a grid, coloured by its state.
+
+    Args:
+        states: (row, seed) -> one of `STATES`.
+        told: (row, seed) -> what is said under the cursor.
+    """
+    numbers = [[STATES.index(states[row, seed]) for seed in seeds] for row in rows]
+    count = len(STATES)
+    scale = [(edge / count, _COLOURS[min(i, count - 1)]) for i in range(count) for edge in (i, i + 1)]
+    figure = go.Figure(
+        go.Heatmap(
+            z=numbers,
+            x=[str(seed) for seed in seeds],
+            y=[plain(row) for row in rows],
+            customdata=[[plain(told[row, seed]) for seed in seeds] for row in rows],
+            hovertemplate="%{y}<br>seed %{x}: %{customdata}<extra></extra>",
+            colorscale=scale,
+            zmin=-0.5,
+            zmax=count - 0.5,
+            showscale=False,
+            xgap=2,
+            ygap=2,
+        )
+    )
+    for number, state in enumerate(STATES):
+        if any(number in line for line in numbers):
+            marker = {"color": _COLOURS[number], "size": 12, "symbol": "square"}
+            figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=state)
+    layout(figure, height=110 + 26 * len(rows))
+    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, type="category")
+    figure.update_xaxes(title="seed", showgrid=False, zeroline=False, type="category")
+    return figure
+
+
+def accuracy_against_milliseconds(groups: Sequence[Series], milliseconds: Mapping[str, float]) -> go.Figure:
+    """Mean test accuracy over the time of a forward of one image, one standard deviation as a bar.
+
+    Args:
+        milliseconds: name of the group -> time; groups without one are left out.
+    """
+    figure = go.Figure()
+    for group in groups:
+        if not group.accuracies or group.name not in milliseconds:
+            continue
+        values = np.array([100 * value for value in group.accuracies.values()])
+        figure.add_scatter(
+            x=[milliseconds[group.name]],
+            y=[values.mean()],
+            name=f"{plain(group.name)} (n={len(values)})",
+            mode="markers",
+            marker={"color": colour(group.colour), "size": 11, "symbol": "circle" if group.dash == "solid" else "diamond"},
+            error_y={"array": [values.std(ddof=1)], "thickness": 1.5, "width": 5} if len(values) > 1 else None,
+            hovertemplate="%{y:.2f} %, %{x:.3f} ms<extra>%{fullData.name}</extra>",
+        )
+    layout(figure, height=360)
+    figure.update_xaxes(title="milliseconds for an image", rangemode="tozero")
+    figure.update_yaxes(title="test accuracy", ticksuffix=" %")
+    return figure

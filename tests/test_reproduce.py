@@ -1,0 +1,138 @@
+"""Table 1 and its departures as grids: the right cells, the right figures beside them, from the command line to the end."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attnlab import paths
+from attnlab.cli import main
+from attnlab.runs.grid import Grid, GridError, progress
+from attnlab.runs.grid_table import compared, grid_table, row_groups
+from attnlab.runs.manager import shutdown_all
+from attnlab.runs.records import RunRecord, RunState
+from attnlab.runs.reproduce import DEPARTURES, PLAIN, Scale, finding, table1
+
+
+def run_of(grid: Grid, row: str, seed: int, accuracy: float) -> RunRecord:
+    config = grid.cells[row, seed]
+    return RunRecord(
+        config.run_id, config.group, "", config, RunState.FINISHED, Path(config.run_id), test_accuracy=accuracy, seconds=1.0
+    )
+
+
+def test_the_whole_table_is_nine_rows_of_sixteen_runs_as_the_report_did_them() -> None:
+    grid = table1()
+    assert (len(grid.rows), len(grid.seeds), len(grid.wanted)) == (9, 16, 144)
+    config = grid.cells[PLAIN, 0]
+    training = config.training
+    assert (training.epochs, training.batch_size, training.lr, training.optimizer) == (10, 128, 0.1, "sgd")
+    assert (config.dataset.name, config.dataset.subset, config.model.width) == ("cifar10", None, 64)
+
+
+def test_protocols_share_no_cell_and_rows_can_be_chosen_by_label_or_attention() -> None:
+    published, described = (table1(name, seeds=1) for name in ("published", "described"))
+    assert not published.wanted.keys() & described.wanted.keys()
+    chosen = table1(rows=["three_blocks", "eca", "cnn"], seeds=1)
+    assert [row.label for row in chosen.rows] == ["CNN", "CNN + ECA", "CNN with three hidden layers"]
+    with pytest.raises(GridError, match="no row 'resnet'"):
+        table1(rows=["resnet"])
+
+
+def test_a_scale_changes_size_and_nothing_else() -> None:
+    full, small = table1(seeds=1).cells[PLAIN, 0], table1(seeds=1, scale=Scale(subset=100, epochs=2, width=8)).cells[PLAIN, 0]
+    back = small.changed(dataset__subset=None, training__epochs=10, model__width=64)
+    assert back == full
+
+
+@pytest.mark.parametrize("departure", DEPARTURES, ids=lambda departure: departure.title)
+def test_each_departure_differs_from_the_published_row_in_one_setting(departure: object) -> None:
+    number = departure.number  # type: ignore[attr-defined]
+    grid = finding(seeds=1, departures=[number])
+    rows = {row.label: row for row in grid.rows}
+    right = next(row for row in grid.rows if row.about.get("departure") == number)
+    published = rows[right.about["against"]]
+    before, after = published.config.model_dump(), right.config.model_dump()
+    changed = [
+        f"{part}.{name}"
+        for part in before
+        if isinstance(before[part], dict)
+        for name in before[part]
+        if before[part][name] != after[part][name]
+    ]
+    assert len(changed) == 1, changed
+    described = grid.rows[-1]
+    assert described.config.protocol.loss_head == "logits" and described.config.protocol.optimizer_scope == "run"
+
+
+def test_departures_are_seven_and_a_wrong_number_is_refused() -> None:
+    assert [departure.number for departure in DEPARTURES] == [1, 2, 3, 4, 5, 6, 7]
+    with pytest.raises(GridError, match="no departure 9"):
+        finding(departures=[9])
+
+
+def test_rows_are_compared_with_what_they_name_paired_by_seed() -> None:
+    grid = finding(seeds=3, departures=[2, 3])
+    runs = []
+    for seed in range(3):
+        runs += [run_of(grid, "CNN, as published", seed, 0.40 + seed / 100)]
+        runs += [run_of(grid, "CNN: softmax once", seed, (0.60, 0.62, 0.61)[seed])]  # +20, +21, +19 points
+        runs += [run_of(grid, "CNN + CBAM, as published", seed, 0.30)]
+        runs += [run_of(grid, "CNN + CBAM: after both convolutions", seed, (0.30, 0.31, 0.29)[seed])]
+    found = progress(grid, runs)
+    comparisons = compared(grid, row_groups(grid, found))
+    assert comparisons["CNN: softmax once"].difference == pytest.approx(0.20)
+    assert comparisons["CNN: softmax once"].verdict == "better"
+    assert comparisons["CNN + CBAM: after both convolutions"].difference == pytest.approx(0.0)
+    assert "not significant" in comparisons["CNN + CBAM: after both convolutions"].words
+    table = grid_table(grid, found).set_index("row")
+    assert table.loc["CNN: softmax once", "p_holm"] == pytest.approx(2 * comparisons["CNN: softmax once"].p)  # type: ignore[operator]
+    assert table.loc["CNN + CBAM, as published", "verdict"] == "the baseline"
+
+
+def test_the_reports_figures_stand_beside_ours() -> None:
+    grid = table1(rows=["none", "conv_autoencoder"], seeds=3)
+    runs = [run_of(grid, PLAIN, seed, 0.6 + seed / 100) for seed in range(3)]
+    table = grid_table(grid, progress(grid, runs)).set_index("row")
+    assert table.loc[PLAIN, "report_accuracy"] == pytest.approx(66.7)
+    assert table.loc[PLAIN, "report_std"] == pytest.approx(1.8)
+    assert (table.loc[PLAIN, "accuracy"], table.loc[PLAIN, "n"]) == (pytest.approx(61.0), 3)
+    low, high = table.loc[PLAIN, "low"], table.loc[PLAIN, "high"]
+    assert 60.0 <= low < 61.0 < high <= 62.0
+    assert table.loc["CNN + conv. autoencoder"].isna()["accuracy"]
+
+
+@pytest.mark.data
+def test_the_command_trains_both_protocols_on_real_images_and_asking_twice_trains_nothing(
+    shared_data: Path, private_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(paths, "DEMO_RUNS", tmp_path / "no-shipped-runs")
+    monkeypatch.setenv("ATTNLAB_THREADS", "1")
+    command = ["reproduce", "table1", "--dataset", str(shared_data / "cifar10-mini.tar.gz"), "--subset", "100"]
+    command += ["--test-subset", "50", "--epochs", "1", "--seeds", "2", "--width", "2", "--batch-size", "32", "--json"]
+    for protocol in ("published", "described"):
+        assert main([*command, "--protocol", protocol]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert [cell["state"] for cell in told["cells"]] == ["finished"] * 18
+        assert {row["n"] for row in told["rows"]} == {2}
+        assert any("cifar10-mini.tar.gz" in note for note in told["notes"])
+    before = {path.name: path.stat().st_mtime_ns for path in (private_home / "runs").glob("*/end.json")}
+    assert main([*command, "--protocol", "published"]) == 0
+    assert {path.name: path.stat().st_mtime_ns for path in (private_home / "runs").glob("*/end.json")} == before
+    assert len(list((private_home / "grids").iterdir())) == 2
+    shutdown_all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["reproduce", "table1", "--rows", "resnet"], "no row 'resnet'"),
+        (["reproduce", "finding", "--departures", "9"], "no departure 9"),
+        (["grid", "show", "nothing"], "no grid 'nothing'"),
+        (["grid", "new", "x", "--vary", "colour=red"], "setting=value"),
+        (["reproduce", "table1", "--epochs", "0", "--no-run"], "training.epochs"),
+    ],
+)
+def test_wrong_requests_are_refused_in_words(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert why in capsys.readouterr().err
