@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from attnlab.attention import MapKind
@@ -39,10 +40,10 @@ VARIANTS = ("none", "eca", "cbam_spatial", "eca+cbam_spatial", "cbam", "squeeze_
 class MapFigures:
     """One map with positions: its weight on the mask before and after training, and how often its peak lies there."""
 
-    tap: str
+    name: str
     untrained: Interval
     trained: Interval
-    pointing: Interval
+    pointing: Interval | None
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,23 @@ def network(config: RunConfig, data: ImageDataset) -> torch.nn.Module:
 
 
 def map_figures(untrained: torch.nn.Module, trained: torch.nn.Module, data: ImageDataset) -> Iterator[MapFigures]:
+    """Each map with positions; last the mean over them, image by image, so that no layer is picked by its result."""
     masks = data.test.masks
     assert masks is not None
     before = inspect_images(untrained, data.test.images, data.mean, data.std).maps
     after = inspect_images(trained, data.test.images, data.mean, data.std).maps
+    values = []
     for first, last in zip(before, after, strict=True):
         if last.kind is MapKind.CHANNEL:
             continue
+        pointing = pointing_game(to_spatial(last), masks)
+        values.append((weight_on_mask(to_spatial(first), masks), weight_on_mask(to_spatial(last), masks)))
         yield MapFigures(
-            tap=last.name,
-            untrained=mean_interval(weight_on_mask(to_spatial(first), masks)),
-            trained=mean_interval(weight_on_mask(to_spatial(last), masks)),
-            pointing=proportion_interval(pointing_game(to_spatial(last), masks)),
+            f"`{last.name}`", mean_interval(values[-1][0]), mean_interval(values[-1][1]), proportion_interval(pointing)
         )
+    if values:
+        ratios = [np.mean(columns, axis=0) for columns in zip(*values, strict=True)]
+        yield MapFigures("mean of its maps", mean_interval(ratios[0]), mean_interval(ratios[1]), None)
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -124,10 +129,10 @@ def report(runs: list[Run], threads: int) -> str:
         (
             run.variant,
             run.seed,
-            f"`{seen.tap}`",
+            seen.name,
             with_bounds(seen.untrained),
             with_bounds(seen.trained),
-            with_bounds(seen.pointing),
+            with_bounds(seen.pointing) if seen.pointing else "",
         )
         for run in runs
         for seen in run.maps
