@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from attnlab import __version__, paths
-from attnlab.cli_grid import grid_app, reproduce_app
+from attnlab.cli_grid import grid_app, tensorboard
 from attnlab.cli_open import Json, open_command
+from attnlab.cli_reproduce import reproduce_app
 from attnlab.config import RunConfig, explain
 from attnlab.runs.options import change, settings
 
@@ -102,10 +103,9 @@ def _with_every_setting(command: Callable[..., int]) -> inspect.Signature:
 
 _GROUPS = {section: Group.create_ordered(section) for section in RunConfig.model_fields}
 train.__signature__ = _with_every_setting(train)  # type: ignore[attr-defined]
-app.command(train)
+for _command in (train, grid_app, reproduce_app, tensorboard):
+    app.command(_command)
 app.command(open_command, name="open")
-app.command(grid_app)
-app.command(reproduce_app)
 
 
 @app.command

@@ -1,4 +1,4 @@
-"""``python -m attnlab grid ...`` and ``python -m attnlab reproduce table1``: many runs as one item of the queue.
+"""``python -m attnlab grid ...`` and ``tensorboard``: many runs as one item of the queue.
 
 Where an app keeps the queue of the home, a grid is handed to it and watched from here; otherwise this process keeps the
 queue as long as it takes. Ctrl-C pauses the grid; ``grid run`` goes on with it.
@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,14 +19,12 @@ from cyclopts import App, Parameter
 from attnlab import paths
 from attnlab.cli_open import Json
 from attnlab.config import RunConfig
-from attnlab.runs import reproduce
 from attnlab.runs.files import FolderError
-from attnlab.runs.folder import run_folders
+from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.grid import (
     Grid,
     GridState,
     Progress,
-    continued,
     cross,
     list_grids,
     load_grid,
@@ -36,7 +35,7 @@ from attnlab.runs.grid import (
 )
 from attnlab.runs.index import Index, to_record
 from attnlab.runs.options import settings
-from attnlab.runs.reproduce import Scale
+from attnlab.runs.reproduce import estimated
 
 if TYPE_CHECKING:
     from attnlab.runs.manager import Manager
@@ -47,7 +46,6 @@ OK, WRONG, STOPPED = 0, 2, 130
 _LOOK_SECONDS = 0.5
 
 grid_app = App(name="grid", help="Grids: many configurations with the same seeds, as one item of the queue.")
-reproduce_app = App(name="reproduce", help="The report's Table 1, and what each departure of its code costs.")
 
 
 @grid_app.command
@@ -79,17 +77,17 @@ def new(
     made = make_grid(cross(base, dict(_choice(text) for text in vary or ())), range(seeds), title=title)
     save_grid(paths.home(), made)
     if run:
-        return _run(made, as_json=as_json)
+        return run_grid(made, as_json=as_json)
     return _tell({"grid_id": made.grid_id, "cells": len(made.wanted)}, f"{made.grid_id}: {len(made.wanted)} runs", as_json)
 
 
 @grid_app.command(name="list")
 def list_(*, as_json: Json = False) -> int:
     """List the grids, newest first."""
-    records = _records()
+    runs = records()
     rows = []
     for each in list_grids(paths.home()):
-        found = progress(each, records)
+        found = progress(each, runs)
         about: dict[str, Any] = {"grid_id": each.grid_id, "title": each.title, "state": str(each.state)}
         rows.append(about | {"finished": found.finished, "cells": len(found.cells), "failed": found.count("failed")})
     text = "\n".join(f"{row['grid_id']}  {row['state']}  {row['finished']}/{row['cells']}  {row['title']}" for row in rows)
@@ -100,14 +98,14 @@ def list_(*, as_json: Json = False) -> int:
 def show(grid: str, *, as_json: Json = False) -> int:
     """Show a grid: its matrix, its table, and how long the rest may take."""
     found = load_grid(paths.home(), grid)
-    _report(found, progress(found, _records()), as_json=as_json)
+    report(found, progress(found, records()), as_json=as_json)
     return OK
 
 
 @grid_app.command(name="run")
 def run_(grid: str, *, as_json: Json = False) -> int:
     """Start a grid, or go on with it, and wait until it is done. Failed cells are tried again."""
-    return _run(load_grid(paths.home(), grid), as_json=as_json)
+    return run_grid(load_grid(paths.home(), grid), as_json=as_json)
 
 
 @grid_app.command
@@ -142,7 +140,7 @@ def export(grid: str, *, format: Format = "markdown", to: Path | None = None) ->
     from attnlab.runs.grid_table import grid_table
 
     chosen = load_grid(paths.home(), grid)
-    found = progress(chosen, _records())
+    found = progress(chosen, records())
     table, notes = grid_table(chosen, found), exports.footnotes(found)
     write: dict[Format, Callable[[], str]] = {
         "csv": lambda: exports.table_csv(table),
@@ -164,97 +162,53 @@ def import_(file: Path, *, as_json: Json = False) -> int:
     """Read a grid that export --format json wrote, with the results of its runs."""
     from attnlab.runs.exports import import_grid
 
-    made, count = import_grid(paths.home(), file.read_bytes(), _records())
+    made, count = import_grid(paths.home(), file.read_bytes(), records())
     return _tell({"grid_id": made.grid_id, "runs": count}, f"{made.grid_id}: {count} runs", as_json)
 
 
-@grid_app.command
 def tensorboard(*runs: str, to: Path) -> int:
     """Write runs as TensorBoard event files below a folder: tensorboard --logdir TO.
 
     Parameters
     ----------
     runs
-        their ids
+        their ids, or the id of a grid for all of its runs
     """
-    from attnlab.runs.exports import write_tensorboard
     from attnlab.runs.store import Store
+    from attnlab.runs.tensorboard import write_events
 
+    if not runs:
+        raise ValueError("name at least one run or grid; `python -m attnlab runs` and `grid list` list them")
     store = Store(paths.home(), write=False)
-    for run_id in runs:
-        print(write_tensorboard(store.folder(run_id), to))
+    known = {grid.grid_id: grid for grid in list_grids(paths.home())}
+    for name in runs:
+        if name in known:
+            found = progress(known[name], records())
+            folders = [RunFolder(cell.run.folder) for cell in found.cells if cell.run is not None]
+        else:
+            folders = [store.folder(name)]
+        for folder in folders:
+            print(write_events(folder, to))
     return OK
 
 
-@reproduce_app.command
-def table1(
-    *,
-    protocol: reproduce.Protocol = "published",
-    rows: Names = None,
-    seeds: int = reproduce.SEEDS,
-    scale: Annotated[Scale | None, Parameter(name="*")] = None,
-    estimate: bool = False,
-    run: bool = True,
-    as_json: Json = False,
-) -> int:
-    """Train the rows of the report's Table 1. Without options: all of it, on CIFAR-10, nine rows with 16 seeds.
-
-    Parameters
-    ----------
-    protocol
-        as the published code does, or as the report's text describes
-    rows
-        some of the rows, by label or attention
-    seeds
-        runs of each row, with seeds from 0 on
-    estimate
-        time two steps of each row first
-    run
-        start it and wait for it; otherwise it is only made
-    """
-    made = reproduce.table1(protocol, rows=rows or (), seeds=seeds, scale=scale)
-    return _reproduce(made, estimate=estimate, run=run, as_json=as_json)
+@grid_app.command
+def estimate(grid: str, *, as_json: Json = False) -> int:
+    """Time two steps of each row on this machine, so that the grid can say how long it will take."""
+    time_steps(grid)
+    return show(grid, as_json=as_json)
 
 
-@reproduce_app.command
-def finding(
-    *,
-    departures: Annotated[list[int] | None, Parameter(negative="", consume_multiple=True)] = None,
-    seeds: int = reproduce.SEEDS,
-    scale: Annotated[Scale | None, Parameter(name="*")] = None,
-    estimate: bool = False,
-    run: bool = True,
-    as_json: Json = False,
-) -> int:
-    """Train each departure of the report's published code from its text on and off.
+def time_steps(grid_id: str) -> None:
+    """Notes with a grid what its cells would take."""
+    from attnlab.training.device import prepare_process
 
-    Parameters
-    ----------
-    departures
-        some of the seven, by number
-    seeds
-        runs of each row, with seeds from 0 on
-    estimate
-        time two steps of each row first
-    run
-        start it and wait for it; otherwise it is only made
-    """
-    made = reproduce.finding(departures=departures or (), seeds=seeds, scale=scale)
-    return _reproduce(made, estimate=estimate, run=run, as_json=as_json)
+    prepare_process()  # as the worker does, whose speed is to be told
+    timed = estimated(load_grid(paths.home(), grid_id), lambda row: print(f"timing {row}", file=sys.stderr, flush=True))
+    save_grid(paths.home(), replace(load_grid(paths.home(), grid_id), estimates=timed.estimates))
 
 
-def _reproduce(made: Grid, *, estimate: bool, run: bool, as_json: bool) -> int:
-    made = continued(paths.home(), made)
-    if estimate:
-        made = reproduce.estimated(made, lambda row: print(f"timing {row}", file=sys.stderr))
-    save_grid(paths.home(), made)
-    if run:
-        return _run(made, as_json=as_json)
-    _report(made, progress(made, _records()), as_json=as_json)
-    return OK
-
-
-def _run(grid: Grid, *, as_json: bool) -> int:
+def run_grid(grid: Grid, *, as_json: bool) -> int:
     """Starts a grid and waits for it."""
     from attnlab.runs.grid_queue import hold_grid, start_grid
     from attnlab.runs.manager import get_manager, shutdown_all
@@ -274,7 +228,7 @@ def _run(grid: Grid, *, as_json: bool) -> int:
     finally:
         found = progress(grid, manager.runs())
         shutdown_all()
-    _report(grid, found, as_json=as_json)
+    report(grid, found, as_json=as_json)
     if state is not GridState.DONE:
         print(f"{state}; go on with: python -m attnlab grid run {grid.grid_id}", file=sys.stderr)
         return STOPPED
@@ -311,7 +265,7 @@ def _hold(grid: str, state: Literal["paused", "stopped"]) -> int:
     return OK
 
 
-def _report(grid: Grid, found: Progress, *, as_json: bool) -> None:
+def report(grid: Grid, found: Progress, *, as_json: bool) -> None:
     """The matrix and the table."""
     from attnlab.runs.exports import footnotes, table_markdown
     from attnlab.runs.grid_table import grid_table
@@ -360,7 +314,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _records() -> list[Any]:
+def records() -> list[Any]:
     """The runs of the home, as their folders stand."""
     index = Index(None, write=True)
     for folder in run_folders(paths.runs_dir()):

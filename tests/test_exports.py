@@ -3,11 +3,14 @@
 import csv
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from attnlab.cli import main
 from attnlab.config import RunConfig
+from attnlab.runs import tensorboard
 from attnlab.runs.exports import (
     footnotes,
     grid_json,
@@ -16,13 +19,13 @@ from attnlab.runs.exports import (
     table_csv,
     table_latex,
     table_markdown,
-    write_tensorboard,
 )
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.grid import Grid, GridError, GridRow, Progress, load_grid, make_grid, progress, save_grid
 from attnlab.runs.grid_table import grid_table
 from attnlab.runs.index import Index, to_record
 from attnlab.runs.records import RunRecord
+from attnlab.runs.tensorboard import events_zip, write_events
 from tests.page_support import finished_run
 
 GRID = make_grid(
@@ -117,7 +120,7 @@ def test_tensorboard_reads_back_what_the_run_told(private_home: Path, tmp_path: 
         "tensorboard.backend.event_processing.event_accumulator", reason="the package tensorboard is not installed"
     )
     folder = finished_run(private_home, RunConfig(), 0.75, epochs=(0.3, 0.5))
-    path = write_tensorboard(folder, tmp_path / "events")
+    path = write_events(folder, tmp_path / "events")
     events = accumulator.EventAccumulator(str(path)).Reload()
     assert [(event.step, event.value) for event in events.Scalars("validation/accuracy")] == [
         (1, pytest.approx(0.3)),
@@ -125,3 +128,22 @@ def test_tensorboard_reads_back_what_the_run_told(private_home: Path, tmp_path: 
     ]
     assert [event.value for event in events.Scalars("train/loss_of_step")] == [1.0, 0.5]
     assert events.Scalars("test/accuracy")[0].value == 0.75
+
+
+def test_events_of_several_runs_are_one_archive_and_writing_again_adds_nothing(private_home: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the package tensorboard is not installed")
+    folders = [finished_run(private_home, RunConfig().changed(seed=seed), 0.5) for seed in (0, 1)]
+    for _ in range(2):
+        path = write_events(folders[0], tmp_path)
+    assert len(list(path.iterdir())) == 1
+    names = zipfile.ZipFile(io.BytesIO(events_zip(folders))).namelist()
+    assert [name.partition("/")[0] for name in names] == [folder.run_id for folder in folders]
+
+
+def test_without_the_package_it_is_said_how_to_get_it(
+    private_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = finished_run(private_home, RunConfig(), 0.5)
+    monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
+    assert main(["tensorboard", folder.run_id, "--to", str(tmp_path)]) == 2
+    assert "pip install -r requirements-tensorboard.txt" in capsys.readouterr().err

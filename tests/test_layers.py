@@ -20,6 +20,7 @@ LEVEL = {
     "viz": 4,
     "ui": 5,
     "cli_grid": 6,
+    "cli_reproduce": 6,
     "cli_open": 6,
     "cli": 6,
     "__main__": 7,

@@ -1,4 +1,4 @@
-"""Grids and runs in other people's formats: CSV, Markdown, LaTeX (booktabs), TensorBoard, and JSON that is read back.
+"""Grids in other people's formats: CSV, Markdown, LaTeX (booktabs), and JSON that is read back.
 
 A table says below itself what it rests on: how many runs, which seeds, which hardware and versions, which data.
 """
@@ -8,23 +8,21 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from attnlab import __version__
 from attnlab.config import RunConfig, explain
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.grid import Grid, GridError, Progress, best_runs, save_grid
+from attnlab.runs.grid import Grid, GridError, GridState, Progress, best_runs, save_grid
 from attnlab.runs.grid_table import GRID_COLUMNS
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.runs.table import safe_csv
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter as Writer
 
 FORMAT = 1
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "statsmodels")
@@ -126,6 +124,51 @@ def grid_json(grid: Grid, found: Progress) -> str:
     return json.dumps(tree, indent=1, allow_nan=False)
 
 
+@dataclass(frozen=True)
+class Exported:
+    """A grid as a file tells it.
+
+    Attributes:
+        grid: not wanted by anyone: paused, or done where every run is finished.
+        records: its finished runs. Their folders do not exist.
+        notes: what its figures rest on, written where it was trained.
+        told: what the file says of each record.
+    """
+
+    grid: Grid
+    records: tuple[RunRecord, ...]
+    notes: tuple[str, ...]
+    told: tuple[Mapping[str, Any], ...]
+
+
+def read_grid(text: str | bytes) -> Exported:
+    """What `grid_json` wrote.
+
+    Raises:
+        GridError: when the text is nothing of the kind.
+    """
+    try:
+        tree = json.loads(text)
+    except ValueError as error:
+        raise GridError(f"the file is no JSON: {error}") from error
+    if not isinstance(tree, dict) or tree.get("attnlab_grid") != FORMAT:
+        raise GridError("the file is no exported grid; `python -m attnlab grid export ID --format json` writes one")
+    try:
+        name = Path(str(tree["grid_id"])).name
+        grid = Grid.from_tree(name, {**tree["grid"], "state": "paused"})
+        told = tuple(dict(run) for run in tree["runs"])
+        records = tuple(_record(run) for run in told)
+        notes = tuple(str(note) for note in tree.get("notes", ()))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise GridError(f"the file is no exported grid: {error!r} is missing or of the wrong kind") from error
+    except ValueError as error:
+        raise GridError(f"the file is no exported grid: {explain(error)}") from error
+    if any(record.test_accuracy is None or not 0 <= record.test_accuracy <= 1 for record in records):
+        raise GridError("the file is no exported grid: a test accuracy lies outside [0, 1]")
+    whole = grid.wanted.keys() <= {record.config.config_hash for record in records}
+    return Exported(replace(grid, state=GridState.DONE if whole else GridState.PAUSED), records, notes, told)
+
+
 def import_grid(home: Path, text: str | bytes, records: Sequence[RunRecord] = ()) -> tuple[Grid, int]:
     """Makes the grid and those of its finished runs that are not here. They have figures and curves, no weights.
 
@@ -138,64 +181,38 @@ def import_grid(home: Path, text: str | bytes, records: Sequence[RunRecord] = ()
     Raises:
         GridError: when the text is no grid that `grid_json` wrote.
     """
-    try:
-        tree = json.loads(text)
-    except ValueError as error:
-        raise GridError(f"the file is no JSON: {error}") from error
-    if not isinstance(tree, dict) or tree.get("attnlab_grid") != FORMAT:
-        raise GridError("the file is no exported grid; `python -m attnlab grid export ID --format json` writes one")
-    try:
-        name = Path(str(tree["grid_id"])).name
-        grid = Grid.from_tree(name, {**tree["grid"], "state": "paused"})
-        told = [(RunConfig.model_validate(run["config"]), run) for run in tree["runs"]]
-        accuracies = [float(run["result"]["test_accuracy"]) for _, run in told]
-    except (KeyError, TypeError) as error:
-        raise GridError(f"the file is no exported grid: {error!r} is missing or of the wrong kind") from error
-    except ValueError as error:
-        raise GridError(f"the file is no exported grid: {explain(error)}") from error
-    if any(not 0 <= accuracy <= 1 for accuracy in accuracies):
-        raise GridError("the file is no exported grid: a test accuracy lies outside [0, 1]")
+    found = read_grid(text)
     here = best_runs(records)
     made = 0
-    for config, run in told:
-        known = here.get(config.config_hash)
+    for record, run in zip(found.records, found.told, strict=True):
+        known = here.get(record.config.config_hash)
         if known is None or known.state is not RunState.FINISHED:
-            RunFolder.create(home / "runs", config, note=f"imported with the grid {name}", fill=partial(_fill, run))
+            note = f"imported with the grid {found.grid.grid_id}"
+            RunFolder.create(home / "runs", record.config, note=note, fill=partial(_fill, run))
             made += 1
-    save_grid(home, grid)
-    return grid, made
+    save_grid(home, found.grid)
+    return found.grid, made
 
 
-def write_tensorboard(folder: RunFolder, target: Path) -> Path:
-    """TensorBoard event files of a run: loss and rate by step, accuracies by step, the config and the result as text.
-
-    Raises:
-        ValueError: when the package tensorboard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ValueError("TensorBoard files need the package tensorboard: pip install tensorboard") from error
-    path = target / folder.run_id
-    writer: Writer = SummaryWriter(str(path))
-    try:
-        for row in folder.metrics():
-            if row["kind"] == "step":
-                writer.add_scalar("train/loss_of_step", row["loss"], row["step"])
-                writer.add_scalar("train/learning_rate", row["lr"], row["step"])
-            else:
-                for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "validation_auc"):
-                    if row.get(name) is not None:
-                        writer.add_scalar(name.replace("_", "/", 1), row[name], row["step"])
-        writer.add_text("config", f"```json\n{folder.config.to_json()}\n```")
-        end = folder.end()
-        if end is not None and end["result"]:
-            accuracy = end["result"].get("test_accuracy")
-            if accuracy is not None:
-                writer.add_scalar("test/accuracy", accuracy, end["result"].get("step", 0))
-    finally:
-        writer.close()
-    return path
+def _record(run: Mapping[str, Any]) -> RunRecord:
+    """A finished run as its export tells it."""
+    config = RunConfig.model_validate(run["config"])
+    result, state = dict(run["result"]), dict(run.get("progress", {}))
+    return RunRecord(
+        run_id=config.run_id,
+        group=config.group,
+        title=config.run_id,
+        config=config,
+        state=RunState.FINISHED,
+        folder=Path(config.run_id),
+        device=state.get("device"),
+        parameters=state.get("parameters"),
+        seconds=result.get("seconds"),
+        validation_accuracy=result.get("validation_accuracy"),
+        test_accuracy=float(result["test_accuracy"]),
+        test_auc=result.get("test_auc"),
+        result=result,
+    )
 
 
 def _fill(run: Mapping[str, Any], folder: RunFolder) -> None:

@@ -1,0 +1,82 @@
+"""Runs as TensorBoard event files, for who looks at theirs there. Needs the package tensorboard, an optional requirement.
+
+train/loss_of_step, train/learning_rate      by step
+train/loss, train/accuracy, validation/...   by step, once an epoch
+test/accuracy, test/auc                      once; config and result as text
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from attnlab.runs.folder import RunFolder
+
+MISSING = "TensorBoard files need the package tensorboard: pip install -r requirements-tensorboard.txt"
+_OF_EPOCH = ("train_loss", "train_accuracy", "train_auc", "validation_loss", "validation_accuracy", "validation_auc")
+_OF_TEST = ("accuracy", "auc", "loss")
+
+
+def available() -> bool:
+    """Whether the package is installed; imports nothing."""
+    return find_spec("tensorboard") is not None
+
+
+def write_events(folder: RunFolder, target: Path) -> Path:
+    """Writes a run's events to ``target/<run id>``, in the place of those written there before.
+
+    Returns:
+        That folder.
+
+    Raises:
+        ValueError: when the package tensorboard is not installed.
+    """
+    if not available():
+        raise ValueError(MISSING)
+    from torch.utils.tensorboard import SummaryWriter
+
+    path = target / folder.run_id
+    for old in path.glob("events.out.tfevents.*"):
+        old.unlink()
+    with SummaryWriter(str(path)) as writer:
+        for row in folder.metrics():
+            if row["kind"] == "step":
+                writer.add_scalar("train/loss_of_step", row["loss"], row["step"])
+                writer.add_scalar("train/learning_rate", row["lr"], row["step"])
+                continue
+            for name in _OF_EPOCH:
+                if row.get(name) is not None:
+                    writer.add_scalar(name.replace("_", "/", 1), row[name], row["step"])
+        writer.add_text("config", _code(folder.config.to_json()))
+        result = (folder.end() or {}).get("result") or {}
+        for name in _OF_TEST:
+            if result.get(f"test_{name}") is not None:
+                writer.add_scalar(f"test/{name}", result[f"test_{name}"], result.get("step", 0))
+        if result:
+            told = {name: value for name, value in result.items() if name != "extra"}
+            writer.add_text("result", _code(json.dumps(told, indent=1)))
+    return path
+
+
+def events_zip(folders: Iterable[RunFolder]) -> bytes:
+    """The events of runs as a zip archive, a folder for each.
+
+    Raises:
+        ValueError: as `write_events`.
+    """
+    packed = io.BytesIO()
+    with tempfile.TemporaryDirectory() as place, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for folder in folders:
+            for path in sorted(write_events(folder, Path(place)).iterdir()):
+                archive.write(path, f"{folder.run_id}/{path.name}")
+    return packed.getvalue()
+
+
+def _code(text: str) -> str:
+    """As a block of code in Markdown, which is how TensorBoard reads text."""
+    return f"```json\n{text}\n```"
