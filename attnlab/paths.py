@@ -4,6 +4,7 @@
 <home>/cache/              decoded data sets
 <home>/attnlab.db          index of the runs; can be rebuilt from the folders
 checkpoints/demo/<run_id>/ the shipped runs, read only, always beside the code
+checkpoints/tables/*.json  the shipped grids, likewise
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_RUNS = ROOT / "checkpoints" / "demo"
+DEMO_TABLES = ROOT / "checkpoints" / "tables"
 FIGURES = ROOT / "docs" / "figures"
 
 

@@ -2,8 +2,10 @@
 
 import streamlit as st
 
+from attnlab.ui.shell import inside_app
 from attnlab.ui.waiting import wait_for_torch
 
+inside_app()
 st.title("Reproduce", anchor=False)
 st.markdown(
     "The report *Attention Mechanisms for Image Classification* trains nine networks, 16 times each, and finds that nearly "
@@ -12,14 +14,14 @@ st.markdown(
 )
 wait_for_torch()
 
-from attnlab.ui import reproduce, reproduce_results  # noqa: E402  (needs torch, which the line above waits for)
+from attnlab.ui import finding, reproduce, reproduce_results  # noqa: E402  (needs torch, which the line above waits for)
 
 with st.expander("Start a table", icon=":material/add:", expanded=not reproduce.grids(), key="reproduce.new"):
     reproduce.start_form()
-grid = reproduce.choose_grid()
-if grid is None:
+shown = reproduce.choose_grid()
+if shown is None:
     st.info("When a table has been started, its matrix of runs and its results appear here.", icon=":material/info:")
 else:
-    reproduce.board(grid.grid_id)
-    reproduce_results.results(grid)
-reproduce_results.the_finding()
+    reproduce.board(shown)
+    reproduce_results.results(shown)
+finding.the_finding()

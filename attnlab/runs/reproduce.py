@@ -44,8 +44,18 @@ class Scale:
     batch_size: int = 128
 
     def apply(self, config: RunConfig) -> RunConfig:
-        """The config at this scale."""
+        """The config at this scale.
+
+        Raises:
+            GridError: when there is no such data set.
+            ValueError: for a number that no config takes.
+        """
+        from attnlab.data import list_datasets
+
         path = Path(self.dataset).expanduser()
+        if self.dataset not in list_datasets() and not path.exists():
+            known = ", ".join(list_datasets())
+            raise GridError(f"there is no data set and no file or folder {self.dataset!r}; known: {known}; or give a path")
         return config.changed(
             dataset__name=str(path.resolve()) if path.exists() else self.dataset,
             dataset__subset=self.subset,

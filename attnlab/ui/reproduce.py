@@ -5,14 +5,31 @@ What came of it is shown by `attnlab.ui.reproduce_results`.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import subprocess
+import sys
+from dataclasses import dataclass
 
 import streamlit as st
 
+from attnlab import paths
 from attnlab.models import REPORT_ROWS
-from attnlab.runs.grid import Cell, Grid, GridState, Progress, continued, list_grids, load_grid, progress, save_grid
+from attnlab.runs.exports import footnotes
+from attnlab.runs.grid import (
+    Cell,
+    Grid,
+    GridError,
+    GridState,
+    Progress,
+    continued,
+    list_grids,
+    load_grid,
+    progress,
+    remove_grid,
+    save_grid,
+)
 from attnlab.runs.grid_queue import hold_grid, start_grid
-from attnlab.runs.reproduce import Scale, estimated, finding, table1
+from attnlab.runs.reproduce import Scale, finding, table1
+from attnlab.runs.shipped import shipped_grids
 from attnlab.ui.state import manager
 from attnlab.ui.words import duration
 from attnlab.viz.grid_figures import progress_matrix
@@ -23,6 +40,22 @@ WHAT = {
     DESCRIBED: "Nine networks, trained as the report's text describes.",
     FINDING: "As published, and beside it with one departure at a time put right.",
 }
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The grid that is looked at.
+
+    Attributes:
+        found: how far it is.
+        notes: what its figures rest on.
+        shipped: it came with the project, and nothing can be done to it.
+    """
+
+    grid: Grid
+    found: Progress
+    notes: tuple[str, ...]
+    shipped: bool
 
 
 def grids() -> list[Grid]:
@@ -73,10 +106,7 @@ def start_form() -> None:
             made = table1("published" if what == PUBLISHED else "described", rows=rows, seeds=seeds, scale=scale)
         made = continued(manager().home, made)
         if estimate:
-            with st.status("Timing two steps of each row", expanded=False) as status:
-                made = estimated(made, lambda row: status.update(label=f"Timing {row}"))
-                status.update(label="Timed", state="complete")
-            save_grid(manager().home, made)
+            _time_steps(made)
         else:
             start_grid(manager(), made)
     except ValueError as error:
@@ -86,30 +116,79 @@ def start_form() -> None:
     st.rerun()
 
 
-def choose_grid() -> Grid | None:
-    """The grid to look at; the newest until a person picks another."""
-    known = {grid.grid_id: grid for grid in grids()}
+def _time_steps(made: Grid) -> None:
+    """Has a process that is set up as the worker's time two steps of each row, and note them with the grid.
+
+    Raises:
+        GridError: with what that process found wrong; a new grid is then forgotten.
+    """
+    home = manager().home
+    new = made.grid_id not in {grid.grid_id for grid in list_grids(home)}
+    save_grid(home, made)
+    command = [sys.executable, "-m", "attnlab", "grid", "estimate", made.grid_id, "--json"]
+    last = ""
+    with st.status("Getting ready", expanded=False) as status:
+        process = subprocess.Popen(
+            command, cwd=paths.ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            last = line.strip()
+            if last.startswith("timing "):
+                status.update(label=last.capitalize())
+        if process.wait():
+            status.update(label="Could not be timed", state="error")
+            if new:
+                remove_grid(home, made.grid_id)
+            raise GridError(last or "the steps could not be timed")
+        status.update(label="Timed", state="complete")
+
+
+def choose_grid() -> Shown | None:
+    """The grid to look at: those of this server, newest first, then the shipped ones."""
+    mine, shipped = {grid.grid_id: grid for grid in grids()}, shipped_grids()
+    known = mine | {grid_id: told.grid for grid_id, told in shipped.items() if grid_id not in mine}
     if not known:
         return None
     if st.session_state.get("reproduce.grid") not in known:
         st.session_state["reproduce.grid"] = next(iter(known))
-    chosen = st.selectbox("Table", list(known), format_func=lambda grid_id: _called(known[grid_id]), key="reproduce.grid")
-    return known[chosen]
+    chosen = st.selectbox(
+        "Table",
+        list(known),
+        format_func=lambda grid_id: _called(known[grid_id]) + ("" if grid_id in mine else " · shipped"),
+        key="reproduce.grid",
+    )
+    if chosen in mine:
+        found = progress(known[chosen], manager().runs())
+        return Shown(known[chosen], found, tuple(footnotes(found)), shipped=False)
+    told = shipped[chosen]
+    return Shown(told.grid, progress(told.grid, told.records), told.notes, shipped=True)
 
 
-def board(grid_id: str) -> None:
+def board(shown: Shown) -> None:
     """The matrix and what can be done to it. A timer draws it again, and only while something is under way."""
-    grid = load_grid(manager().home, grid_id)
-    st.fragment(_board, run_every=2.0 if grid.state is GridState.ACTIVE else None)(grid_id, grid.state)
+    if shown.shipped:
+        st.caption("Trained for this project and shipped with it; start one of your own above.")
+        _matrix(shown.grid, shown.found)
+        return
+    active = shown.grid.state is GridState.ACTIVE
+    st.fragment(_board, run_every=2.0 if active else None)(shown.grid.grid_id, shown.grid.state, shown.found.finished)
 
 
-def _board(grid_id: str, was: GridState) -> None:
+def _board(grid_id: str, was: GridState, finished: int) -> None:
     grid = load_grid(manager().home, grid_id)
-    if grid.state is not was:
-        st.rerun()
     found = progress(grid, manager().runs())
+    if grid.state is not was or found.finished != finished:
+        st.rerun()  # the tables below have something new to show
     st.progress(found.finished / len(found.cells), text=_progress_words(grid, found))
     _buttons(grid, found)
+    _matrix(grid, found)
+    reasons = sorted({cell.run.reason for cell in found.cells if cell.run is not None and cell.state == "failed"})
+    for reason in reasons[:3]:
+        st.error(reason, icon=":material/error:")
+
+
+def _matrix(grid: Grid, found: Progress) -> None:
     st.plotly_chart(
         progress_matrix(
             [row.label for row in grid.rows],
@@ -120,9 +199,6 @@ def _board(grid_id: str, was: GridState) -> None:
         key="reproduce.matrix",
         alt=f"State of every run: {_progress_words(grid, found)}",
     )
-    reasons = sorted({cell.run.reason for cell in found.cells if cell.run is not None and cell.state == "failed"})
-    for reason in reasons[:3]:
-        st.error(reason, icon=":material/error:")
 
 
 def _buttons(grid: Grid, found: Progress) -> None:
@@ -138,7 +214,7 @@ def _buttons(grid: Grid, found: Progress) -> None:
             failed = found.count("failed")
             label = f"Go on, and try {failed} failed again" if failed else "Go on" if found.finished else "Start"
             if st.button(label, icon=":material/play_arrow:", type="primary", key="reproduce.resume"):
-                start_grid(manager(), replace(grid))
+                start_grid(manager(), grid)
                 st.rerun()
 
 

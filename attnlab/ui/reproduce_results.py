@@ -1,60 +1,65 @@
-"""The lower half of the Reproduce page: the table with the report's figures beside ours, its charts, its files; the finding."""
+"""The middle of the Reproduce page: the table with the report's figures beside ours, its charts, its files."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from attnlab import paths
-from attnlab.runs import exports
-from attnlab.runs.grid import Grid, Progress, progress
+from attnlab.runs import exports, tensorboard
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.grid import Grid
 from attnlab.runs.grid_table import GRID_COLUMNS, compared, grid_table, row_groups
-from attnlab.runs.reproduce import DEPARTURES, TABLE1
+from attnlab.runs.reproduce import TABLE1
 from attnlab.runs.statistics import Group, Verdict
 from attnlab.runs.table import Cost
 from attnlab.ui.costs import costs_of, measure
-from attnlab.ui.state import colours, manager
+from attnlab.ui.reproduce import Shown
+from attnlab.ui.state import colours
 from attnlab.viz.figures import Series, accuracy_against_parameters, strip_plot
-from attnlab.viz.grid_figures import accuracy_against_milliseconds
+from attnlab.viz.grid_figures import Difference, accuracy_against_milliseconds, difference_plot
 
 _HIDDEN = ("difference_low", "difference_high", "seeds", "report_parameters")
 
 
-def results(grid: Grid) -> None:
+def results(shown: Shown) -> None:
     """What is known of a grid so far."""
-    found = progress(grid, manager().runs())
-    groups = row_groups(grid, found)
+    groups = row_groups(shown.grid, shown.found)
     if not any(group.n for group in groups.values()):
         return
     costs = {label: costs_of([group])[group.key] for label, group in groups.items()}
-    _table(grid, found, groups, costs)
-    _charts(grid, groups, costs)
+    _table(shown, groups, costs)
+    _charts(shown.grid, groups, costs)
 
 
-def the_finding() -> None:
-    """Why everything lands near 66 %: the seven departures in words, with the figures of the shipped experiment."""
-    st.subheader("Where the published code departs from the report", anchor=False)
-    rows = [
-        {"": str(departure.number), "the code": departure.title, "put right": departure.without, "on": departure.row}
-        for departure in DEPARTURES
+def differences(grid: Grid, groups: Mapping[str, Group]) -> list[Difference]:
+    """What each row gains over the one it is compared with, where both have been trained."""
+    found = compared(grid, groups)
+    return [
+        Difference(
+            row.label,
+            100 * comparison.difference,
+            (100 * comparison.interval[0], 100 * comparison.interval[1]) if comparison.interval else None,
+            comparison.verdict in (Verdict.BETTER, Verdict.WORSE),
+            comparison.words,
+        )
+        for row in grid.rows
+        if (comparison := found.get(row.label)) is not None and comparison.difference is not None
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, key="reproduce.departures", alt="The seven departures")
-    told = paths.ROOT / "docs" / "table1.md"
-    if told.exists():
-        with st.expander("What each of them costs: the experiment done for this project", key="reproduce.finding"):
-            st.markdown(told.read_text())
 
 
-def _table(grid: Grid, found: Progress, groups: dict[str, Group], costs: dict[str, Cost]) -> None:
-    table, notes = grid_table(grid, found, costs), exports.footnotes(found)
+def _table(shown: Shown, groups: dict[str, Group], costs: dict[str, Cost]) -> None:
+    grid, found, notes = shown.grid, shown.found, shown.notes
+    table = grid_table(grid, found, costs)
     st.subheader("Table", anchor=False)
-    shown = [name for name in GRID_COLUMNS if name not in _HIDDEN and (name == "row" or table[name].notna().any())]
+    columns = [name for name in GRID_COLUMNS if name not in _HIDDEN and (name == "row" or table[name].notna().any())]
     st.dataframe(
         table,
         hide_index=True,
-        column_order=shown,
+        column_order=columns,
         column_config=_columns(),
         key="reproduce.table",
         placeholder="–",
@@ -72,26 +77,42 @@ def _table(grid: Grid, found: Progress, groups: dict[str, Group], costs: dict[st
         st.caption(f":orange-badge[n = 1] One run only, so no spread and no verdict: {', '.join(single)}.")
     st.caption(" ".join(notes))
     with st.container(horizontal=True):
-        files = {
-            "CSV": ("csv", exports.table_csv(table), "text/csv"),
-            "Runs": ("runs.csv", exports.runs_csv(found), "text/csv"),
-            "Markdown": ("md", exports.table_markdown(table, notes), "text/markdown"),
-            "LaTeX": ("tex", exports.table_latex(table, grid.title, notes), "text/plain"),
-            "JSON": ("json", exports.grid_json(grid, found), "application/json"),
-        }
-        for label, (ending, text, mime) in files.items():
-            st.download_button(
-                label,
-                text,
-                file_name=f"{grid.grid_id}.{ending}",
-                mime=mime,
-                icon=":material/download:",
-                key=f"reproduce.download.{label}",
-                on_click="ignore",
-            )
-        if st.button("Measure ms per image", icon=":material/speed:", key="reproduce.measure"):
+        _files(shown, table)
+        if not shown.shipped and st.button(
+            "Measure ms per image",
+            icon=":material/speed:",
+            key="reproduce.measure",
+            help=f"Forward passes of 32 images on this machine's CPU ({os.cpu_count()} cores), median of seven.",
+        ):
             measure(list(groups.values()))
             st.rerun()
+
+
+def _files(shown: Shown, table: pd.DataFrame) -> None:
+    grid, found, notes = shown.grid, shown.found, shown.notes
+    files: dict[str, tuple[str, Callable[[], str | bytes], str]] = {
+        "CSV": ("csv", lambda: exports.table_csv(table), "text/csv"),
+        "Runs": ("runs.csv", lambda: exports.runs_csv(found), "text/csv"),
+        "Markdown": ("md", lambda: exports.table_markdown(table, notes), "text/markdown"),
+        "LaTeX": ("tex", lambda: exports.table_latex(table, grid.title, notes), "text/plain"),
+    }
+    if not shown.shipped:
+        folders = [RunFolder(cell.run.folder) for cell in found.cells if cell.run is not None]
+        files["JSON"] = ("json", lambda: exports.grid_json(grid, found), "application/json")
+        files["TensorBoard"] = ("tensorboard.zip", lambda: tensorboard.events_zip(folders), "application/zip")
+    for label, (ending, make, mime) in files.items():
+        missing = label == "TensorBoard" and not tensorboard.available()
+        st.download_button(
+            label,
+            make,
+            file_name=f"{grid.grid_id}.{ending}",
+            mime=mime,
+            icon=":material/download:",
+            key=f"reproduce.download.{label}",
+            on_click="ignore",
+            disabled=missing,
+            help=tensorboard.MISSING if missing else None,
+        )
 
 
 def _charts(grid: Grid, groups: dict[str, Group], costs: dict[str, Cost]) -> None:
@@ -102,6 +123,11 @@ def _charts(grid: Grid, groups: dict[str, Group], costs: dict[str, Cost]) -> Non
     st.subheader("Every run", anchor=False)
     st.caption("Dots: test accuracy of single runs. Diamond and bar: mean and one standard deviation.")
     st.plotly_chart(strip_plot(series), key="reproduce.strip", alt="Test accuracy of every run")
+    found = differences(grid, groups)
+    if found:
+        st.subheader("Differences", anchor=False)
+        st.caption("Mean over the seeds that both rows have, with its 95 % interval, not corrected for the number of rows.")
+        st.plotly_chart(difference_plot(found), key="reproduce.differences", alt="Difference of each row, with interval")
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Accuracy against parameters", anchor=False)

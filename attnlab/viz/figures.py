@@ -136,7 +136,7 @@ def strip_plot(groups: Sequence[Series]) -> go.Figure:
     layout(figure, height=90 + 56 * max(1, len(groups)))
     figure.update_yaxes(
         tickvals=list(range(len(groups))),
-        ticktext=[_wrapped(group.name) for group in groups],
+        ticktext=[wrapped(group.name) for group in groups],
         range=[len(groups) - 0.4, -0.6],
         showgrid=False,
         zeroline=False,
@@ -188,7 +188,7 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _wrapped(text: str, width: int = 30) -> str:
+def wrapped(text: str, width: int = 30) -> str:
     """A label on several lines, so that long names leave room for the chart."""
     lines: list[str] = []
     for word in text.split(" "):

@@ -1,13 +1,17 @@
-"""Figures of grids: the matrix of cells, and accuracy against time. Names and numbers in, a figure out."""
+"""Figures of grids: the matrix of cells, differences with their intervals, accuracy against time.
+
+Names and numbers in, a figure out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
-from attnlab.viz.figures import Series, layout, plain
+from attnlab.viz.figures import Series, layout, plain, wrapped
 from attnlab.viz.palette import colour
 
 STATES = ("waiting", "queued", "starting", "running", "paused", "stopped", "interrupted", "failed", "finished")
@@ -48,6 +52,61 @@ def progress_matrix(
     layout(figure, height=110 + 26 * len(rows))
     figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, type="category")
     figure.update_xaxes(title="seed", showgrid=False, zeroline=False, type="category")
+    return figure
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a row gains over the one it is compared with, in points.
+
+    Attributes:
+        interval: 95 %, `None` where it is not known.
+        sure: significant after the correction for the number of rows.
+        words: said under the cursor.
+    """
+
+    label: str
+    points: float
+    interval: tuple[float, float] | None
+    sure: bool
+    words: str
+
+
+def difference_plot(rows: Sequence[Difference]) -> go.Figure:
+    """A dot for each row on a line through zero, its interval as a bar; grey where it may be nothing."""
+    figure = go.Figure()
+    for sure, name, index in ((True, "significant", 0), (False, "not significant", 6)):
+        chosen = [(place, row) for place, row in enumerate(rows) if row.sure is sure]
+        if not chosen:
+            continue
+        spans = [row.interval or (row.points, row.points) for _, row in chosen]
+        figure.add_scatter(
+            x=[row.points for _, row in chosen],
+            y=[place for place, _ in chosen],
+            name=name,
+            mode="markers",
+            marker={"color": colour(index), "size": 11, "symbol": "circle" if sure else "circle-open", "line": {"width": 2}},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [high - row.points for (_, high), (_, row) in zip(spans, chosen, strict=True)],
+                "arrayminus": [row.points - low for (low, _), (_, row) in zip(spans, chosen, strict=True)],
+                "thickness": 1.5,
+                "width": 5,
+            },
+            customdata=[plain(row.words) for _, row in chosen],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    layout(figure, height=110 + 44 * max(1, len(rows)))
+    figure.add_vline(x=0, line={"width": 1.5, "color": "#808b96"})
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))),
+        ticktext=[wrapped(row.label, 34) for row in rows],
+        range=[len(rows) - 0.4, -0.6],
+        showgrid=False,
+        zeroline=False,
+    )
+    figure.update_xaxes(title="difference of test accuracy, points", zeroline=False)
     return figure
 
 

@@ -1,0 +1,26 @@
+"""The grids that come with the project: Table 1 and the finding as they were trained for it, to be looked at.
+
+Each is a file that `attnlab.runs.exports.grid_json` wrote, in `checkpoints/tables`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from attnlab import paths
+from attnlab.runs.exports import Exported, read_grid
+
+
+def shipped_grids() -> dict[str, Exported]:
+    """Grid id -> grid, by file name.
+
+    Raises:
+        GridError: when a file was damaged.
+    """
+    return {found.grid.grid_id: found for found in map(_read, sorted(paths.DEMO_TABLES.glob("*.json")))}
+
+
+@lru_cache
+def _read(path: Path) -> Exported:
+    return read_grid(path.read_bytes())
