@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import time
 from collections.abc import Iterator
@@ -261,3 +262,82 @@ def test_waiting_seeds_train_together_and_each_keeps_a_whole_folder(
         json.dumps(end, allow_nan=False)
     assert len({folder.weights()["classifier.1.weight"].tobytes() for folder in folders}) == 3
     assert other.observe().state is RunState.QUEUED
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_cell_is_trained_twice_whatever_happens(
+    seed: int, private_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two grids that share cells, a person who starts one by hand, dying processes, pauses and new servers, in any order."""
+    monkeypatch.setattr(paths, "DEMO_RUNS", tmp_path / "no-shipped-runs")
+    monkeypatch.setenv("ATTNLAB_STACK", "0")
+    draw = random.Random(seed)
+    first = replace(grid_of(seeds=(0, 1)), grid_id="first")
+    second = replace(grid_of(seeds=(1, 2)), grid_id="second")
+    wanted = first.wanted | second.wanted
+    trained: list[str] = []
+    manager = Manager(private_home, Idle())
+
+    def at_work() -> RunFolder | None:
+        live = [run for run in manager.live() if run.state is RunState.STARTING]
+        return RunFolder(live[0].folder) if live else None
+
+    def end(state: RunState) -> None:
+        if (folder := at_work()) is None:
+            return
+        with folder.lock():
+            attempt = folder.begin_attempt()
+            folder.write_end(state, attempt, result={"test_accuracy": 0.5} if state is RunState.FINISHED else None)
+            folder.clear_request()
+        if state is RunState.FINISHED:
+            trained.append(folder.config.config_hash)
+
+    def by_hand() -> None:
+        config = draw.choice(list(wanted.values()))
+        if config.config_hash not in {run.config.config_hash for run in manager.runs()}:
+            manager.submit(config)
+
+    def new_server() -> None:
+        nonlocal manager
+        manager.shutdown()
+        manager = Manager(private_home, Idle())
+
+    def hold(state: GridState) -> None:
+        grid_id = draw.choice(("first", "second"))
+        if load_grid(private_home, grid_id).state is GridState.ACTIVE:
+            hold_grid(manager, grid_id, state)
+
+    def go_on() -> None:
+        start_grid(manager, load_grid(private_home, draw.choice(("first", "second"))))
+
+    try:
+        for grid in (first, second):
+            start_grid(manager, grid)
+        for _ in range(40):
+            act = draw.choice(
+                [
+                    lambda: end(RunState.FINISHED),
+                    lambda: end(RunState.INTERRUPTED),
+                    lambda: hold(GridState.PAUSED),
+                    lambda: hold(GridState.STOPPED),
+                    go_on,
+                    go_on,
+                    by_hand,
+                    new_server,
+                ]
+            )
+            act()
+            manager.tick()
+        while len(trained) < len(wanted) or any(
+            load_grid(private_home, name).state is not GridState.DONE for name in ("first", "second")
+        ):
+            for name in ("first", "second"):
+                if load_grid(private_home, name).state is not GridState.DONE:
+                    start_grid(manager, load_grid(private_home, name))
+            end(RunState.FINISHED)
+            manager.tick()
+            assert len(trained) <= len(wanted)
+    finally:
+        manager.shutdown()
+    assert sorted(trained) == sorted(wanted)
+    assert len(run_folders(private_home / "runs")) == len(wanted)

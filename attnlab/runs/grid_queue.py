@@ -8,6 +8,8 @@ folders: cells whose process died are resumed from their checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,7 +37,7 @@ def feed(manager: Manager) -> None:
                 if run is None:
                     manager.submit(config)
                 else:
-                    manager.resume(run.run_id)
+                    _ask(manager.resume, run.run_id)
             return
         if all(is_over(known.get(key)) for key in grid.wanted):
             save_grid(manager.home, replace(grid, state=GridState.DONE))
@@ -43,14 +45,12 @@ def feed(manager: Manager) -> None:
 
 def start_grid(manager: Manager, grid: Grid) -> Grid:
     """Puts a grid in the queue, or back into it: cells that were paused or stopped go on, failed ones are tried again."""
-    for cell in progress(grid, manager.runs()).cells:
-        if cell.run is None:
-            continue
-        folder = RunFolder(cell.run.folder)
-        if cell.run.state.live and folder.requested() is not None:
+    for run in {cell.run.run_id: cell.run for cell in progress(grid, manager.runs()).cells if cell.run is not None}.values():
+        folder = RunFolder(run.folder)
+        if run.state.live and folder.requested() is not None:
             folder.clear_request()
-        elif cell.run.state.resumable:
-            manager.resume(cell.run.run_id)
+        elif run.state.resumable:
+            _ask(manager.resume, run.run_id)
     started = replace(grid, state=GridState.ACTIVE)
     save_grid(manager.home, started)
     manager.wake()
@@ -68,8 +68,17 @@ def hold_grid(manager: Manager, grid_id: str, state: GridState) -> Grid:
     mine = held.wanted.keys() - {key for grid in others for key in grid.wanted}
     for record in manager.live():
         if record.config.config_hash in mine:
-            (manager.pause if state is GridState.PAUSED else manager.stop)(record.run_id)
+            _ask(manager.pause if state is GridState.PAUSED else manager.stop, record.run_id)
     return held
+
+
+def _ask(what: Callable[[str], None], run_id: str) -> None:
+    """Asks for something that no longer applies where the run has ended, gone on or been deleted in the meantime."""
+    from attnlab.runs.manager import RequestRefused
+    from attnlab.runs.store import UnknownRun
+
+    with suppress(RequestRefused, UnknownRun):
+        what(run_id)
 
 
 def _waits(run: RunRecord | None) -> bool:
