@@ -31,6 +31,7 @@ from attnlab.viz.titles import scalar_titles, tap_titles
 
 if TYPE_CHECKING:
     from attnlab.training.events import SnapshotEvent
+    from attnlab.ui.inspect_network import Shown
 
 SOURCES = {"test": "Test pictures", "learned": "While it learned", "own": "Your own"}
 REDUCED = {
@@ -80,8 +81,8 @@ def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
     return record, [by_id[name] for name in beside]
 
 
-def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> None:
-    """Asks for a picture and shows the maps the runs make of it."""
+def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Shown | None:
+    """Asks for a picture and shows the maps the runs make of it; returns what is shown of their networks, if anything."""
     folder = RunFolder(record.folder)
     offered = [name for name in SOURCES if name == "learned" or folder.has_weights]
     if not folder.snapshot_steps():
@@ -101,7 +102,7 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> None:
     records = [record, *beside]
     if source == "learned":
         _while_it_learned(records)
-        return
+        return None
     wait_for_torch()
     from attnlab.ui import inspect_network
 
@@ -109,6 +110,7 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> None:
     if shown is not None:
         viewer(shown.panels, key="inspect.viewer", link=True)
         take_away(shown.panels, records, shown.raw_maps)
+    return shown
 
 
 def take_away(panels: Sequence[Panel], records: Sequence[RunRecord], raw_maps: Callable[[], bytes] | None = None) -> None:

@@ -64,10 +64,21 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """Panels for the viewer, one a run, and a function that makes an .npz file of their maps in full precision."""
+    """What is on the page.
 
+    Attributes:
+        records: the runs that could be opened.
+        panels: for the viewer, one a run.
+        images: uint8 (C, H, W), one a run, as its network sees it.
+        raw_maps: makes an .npz file of the maps in full precision.
+        index: of the test picture; `None` for a person's own.
+    """
+
+    records: list[RunRecord]
     panels: list[Panel]
+    images: list[Tensor]
     raw_maps: Callable[[], bytes]
+    index: int | None = None
 
 
 def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator]) -> Shown | None:
@@ -78,7 +89,7 @@ def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator])
     """
     record = records[0]
     try:
-        dataset = _dataset(record.config.dataset.model_dump_json())
+        dataset = run_dataset(record)
     except DataError as error:
         st.error(f"The test pictures cannot be read: {error}", icon=":material/error:")
         return None
@@ -93,7 +104,8 @@ def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator])
         _test_panel(str(each.folder), _stamp(each), each.config.dataset.model_dump_json(), chosen, run_colour(each))
         for each in records
     ]
-    return Shown(panels, lambda: raw_maps(records, [dataset.test.images[chosen]] * len(records)))
+    images = [dataset.test.images[chosen]] * len(records)
+    return Shown(records, panels, images, lambda: raw_maps(records, images), chosen)
 
 
 def own_picture(records: Sequence[RunRecord]) -> Shown | None:
@@ -123,15 +135,33 @@ def own_picture(records: Sequence[RunRecord]) -> Shown | None:
     panels = [_own_panel(str(each.folder), _stamp(each), digest, decoded.pixels, run_colour(each)) for each in records]
     if not panels:
         return None
-    shapes = [_opened(str(record.folder), _stamp(record)).shape for record in records]
-    return Shown(panels, lambda: raw_maps(records, [fit_image(decoded.pixels, shape) for shape in shapes]))
+    images = [fit_image(decoded.pixels, opened_network(record).shape) for record in records]
+    return Shown(records, panels, images, lambda: raw_maps(records, images))
+
+
+def opened_network(record: RunRecord) -> OpenRun:
+    """The run's network, shared by all sessions and opened again when its weights change.
+
+    Raises:
+        OpenError: when a file of the run is missing or damaged.
+    """
+    return _opened(str(record.folder), _stamp(record))
+
+
+def run_dataset(record: RunRecord) -> ImageDataset:
+    """The data set of the run, shared by all sessions.
+
+    Raises:
+        DataError: when it cannot be read.
+    """
+    return _dataset(record.config.dataset.model_dump_json())
 
 
 def raw_maps(records: Sequence[RunRecord], images: Sequence[Tensor]) -> bytes:
     """An .npz file: for each run ``<run>/image`` (uint8 C, H, W), ``<run>/probabilities`` and ``<run>/<tap>`` (float32)."""
     arrays: dict[str, Any] = {}
     for record, image in zip(records, images, strict=True):
-        inspection = _opened(str(record.folder), _stamp(record)).inspect(image[None])
+        inspection = opened_network(record).inspect(image[None])
         arrays[f"{record.run_id}/image"] = image.numpy()
         arrays[f"{record.run_id}/probabilities"] = inspection.probabilities[0]
         arrays |= {f"{record.run_id}/{seen.name}": seen.values[0].numpy() for seen in inspection.maps}
@@ -280,7 +310,7 @@ def _openable(records: Sequence[RunRecord]) -> list[RunRecord]:
     good = []
     for record in records:
         try:
-            _opened(str(record.folder), _stamp(record))
+            opened_network(record)
             good.append(record)
         except OpenError as error:
             st.error(str(error), icon=":material/error:")
