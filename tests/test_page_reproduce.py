@@ -5,14 +5,23 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from attnlab.runs.grid import GridState, list_grids, load_grid, save_grid
+from attnlab import paths
+from attnlab.runs.exports import grid_json
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.grid import GridState, list_grids, load_grid, progress, save_grid
 from attnlab.runs.manager import get_manager
-from attnlab.runs.reproduce import Scale, table1
+from attnlab.runs.records import RunRecord, RunState
+from attnlab.runs.reproduce import Scale, finding, table1
 from tests.page_support import app, finished_run, open_page, texts
 
 __all__ = ["app"]
 
 PAGE = "pages/reproduce.py"
+
+
+@pytest.fixture(autouse=True)
+def nothing_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "DEMO_TABLES", tmp_path / "no-shipped-tables")
 
 
 def test_a_table_shows_the_reports_figures_beside_ours(app: AppTest, private_home: Path) -> None:
@@ -60,3 +69,36 @@ def test_an_unknown_data_set_is_said_before_anything_starts(app: AppTest, privat
     app.button("reproduce.estimate").click().run()
     assert "nowhere" in texts(app)
     assert list_grids(private_home) == []
+
+
+def test_a_shipped_table_is_shown_where_nothing_was_trained(
+    app: AppTest, private_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = finding(departures=[3], seeds=3, scale=Scale(dataset="digits", width=4, epochs=2))
+    for (row, seed), config in grid.cells.items():
+        finished_run(
+            tmp_path / "elsewhere", config, (0.5 if "published" in row else 0.6) + (seed * (1 + ("once" in row))) / 100
+        )
+    records = [to_finished(path) for path in sorted((tmp_path / "elsewhere" / "runs").iterdir())]
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "finding.json").write_text(grid_json(grid, progress(grid, records)))
+    monkeypatch.setattr(paths, "DEMO_TABLES", tmp_path / "tables")
+    open_page(app, PAGE)
+    assert "shipped" in app.selectbox("reproduce.grid").options[0]
+    frame = next(each.value for each in app.dataframe if "accuracy" in each.value)
+    table = frame.set_index("row")
+    assert table.loc["CNN: softmax once", "difference"] == pytest.approx(11.0)
+    assert "better" in table.loc["CNN: softmax once", "verdict"]
+    assert "9 of 9 runs finished" in texts(app)
+    with pytest.raises(KeyError):
+        app.button("reproduce.resume")
+
+
+def to_finished(path: Path) -> RunRecord:
+    folder = RunFolder(path)
+    config, end = folder.config, folder.end()
+    assert end is not None
+    accuracy = end["result"]["test_accuracy"]
+    return RunRecord(
+        config.run_id, config.group, "", config, RunState.FINISHED, path, test_accuracy=accuracy, result=end["result"]
+    )

@@ -7,11 +7,12 @@ import pytest
 
 from attnlab import paths
 from attnlab.cli import main
-from attnlab.runs.grid import Grid, GridError, progress
+from attnlab.runs.grid import Grid, GridError, list_grids, progress
 from attnlab.runs.grid_table import compared, grid_table, row_groups
 from attnlab.runs.manager import shutdown_all
 from attnlab.runs.records import RunRecord, RunState
-from attnlab.runs.reproduce import DEPARTURES, PLAIN, Scale, finding, table1
+from attnlab.runs.reproduce import DEPARTURES, PLAIN, Scale, finding, report_comparisons, table1
+from attnlab.runs.shipped import shipped_grids
 
 
 def run_of(grid: Grid, row: str, seed: int, accuracy: float) -> RunRecord:
@@ -123,9 +124,32 @@ def test_the_command_trains_both_protocols_on_real_images_and_asking_twice_train
     shutdown_all()
 
 
+def test_the_time_is_estimated_before_anything_is_trained(private_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["reproduce", "table1", "--dataset", "digits", "--rows", "none", "eca", "--seeds", "3", "--subset", "60"]
+    command += ["--test-subset", "20", "--epochs", "2", "--width", "2"]
+    assert main([*command, "--batch-size", "16", "--estimate", "--no-run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (grid,) = list_grids(private_home)
+    assert set(grid.estimates or {}) == {"CNN", "CNN + ECA"}
+    assert told["left_seconds"] == pytest.approx(3 * sum((grid.estimates or {}).values()))
+    assert {cell["state"] for cell in told["cells"]} == {"waiting"}
+
+
+def test_shipped_tables_are_whole_and_say_what_they_rest_on() -> None:
+    shipped = shipped_grids()
+    for told in shipped.values():
+        found = progress(told.grid, told.records)
+        assert found.finished == len(found.cells)
+        assert any("Hardware" in note for note in told.notes) and any("cifar10" in note for note in told.notes)
+    kinds = [told.grid.kind for told in shipped.values()]
+    assert kinds.count("table1") == 2 and "finding" in kinds
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
+        (["reproduce", "table1", "--dataset", "/nowhere", "--no-run"], "no data set and no file or folder '/nowhere'"),
+        (["tensorboard", "--to", "x"], "at least one run"),
         (["reproduce", "table1", "--rows", "resnet"], "no row 'resnet'"),
         (["reproduce", "finding", "--departures", "9"], "no departure 9"),
         (["grid", "show", "nothing"], "no grid 'nothing'"),
@@ -136,3 +160,14 @@ def test_the_command_trains_both_protocols_on_real_images_and_asking_twice_train
 def test_wrong_requests_are_refused_in_words(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert why in capsys.readouterr().err
+
+
+def test_by_the_reports_own_figures_only_three_rows_differ_from_the_plain_network() -> None:
+    found = report_comparisons()
+    assert len(found) == 8
+    assert {row for row, comparison in found.items() if comparison.verdict == "worse"} == {
+        "CNN + CBAM",
+        "CNN + linear autoencoder",
+        "CNN + linear autoencoder + ECA",
+    }
+    assert not [row for row, comparison in found.items() if comparison.verdict == "better"]

@@ -11,8 +11,10 @@ from attnlab.config import RunConfig
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.runs.statistics import (
     Group,
+    Summary,
     Verdict,
     bootstrap_interval,
+    compare_summaries,
     compare_to_baseline,
     group_runs,
     holm,
@@ -157,3 +159,13 @@ def test_more_rows_need_more_seeds_and_the_words_say_how_many() -> None:
     comparison = compare_to_baseline(baseline, [other])[other.key]
     assert comparison.needed == 10
     assert comparison.words.endswith("about 10 seeds would be needed")
+
+
+def test_published_means_and_deviations_can_be_compared_without_the_runs() -> None:
+    """Squared errors 0.0001 each: t = 0.1 / sqrt(0.0002) = 7.07 with 4 / (1/8 + 1/15) = 20.87 degrees of freedom."""
+    far, same = compare_summaries(Summary(0.5, 0.04, 16), [Summary(0.6, 0.03, 9), Summary(0.5, 0.03, 9)])
+    assert (far.verdict, same.verdict) == (Verdict.BETTER, Verdict.NOT_SIGNIFICANT)
+    half = 2.0804 * 0.0002**0.5  # t(0.975, 20.87)
+    assert far.interval == pytest.approx((0.1 - half, 0.1 + half), abs=1e-5)
+    assert far.p_holm == pytest.approx(2 * far.p)  # type: ignore[operator]
+    assert same.p == pytest.approx(1.0)

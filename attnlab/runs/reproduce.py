@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attnlab.config import RunConfig
 from attnlab.runs.grid import Grid, GridError, GridRow, make_grid
+from attnlab.runs.statistics import Comparison, Summary, compare_summaries
 
 if TYPE_CHECKING:
     from attnlab.data import ImageDataset
@@ -185,6 +186,15 @@ def finding(*, seeds: int = SEEDS, scale: Scale | None = None, departures: Seque
     everything = {"title": "all of these at once", "against": _published(PLAIN)}
     corrected.append(GridRow(f"{PLAIN}: as described", size.apply(report_config(PLAIN, "described")), everything))
     return make_grid([*rows.values(), *corrected], range(seeds), title="The finding", kind=FINDING)
+
+
+def report_comparisons() -> dict[str, Comparison]:
+    """Row label -> what the report's own mean and deviation over 16 runs say of it against the plain CNN's."""
+    from attnlab.models.report import REPORT_ROWS
+
+    told = {label: Summary(row.accuracy, row.deviation, SEEDS) for label, row in REPORT_ROWS.items()}
+    others = [label for label in told if label != PLAIN]
+    return dict(zip(others, compare_summaries(told[PLAIN], [told[label] for label in others]), strict=True))
 
 
 def estimated(grid: Grid, tell: Callable[[str], None] | None = None) -> Grid:

@@ -94,6 +94,15 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
+class Summary:
+    """What a published table tells of a group: mean and sample standard deviation of n accuracies in [0, 1]."""
+
+    mean: float
+    std: float
+    n: int
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One group against the baseline.
 
@@ -131,6 +140,26 @@ def compare_to_baseline(baseline: Group, groups: Sequence[Group]) -> dict[str, C
     return {
         group.key: found for group, found in zip(groups, compare_pairs([(baseline, group) for group in groups]), strict=True)
     }
+
+
+def compare_summaries(baseline: Summary, groups: Sequence[Summary]) -> list[Comparison]:
+    """Groups of which only mean and spread are known, each against ``baseline`` by Welch's t-test, corrected after Holm."""
+    found = []
+    for group in groups:
+        test = stats.ttest_ind_from_stats(
+            group.mean, group.std, group.n, baseline.mean, baseline.std, baseline.n, equal_var=False
+        )
+        variances = [each.std**2 / each.n for each in (group, baseline)]
+        freedom = sum(variances) ** 2 / sum(
+            variance**2 / (each.n - 1) for variance, each in zip(variances, (group, baseline), strict=True)
+        )
+        half = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * sum(variances) ** 0.5
+        difference = group.mean - baseline.mean
+        found.append(
+            Comparison(Verdict.NOT_SIGNIFICANT, "", difference, (difference - half, difference + half), float(test.pvalue))
+        )
+    corrected = holm([comparison.p for comparison in found if comparison.p is not None])
+    return [_judged(comparison, p_holm, None) for comparison, p_holm in zip(found, corrected, strict=True)]
 
 
 def compare_pairs(pairs: Sequence[tuple[Group, Group]]) -> list[Comparison]:

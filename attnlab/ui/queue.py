@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from attnlab.runs import tensorboard
+from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
 from attnlab.runs.naming import run_name
 from attnlab.runs.records import RunRecord, RunState
@@ -142,6 +144,7 @@ def _done_row(record: RunRecord) -> None:
             )
         with _more(record):
             _rename(record)
+            _events(record)
             _button(record, "delete", "Delete for good", ":material/delete:", manager().delete)
 
 
@@ -175,6 +178,21 @@ def _rename(record: RunRecord) -> None:
         manager().rename(record.run_id, st.session_state[key])
 
     st.text_input("Name", value=run_name(record), key=key, on_change=rename, max_chars=80)
+
+
+def _events(record: RunRecord) -> None:
+    st.download_button(
+        "TensorBoard files",
+        lambda: tensorboard.events_zip([RunFolder(record.folder)]),
+        file_name=f"{record.run_id}.tensorboard.zip",
+        mime="application/zip",
+        icon=":material/download:",
+        type="tertiary",
+        key=f"train.tensorboard.{record.run_id}",
+        on_click="ignore",
+        disabled=not tensorboard.available(),
+        help=None if tensorboard.available() else tensorboard.MISSING,
+    )
 
 
 def _button(record: RunRecord, action: str, label: str, icon: str, act: Callable[[str], object]) -> None:

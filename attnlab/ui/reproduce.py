@@ -195,6 +195,7 @@ def _matrix(grid: Grid, found: Progress) -> None:
             grid.seeds,
             {(cell.row, cell.seed): cell.state for cell in found.cells},
             {(cell.row, cell.seed): _cell_words(cell) for cell in found.cells},
+            {(cell.row, cell.seed): _cell_words(cell) for cell in found.cells if cell.state == "finished"},
         ),
         key="reproduce.matrix",
         alt=f"State of every run: {_progress_words(grid, found)}",

@@ -18,14 +18,23 @@ STATES = ("waiting", "queued", "starting", "running", "paused", "stopped", "inte
 _COLOURS = ("#c9ced3", "#a5b4c4", "#7fb4dd", "#1f83c4", "#e0b64a", "#b58900", "#c1689a", "#d55e00", "#009e73")
 
 
+MOST_WRITTEN = 8
+"""Columns up to which there is room to write in the squares."""
+
+
 def progress_matrix(
-    rows: Sequence[str], seeds: Sequence[int], states: Mapping[tuple[str, int], str], told: Mapping[tuple[str, int], str]
+    rows: Sequence[str],
+    seeds: Sequence[int],
+    states: Mapping[tuple[str, int], str],
+    told: Mapping[tuple[str, int], str],
+    written: Mapping[tuple[str, int], str],
 ) -> go.Figure:
     """A square for each cell of a grid, coloured by its state.
 
     Args:
         states: (row, seed) -> one of `STATES`.
         told: (row, seed) -> what is said under the cursor.
+        written: (row, seed) -> what stands in the square, up to `MOST_WRITTEN` seeds.
     """
     numbers = [[STATES.index(states[row, seed]) for seed in seeds] for row in rows]
     count = len(STATES)
@@ -36,6 +45,8 @@ def progress_matrix(
             x=[str(seed) for seed in seeds],
             y=[plain(row) for row in rows],
             customdata=[[plain(told[row, seed]) for seed in seeds] for row in rows],
+            text=[[plain(written.get((row, seed), "")) for seed in seeds] for row in rows],
+            texttemplate="%{text}" if len(seeds) <= MOST_WRITTEN else None,
             hovertemplate="%{y}<br>seed %{x}: %{customdata}<extra></extra>",
             colorscale=scale,
             zmin=-0.5,
