@@ -58,7 +58,7 @@ def test_tables_say_what_they_rest_on_and_escape_what_would_break_them(private_h
     assert notes[0] == "6 of 6 runs finished; seeds 0 to 2."
     assert any(note.startswith("Exported with attnlab") and "torch" in note for note in notes)
     latex = table_latex(table, GRID.title, notes)
-    assert r"50\% \& \_more\_ | =x & 61.0 & 1.0 & 3 & +10.0" in latex
+    assert r"50\% \& \_more\_ | =x & 61.0 & 1.0 & 3 & 60.0 & 62.0 & +10.0" in latex
     assert r"\caption{A 100 \% test}" in latex
     for word in (r"\toprule", r"\midrule", r"\bottomrule", r"$\pm$ std"):
         assert word in latex

@@ -26,7 +26,23 @@ from attnlab.runs.table import safe_csv
 
 FORMAT = 1
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "statsmodels")
-PRINTED = ("row", "report_accuracy", "report_std", "accuracy", "std", "n", "difference", "p_holm", "verdict", "parameters")
+PRINTED = (
+    "row",
+    "report_accuracy",
+    "report_std",
+    "accuracy",
+    "std",
+    "n",
+    "low",
+    "high",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p_holm",
+    "verdict",
+    "parameters",
+    "report_parameters",
+)
 _LATEX = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -47,7 +63,7 @@ def footnotes(found: Progress) -> list[str]:
         data = sorted({_described(run, summary) for run, summary in zip(runs, summaries, strict=True)})
         notes = sorted({note for summary in summaries if (note := summary.get("provenance", {}).get("note"))})
         lines.append(f"Data: {'; '.join(data + notes).rstrip('.')}.")
-        lines.append(f"Hardware: {', '.join(sorted({run.device for run in runs if run.device}) or ['not noted'])}.")
+        lines.append(f"Hardware: {'; '.join(sorted({run.device for run in runs if run.device}) or ['not noted'])}.")
         torches = sorted({str(told) for run in runs if (told := RunFolder(run.folder).progress().get("torch"))})
         if torches:
             lines.append(f"Trained with torch {', '.join(torches)}.")

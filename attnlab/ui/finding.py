@@ -23,7 +23,13 @@ def the_finding() -> None:
         {"": str(departure.number), "the code": departure.title, "put right": departure.without, "on": departure.row}
         for departure in DEPARTURES
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, key="reproduce.departures", alt="The seven departures")
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_config={"": st.column_config.TextColumn(width=32)},
+        key="reproduce.departures",
+        alt="The seven departures",
+    )
     for told in shipped_grids().values():
         if told.grid.kind == FINDING:
             groups = row_groups(told.grid, progress(told.grid, told.records))

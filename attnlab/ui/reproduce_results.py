@@ -22,7 +22,7 @@ from attnlab.ui.state import colours
 from attnlab.viz.figures import Series, accuracy_against_parameters, strip_plot
 from attnlab.viz.grid_figures import Difference, accuracy_against_milliseconds, difference_plot
 
-_HIDDEN = ("difference_low", "difference_high", "seeds", "report_parameters")
+_HIDDEN = ("difference_low", "difference_high", "seeds")
 
 
 def results(shown: Shown) -> None:
@@ -146,7 +146,14 @@ def _charts(grid: Grid, groups: dict[str, Group], costs: dict[str, Cost]) -> Non
 
 
 def _columns() -> dict[str, Any]:
-    formats = {"p_holm": "%.2g", "parameters": "localized", "milliseconds": "%.3f", "seconds": "%.0f", "difference": "%+.1f"}
+    formats = {
+        "p_holm": "%.2g",
+        "parameters": "localized",
+        "report_parameters": "localized",
+        "milliseconds": "%.3f",
+        "seconds": "%.0f",
+        "difference": "%+.1f",
+    }
     plain = ("n", "needed")
     config: dict[str, Any] = {}
     for name, title in GRID_COLUMNS.items():
