@@ -1,6 +1,7 @@
 """The index follows the run folders, whoever writes them, and the queue starts every run once."""
 
 import json
+import shutil
 import sqlite3
 import threading
 import time
@@ -185,6 +186,19 @@ def test_what_another_process_does_to_the_folders_shows(store: Store) -> None:
     assert store.version(folder.run_id) > version
     with pytest.raises(UnknownRun, match=second.run_id):
         store.get(second.run_id)
+
+
+def test_a_run_that_was_removed_while_nobody_looked_is_forgotten_at_the_next_start(private_home: Path) -> None:
+    folders = [RunFolder.create(private_home / "runs", CONFIG.changed(seed=seed)) for seed in (0, 1)]
+    store = Store(private_home, write=True, demo=private_home / "none")
+    store.sync()
+    assert len(store.runs()) == 2
+    store.close()
+    shutil.rmtree(folders[0].path)
+    store = Store(private_home, write=True, demo=private_home / "none")
+    store.sync()
+    assert [record.run_id for record in store.runs()] == [folders[1].run_id]
+    store.close()
 
 
 def test_unreadable_folder_is_left_out_and_named(store: Store) -> None:

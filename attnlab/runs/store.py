@@ -137,6 +137,7 @@ class Store:
     def sync(self, only: Collection[str] | None = None) -> None:
         """Takes over what changed in the folders: in those named, or wherever it did."""
         folders = run_folders(self.runs_path) if only is None else [RunFolder(self.runs_path / name) for name in only]
+        indexed = set() if self._seen or only is not None else {row["run_id"] for row in self.index.rows()}
         for folder in folders:
             try:
                 changed = folder.path.stat().st_mtime_ns
@@ -150,7 +151,6 @@ class Store:
                 self._seen[folder.run_id] = changed
                 self.refresh(folder)
         if only is None:
-            indexed = set() if self._seen else {row["run_id"] for row in self.index.rows()}
             for gone in (indexed | set(self._seen)) - {folder.run_id for folder in folders}:
                 self.forget(gone)
 

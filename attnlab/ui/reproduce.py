@@ -132,15 +132,19 @@ def _time_steps(made: Grid) -> None:
             command, cwd=paths.ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         assert process.stderr is not None
-        for line in process.stderr:
-            last = line.strip()
-            if last.startswith("timing "):
-                status.update(label=last.capitalize())
-        if process.wait():
+        try:
+            for line in process.stderr:
+                last = line.strip()
+                if last.startswith("timing "):
+                    status.update(label=f"Timing {last.removeprefix('timing ')}")
+            failed = process.wait() != 0
+        finally:
+            process.kill()  # where the person has gone on to something else meanwhile
+        if failed:
             status.update(label="Could not be timed", state="error")
             if new:
                 remove_grid(home, made.grid_id)
-            raise GridError(last or "the steps could not be timed")
+            raise GridError(last.removeprefix("error: ") or "the steps could not be timed")
         status.update(label="Timed", state="complete")
 
 

@@ -97,7 +97,7 @@ def _files(shown: Shown, table: pd.DataFrame) -> None:
         "LaTeX": ("tex", lambda: exports.table_latex(table, grid.title, notes), "text/plain"),
     }
     if not shown.shipped:
-        folders = [RunFolder(cell.run.folder) for cell in found.cells if cell.run is not None]
+        folders = [RunFolder(cell.run.folder) for cell in found.cells if cell.run is not None and cell.state == "finished"]
         files["JSON"] = ("json", lambda: exports.grid_json(grid, found), "application/json")
         files["TensorBoard"] = ("tensorboard.zip", lambda: tensorboard.events_zip(folders), "application/zip")
     for label, (ending, make, mime) in files.items():
