@@ -175,15 +175,29 @@ def board(shown: Shown) -> None:
         st.caption("Trained for this project and shipped with it; start one of your own above.")
         _matrix(shown.grid, shown.found)
         return
-    active = shown.grid.state is GridState.ACTIVE
-    st.fragment(_board, run_every=2.0 if active else None)(shown.grid.grid_id, shown.grid.state, shown.found.finished)
+    seen = _seen(shown.grid, shown.found)
+    st.fragment(_board, run_every=2.0 if seen.moving else None)(shown.grid.grid_id, seen)
 
 
-def _board(grid_id: str, was: GridState, finished: int) -> None:
+@dataclass(frozen=True)
+class _Seen:
+    """What the rest of the page was drawn for: when it changes, all of the page is drawn again."""
+
+    state: GridState
+    finished: int
+    moving: bool
+
+
+def _seen(grid: Grid, found: Progress) -> _Seen:
+    live = any(cell.run is not None and cell.run.state.live for cell in found.cells)
+    return _Seen(grid.state, found.finished, moving=live or grid.state is GridState.ACTIVE)
+
+
+def _board(grid_id: str, before: _Seen) -> None:
     grid = load_grid(manager().home, grid_id)
     found = progress(grid, manager().runs())
-    if grid.state is not was or found.finished != finished:
-        st.rerun()  # the tables below have something new to show
+    if _seen(grid, found) != before:
+        st.rerun()
     st.progress(found.finished / len(found.cells), text=_progress_words(grid, found))
     _buttons(grid, found)
     _matrix(grid, found)
@@ -207,20 +221,32 @@ def _matrix(grid: Grid, found: Progress) -> None:
 
 
 def _buttons(grid: Grid, found: Progress) -> None:
+    """Their work is done in callbacks, so that a click is not lost when the timer draws the whole page again."""
     with st.container(horizontal=True):
         if grid.state is GridState.ACTIVE:
-            if st.button("Pause", icon=":material/pause:", key="reproduce.pause", help="Runs at work write a checkpoint."):
-                hold_grid(manager(), grid.grid_id, GridState.PAUSED)
-                st.rerun()
-            if st.button("Stop", icon=":material/stop:", key="reproduce.stop", help="Finished runs stay."):
-                hold_grid(manager(), grid.grid_id, GridState.STOPPED)
-                st.rerun()
+            for label, icon, state, help in (
+                ("Pause", ":material/pause:", GridState.PAUSED, "Runs at work write a checkpoint."),
+                ("Stop", ":material/stop:", GridState.STOPPED, "Finished runs stay."),
+            ):
+                st.button(
+                    label,
+                    icon=icon,
+                    key=f"reproduce.{label.lower()}",
+                    help=help,
+                    on_click=hold_grid,
+                    args=(manager(), grid.grid_id, state),
+                )
         elif found.finished < len(found.cells):
             failed = found.count("failed")
             label = f"Go on, and try {failed} failed again" if failed else "Go on" if found.finished else "Start"
-            if st.button(label, icon=":material/play_arrow:", type="primary", key="reproduce.resume"):
-                start_grid(manager(), grid)
-                st.rerun()
+            st.button(
+                label,
+                icon=":material/play_arrow:",
+                type="primary",
+                key="reproduce.resume",
+                on_click=start_grid,
+                args=(manager(), grid),
+            )
 
 
 def _progress_words(grid: Grid, found: Progress) -> str:
