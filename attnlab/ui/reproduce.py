@@ -233,8 +233,8 @@ def _buttons(grid: Grid, found: Progress) -> None:
                     icon=icon,
                     key=f"reproduce.{label.lower()}",
                     help=help,
-                    on_click=hold_grid,
-                    args=(manager(), grid.grid_id, state),
+                    on_click=_hold,
+                    args=(grid, state),
                 )
         elif found.finished < len(found.cells):
             failed = found.count("failed")
@@ -244,9 +244,17 @@ def _buttons(grid: Grid, found: Progress) -> None:
                 icon=":material/play_arrow:",
                 type="primary",
                 key="reproduce.resume",
-                on_click=start_grid,
-                args=(manager(), grid),
+                on_click=_go_on,
+                args=(grid,),
             )
+
+
+def _hold(grid: Grid, state: GridState) -> None:
+    hold_grid(manager(), grid.grid_id, state)
+
+
+def _go_on(grid: Grid) -> None:
+    start_grid(manager(), grid)
 
 
 def _progress_words(grid: Grid, found: Progress) -> str:
