@@ -43,7 +43,18 @@ TABLE_COLUMNS = (
     "p_holm",
     "verdict",
 )
-FINDING_COLUMNS = ("row", "accuracy", "std", "n", "difference", "difference_low", "difference_high", "p_holm", "verdict")
+FINDING_COLUMNS = (
+    "row",
+    "report_accuracy",
+    "accuracy",
+    "std",
+    "n",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p_holm",
+    "verdict",
+)
 
 
 def dead_block() -> str:

@@ -18,6 +18,7 @@ PAGES = {
     "train": "train",
     "inspect": "inspect_attention",
     "compare": "compare",
+    "reproduce": "reproduce",
     "melanoma": "melanoma",
     "open-checkpoint": "open_checkpoint",
 }

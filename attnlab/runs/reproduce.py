@@ -138,19 +138,14 @@ def table1(
     Raises:
         GridError, ValueError: for an unknown row or protocol, or a scale that no config takes.
     """
-    from attnlab.models.report import REPORT_ROWS, report_config
+    from attnlab.models.report import report_config
 
     size = scale or Scale()
     chosen = [
         GridRow(
             label,
             size.apply(report_config(label, protocol)),
-            {
-                "report_accuracy": REPORT_ROWS[label].accuracy,
-                "report_std": REPORT_ROWS[label].deviation,
-                "report_parameters": REPORT_ROWS[label].millions * 1e6,
-                "against": PLAIN,
-            },
+            {**_report(label), "against": PLAIN},
         )
         for label in _rows(rows)
     ]
@@ -174,13 +169,13 @@ def finding(*, seeds: int = SEEDS, scale: Scale | None = None, departures: Seque
     known = {departure.number for departure in DEPARTURES}
     if unknown := sorted(set(departures) - known):
         raise GridError(f"there is no departure {', '.join(map(str, unknown))}; they have the numbers 1 to {max(known)}")
-    rows = {PLAIN: GridRow(_published(PLAIN), size.apply(report_config(PLAIN)), {})}
+    rows = {PLAIN: GridRow(_published(PLAIN), size.apply(report_config(PLAIN)), _report(PLAIN))}
     corrected = []
     for departure in DEPARTURES:
         if departures and departure.number not in departures:
             continue
         published = size.apply(report_config(departure.row))
-        rows.setdefault(departure.row, GridRow(_published(departure.row), published, {}))
+        rows.setdefault(departure.row, GridRow(_published(departure.row), published, _report(departure.row)))
         about = {"departure": departure.number, "title": departure.title, "against": _published(departure.row)}
         corrected.append(GridRow(f"{departure.row}: {departure.without}", published.changed(**departure.described), about))
     everything = {"title": "all of these at once", "against": _published(PLAIN)}
@@ -216,6 +211,14 @@ def estimated(grid: Grid, tell: Callable[[str], None] | None = None) -> Grid:
             data = {key: load_dataset(row.config.dataset)}
         seconds[row.label] = estimate_seconds(row.config, data[key], steps=1).seconds
     return replace(grid, estimates=seconds)
+
+
+def _report(row: str) -> dict[str, float]:
+    """The report's figures of a row."""
+    from attnlab.models.report import REPORT_ROWS
+
+    told = REPORT_ROWS[row]
+    return {"report_accuracy": told.accuracy, "report_std": told.deviation, "report_parameters": told.millions * 1e6}
 
 
 def _published(row: str) -> str:
