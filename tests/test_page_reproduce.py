@@ -92,6 +92,10 @@ def test_a_shipped_table_is_shown_where_nothing_was_trained(
     assert "9 of 9 runs finished" in texts(app)
     with pytest.raises(KeyError):
         app.button("reproduce.resume")
+    app.button("reproduce.measure").click().run()
+    assert not app.exception, app.exception
+    timed = next(each.value for each in app.dataframe if "accuracy" in each.value).set_index("row")
+    assert (timed["milliseconds"] > 0).all()
 
 
 def to_finished(path: Path) -> RunRecord:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -12,12 +13,18 @@ from attnlab.runs.statistics import Group
 from attnlab.runs.table import Cost
 
 _measured: dict[str, float] = {}
+_noted: dict[str, Mapping[str, Any]] = {}
 _measuring = threading.Lock()
 
 
 def costs_of(groups: Sequence[Group]) -> dict[str, Cost]:
     """Group key -> cost; needs torch. Milliseconds only where `measure` has been asked for them."""
     return {group.key: Cost(_flops(group), _measured.get(group.key)) for group in groups}
+
+
+def note_data(group: str, summary: Mapping[str, Any]) -> None:
+    """Tells which data a group without folders has seen, so that its networks can be built."""
+    _noted[group] = summary
 
 
 def measure(groups: Sequence[Group]) -> None:
@@ -48,7 +55,7 @@ def _count(model: str, shape: tuple[int, int, int], classes: int) -> int:
 def _images_of(group: Group) -> tuple[tuple[int, int, int], int] | None:
     """((C, H, W), classes) of a group's data, as its first run to read them has noted."""
     for run in group.runs:
-        if about := RunFolder(run.folder).dataset_summary():
+        if about := RunFolder(run.folder).dataset_summary() or _noted.get(run.group):
             channels, height, width = about["shape"]
             return (channels, height, width), len(about["class_names"])
     return None

@@ -30,6 +30,7 @@ from attnlab.runs.grid import (
 from attnlab.runs.grid_queue import hold_grid, start_grid
 from attnlab.runs.reproduce import Scale, finding, table1
 from attnlab.runs.shipped import shipped_grids
+from attnlab.ui.costs import note_data
 from attnlab.ui.state import manager
 from attnlab.ui.words import duration
 from attnlab.viz.grid_figures import progress_matrix
@@ -166,6 +167,9 @@ def choose_grid() -> Shown | None:
         found = progress(known[chosen], manager().runs())
         return Shown(known[chosen], found, tuple(footnotes(found)), shipped=False)
     told = shipped[chosen]
+    for record, run in zip(told.records, told.told, strict=True):
+        if run.get("dataset"):
+            note_data(record.group, run["dataset"])
     return Shown(told.grid, progress(told.grid, told.records), told.notes, shipped=True)
 
 

@@ -78,7 +78,7 @@ def _table(shown: Shown, groups: dict[str, Group], costs: dict[str, Cost]) -> No
     st.caption(" ".join(notes))
     with st.container(horizontal=True):
         _files(shown, table)
-        if not shown.shipped and st.button(
+        if st.button(
             "Measure ms per image",
             icon=":material/speed:",
             key="reproduce.measure",
