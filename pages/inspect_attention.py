@@ -9,5 +9,9 @@ inside_app()
 st.title("Inspect", anchor=False)
 chosen = choose_run()
 if chosen is not None:
-    inspector(*chosen)
+    shown = inspector(*chosen)
+    if shown is not None:
+        from attnlab.ui.surgery import surgery_section
+
+        surgery_section(shown)
     facts(chosen[0])

@@ -20,7 +20,7 @@ positions of SPATIAL and of each channel of ELEMENT, the channels of CHANNEL, th
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -55,7 +55,7 @@ class Intervention:
 
     operation: str
     amount: float | None = None
-    taps: Collection[str] | None = None
+    taps: Sequence[str] | None = None
     target: Tensor | None = None
     seed: int = 0
 

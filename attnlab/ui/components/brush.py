@@ -1,0 +1,106 @@
+"""One map before and after an operation, and a brush to paint on it; what was painted is sent when the brush is lifted."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from attnlab.viz.colour import SOFTMAX_TOP, table
+
+LEFT_ALONE, PAINTED, ERASED = 0, 1, 2
+
+_HERE = Path(__file__).parent
+_COLOURS = f"const COLOURS = Uint8Array.from({table('viridis').ravel().tolist()});\n"
+_mount = st.components.v2.component(
+    "attnlab_brush",
+    html=(_HERE / "brush.html").read_text(encoding="utf-8"),
+    css=(_HERE / "brush.css").read_text(encoding="utf-8"),
+    js=_COLOURS + (_HERE / "brush.js").read_text(encoding="utf-8"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """What is painted on.
+
+    Attributes:
+        label: of the map, for people.
+        values: float (h, w) as the network made them: gates, or softmax weights in units of the uniform one.
+        image: uint8 (H, W, 3) below the map; `None` for channels, which lie nowhere in the image.
+        softmax: whether the values are in units of the uniform weight.
+    """
+
+    label: str
+    values: NDArray[np.float32]
+    image: NDArray[np.uint8] | None = None
+    softmax: bool = False
+
+    @property
+    def identity(self) -> str:
+        """Another one for another map or picture: what was painted belongs to one."""
+        digest = hashlib.blake2b(self.label.encode(), digest_size=12)
+        for array in (self.values, self.image):
+            digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def painted_cells(canvas: Canvas, key: str) -> NDArray[np.uint8]:
+    """What was painted on this canvas in this session: uint8 (h, w) of `LEFT_ALONE`, `PAINTED` and `ERASED`."""
+    told = st.session_state.get(key) or {}
+    return decode_cells(told.get("painted"), canvas)
+
+
+def decode_cells(told: Mapping[str, Any] | None, canvas: Canvas) -> NDArray[np.uint8]:
+    """The cells a browser sent; nothing painted where they belong to another canvas or are not cells of this one."""
+    nothing = np.zeros(canvas.values.shape, np.uint8)
+    if not told or told.get("id") != canvas.identity:
+        return nothing
+    try:
+        content = base64.b64decode(str(told.get("cells", "")), validate=True)
+    except binascii.Error:
+        return nothing
+    cells = np.frombuffer(content, np.uint8)
+    if cells.size != nothing.size or cells.max(initial=0) > ERASED:
+        return nothing
+    return cells.reshape(nothing.shape)
+
+
+def brush(canvas: Canvas, after: NDArray[np.float32], *, paintable: bool, key: str) -> None:
+    """Shows the map before and after; `painted_cells` with the same key tells what was painted on it.
+
+    Args:
+        after: (h, w) as `Canvas.values`.
+        paintable: without it there is no brush, only the two pictures and the numbers under the pointer.
+
+    Raises:
+        ValueError: when the two maps have different sizes.
+    """
+    if after.shape != canvas.values.shape:
+        raise ValueError(f"the map after has {after.shape} weights, before {canvas.values.shape}")
+    cells = painted_cells(canvas, key)
+    parts = [canvas.values.astype(np.float32).tobytes(), after.astype(np.float32).tobytes()]
+    size = (0, 0) if canvas.image is None else canvas.image.shape[:2]
+    if canvas.image is not None:
+        parts.append(np.ascontiguousarray(np.broadcast_to(canvas.image, (*size, 3))).tobytes())
+    data = {
+        "id": canvas.identity,
+        "label": canvas.label,
+        "grid": list(canvas.values.shape),
+        "size": list(size),
+        "channels": canvas.image is None,
+        "softmax": canvas.softmax,
+        "top": SOFTMAX_TOP if canvas.softmax else 1.0,
+        "paintable": paintable,
+        "painted": base64.b64encode(cells.tobytes()).decode() if cells.any() else "",
+        "bytes": np.frombuffer(b"".join(parts), np.uint8),
+    }
+    _mount(key=key, data=data, default={"painted": None}, on_painted_change=lambda: None)
