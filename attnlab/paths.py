@@ -2,6 +2,7 @@
 
 <home>/runs/<run_id>/      new runs
 <home>/cache/              decoded data sets
+<home>/uploads/            archives that were uploaded, by their content
 <home>/attnlab.db          index of the runs; can be rebuilt from the folders
 checkpoints/demo/<run_id>/ the shipped runs, read only, always beside the code
 checkpoints/tables/*.json  the shipped grids, likewise
@@ -31,6 +32,11 @@ def runs_dir() -> Path:
 def cache_dir() -> Path:
     """Where decoded data sets are kept."""
     return home() / "cache"
+
+
+def uploads_dir() -> Path:
+    """Where uploaded archives are kept."""
+    return home() / "uploads"
 
 
 def index_file() -> Path:

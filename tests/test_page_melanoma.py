@@ -1,6 +1,7 @@
 """The melanoma page as a person uses it: choose images, train, see the classifier, the gates and the article's claim."""
 
 import csv
+import shutil
 import time
 from pathlib import Path
 
@@ -125,7 +126,9 @@ def test_own_images_are_looked_at_before_they_are_trained_on(app: AppTest, tmp_p
     page.text_input("melanoma.path").input(str(tmp_path / "nowhere")).run()
     assert "there is no file or folder" in texts(page) and page.button("melanoma.start").disabled
 
-    page.text_input("melanoma.path").input(str(images)).run()
+    archive = Path(shutil.make_archive(str(tmp_path / "marked"), "zip", images))
+    page.file_uploader("melanoma.upload").set_value(("marked.zip", archive.read_bytes(), "application/zip")).run()
+    assert Path(page.text_input("melanoma.path").value).parent == paths.uploads_dir()
     assert page.selectbox("melanoma.label_column.marking.csv").value == "target"
     assert "**60** images · 40 of class 0, 20 of class 1" in texts(page)
     assert "48 for train, 12 for test" in texts(page), "the article's 80/20"

@@ -1,14 +1,17 @@
 """Train: the form follows the registries, mistakes are told in words, and what is started is trained."""
 
 import json
+import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from attnlab.attention import list_attention
 from attnlab.config import ProtocolConfig, RunConfig, TrainingConfig
-from attnlab.data import list_datasets
+from attnlab.data import PathOptions, list_datasets
 from attnlab.models import REPORT_ROWS, list_models, report_config
 from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
@@ -181,20 +184,71 @@ def test_the_time_is_estimated_from_a_few_steps(app: AppTest) -> None:
     assert "images/s" in app.success[0].value
 
 
-def test_a_path_is_a_data_set_and_no_path_is_a_mistake(app: AppTest) -> None:
+@pytest.fixture
+def flowers(tmp_path: Path) -> Path:
+    """A folder with a table whose columns have other names, images in two classes, and one that is not there."""
+    folder = tmp_path / "flowers"
+    folder.mkdir()
+    lines = ["file,kind"]
+    for number in range(20):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((24, 24, 3), 10 * number, np.uint8))
+        lines.append(f"{number},{'rose' if number % 2 else 'tulip'}")
+    (folder / "flowers.csv").write_text("\n".join([*lines, "lost,rose"]))
+    return folder
+
+
+def test_a_path_is_a_data_set_and_no_path_is_a_mistake(app: AppTest, flowers: Path) -> None:
     open_page(app, PAGE)
     app.selectbox("form.source").set_value(FROM_PATH).run()
     assert app.button("train.start").disabled
-    app.text_input("form.path").set_value(" /data/flowers.zip ").run()
-    assert drafted(app).dataset.name == "/data/flowers.zip"
-    assert not app.button("train.start").disabled
+    app.text_input("form.path").set_value("/nowhere/flowers.zip").run()
+    assert "there is no file or folder '/nowhere/flowers.zip'" in texts(app)
+    assert app.button("train.start").disabled
+    app.text_input("form.path").set_value(f" {flowers} ").run()
+    assert drafted(app).dataset.name == str(flowers)
+    assert "flowers.csv has no column 'image_id'; its columns: file, kind" in texts(app)
+    assert app.button("train.start").disabled
 
 
-def test_an_upload_is_kept_by_its_content(app: AppTest, private_home: Path) -> None:
+def test_a_table_is_read_by_the_columns_that_are_chosen_and_they_stay(app: AppTest, flowers: Path) -> None:
     open_page(app, PAGE)
     app.selectbox("form.source").set_value(FROM_PATH).run()
-    app.file_uploader("form.upload").set_value(("my flowers.tar.gz", b"bytes", "application/gzip")).run()
+    app.text_input("form.path").set_value(str(flowers)).run()
+    keys = {
+        str(widget.key).split(".")[3]
+        for kind in (app.selectbox, app.toggle, app.text_input, app.number_input)
+        for widget in kind
+        if str(widget.key).startswith("form.dataset.path.")
+    }
+    assert keys == set(PathOptions.model_fields), "every option of a path is on the form"
+    app.selectbox("form.dataset.path.image_column.file|kind").set_value("file").run()
+    app.selectbox("form.dataset.path.label_column.file|kind").set_value("kind").run()
+    app.text_input("form.dataset.path.class_names").set_value("rose = a rose").run()
+    assert "**20** images" in texts(app) and "of class a rose" in texts(app)
+    assert not app.button("train.start").disabled
+    chosen = drafted(app).dataset
+    assert chosen.options == {"image_column": "file", "label_column": "kind", "class_names": {"rose": "a rose"}}
+    app.selectbox("form.source").set_value("digits").run()
+    assert drafted(app).dataset == one_minute().dataset, "its own options, not those of the table"
+    app.selectbox("form.source").set_value(FROM_PATH).run()
+    assert drafted(app).dataset == chosen
+    app.text_input("form.dataset.path.balance").set_value("some").run()
+    assert "balance" in app.error[0].value and app.button("train.start").disabled
+
+
+def test_an_upload_is_kept_by_its_content(app: AppTest, private_home: Path, flowers: Path) -> None:
+    open_page(app, PAGE)
+    app.selectbox("form.source").set_value(FROM_PATH).run()
+    app.text_input("form.path").set_value("/typed/before").run()
+    app.file_uploader("form.upload").set_value(("notes.zip", b"bytes", "application/zip")).run()
+    assert "notes.zip is no folder and no .zip" in texts(app)
+    assert app.text_input("form.path").value == "/typed/before"
+    content = Path(shutil.make_archive(str(flowers), "gztar", flowers)).read_bytes()
+    app.file_uploader("form.upload").set_value(("../my flowers.tar.gz", content, "application/gzip")).run()
     kept = Path(drafted(app).dataset.name)
     assert kept.parent == private_home / "uploads"
     assert kept.name.startswith("my_flowers-") and kept.name.endswith(".tar.gz")
-    assert kept.read_bytes() == b"bytes"
+    assert kept.read_bytes() == content
+    assert [file.name for file in kept.parent.iterdir()] == [kept.name]
+    app.text_input("form.path").set_value(str(flowers)).run()
+    assert drafted(app).dataset.name == str(flowers), "a path that is typed later counts, though the upload is still there"

@@ -13,9 +13,10 @@ from attnlab.data import lesions as lesions
 from attnlab.data import torchvision_sets as torchvision_sets
 from attnlab.data._dataset import DataError, ImageDataset, Progress, Provenance, Split, hold_out, normalise
 from attnlab.data._listing import Listing, PathOptions
-from attnlab.data._paths import build_path, list_path, tables_at
+from attnlab.data._paths import build_path, list_path, own_side, tables_at
 from attnlab.data._registry import DatasetInfo, build_registered, list_datasets, register_dataset
 from attnlab.data._splits import split_pool
+from attnlab.data.uploads import keep_upload
 
 __all__ = [
     "DataError",
@@ -27,10 +28,12 @@ __all__ = [
     "Provenance",
     "Split",
     "hold_out",
+    "keep_upload",
     "list_datasets",
     "list_path",
     "load_dataset",
     "normalise",
+    "own_side",
     "register_dataset",
     "tables_at",
 ]

@@ -68,6 +68,17 @@ def list_path(path: Path, options: Mapping[str, Any]) -> Listing:
     return _list(source, source.index(), _path_options(path, options))
 
 
+def own_side(path: Path, options: Mapping[str, Any]) -> int:
+    """The side in pixels that `build_path` gives the images when it is not told one.
+
+    Raises:
+        DataError: as `list_path`, or when the first images cannot be read.
+    """
+    source = open_source(path)
+    index = source.index()
+    return _own_size(source, index, _list(source, index, _path_options(path, options)))
+
+
 def tables_at(path: Path) -> dict[str, tuple[str, ...]]:
     """The CSV files at the top of a folder or archive, by name, with their columns.
 

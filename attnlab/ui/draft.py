@@ -51,18 +51,22 @@ def field(path: str, *, label: str | None = None, placeholder: str | None = None
     tree = draft()[section]
     key = _PREFIX + path
     st.session_state.setdefault(key, tree[name])
-    kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not NoneType]
-    common: dict[str, Any] = {"label": label or sentence(name), "help": info.description, "key": key}
-    if get_origin(info.annotation) is Literal:
-        value = st.selectbox(options=get_args(info.annotation), format_func=words, **common)
-    elif kinds == [bool]:
-        value = st.toggle(**common)
-    elif kinds in ([int], [float]):
-        value = _number(info, kinds[0], placeholder, common)
-    else:
-        value = st.text_input(placeholder=placeholder or "", **common)
+    value = widget(info, label=label or sentence(name), key=key, placeholder=placeholder)
     tree[name] = value
     return value
+
+
+def widget(info: FieldInfo, *, label: str, key: str, placeholder: str | None = None) -> Any:
+    """The widget that fits the type of a field; its value is in the session under ``key``. Text where no other fits."""
+    kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not NoneType]
+    common: dict[str, Any] = {"label": label, "help": info.description, "key": key}
+    if get_origin(info.annotation) is Literal:
+        return st.selectbox(options=get_args(info.annotation), format_func=words, **common)
+    if kinds == [bool]:
+        return st.toggle(**common)
+    if kinds in ([int], [float]):
+        return _number(info, kinds[0], placeholder, common)
+    return st.text_input(placeholder=placeholder or "", **common)
 
 
 def choice(path: str, options: Sequence[str], *, label: str, titles: Mapping[str, str], help: str | None = None) -> str:

@@ -5,11 +5,9 @@ A new variant, network or data set appears here by being registered; a new optio
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -18,8 +16,8 @@ from attnlab.attention import NONE, list_attention
 from attnlab.config import ProtocolConfig, RunConfig, explain
 from attnlab.data import list_datasets
 from attnlab.models import Network, list_models
-from attnlab.paths import home
 from attnlab.ui.draft import SEEDS, choice, draft, field, option_fields, source, words
+from attnlab.ui.path_options import own_dataset
 
 FROM_PATH = "from a folder or archive"
 MORE_TRAINING = ("loss", "label_smoothing", "focal_alpha", "focal_gamma", "momentum", "weight_decay", "device", "amp")
@@ -41,7 +39,7 @@ def run_form() -> Filled:
     """Shows the form; the draft must have been loaded."""
     with st.container(border=True):
         st.markdown("**Data**")
-        _data()
+        problem = _data()
     with st.container(border=True):
         st.markdown("**Attention**")
         network = list_models()[_backbone_name()]
@@ -56,7 +54,7 @@ def run_form() -> Filled:
         st.caption("Where the report's published code departs from its text. The presets set these together.")
         for name in ProtocolConfig.model_fields:
             field(f"protocol.{name}")
-    return _fill(seeds_text)
+    return _fill(seeds_text, problem)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -88,7 +86,9 @@ def _backbone_name() -> str:
     return name if name in list_models() else next(iter(list_models()))
 
 
-def _data() -> None:
+def _data() -> str:
+    """Returns what is wrong with a person's own images, in words."""
+    problem = ""
     datasets = list_datasets()
     tree = draft()["dataset"]
     sources = [*datasets, FROM_PATH]
@@ -98,11 +98,13 @@ def _data() -> None:
         "Data set", sources, format_func=lambda name: datasets[name].title if name in datasets else name, key=key
     )
     if source == FROM_PATH:
-        tree["name"] = _path("" if tree["name"] in datasets else tree["name"])
-        tree["options"] = {}
+        problem = own_dataset(tree, "" if tree["name"] in datasets else tree["name"])
     else:
         info = datasets[source]
+        if tree["name"] != source:
+            tree["options"] = st.session_state.get(f"form.options.{source}", {})
         tree["name"] = source
+        st.session_state[f"form.options.{source}"] = tree["options"]
         size = f" Fetched once, {info.download_bytes / 1e6:.0f} MB." if info.needs_network else ""
         st.caption(info.summary + size)
         if info.options:
@@ -113,33 +115,7 @@ def _data() -> None:
         field("dataset.image_size", placeholder=own)
         field("dataset.subset", label="Training images", placeholder="all")
         field("dataset.test_subset", label="Test images", placeholder="all")
-
-
-def _path(given: str) -> str:
-    st.session_state.setdefault("form.path", given)
-    upload = st.file_uploader(
-        "Upload an archive", type=["zip", "tar", "gz", "xz", "tgz"], key="form.upload", help="One folder for each class."
-    )
-    if upload is not None:
-        st.session_state["form.path"] = str(_keep(upload.name, upload.getvalue()))
-    st.text_input(
-        "Folder or archive",
-        key="form.path",
-        placeholder="/data/flowers or /data/flowers.zip",
-        help="One folder for each class, with or without train/ and test/ above them; .zip, .tar, .tar.gz or .tar.xz.",
-    )
-    return st.session_state["form.path"].strip()
-
-
-def _keep(name: str, content: bytes) -> Path:
-    """Keeps an upload under its content's hash, so that the same archive is the same data set."""
-    suffix = "".join(Path(name).suffixes[-2:]) if Path(name).suffix in (".gz", ".xz") else Path(name).suffix
-    stem = re.sub(r"[^a-zA-Z0-9_-]+", "_", Path(name).name.split(".")[0])[:40] or "upload"
-    path = home() / "uploads" / f"{stem}-{hashlib.sha256(content).hexdigest()[:10]}{suffix}"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return path
+    return problem
 
 
 def _attention(network: Network) -> None:
@@ -219,8 +195,8 @@ def _training() -> str:
     return st.text_input("Seeds", key=SEEDS, help="One run for each: 0, or 0-4, or 0, 3, 7.", persist_state="session")
 
 
-def _fill(seeds_text: str) -> Filled:
-    problems: list[str] = []
+def _fill(seeds_text: str, problem: str) -> Filled:
+    problems = [problem] if problem else []
     seeds: Sequence[int] = ()
     config = None
     try:

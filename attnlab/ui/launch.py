@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from attnlab.attention import NONE, list_attention
-from attnlab.config import ModelConfig, RunConfig
+from attnlab.config import DatasetConfig, ModelConfig, RunConfig
 from attnlab.data import list_datasets
 from attnlab.explain.cost import count_flops, count_parameters, single_positions
 from attnlab.models import REPORT_ROWS, ImageShape, report_config
 from attnlab.training import estimate_seconds
 from attnlab.training.presets import one_minute
-from attnlab.ui import draft
+from attnlab.ui import draft, own_images
 from attnlab.ui.forms import Filled, run_form
 from attnlab.ui.state import add_to_chart, manager
 from attnlab.ui.words import duration
@@ -96,15 +98,12 @@ def _cost_line(config: RunConfig | None) -> str:
     """Shows parameters and operations; returns what is wrong with the network, in words."""
     if config is None:
         return ""
-    info = list_datasets().get(config.dataset.name)
-    if info is None:
-        return "" if config.dataset.name else "dataset: give the path of a folder or archive"
-    size = config.dataset.image_size or info.image_size
     try:
-        parameters, flops, idle = _cost(config.model.model_dump_json(), (info.channels, size, size), len(info.class_names))
+        shape, classes = _pictures(config.dataset)
+        parameters, flops, idle = _cost(config.model.model_dump_json(), shape, classes)
     except ValueError as error:
         return str(error)
-    st.caption(f"**{parameters:,}** parameters · **{flops / 1e6:,.1f}** MFLOPs for one image of {size} × {size}")
+    st.caption(f"**{parameters:,}** parameters · **{flops / 1e6:,.1f}** MFLOPs for one image of {shape[1]} × {shape[2]}")
     if idle:
         st.info(
             f"At {', '.join(tap_titles(idle).values())} the map has one position. Attention over one position is the identity: "
@@ -112,6 +111,21 @@ def _cost_line(config: RunConfig | None) -> str:
             icon=":material/info:",
         )
     return ""
+
+
+def _pictures(config: DatasetConfig) -> tuple[tuple[int, int, int], int]:
+    """Shape of the images and number of classes.
+
+    Raises:
+        DataError: when a folder or archive cannot be read.
+    """
+    info = list_datasets().get(config.name)
+    if info is not None:
+        size = config.image_size or info.image_size
+        return (info.channels, size, size), len(info.class_names)
+    path = Path(config.name)
+    size = config.image_size or own_images.side(path, config.options)
+    return (1 if config.options.get("grey") else 3, size, size), len(own_images.listing(path, config.options).class_names)
 
 
 @st.cache_data(max_entries=512, show_spinner=False)

@@ -6,7 +6,6 @@ After "Image Classification with Attention": VGG16 with gates on pool-3 and pool
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 
 import streamlit as st
 
-from attnlab.data import DataError, Listing, list_path, tables_at
+from attnlab.data import DataError
 from attnlab.models.article import article_config
 from attnlab.runs.naming import PLAIN, attention_name, run_name
 from attnlab.runs.records import RunRecord, RunState
+from attnlab.ui import own_images
 from attnlab.ui.state import add_to_chart, manager
 from attnlab.ui.words import duration
 
@@ -25,7 +25,6 @@ DRAWN, OWN = "drawn lesions", "my own images"
 ARTICLE_COLUMNS = {"image_column": "image_id", "label_column": "target", "split_column": "split"}
 ARTICLE_NAMES = {"0": "benign", "1": "malignant"}
 NO_COLUMN = "none: draw one"
-MOST_SHOWN = 50
 MOST_BESIDE = 6
 """So many other runs are drawn in one chart; each has a colour of its own."""
 ALL, EQUAL, AT_MOST = "all images", "as many of each class", "at most"
@@ -123,23 +122,19 @@ def _start(data: Chosen, twin: bool, **settings: Any) -> None:
 
 def _own_images() -> Chosen:
     """A folder or archive with a CSV; its columns and classes, as found in it, to choose from."""
-    name = st.text_input(
-        "Folder or archive with a CSV",
-        key="melanoma.path",
-        placeholder="/data/melanoma.zip",
-        help="A folder, .zip or .tar on the machine that runs the app: the images, and a CSV with a name and a label for each.",
-    ).strip()
+    name = own_images.choose_archive(
+        "melanoma", holds="Images, and a CSV with a name and a label for each.", placeholder="/data/melanoma.zip"
+    )
     if not name:
         return Chosen("", ready=False)
     path = Path(name).expanduser().resolve()
     try:
-        stamp = path.stat().st_mtime_ns if path.exists() else 0
-        options = _columns(_tables(str(path), stamp)) | _balance()
-        listing = _listed(str(path), stamp, tuple(options.items()))
+        options = _columns(own_images.tables(path)) | _balance()
+        listing = own_images.listing(path, options)
     except DataError as error:
         st.error(str(error), icon=":material/error:")
         return Chosen(str(path), ready=False)
-    _found(listing)
+    own_images.found(listing, "lesion masks")
     if len(listing.class_names) != 2:
         st.error(f"The article tells two classes apart, here are {len(listing.class_names)}; choose another column.")
         return Chosen(str(path), ready=False)
@@ -203,30 +198,3 @@ def _class_names(labels: Sequence[str]) -> dict[str, str]:
             for label in labels
         }
     return {label: name.strip() for label, name in given.items() if name.strip() and name.strip() != label}
-
-
-def _found(listing: Listing) -> None:
-    """What is in the source, and what in its table is not."""
-    used = [item for item in listing.items if item.part.name != "UNUSED"]
-    classes = Counter(listing.class_names[item.label] for item in used)
-    parts = Counter(item.part.name.lower() for item in used)
-    masks = sum(item.mask is not None for item in used)
-    counted = [f"**{len(used):,}** images", ", ".join(f"{count:,} of class {name}" for name, count in sorted(classes.items()))]
-    counted.append(", ".join(f"{count:,} for {part}" for part, count in parts.items()))
-    counted.append(f"{masks:,} lesion masks" if masks else "no lesion masks")
-    st.caption(" · ".join(counted) + f"  \n{listing.note}")
-    if listing.skipped:
-        with st.expander(f"Left out: {len(listing.skipped):,}", icon=":material/warning:", key="melanoma.skipped"):
-            st.code("\n".join(listing.skipped[:MOST_SHOWN]), language=None)
-            if len(listing.skipped) > MOST_SHOWN:
-                st.caption(f"and {len(listing.skipped) - MOST_SHOWN:,} more")
-
-
-@st.cache_data(max_entries=8, show_spinner="Looking at the table")
-def _tables(path: str, stamp: int) -> dict[str, tuple[str, ...]]:
-    return tables_at(Path(path))
-
-
-@st.cache_resource(max_entries=16, show_spinner="Counting the images")
-def _listed(path: str, stamp: int, options: tuple[tuple[str, Any], ...]) -> Listing:
-    return list_path(Path(path), dict(options))
