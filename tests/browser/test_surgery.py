@@ -1,0 +1,73 @@
+"""A brush stroke in a real browser: nothing is sent while it is drawn, the map and the prediction follow when it ends."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from attnlab import paths
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import App
+
+pytestmark = pytest.mark.browser
+
+PATIENT = 120_000
+
+
+def test_a_brush_stroke(app: App, page: Page) -> None:
+    from playwright.sync_api import expect
+
+    shipped = sorted(paths.DEMO_RUNS.glob("*-cbam-*"))
+    if not shipped:
+        pytest.skip("no shipped run with CBAM")
+    sent: list[int] = []
+    page.on("websocket", lambda opened: opened.on("framesent", lambda data: sent.append(len(data))))
+    page.goto(f"{app.url}/inspect_attention?run={shipped[0].name}&surgery=true&operation=Painted")
+    left = page.locator(".brush canvas").first
+    expect(left).to_be_visible(timeout=PATIENT)
+    page.get_by_role("button", name="erase", exact=True).click()
+    left.scroll_into_view_if_needed()
+    page.wait_for_timeout(1500)
+    readout = page.locator(".brush .readout")
+    box = left.bounding_box()
+    assert box is not None
+
+    def place(u: float, v: float) -> None:
+        page.mouse.move(box["x"] + u * box["width"], box["y"] + v * box["height"])
+
+    before = len(sent)
+    place(0.3, 0.5)
+    page.mouse.down()
+    for step in range(30):
+        place(0.3 + 0.01 * step, 0.5)
+    assert len(sent) == before, "the server hears of a stroke only when it ends"
+    page.mouse.up()
+    expect(readout).to_contain_text(re.compile(r"gate 0\.\d\d → 0\.\d\d"))
+    place(0.45, 0.5)
+    page.wait_for_timeout(1500)
+    place(0.451, 0.5)
+    expect(readout).to_have_text(re.compile(r"row 15, column 13 · gate 0\.[1-9]\d → 0\.00"))
+    assert len(sent) > before
+    place(0.45, 0.9)
+    expect(readout).not_to_contain_text("→ 0.00")
+
+    page.get_by_role("button", name="undo", exact=True).click()
+    page.wait_for_timeout(1500)
+    place(0.45, 0.5)
+    expect(readout).not_to_contain_text("→ 0.00")
+    expect(page.get_by_role("button", name="clear", exact=True)).to_be_disabled()
+
+    # by the keyboard
+    left.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press(" ")
+    page.wait_for_timeout(1500)
+    page.keyboard.press("ArrowUp")
+    expect(readout).to_contain_text("→ 0.00")
+    expect(page.get_by_role("button", name="clear", exact=True)).to_be_enabled()
+    assert [text for text in app.complaints if "404" not in text] == []
