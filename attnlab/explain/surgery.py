@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention import AttentionMap, MapKind, MapScale, edit_attention
-from attnlab.attention._tap import Edit, attention_scalars, attention_taps
+from attnlab.attention import AttentionMap, MapKind, MapScale, attention_scalars, attention_taps, edit_attention
+from attnlab.attention._tap import Edit
 from attnlab.training.seeding import mix
 
 PAINTED_SOFTMAX = 4.0

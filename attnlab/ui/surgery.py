@@ -17,8 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attnlab.attention import AttentionMap
-from attnlab.attention._tap import attention_scalars, attention_taps
+from attnlab.attention import AttentionMap, attention_scalars, attention_taps
 from attnlab.data import DataError
 from attnlab.explain.open_run import OpenRun
 from attnlab.explain.surgery import OPERATIONS, PAINTED_SOFTMAX, Intervention, Operation, applicable
