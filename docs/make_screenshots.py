@@ -22,6 +22,8 @@ PAGES = {
     "melanoma": "melanoma",
     "open-checkpoint": "open_checkpoint",
 }
+SECTIONS = {"surgery": ("inspect_attention?surgery=true&operation=Painted&img=4", "*-cbam-*", ".st-key-surgery")}
+"""Parts of a page: its address, which shipped run, and the element."""
 LOOKS = {
     "light": ("light", 1360, 900),
     "dark": ("dark", 1360, 900),
@@ -40,10 +42,30 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(2500)
 
 
+def section(page: Page, base: str, name: str, out: Path) -> None:
+    """A picture of one part of a page, with a stroke of the brush where it has one."""
+    address, pattern, selector = SECTIONS[name]
+    run = min((Path(__file__).parents[1] / "checkpoints" / "demo").glob(pattern)).name
+    page.set_viewport_size({"width": page.viewport_size["width"], "height": 2600})  # type: ignore[index]
+    page.goto(f"{base}/{address}&run={run}", wait_until="domcontentloaded")
+    page.locator(selector).wait_for(timeout=90_000)
+    settle(page)
+    for left in page.locator(".brush.painting canvas").all()[:1]:
+        page.get_by_role("button", name="erase", exact=True).click()
+        box = left.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 0.35 * box["width"], box["y"] + 0.35 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.65 * box["width"], box["y"] + 0.65 * box["height"], steps=20)
+        page.mouse.up()
+        page.wait_for_timeout(1500)
+    page.locator(selector).screenshot(path=out)
+
+
 def main() -> None:
     """Address of the app, then the pages wanted; all of them without."""
     base = sys.argv[1].rstrip("/")
-    wanted = sys.argv[2:] or list(PAGES)
+    wanted = sys.argv[2:] or [*PAGES, *SECTIONS]
     OUT.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -51,9 +73,14 @@ def main() -> None:
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
             page.on("pageerror", lambda error: print("page error:", error))
             for name in wanted:
-                page.goto(f"{base}/{PAGES[name]}", wait_until="domcontentloaded")
-                settle(page)
-                page.screenshot(path=OUT / f"{name}-{look}.png")
+                out = OUT / f"{name}-{look}.png"
+                if name in SECTIONS:
+                    section(page, base, name, out)
+                else:
+                    page.set_viewport_size({"width": width, "height": height})
+                    page.goto(f"{base}/{PAGES[name]}", wait_until="domcontentloaded")
+                    settle(page)
+                    page.screenshot(path=out)
                 print(name, look, flush=True)
             page.close()
         browser.close()
