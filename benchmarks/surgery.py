@@ -126,7 +126,7 @@ def stroke_times(strokes: int = 20) -> dict[str, Any]:
             page.mouse.move(x, y)
             page.mouse.down()
             page.mouse.move(x, y + 40, steps=5)
-            page.evaluate(WATCH)
+            left.evaluate(WATCH)
             page.mouse.up()
             spent.append(float(page.evaluate("window.changed_")))
             page.wait_for_timeout(300)
@@ -135,8 +135,8 @@ def stroke_times(strokes: int = 20) -> dict[str, Any]:
 
 
 # Resolves with the time from the pointer's release to the first frame in which the right picture is another one.
-WATCH = """() => {
-  const right = document.querySelectorAll(".brush canvas")[1];
+WATCH = """(left) => {
+  const right = left.getRootNode().querySelectorAll(".brush canvas")[1];
   const look = () => right.getContext("2d").getImageData(0, 0, right.width, right.height).data.join();
   const before = look();
   window.changed_ = new Promise((done) => {

@@ -22,7 +22,7 @@ PAGES = {
     "melanoma": "melanoma",
     "open-checkpoint": "open_checkpoint",
 }
-SECTIONS = {"surgery": ("inspect_attention?surgery=true&operation=Painted&img=4", "*-cbam-*", ".st-key-surgery")}
+SECTIONS = {"surgery": ("inspect_attention?surgery=true&operation=Painted&img=12", "*-cbam-*", ".st-key-surgery")}
 """Parts of a page: its address, which shipped run, and the element."""
 LOOKS = {
     "light": ("light", 1360, 900),

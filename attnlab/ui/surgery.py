@@ -87,7 +87,7 @@ def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Laye
         "Where",
         [EVERYWHERE] if whole else [EVERYWHERE, *fitting],
         format_func=lambda tap: named.get(tap, tap),
-        key=f"surgery.where.{'whole' if whole else '.'.join(sorted(operation.kinds))}",
+        key=f"surgery.where.{opened.folder.name}.{'whole' if whole else '.'.join(sorted(operation.kinds))}",
         disabled=whole,
         help="One half at one place: choose the other half's map there, and Off." if whole else None,
     )
@@ -122,29 +122,31 @@ def _effect(opened: OpenRun, shown: Shown, chosen: Intervention) -> None:
     """One forward: the map before and after, and the prediction."""
     panel, image = shown.panels[0], shown.images[0]
     seen = _shown_layer(panel.layers, chosen)
-    canvas = Canvas(
-        seen.title,
-        field(seen),
-        None if seen.kind == "channel" else image.permute(1, 2, 0).numpy(),
-        seen.scale == "softmax",
-    )
     painting = chosen.operation == "paint"
-    if painting:
-        taps = (seen.name.split("#")[0],) if canvas.image is None else chosen.taps  # channels of one map are not another's
-        chosen = replace(chosen, target=target(painted_cells(canvas, BRUSH), canvas), taps=taps)
+    if seen is None:
+        canvas = None
+        if painting:
+            st.info("These maps have too many positions to be shown whole, so there is nothing to paint on.")
+            return
+    else:
+        below = None if seen.kind == "channel" else image.permute(1, 2, 0).numpy()
+        canvas = Canvas(seen.title, field(seen), below, seen.scale == "softmax")
+        if painting:
+            # the channels of one map are not another's
+            taps = (seen.name.split("#")[0],) if seen.kind == "channel" else chosen.taps
+            chosen = replace(chosen, target=target(painted_cells(canvas, BRUSH), canvas), taps=taps)
     begun = time.perf_counter()
     result = operate(opened.model, image[None], opened.mean, opened.std, chosen, probabilities=opened.probabilities)
     took = time.perf_counter() - begun
     before, after = np.atleast_2d(np.asarray(panel.probabilities))[-1], result.probabilities[0]
     maps, bars = st.columns([3, 2], gap="large")
     with maps:
-        st.markdown(f"**{seen.title}**" + _reduced(seen))
-        brush(
-            canvas,
-            field(_as_layer(next(each for each in result.maps if each.name == seen.name))),
-            paintable=painting,
-            key=BRUSH,
-        )
+        if seen is None or canvas is None:
+            st.caption("These maps have too many positions to be shown whole.")
+        else:
+            st.markdown(f"**{seen.title}**" + _reduced(seen))
+            edited = next(each for each in result.maps if each.name == seen.name)
+            brush(canvas, field(_as_layer(edited)), paintable=painting, key=BRUSH)
     with bars:
         st.markdown(f"**{moved(panel.classes, before, after)}**")
         shift(panel.classes, before, after, truth=panel.truth, key="surgery.shift")
@@ -193,13 +195,11 @@ def words(given: Intervention) -> str:
     return operation.title
 
 
-def _shown_layer(layers: Sequence[Layer], chosen: Intervention) -> Layer:
-    """The map on the canvas: the chosen one, or the one with the most positions that is changed."""
+def _shown_layer(layers: Sequence[Layer], chosen: Intervention) -> Layer | None:
+    """The map on the canvas: the one with the most positions that is changed; `None` where no such map was recorded."""
     kinds = {str(kind) for kind in OPERATIONS[chosen.operation].kinds}
-    wanted = [
-        item for item in layers if item.kind in kinds and (chosen.taps is None or item.name.split("#")[0] in chosen.taps)
-    ] or list(layers)
-    return max(wanted, key=lambda item: (item.kind != "channel", item.grid[0] * item.grid[1]))
+    wanted = [item for item in layers if item.kind in kinds and (chosen.taps is None or item.name.split("#")[0] in chosen.taps)]
+    return max(wanted, key=lambda item: (item.kind != "channel", item.grid[0] * item.grid[1]), default=None)
 
 
 def _as_layer(seen: AttentionMap) -> Layer:

@@ -51,7 +51,7 @@ def test_a_brush_stroke(app: App, page: Page) -> None:
     place(0.45, 0.5)
     page.wait_for_timeout(1500)
     place(0.451, 0.5)
-    expect(readout).to_have_text(re.compile(r"row 15, column 13 · gate 0\.[1-9]\d → 0\.00"))
+    expect(readout).to_have_text(re.compile(r"row 16, column 14 · gate 0\.[1-9]\d → 0\.00"))
     assert len(sent) > before
     place(0.45, 0.9)
     expect(readout).not_to_contain_text("→ 0.00")

@@ -64,6 +64,7 @@ class Brush {
       stage.canvas.setAttribute("aria-label", `${data.label}, ${stage.words.textContent}${what}`);
     });
     this.draw();
+    this.say();
   }
 
   css(at) {
