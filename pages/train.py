@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from attnlab.ui.queue import board
+from attnlab.ui.queue import BOARD, board
 from attnlab.ui.shell import inside_app
 from attnlab.ui.waiting import until_drawn
 
@@ -16,7 +16,7 @@ def form() -> None:
 inside_app()
 st.title("Train", anchor=False)
 left, right = st.columns([5, 7], gap="large")
-with right:
+with right, st.container(key=BOARD):
     board()
 with left, until_drawn(height=640):
     form()

@@ -18,8 +18,8 @@ from attnlab.runs import worker
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
-from attnlab.ui.inspect import snapshot_panel
 from attnlab.ui.inspect_network import network_panel, raw_maps
+from attnlab.ui.learned import snapshot_panel
 from tests.page_support import app, open_page, texts
 
 __all__ = ["app"]

@@ -158,6 +158,8 @@ def test_damaged_checkpoint_is_passed_over(
 
     assert run(folder.path).state is RunState.FINISHED
     assert newest.name in folder.log_path.read_text()
+    told = folder.progress()["recovered"]
+    assert newest.name in told and f"at step {int(older.name.split('-')[0])}" in told
     assert_same_run(folder, unbroken)
 
 

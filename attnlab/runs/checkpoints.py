@@ -45,6 +45,18 @@ class Found:
     path: Path | None
     passed_over: tuple[tuple[str, str], ...] = field(default=())
 
+    def told(self, step: int) -> str:
+        """What a person is told of damaged ones; empty when there were none.
+
+        Args:
+            step: of the checkpoint in `path`.
+        """
+        if not self.passed_over:
+            return ""
+        damaged = "; ".join(reason if name in reason else f"{name}: {reason}" for name, reason in self.passed_over)
+        went_on = f"went on from the one before, at step {step:,}" if self.path else "began again: no other was left"
+        return f"A checkpoint could not be used ({damaged}). The run {went_on}."
+
 
 def find(checkpoints: Path) -> Found:
     """The newest checkpoint whose files agree with their manifest."""

@@ -178,8 +178,8 @@ def prepare(folder: RunFolder) -> TrainState | None:
         folder.best_path.unlink(missing_ok=True)
     else:
         checkpoints.save_best(folder.best_path, state.best.weights, state.best.epoch, state.best.accuracy)
-    if state is not None:
-        _log.info("going on from step %d", state.step)
+    folder.write_progress(folder.progress() | {"recovered": found.told(state.step if state else 0)})
+    _log.info("beginning at step %d", state.step if state else 0)
     return state
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import streamlit as st
 
 from attnlab.runs.folder import RunFolder
@@ -21,24 +20,17 @@ from attnlab.runs.records import RunRecord
 from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.components.viewer import hand_out, viewer
+from attnlab.ui.learned import snapshot_panel, weights_of_maps
 from attnlab.ui.state import colours, manager
 from attnlab.ui.waiting import wait_for_torch
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.palette import colour
-from attnlab.viz.panels import Layer, Panel, layer_from_codes
-from attnlab.viz.scalars import scalar_curves
-from attnlab.viz.titles import scalar_titles, tap_titles
+from attnlab.viz.panels import Panel
 
 if TYPE_CHECKING:
-    from attnlab.training.events import SnapshotEvent
     from attnlab.ui.inspect_network import Shown
 
 SOURCES = {"test": "Test pictures", "learned": "While it learned", "own": "Your own"}
-REDUCED = {
-    "element": "Shown here: the mean over the channels.",
-    "pairwise": "Shown here: the attention each position receives.",
-}
-ONE_POSITION = "This map has one position, so its weight is always 1: attention over one position is the identity."
 MOST_BESIDE = 3
 
 
@@ -158,48 +150,6 @@ def facts(record: RunRecord) -> None:
     )
 
 
-def snapshot_panel(folder: RunFolder, picture: int, *, title: str, colour: str = "", subtitle: str = "") -> Panel:
-    """A probe image of a run with its maps at every step that was kept. Needs no torch.
-
-    Raises:
-        ValueError: when the run has no snapshots or no probe images.
-    """
-    probes, about, steps = folder.probes(), folder.dataset_summary(), folder.snapshot_steps()
-    if probes is None or about is None or not steps:
-        raise ValueError(f"{folder.run_id} kept no maps while it learned")
-    snapshots = [folder.snapshot(step) for step in steps]
-    last = snapshots[-1]
-    titles = tap_titles(list(last.maps))
-    layers: list[Layer] = [
-        layer_from_codes(
-            name,
-            "spatial" if last.kinds[name] in REDUCED else last.kinds[name],
-            np.stack([snapshot.maps[name][picture] for snapshot in snapshots]),
-            np.array([snapshot.peaks[name][picture] for snapshot in snapshots]),
-            title=titles[name],
-            scale=last.scales[name],
-            note=ONE_POSITION if _one_position(last, name) else REDUCED.get(last.kinds[name], ""),
-        )
-        for name in last.maps
-    ]
-    return Panel(
-        title=title,
-        subtitle=subtitle,
-        image=probes.images[picture].transpose(1, 2, 0),
-        layers=layers,
-        classes=about["class_names"],
-        probabilities=np.stack([snapshot.probabilities[picture] for snapshot in snapshots]).astype(np.float32),
-        truth=int(probes.labels[picture]),
-        steps=steps,
-        mask=None if probes.masks is None else probes.masks[picture],
-        colour=colour,
-    )
-
-
-def _one_position(snapshot: SnapshotEvent, name: str) -> bool:
-    return snapshot.scales[name] == "softmax" and snapshot.kinds[name] != "channel" and snapshot.grids[name] == (1, 1)
-
-
 def run_colour(record: RunRecord) -> str:
     """The colour this run has in every chart."""
     return colour(colours(manager().runs())[record.group])
@@ -254,33 +204,7 @@ def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
         shown = (run_name(record), place[record.group], record.attempt)
         lines.append(Curve(record.run_id, *shown, told.steps, told.losses, told.epochs, per_epoch))
     curves(lines, key="inspect.curves", sync="inspect")
-    _weights_of_maps(records)
-
-
-def _weights_of_maps(records: Sequence[RunRecord]) -> None:
-    """How the learned numbers that weigh whole maps grow, where the networks have such numbers."""
-    for record in records:
-        folder = RunFolder(record.folder)
-        steps = folder.snapshot_steps()
-        told = _scalars(str(folder.path), tuple(steps))
-        if not told:
-            continue
-        name = f" of {run_name(record)}" if len(records) > 1 else ""
-        st.markdown(f"**How much the maps count{name}**")
-        st.caption(
-            "The block gives gamma times what was attended to, plus its input. Gamma starts at 0, where attention counts for "
-            "nothing whatever its map looks like; the further it is from 0, the more it counts."
-        )
-        st.plotly_chart(scalar_curves(steps, told), key=f"inspect.scalars.{record.run_id}", alt="Gamma over the steps")
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def _scalars(path: str, steps: tuple[int, ...]) -> dict[str, list[float]]:
-    """Title -> value at each step; empty where the network has no such number, or an old run did not keep it."""
-    kept = [RunFolder(Path(path)).snapshot(step).scalars for step in steps]
-    names = [name for name in (kept[-1] if kept else {}) if all(name in scalars for scalars in kept)]
-    titles = scalar_titles(names)
-    return {titles[name]: [scalars[name] for scalars in kept] for name in names}
+    weights_of_maps(records, "inspect")
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

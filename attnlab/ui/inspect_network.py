@@ -29,7 +29,8 @@ from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.picker import Thumbnail, picker
-from attnlab.ui.inspect import ONE_POSITION, picked_index, run_colour
+from attnlab.ui.inspect import picked_index, run_colour
+from attnlab.ui.learned import ONE_POSITION
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.panels import Layer, Panel, layer
 from attnlab.viz.titles import tap_titles

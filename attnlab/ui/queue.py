@@ -14,6 +14,7 @@ from attnlab.runs.history import history
 from attnlab.runs.naming import run_name
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.components.curves import Curve, curves
+from attnlab.ui.learned import weights_of_maps
 from attnlab.ui.state import chart, charted, colours, manager
 from attnlab.ui.words import duration
 
@@ -28,15 +29,34 @@ BADGES = {
     RunState.INTERRUPTED: ("interrupted", "orange", ":material/power_off:"),
 }
 SHOWN_DONE = 6
+BOARD = "train_board"
+"""Key of the container that the page puts the board in."""
+_FIRST_WHERE_NARROW = (
+    f"<style>@media (max-width: 640px) {{ [data-testid=stColumn]:has(.st-key-{BOARD}) {{ order: -1; }} }}</style>"
+)
+"""On a phone the columns stand below each other; while something runs, what one watches comes first."""
 
 
 def board() -> None:
-    """The chart and the queue. A timer draws them again each second, and only while something is live."""
+    """The chart and the queue. A timer draws them again each second while something is live; else it only looks whether
+    another browser, or the command line, has changed anything.
+    """
     records = manager().runs()
     _choose(records)
     live = frozenset(record.run_id for record in manager().live())
     st.fragment(_growing, run_every=1.0 if live else None)(live)
+    if live:
+        st.html(_FIRST_WHERE_NARROW)
+    else:
+        watch(manager().store.version())
     _done([record for record in records if not record.state.live and not record.demo])
+
+
+@st.fragment(run_every=2.0)
+def watch(version: int) -> None:
+    """Draws the page anew when a run was made, ended, renamed or removed elsewhere; a number is compared, nothing drawn."""
+    if manager().store.version() != version:
+        st.rerun()
 
 
 def _choose(records: Sequence[RunRecord]) -> None:
@@ -64,6 +84,7 @@ def _growing(were_live: frozenset[str]) -> None:
     by_id = {record.run_id: record for record in records}
     shown = [by_id[run_id] for run_id in charted(records)]
     curves(_curves(shown, colours(shown)), key="train.curves")
+    weights_of_maps([record for record in shown if record.state.live], "train")
     for record in live:
         _live_row(record)
 
@@ -107,6 +128,7 @@ def _live_row(record: RunRecord) -> None:
             st.caption(f"number {record.queue_position} in the queue")
         else:
             st.caption(_plain(record.phase) or "getting ready")
+        _recovered(record)
 
 
 def _progress(record: RunRecord) -> str:
@@ -131,10 +153,13 @@ def _done(records: Sequence[RunRecord]) -> None:
 
 
 def _done_row(record: RunRecord) -> None:
-    with (
-        st.container(border=True, key=f"train.done.{record.run_id}"),
-        st.container(horizontal=True, vertical_alignment="center"),
-    ):
+    with st.container(border=True, key=f"train.done.{record.run_id}"):
+        _done_line(record)
+        _recovered(record)
+
+
+def _done_line(record: RunRecord) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"{_badge(record)} **{_plain(run_name(record))}**  \n{_outcome(record)}", width="stretch")
         if record.state.resumable:
             _button(record, "resume", "Resume", ":material/play_arrow:", manager().resume)
@@ -146,6 +171,12 @@ def _done_row(record: RunRecord) -> None:
             _rename(record)
             _events(record)
             _button(record, "delete", "Delete for good", ":material/delete:", manager().delete)
+
+
+def _recovered(record: RunRecord) -> None:
+    """That a damaged checkpoint was found when the run went on, and what that cost."""
+    if record.attempt > 1 and (told := RunFolder(record.folder).progress().get("recovered")):
+        st.caption(f":material/healing: {_plain(told)}")
 
 
 def _outcome(record: RunRecord) -> str:

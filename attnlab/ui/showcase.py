@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
 import streamlit as st
 
 from attnlab.paths import DEMO_RUNS
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.naming import attention_name
 from attnlab.ui.components.viewer import viewer
+from attnlab.ui.learned import REDUCED, snapshot_panel
 from attnlab.viz.palette import colour
-from attnlab.viz.panels import Layer, Panel, layer_from_codes
+from attnlab.viz.panels import Panel
 from attnlab.viz.titles import tap_titles
 
-REDUCED = {
-    "spatial": "",
-    "element": "The mean over the channels.",
-    "pairwise": "The attention each position receives.",
-}
-"""The kinds that are kept as a picture over positions, and what such a picture is."""
 SHOWN = 3
 
 
@@ -96,36 +90,11 @@ def _telling(runs: list[Shipped], panels: list[Panel]) -> int:
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _panels(run_ids: tuple[str, ...], picture: int) -> list[Panel]:
     folders = [RunFolder(DEMO_RUNS / run_id) for run_id in run_ids]
-    return [_panel(folder, picture, index) for index, folder in enumerate(folders)]
-
-
-def _panel(folder: RunFolder, picture: int, index: int) -> Panel:
-    run, probes, about = _look(folder), folder.probes(), folder.dataset_summary()
-    if run is None or probes is None or about is None:
-        raise ValueError(f"the shipped run {folder.run_id} is incomplete; make it anew with python -m attnlab demo")
-    snapshots = [folder.snapshot(step) for step in folder.snapshot_steps()]
-    last = snapshots[-1]
-    layers: list[Layer] = []
-    for name, place in run.places.items():
-        kind = last.kinds[name]
-        layers.append(
-            layer_from_codes(
-                place,
-                "spatial" if kind in REDUCED else kind,
-                np.stack([snapshot.maps[name][picture] for snapshot in snapshots]),
-                np.array([snapshot.peaks[name][picture] for snapshot in snapshots]),
-                scale=last.scales[name],
-                note=REDUCED.get(kind, ""),
-            )
-        )
-    return Panel(
-        title=attention_name(folder.config),
-        image=probes.images[picture].transpose(1, 2, 0),
-        layers=layers,
-        classes=about["class_names"],
-        probabilities=np.stack([snapshot.probabilities[picture] for snapshot in snapshots]).astype(np.float32),
-        truth=int(probes.labels[picture]),
-        steps=[snapshot.step for snapshot in snapshots],
-        mask=None if probes.masks is None else probes.masks[picture],
-        colour=colour(index),
-    )
+    panels = []
+    for index, folder in enumerate(folders):
+        run = _look(folder)
+        if run is None:
+            raise ValueError(f"the shipped run {folder.run_id} is incomplete; make it anew with python -m attnlab demo")
+        title = attention_name(folder.config)
+        panels.append(snapshot_panel(folder, picture, title=title, colour=colour(index), places=run.places))
+    return panels
