@@ -110,8 +110,9 @@ def _amount(opened: OpenRun, operation: Operation, tap: str, place: Any) -> floa
         }
         names = scalar_titles(list(learned))
         told = ", ".join(f"{value:.3f} ({names[name].partition(' · ')[2] or 'everywhere'})" for name, value in learned.items())
-        start = round(sum(learned.values()) / len(learned), 3)
-        reach = max(DRAGGED, float(math.ceil(abs(start))))
+        mean = sum(learned.values()) / len(learned)
+        reach = DRAGGED if abs(mean) < DRAGGED else operation.amount.high
+        start = round(min(max(mean, -reach), reach), 3)
         key = f"surgery.gamma.{opened.folder.name}.{tap}"
         told = f"Learned: {told}."
         return float(place.slider(label, -reach, reach, start, 0.001, format="%.3f", key=key, help=told))
