@@ -3,7 +3,7 @@
 For each shipped run and each operation that fits its network, what happens when a control or the brush is released: the
 forward with changed attention, in which the changed maps are recorded too. The first forwards warm up and do not count.
 
-    python benchmarks/surgery.py [--repeats 50] [--threads 1] [--json out.json]
+    python benchmarks/surgery.py [--repeats 50] [--threads 1] [--images 500] [--json out.json]
 
 With ``--browser`` it also starts the app and measures, in headless Chromium on the first shipped run with CBAM, from the
 release of a brush stroke to the changed map on the screen.
@@ -36,7 +36,7 @@ from attnlab import paths  # noqa: E402
 from attnlab.data import load_dataset  # noqa: E402
 from attnlab.explain.open_run import open_run  # noqa: E402
 from attnlab.explain.surgery import Intervention, applicable  # noqa: E402
-from attnlab.explain.surgery_effect import operate  # noqa: E402
+from attnlab.explain.surgery_effect import accuracy_change, operate, standard_interventions  # noqa: E402
 
 TARGET = 200.0
 WARM_UP = 5
@@ -49,16 +49,20 @@ def main() -> None:
     arguments.add_argument("--repeats", type=int, default=50, help="forwards of each operation")
     arguments.add_argument("--threads", type=int, default=1, help="threads of torch")
     arguments.add_argument("--json", type=Path, help="also write the figures here")
+    arguments.add_argument("--images", type=int, default=0, help="also the change in accuracy over so many test images")
     arguments.add_argument("--browser", action="store_true", help="also measure a brush stroke in Chromium")
     given = arguments.parse_args()
     torch.set_num_threads(given.threads)
-    rows = [row for folder in sorted(paths.DEMO_RUNS.iterdir()) if folder.is_dir() and (row := measured(folder, given.repeats))]
+    folders = sorted(folder for folder in paths.DEMO_RUNS.iterdir() if folder.is_dir())
+    rows = [row for folder in folders if (row := measured(folder, given.repeats))]
     print(f"{'run':44} {'median':>8} {'p95':>8} {'max':>8}   n  slowest operation")
     for row in rows:
         print(f"{row['run']:44} {row['median']:6.1f}ms {row['p95']:6.1f}ms {row['max']:6.1f}ms {row['n']:4}  {row['slowest']}")
     worst = max(row["p95"] for row in rows)
     print(f"target {TARGET:.0f} ms: {'met' if worst < TARGET else 'missed'} (largest p95 {worst:.1f} ms)")
     result: dict[str, Any] = {"torch": torch.__version__, "threads": given.threads, "target_ms": TARGET, "rows": rows}
+    if given.images:
+        result["accuracy"] = [row for folder in folders if (row := accuracies(folder, given.images))]
     if given.browser:
         result["browser"] = stroke_times()
         print(f"brush released to map changed: {result['browser']}")
@@ -92,6 +96,29 @@ def measured(folder: Path, repeats: int) -> dict[str, Any] | None:
         "slowest": max(times, key=lambda name: float(np.median(times[name]))),
         "operations": {name: summary(np.array(spent)) for name, spent in times.items()},
     }
+
+
+def accuracies(folder: Path, count: int) -> dict[str, Any] | None:
+    """The change in accuracy of every operation over the first test images; `None` for a network without attention."""
+    opened = open_run(folder)
+    given = standard_interventions(opened.model)
+    if not given:
+        return None
+    split = load_dataset(opened.config.dataset).test
+    images, labels = split.images[:count], split.labels[:count]
+    begun = time.perf_counter()
+    changes = accuracy_change(opened.model, images, labels, opened.mean, opened.std, given, probabilities=opened.probabilities)
+    seconds = time.perf_counter() - begun
+    print(f"\n{folder.name}: {100 * changes[0].before:.1f} % of {changes[0].n} test images; all operations in {seconds:.1f} s")
+    found = []
+    for change in changes:
+        name = " ".join(filter(None, [change.operation.operation, f"{change.operation.amount or ''}"]))
+        low, high = 100 * change.change.low, 100 * change.change.high
+        print(f"  {name:18} {100 * change.change.value:+6.1f} points [{low:+.1f}, {high:+.1f}], p {change.p_holm:.2g} (Holm)")
+        found.append(
+            {"operation": name, "change": change.change.value, "low": low / 100, "high": high / 100, "p": change.p_holm}
+        )
+    return {"run": folder.name, "n": changes[0].n, "before": changes[0].before, "seconds": round(seconds, 1), "changes": found}
 
 
 def summary(spent: Any) -> dict[str, Any]:
