@@ -84,6 +84,7 @@ class Panel:
         steps: the T training steps behind layers and probabilities with T > 1.
         mask: bool (H, W), true on the object; `None` where there is none.
         colour: CSS colour that stands for the run; empty takes the theme's.
+        run: id of the run, for captions and file names of saved pictures.
     """
 
     title: str
@@ -96,6 +97,7 @@ class Panel:
     steps: Sequence[int] = ()
     mask: NDArray[np.bool_] | None = None
     colour: str = ""
+    run: str = ""
 
 
 def layer(
@@ -228,6 +230,7 @@ def _pack_panel(panel: Panel, writer: _Writer) -> dict[str, Any]:
         "title": panel.title,
         "subtitle": panel.subtitle,
         "colour": panel.colour,
+        "run": panel.run,
         "image": {"width": width, "height": height, "at": writer.put(colours)},
         "classes": list(panel.classes),
         "truth": None if panel.truth is None else int(panel.truth),

@@ -1,4 +1,4 @@
-// Part 6 of the attention viewer: the viewer itself, what it shows and how that changes.
+// A part of the attention viewer: the viewer itself, what it shows and how that changes.
 //
 // Maps arrive once. Every control changes `state`; the next animation frame draws it. Nothing is sent to the server
 // while a person drags or hovers.
@@ -141,6 +141,8 @@ export class Viewer {
       border: colour("--st-border-color", "#ccc"),
       faint: colour("--st-secondary-background-color", "#eee"),
       hidden: colour("--st-gray-color", "#8a949c"),
+      window: colour("--st-blue-background-color", colour("--st-secondary-background-color", "#eee")),
+      background: colour("--st-background-color", "#fff"),
       font: colour("--st-font", "sans-serif"),
     };
     this.look = JSON.stringify(this.theme);

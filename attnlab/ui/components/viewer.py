@@ -21,8 +21,8 @@ from attnlab.viz.panels import Panel, pack
 
 _HERE = Path(__file__).parent
 _PARTS = (
-    *("viewer_maths", "viewer_field", "viewer_card", "viewer_numbers", "viewer_controls"),
-    *("viewer", "viewer_bars", "viewer_hands", "viewer_mount"),
+    *("viewer_maths", "viewer_field", "viewer_gif", "viewer_card", "viewer_numbers", "viewer_strip", "viewer_controls"),
+    *("viewer", "viewer_bars", "viewer_hands", "viewer_picture", "viewer_mount"),
 )
 
 
@@ -33,7 +33,7 @@ def module_text() -> str:
     return constants + "\n".join((_HERE / f"{part}.js").read_text(encoding="utf-8") for part in _PARTS)
 
 
-_CSS = (_HERE / "viewer.css").read_text(encoding="utf-8")
+_CSS = "\n".join((_HERE / f"{part}.css").read_text(encoding="utf-8") for part in ("viewer", "viewer_controls"))
 _mount = st.components.v2.component(
     "attnlab_viewer", html=(_HERE / "viewer.html").read_text(encoding="utf-8"), css=_CSS, js=module_text()
 )

@@ -1,4 +1,4 @@
-// Part 7 of the attention viewer: the bars that choose a map and a training step, and the list of keys.
+// A part of the attention viewer: the bars that choose a map and a training step, and the list of keys.
 
 const FEW_LAYERS = 10; // as buttons; more become a menu
 const MOST_BESIDE = 24; // maps side by side

@@ -1,4 +1,4 @@
-// Part 3 of the attention viewer: one card, an image with one map over it, its numbers and its prediction.
+// A part of the attention viewer: one card, an image with one map over it, its numbers and its prediction.
 
 const SHARP = { 1: 224, 2: 224, 3: 160, 4: 160 }; // side of the drawn map for so many cards; more cards: 112
 
@@ -191,9 +191,13 @@ class Card {
   drawStage() {
     const surface = this.surface(this.stage, ...this.stageSize);
     if (!surface) return;
-    const { brush, wide, tall } = surface;
+    this.paintStage(surface.brush, surface.wide, surface.tall, this.backdrop());
+  }
+
+  // Everything on the stage, over an image that is scaled as needed.
+  paintStage(brush, wide, tall, image) {
     const { state } = this.viewer;
-    brush.drawImage(this.backdrop(), 0, 0, wide, tall);
+    brush.drawImage(image, 0, 0, wide, tall);
     if (this.layer?.features && this.viewer.hoverChannel !== null) this.drawFeature(brush, wide, tall);
     else if (this.field) {
       if (state.blend === "contour") this.drawContours(brush, wide, tall);
@@ -301,8 +305,22 @@ class Card {
     brush.globalAlpha = 1;
   }
 
-  // The outline of the object, along pixel edges.
   drawMask(brush, wide, tall) {
+    const size = `${wide}:${tall}`;
+    if (this.outlineSize !== size) {
+      this.outlineSize = size;
+      this.outline = this.outlinePath(wide, tall);
+    }
+    brush.lineWidth = 2.4;
+    brush.strokeStyle = "rgb(0 0 0 / 0.4)";
+    brush.stroke(this.outline);
+    brush.lineWidth = 1;
+    brush.strokeStyle = "rgb(255 255 255 / 0.9)";
+    brush.stroke(this.outline);
+  }
+
+  // The outline of the object, along pixel edges.
+  outlinePath(wide, tall) {
     const { width, height, mask } = this.panel;
     const path = new Path2D();
     const [dx, dy] = [wide / width, tall / height];
@@ -320,12 +338,7 @@ class Card {
         }
       }
     }
-    brush.lineWidth = 2.4;
-    brush.strokeStyle = "rgb(0 0 0 / 0.4)";
-    brush.stroke(path);
-    brush.lineWidth = 1;
-    brush.strokeStyle = "rgb(255 255 255 / 0.9)";
-    brush.stroke(path);
+    return path;
   }
 
   // Pinned positions, the cross-hair, and the neighbourhood left out.

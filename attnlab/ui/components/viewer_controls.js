@@ -1,4 +1,4 @@
-// Part 5 of the attention viewer: state with its names in the link, and the controls.
+// A part of the attention viewer: state with its names in the link, and the controls.
 
 // name: [default, short name in the link, how it is read from text]
 const number = (low, high) => (text) => {
@@ -184,7 +184,16 @@ export function buildDock(viewer) {
   const reset = pusher("reset", () => viewer.set({ ...usualView(), layer: viewer.state.layer }, true), "Back to the usual view");
   const link = pusher("copy link", () => viewer.copyLink(link), "Copy a link to this very view");
   link.hidden = !viewer.options.link;
-  row.append(smooth.node, mask.node, sorted.node, mean, unpin, element("span", "space"), help, reset, link);
+  const saving = element("span", "saving");
+  const widths = element("select", "inline");
+  widths.setAttribute("aria-label", "Width of the saved picture");
+  for (const width of PICTURE_WIDTHS) widths.append(Object.assign(element("option", "", `${width} px`), { value: width }));
+  widths.value = "1024";
+  const png = pusher("save PNG", () => viewer.savePicture(Number(widths.value)), "Save all cards with their scales as one picture");
+  const gif = pusher("save GIF", () => viewer.saveTimeLapse(gif), "Save the time-lapse as a moving picture");
+  gif.hidden = viewer.steps.length < 2;
+  saving.append(png, widths, gif);
+  row.append(smooth.node, mask.node, sorted.node, mean, unpin, element("span", "space"), help, reset, link, saving);
   dock.append(grid, row);
   const sync = () => {
     for (const part of [...parts, cut, ...pair, smooth, mask, sorted]) part.sync();

@@ -1,4 +1,4 @@
-// Part 2 of the attention viewer: what of a layer is shown now (the field), on which scale, and in which colours.
+// A part of the attention viewer: what of a layer is shown now (the field), on which scale, and in which colours.
 //
 // Shown values: a gate as it is; a softmax weight as N x weight, so that 1 is what uniform attention gives; entropy as
 // its share of the greatest possible. Fixed ends ("absolute") are the default, stretching is a choice that is named.

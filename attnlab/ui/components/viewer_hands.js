@@ -1,4 +1,4 @@
-// Part 8 of the attention viewer: pointer and keyboard.
+// A part of the attention viewer: pointer and keyboard.
 
 Object.assign(Viewer.prototype, {
   // ---- pointer ------------------------------------------------------------------------------------------------------

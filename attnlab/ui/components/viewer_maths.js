@@ -1,4 +1,4 @@
-// Part 1 of the attention viewer (viewer.py joins the parts into one module): arithmetic without a screen.
+// A part of the attention viewer (viewer.py joins the parts into one module): arithmetic without a screen.
 //
 // A layer holds one byte a weight. Row r at moment t: weight = floor + code / 255 * (peak - floor).
 

@@ -1,4 +1,4 @@
-// Part 9 of the attention viewer: its two doors. `mountViewer` is the plain one (used by the offline hand-out); the
+// A part of the attention viewer: its two doors. `mountViewer` is the plain one (used by the offline hand-out); the
 // default export is what Streamlit calls, again and again, with the same element.
 
 // Puts a viewer into an element. `payload` is {id, meta, bytes, options}; `callbacks` are onView(view) after each

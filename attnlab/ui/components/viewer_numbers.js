@@ -1,121 +1,39 @@
-// Part 4 of the attention viewer: the numbers of a card. Channel strip, colour bar, facts, prediction, read-out.
+// A part of the attention viewer: the numbers of a card, as colour bar, facts, prediction, read-out.
 
-const STRIP_GAP = 7;
 const LEGEND_HEIGHT = 34; // as in the style sheet
 
 Object.assign(Card.prototype, {
-  // ---- channel strip ------------------------------------------------------------------------------------------------
-
-  // Where each channel's bar lies: rows of bars at least five pixels wide.
-  stripPlan(wide) {
-    const count = this.cache.gates.length;
-    const rows = Math.ceil(count / Math.max(1, Math.min(count, Math.floor(wide / 5))));
-    const perRow = Math.ceil(count / rows);
-    const tall = rows === 1 ? 84 : rows <= 3 ? 52 : 30;
-    return { count, rows, perRow, step: wide / perRow, tall };
-  },
-
-  stripOrder() {
-    const { gates } = this.cache;
-    if (!this.viewer.state.sorted) return null;
-    this.cache.order ??= Array.from(gates, (_, channel) => channel).sort((a, b) => gates[b] - gates[a]);
-    return this.cache.order;
-  },
-
-  drawStrip() {
-    const { gates } = this.cache;
-    this.strip.hidden = !gates;
-    if (!gates || !this.sideWidth) return;
-    const { viewer } = this;
-    const look = `${this.bend}:${this.ends}:${viewer.state.colours}:${viewer.state.sorted}:${viewer.look}`;
-    const key = `${this.cache.key}:${this.sideWidth}:${this.markedChannel()}:${look}`;
-    if (this.stripKey === key) return;
-    this.stripKey = key;
-    const plan = this.stripPlan(this.sideWidth);
-    const height = plan.rows * (plan.tall + STRIP_GAP);
-    const surface = this.surface(this.strip, this.sideWidth, height);
-    this.strip.style.height = `${height}px`;
-    const { brush, wide } = surface;
-    const { state, theme } = this.viewer;
-    const { css } = palette(state.colours);
-    const [low, high] = this.ends;
-    const order = this.stripOrder();
-    const marked = this.markedChannel();
-    const half = marked === null ? 0 : Math.floor(this.layer.window / 2);
-    for (let row = 0; row < plan.rows; row++) {
-      const bottom = row * (plan.tall + STRIP_GAP) + plan.tall;
-      brush.fillStyle = theme.border;
-      brush.fillRect(0, bottom, wide, 1);
-      brush.globalAlpha = 0.5;
-      brush.fillRect(0, bottom - plan.tall / 2, wide, 0.5);
-      brush.globalAlpha = 1;
-      for (let slot = 0; slot < plan.perRow; slot++) {
-        const place = row * plan.perRow + slot;
-        if (place >= plan.count) break;
-        const channel = order ? order[place] : place;
-        const share = high > low ? Math.min(Math.max((gates[channel] - low) / (high - low), 0), 1) : 0;
-        const index = this.index[Math.round(share * 255)];
-        const x = slot * plan.step;
-        if (half && Math.abs(channel - marked) <= half) {
-          brush.fillStyle = theme.faint;
-          brush.fillRect(x, bottom - plan.tall, plan.step, plan.tall);
-        }
-        brush.fillStyle = index < 0 ? theme.hidden : css[index];
-        const height = Math.max(1.5, share * plan.tall);
-        const inset = plan.step > 4 ? 0.5 : 0;
-        brush.fillRect(x + inset, bottom - height, plan.step - 2 * inset, height);
-        if (channel === marked) {
-          brush.lineWidth = 1.5;
-          brush.strokeStyle = theme.text;
-          brush.strokeRect(x + 0.5, bottom - plan.tall + 0.5, plan.step - 1, plan.tall);
-        }
-      }
-    }
-  },
-
-  // The channel under the pointer, else the one that is picked.
-  markedChannel() {
-    const { channel } = this.viewer.state;
-    const marked = this.viewer.hoverChannel ?? (this.layer?.kind === "element" ? channel : null);
-    return marked === null ? null : Math.min(marked, this.cache.gates.length - 1);
-  },
-
-  channelAt(x, y) {
-    if (!this.cache.gates) return null;
-    const plan = this.stripPlan(this.sideWidth);
-    const row = Math.min(Math.max(Math.floor(y / (plan.tall + STRIP_GAP)), 0), plan.rows - 1);
-    const slot = Math.min(Math.max(Math.floor(x / plan.step), 0), plan.perRow - 1);
-    const place = Math.min(row * plan.perRow + slot, plan.count - 1);
-    const order = this.stripOrder();
-    return order ? order[place] : place;
-  },
-
-  // The next channel in the order they are shown.
-  channelBeside(channel, by) {
-    const order = this.stripOrder();
-    const count = this.cache.gates.length;
-    const place = order ? order.indexOf(channel) : channel;
-    const next = Math.min(Math.max(place + by, 0), count - 1);
-    return order ? order[next] : next;
-  },
-
   // ---- colour bar ---------------------------------------------------------------------------------------------------
 
   drawLegend() {
     const { layer } = this;
     this.legendBox.hidden = !layer;
     if (!layer) return;
-    const { state, theme, look } = this.viewer;
+    const { state, look } = this.viewer;
     this.movePointer();
     this.offerStretch();
     const entropies = !!this.field?.entropy;
-    const key = `${layer.name}:${entropies}:${this.sideWidth}:${this.bend}:${this.ends}:${state.colours}:${state.scope}:${look}`;
+    const ticks = `${layer.name}:${entropies}:${this.sideWidth}:${this.ends}:${state.scope}:${look}`;
+    const key = `${ticks}:${this.bend}:${state.colours}`;
     if (this.legendKey === key) return;
+    this.legendKey = key;
+    const onlyColours = this.ticksKey === ticks; // text is the slow part
+    this.ticksKey = ticks;
+    if (onlyColours) {
+      this.paintRamp(this.legend.getContext("2d"), this.sideWidth);
+      return;
+    }
     const surface = this.surface(this.legend, this.sideWidth, LEGEND_HEIGHT);
     if (!surface) return;
-    this.legendKey = key;
-    const { brush, wide } = surface;
-    const [low, high] = this.ends;
+    this.paintRamp(surface.brush, surface.wide);
+    this.paintTicks(surface.brush, surface.wide);
+    const words = scaleWords(state.scope, layer, this.field, this.ends);
+    this.legendWords.textContent = words;
+    this.legend.setAttribute("aria-label", `Colour bar from ${this.ends.map(formatNumber).join(" to ")}: ${words}`);
+  },
+
+  paintRamp(brush, wide) {
+    const { theme } = this.viewer;
     const [left, span, top, tall] = [1, wide - 2, 6, 10];
     brush.fillStyle = theme.faint;
     brush.fillRect(left, top, span, tall);
@@ -124,23 +42,26 @@ Object.assign(Card.prototype, {
     brush.lineWidth = 1;
     brush.strokeStyle = theme.border;
     brush.strokeRect(left - 0.5, top - 0.5, span + 1, tall + 1);
-    const words = scaleWords(state.scope, layer, this.field, this.ends);
-    this.legendWords.textContent = words;
-    this.legend.setAttribute("aria-label", `Colour bar from ${formatNumber(low)} to ${formatNumber(high)}: ${words}`);
+  },
+
+  paintTicks(brush, wide) {
+    const { state, theme } = this.viewer;
+    const [low, high] = this.ends;
     const saturates = state.scope === "absolute" && high === SOFTMAX_TOP;
     brush.font = `11px ${theme.font}`;
     brush.fillStyle = theme.text;
     const ticks = wide < 240 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1];
     for (const share of ticks) {
-      const x = left + share * span;
+      const x = 1 + share * (wide - 2);
       brush.globalAlpha = 0.55;
-      brush.fillRect(Math.min(x, wide - 1), top + tall, 1, 4);
+      brush.fillRect(Math.min(x, wide - 1), 16, 1, 4);
       brush.globalAlpha = 0.85;
       brush.textAlign = share === 0 ? "left" : share === 1 ? "right" : "center";
       const text = formatNumber(low + share * (high - low));
-      brush.fillText(saturates && share === 1 ? `≥ ${text}` : text, x, top + tall + 15);
+      brush.fillText(saturates && share === 1 ? `≥ ${text}` : text, x, 31);
     }
     brush.globalAlpha = 1;
+    brush.textAlign = "left";
   },
 
   // Where the value that is pointed at lies on the colour bar.
