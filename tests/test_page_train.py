@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import cv2
@@ -16,8 +17,9 @@ from attnlab.models import REPORT_ROWS, list_models, report_config
 from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
 from attnlab.training.presets import one_minute
+from attnlab.ui import inspect_network, open_checkpoint, own_images
 from attnlab.ui.forms import FROM_PATH, parse_seeds
-from tests.page_support import app, finished_run, open_page, texts
+from tests.page_support import ROOT, app, finished_run, open_page, texts
 
 __all__ = ["app"]
 
@@ -252,3 +254,25 @@ def test_an_upload_is_kept_by_its_content(app: AppTest, private_home: Path, flow
     assert [file.name for file in kept.parent.iterdir()] == [kept.name]
     app.text_input("form.path").set_value(str(flowers)).run()
     assert drafted(app).dataset.name == str(flowers), "a path that is typed later counts, though the upload is still there"
+
+
+def test_what_was_measured_of_a_variant_stands_beside_its_options(app: AppTest) -> None:
+    open_page(app, PAGE)
+    assert "What the fast kernel needs" not in texts(app)
+    app.multiselect("form.variants").set_value(["self_attention"]).run()
+    assert "What the fast kernel needs" in texts(app)
+
+
+def test_a_damaged_checkpoint_is_told_of_the_run_that_went_on(app: AppTest, private_home: Path) -> None:
+    folder = finished_run(private_home, RunConfig(), 0.9)
+    folder.begin_attempt()
+    folder.write_progress(folder.progress() | {"attempt": 2, "recovered": "A checkpoint could not be used (cut off)."})
+    folder.write_end(RunState.FINISHED, 2, result=folder.end()["result"])
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    assert r"A checkpoint could not be used \(cut off\)\." in texts(app)
+
+
+def test_no_page_offers_a_larger_upload_than_the_server_takes() -> None:
+    taken = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["server"]["maxUploadSize"]
+    assert max(own_images.MOST_MEGABYTES, open_checkpoint.MOST_MEGABYTES, inspect_network.MOST_MEGABYTES) <= taken

@@ -17,6 +17,7 @@ from attnlab.config import ProtocolConfig, RunConfig, explain
 from attnlab.data import list_datasets
 from attnlab.models import Network, list_models
 from attnlab.ui.draft import SEEDS, choice, draft, field, option_fields, source, words
+from attnlab.ui.measured import measured
 from attnlab.ui.path_options import own_dataset
 
 FROM_PATH = "from a folder or archive"
@@ -147,6 +148,7 @@ def _attention(network: Network) -> None:
             _grid_of(f"model.attention.{name}", variant.options, variant.defaults, kept)
         if kept:
             options[name] = kept
+        measured(name, "form")
     tree["attention_options"] = options
     if chosen:
         choice(

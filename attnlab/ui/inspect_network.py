@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,10 @@ from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
-from attnlab import paths
 from attnlab.attention import MapKind, get_attention, split_composition
 from attnlab.config import DatasetConfig, ModelConfig
 from attnlab.data import DataError, ImageDataset, load_dataset, normalise
-from attnlab.data.decode import ImageRefused, decode_image, fit_array, fit_image
+from attnlab.data.decode import fit_array, fit_image
 from attnlab.explain.block_features import features_before
 from attnlab.explain.cost import one_position
 from attnlab.explain.open_run import OpenError, OpenRun, open_run
@@ -31,6 +29,8 @@ from attnlab.runs.records import RunRecord
 from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.inspect import picked_index, run_colour
 from attnlab.ui.learned import ONE_POSITION
+from attnlab.ui.measured import measured
+from attnlab.ui.own_picture import given_picture
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.panels import Layer, Panel, layer
 from attnlab.viz.titles import tap_titles
@@ -45,6 +45,9 @@ FEATURE_BYTES = 131_072
 """Features of one block are sent to the browser no larger than this."""
 SHARP_SIDE = 384
 """Uploads are drawn at least this large, though the network sees fewer pixels."""
+
+MOST_MEGABYTES = 20
+"""Of one picture of a person's own."""
 
 OUTCOMES = {"all": "all", "right": "right", "wrong": "wrong"}
 ORDERS = {"stored": "as stored", "sure": "most certain first", "unsure": "least certain first"}
@@ -71,14 +74,14 @@ class Shown:
         records: the runs that could be opened.
         panels: for the viewer, one a run.
         images: uint8 (C, H, W), one a run, as its network sees it.
-        raw_maps: makes an .npz file of the maps in full precision.
+        raw_arrays: makes the maps in full precision, see the function of this name.
         index: of the test picture; `None` for a person's own.
     """
 
     records: list[RunRecord]
     panels: list[Panel]
     images: list[Tensor]
-    raw_maps: Callable[[], bytes]
+    raw_arrays: Callable[[], dict[str, NDArray[Any]]]
     index: int | None = None
 
 
@@ -106,38 +109,22 @@ def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator])
         for each in records
     ]
     images = [dataset.test.images[chosen]] * len(records)
-    return Shown(records, panels, images, lambda: raw_maps(records, images), chosen)
+    return Shown(records, panels, images, lambda: raw_arrays(records, images), chosen)
 
 
 def own_picture(records: Sequence[RunRecord]) -> Shown | None:
-    """Takes an upload or a photograph; `None` until there is one."""
-    upload, camera = st.columns(2)
-    given = upload.file_uploader(
-        "A picture (JPEG, PNG, WebP, GIF, BMP)", type=["jpg", "jpeg", "png", "webp", "gif", "bmp"], key="inspect.upload"
-    )
-    if given is None:
-        with camera, st.expander("Take one with the camera", icon=":material/photo_camera:"):
-            st.caption("Browsers give the camera only to pages on https or on this very machine.")
-            if st.toggle("Camera on", key="inspect.camera.on"):
-                given = st.camera_input("Photograph", key="inspect.camera", label_visibility="collapsed")
-    if given is None:
-        st.caption("The picture stays on this machine. The network knows only the classes it was trained on.")
+    """A person's own picture, handed in by any of the ways; `None` until there is one."""
+    handed_in = given_picture()
+    if handed_in is None:
         return None
-    content = given.getvalue()
-    try:
-        decoded = decode_image(content)
-    except ImageRefused as error:
-        st.error(f"This picture cannot be used: {error}", icon=":material/error:")
-        return None
-    for notice in decoded.notices:
-        st.caption(notice)
+    content, decoded = handed_in
     records = _openable(records)
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     panels = [_own_panel(str(each.folder), _stamp(each), digest, decoded.pixels, run_colour(each)) for each in records]
     if not panels:
         return None
     images = [fit_image(decoded.pixels, opened_network(record).shape) for record in records]
-    return Shown(records, panels, images, lambda: raw_maps(records, images))
+    return Shown(records, panels, images, lambda: raw_arrays(records, images))
 
 
 def opened_network(record: RunRecord) -> OpenRun:
@@ -158,17 +145,15 @@ def run_dataset(record: RunRecord) -> ImageDataset:
     return _dataset(record.config.dataset.model_dump_json())
 
 
-def raw_maps(records: Sequence[RunRecord], images: Sequence[Tensor]) -> bytes:
-    """An .npz file: for each run ``<run>/image`` (uint8 C, H, W), ``<run>/probabilities`` and ``<run>/<tap>`` (float32)."""
-    arrays: dict[str, Any] = {}
+def raw_arrays(records: Sequence[RunRecord], images: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
+    """For each run ``<run>/image`` (uint8 C, H, W), ``<run>/probabilities`` and ``<run>/<tap>`` (float32)."""
+    arrays: dict[str, NDArray[Any]] = {}
     for record, image in zip(records, images, strict=True):
         inspection = opened_network(record).inspect(image[None])
         arrays[f"{record.run_id}/image"] = image.numpy()
         arrays[f"{record.run_id}/probabilities"] = inspection.probabilities[0]
         arrays |= {f"{record.run_id}/{seen.name}": seen.values[0].numpy() for seen in inspection.maps}
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
+    return arrays
 
 
 def variant_facts(config: ModelConfig) -> None:
@@ -184,11 +169,7 @@ def variant_facts(config: ModelConfig) -> None:
             st.markdown(f"**{variant.title}.** {variant.summary}")
             st.latex(variant.formula)
             _paper(variant.paper)
-            measured = paths.FIGURES / f"{variant.name}.svg"
-            if measured.exists():
-                with st.expander("Measured: memory and time", icon=":material/speed:", key=f"inspect.measured.{variant.name}"):
-                    st.image(str(measured), width="stretch")
-                    st.caption(f"Made by benchmarks/{variant.name}.py; the figures are in docs/{variant.name}.md.")
+            measured(variant.name, "inspect")
 
 
 def network_panel(
@@ -239,6 +220,7 @@ def network_panel(
         truth=truth,
         mask=mask,
         colour=colour,
+        run=opened.folder.name,
     )
 
 

@@ -75,6 +75,7 @@ def snapshot_panel(
         steps=steps,
         mask=None if probes.masks is None else probes.masks[picture],
         colour=colour,
+        run=folder.run_id,
     )
 
 
