@@ -20,6 +20,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from attnlab import __version__, paths
 from attnlab.cli_grid import grid_app, tensorboard
+from attnlab.cli_honesty import honesty
 from attnlab.cli_open import Json, open_command
 from attnlab.cli_reproduce import reproduce_app
 from attnlab.config import RunConfig, explain
@@ -103,7 +104,7 @@ def _with_every_setting(command: Callable[..., int]) -> inspect.Signature:
 
 _GROUPS = {section: Group.create_ordered(section) for section in RunConfig.model_fields}
 train.__signature__ = _with_every_setting(train)  # type: ignore[attr-defined]
-for _command in (train, grid_app, reproduce_app, tensorboard):
+for _command in (train, grid_app, reproduce_app, tensorboard, honesty):
     app.command(_command)
 app.command(open_command, name="open")
 

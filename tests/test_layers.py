@@ -22,6 +22,7 @@ LEVEL = {
     "cli_grid": 6,
     "cli_reproduce": 6,
     "cli_open": 6,
+    "cli_honesty": 6,
     "cli": 6,
     "__main__": 7,
 }

@@ -1,0 +1,223 @@
+"""What a map of attention is measured against: maps that are there without it, by name.
+
+    grad_cam              Selvaraju et al., ICCV 2017, arXiv:1610.02391, by captum on the last convolution outside attention
+    occlusion             Zeiler and Fergus, ECCV 2014, arXiv:1311.2901, by captum; the probability lost under a grey square
+    integrated_gradients  Sundararajan et al., ICML 2017, arXiv:1703.01365, by captum, from the mean colour
+    untrained             the same map of the same network before it learned (Adebayo et al., NeurIPS 2018, arXiv:1810.03292)
+    centre_prior          a Gaussian at the centre: people put the object there (Judd et al., ICCV 2009)
+    edges                 the length of the Sobel gradient of the grey image
+
+Only `untrained` depends on the tap; only the first three depend on the class. Signs: Grad-CAM and occlusion keep what
+speaks for the class, integrated gradients the size of what speaks for or against it, summed over the colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attnlab.attention import attention_taps
+from attnlab.data import normalise
+from attnlab.explain.open_run import OpenRun
+from attnlab.models import ImageShape, build_model
+from attnlab.training.modes import evaluating
+from attnlab.training.seeding import mix
+from attnlab.training.snapshots import to_spatial
+
+CENTRE_SIGMA = 0.25
+"""Deviation of the centre prior, as a share of each side."""
+GRADIENT_STEPS = 32
+WINDOWS = 6
+"""The grey square of the occlusion is a sixth of the shorter side, and moves by half of itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What a baseline may use.
+
+    Attributes:
+        run: the network; captum puts hooks on it, so no other thread may use it meanwhile.
+        twin: the same network before it learned, see `untrained_twin`.
+        tap: of the map that is measured.
+    """
+
+    run: OpenRun
+    twin: OpenRun
+    tap: str
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One kind of map.
+
+    Attributes:
+        make: (scene, uint8 images (B, C, H, W), classes (B,)) -> float32 (B, H, W), no weight below 0.
+        slow: takes many forwards or backwards an image.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    make: Callable[[Scene, Tensor, Tensor], Tensor]
+    slow: bool = False
+
+
+def attention_map(run: OpenRun, images: Tensor, tap: str) -> Tensor:
+    """The map of ``tap`` by position, brought to the images' size bilinearly: float32 (B, H, W).
+
+    SPATIAL as it is, ELEMENT the mean over the channels, PAIRWISE the attention each position receives.
+
+    Raises:
+        ValueError: when there is no such map, or it has no positions (channel gates).
+    """
+    found = {seen.name: seen for seen in run.inspect(images).maps}
+    if tap not in found:
+        raise ValueError(f"the network makes no map {tap!r} of these images; it makes {', '.join(found) or 'none'}")
+    maps = to_spatial(found[tap])
+    if maps.shape[1] * maps.shape[2] == 1:
+        raise ValueError(f"{tap!r} gives one weight for the whole image: there is nothing to compare by position")
+    return _to_size(maps, images)
+
+
+def spatial_taps(run: OpenRun) -> list[str]:
+    """The taps whose maps have positions, in the order of the forward; found by one forward."""
+    seen = run.inspect(torch.zeros(1, *run.shape, dtype=torch.uint8)).maps
+    return [each.name for each in seen if to_spatial(each)[0].numel() > 1]
+
+
+def untrained_twin(run: OpenRun) -> OpenRun:
+    """The network as its constructor drew it from the run's seed, which is how the training began.
+
+    A training that started from ImageNet did not begin there: its twin is random throughout, as the sanity check wants.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mix(run.config.seed, "weights"))
+        model = build_model(run.config.model, ImageShape(*run.shape), len(run.class_names))
+    return OpenRun(run.folder, run.config, model.eval(), run.class_names, run.mean, run.std, run.shape)
+
+
+def last_convolution(run: OpenRun) -> nn.Conv2d:
+    """The last convolution of the forward whose output has positions; those inside attention blocks only where no other is.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    called: list[tuple[str, nn.Conv2d]] = []
+    hooks = []
+    for name, module in run.model.named_modules():
+        if isinstance(module, nn.Conv2d):
+
+            def note(module: nn.Module, _: object, out: Tensor, name: str = name) -> None:
+                if isinstance(module, nn.Conv2d) and out.shape[-1] * out.shape[-2] > 1:
+                    called.append((name, module))
+
+            hooks.append(module.register_forward_hook(note))
+    try:
+        with evaluating(run.model), torch.inference_mode():
+            run.model(torch.zeros(1, *run.shape))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    blocks = tuple(f"{path.rpartition('.')[0]}." for path in attention_taps(run.model) if "." in path)
+    outside = [module for name, module in called if not name.startswith(blocks)] if blocks else []
+    chosen = outside or [module for _, module in called]
+    if not chosen:
+        raise ValueError("the network has no convolution with positions, which Grad-CAM needs")
+    return chosen[-1]
+
+
+def class_scores(run: OpenRun, logits: Tensor) -> Tensor:
+    """The score before the softmax that gradients follow, (B, classes); one output is read as that of class 1 of two."""
+    return torch.cat([-logits, logits], dim=1) / 2 if logits.shape[1] == 1 else logits
+
+
+def _grad_cam(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
+    run = scene.run
+    with evaluating(run.model), torch.enable_grad():
+        cam = LayerGradCam(lambda x: class_scores(run, run.model(x)), last_convolution(run))
+        maps = cam.attribute(_input(run, images), target=classes, relu_attributions=True)
+    assert isinstance(maps, Tensor)
+    return _to_size(maps[:, 0].detach(), images)
+
+
+def _occlusion(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
+    run = scene.run
+    channels, height, width = run.shape
+    side = max(2, round(min(height, width) / WINDOWS))
+    step = max(1, side // 2)
+    with evaluating(run.model), torch.inference_mode():
+        lost = Occlusion(lambda x: run.probabilities(run.model(x))).attribute(
+            _input(run, images),
+            target=classes,
+            sliding_window_shapes=(channels, side, side),
+            strides=(channels, step, step),
+            baselines=0.0,
+            perturbations_per_eval=4,
+        )
+    return lost.mean(dim=1).clamp_min(0).float()
+
+
+def _integrated_gradients(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
+    run = scene.run
+    with evaluating(run.model), torch.enable_grad():
+        given = IntegratedGradients(lambda x: class_scores(run, run.model(x))).attribute(
+            _input(run, images), baselines=0.0, target=classes, n_steps=GRADIENT_STEPS, internal_batch_size=128
+        )
+    assert isinstance(given, Tensor)
+    return given.detach().abs().sum(dim=1).float()
+
+
+def _untrained(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
+    return attention_map(scene.twin, images, scene.tap)
+
+
+def _centre_prior(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    down = (torch.arange(height) + 0.5) / height - 0.5
+    across = (torch.arange(width) + 0.5) / width - 0.5
+    away = down[:, None] ** 2 + across[None, :] ** 2
+    return torch.exp(-away / (2 * CENTRE_SIGMA**2)).expand(len(images), height, width).clone()
+
+
+def _edges(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
+    grey = images.float().mean(dim=1).numpy()
+    lengths = [cv2.magnitude(cv2.Sobel(one, cv2.CV_32F, 1, 0), cv2.Sobel(one, cv2.CV_32F, 0, 1)) for one in grey]
+    return torch.from_numpy(np.stack(lengths))
+
+
+BASELINES: dict[str, Baseline] = {
+    each.name: each
+    for each in (
+        Baseline("grad_cam", "Grad-CAM", "features of the last convolution, weighed by the gradient of the class", _grad_cam),
+        Baseline("occlusion", "Occlusion", "how much probability a grey square at this place costs", _occlusion, slow=True),
+        Baseline(
+            "integrated_gradients",
+            "Integrated gradients",
+            "each pixel's share in the score of the class, by size",
+            _integrated_gradients,
+            slow=True,
+        ),
+        Baseline("untrained", "Untrained twin", "the same map of the same network before it learned", _untrained),
+        Baseline("centre_prior", "Centre prior", "a Gaussian at the centre of the image", _centre_prior),
+        Baseline("edges", "Edges", "how steep the image is, by Sobel", _edges),
+    )
+}
+
+
+def _input(run: OpenRun, images: Tensor) -> Tensor:
+    return normalise(images, run.mean, run.std)
+
+
+def _to_size(maps: Tensor, images: Tensor) -> Tensor:
+    size = (images.shape[2], images.shape[3])
+    maps = maps.float()
+    if maps.shape[1:] != size:
+        maps = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    return maps
