@@ -11,7 +11,9 @@ chosen = choose_run()
 if chosen is not None:
     shown = inspector(*chosen)
     if shown is not None:
+        from attnlab.ui.honesty import honesty_section
         from attnlab.ui.surgery import surgery_section
 
         surgery_section(shown)
+        honesty_section(shown)
     facts(chosen[0])
