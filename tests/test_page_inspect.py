@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import shutil
@@ -10,16 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from attnlab.config import RunConfig
+from attnlab.data.decode import decode_image
 from attnlab.explain.open_run import open_run
 from attnlab.runs import worker
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
-from attnlab.ui.inspect_network import network_panel, raw_maps
+from attnlab.ui.inspect_network import network_panel, raw_arrays
 from attnlab.ui.learned import snapshot_panel
+from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
 from tests.page_support import app, open_page, texts
 
 __all__ = ["app"]
@@ -165,7 +169,82 @@ def test_raw_maps_are_saved_in_full_precision(run_id: str, app: AppTest) -> None
     record = get_manager().get(run_id)
     opened = open_run(record.folder)
     image = torch.randint(0, 256, opened.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    with np.load(io.BytesIO(raw_maps([record], [image]))) as saved:
+    arrays = raw_arrays([record], [image])
+    told = json.loads(json_bytes(arrays))
+    with np.load(io.BytesIO(npz_bytes(arrays))) as saved:
         for seen in opened.inspect(image[None]).maps:
-            np.testing.assert_array_equal(saved[f"{run_id}/{seen.name}"], seen.values[0].numpy())
+            weights = seen.values[0].numpy()
+            name = f"{run_id}/{seen.name}"
+            np.testing.assert_array_equal(saved[name], weights)
+            np.testing.assert_array_equal(np.array(told[name]["values"], told[name]["dtype"]), weights)
         assert saved[f"{run_id}/probabilities"].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_maps_of_a_time_lapse_are_saved_at_every_step(trained: Path) -> None:
+    folder = RunFolder(trained)
+    panel = snapshot_panel(folder, 0, title="t")
+    saved = panel_arrays([panel])
+    assert saved[f"{folder.run_id}/steps"].tolist() == folder.snapshot_steps()
+    for layer in panel.layers:
+        assert saved[f"{folder.run_id}/{layer.name}"].shape == layer.codes.shape
+    np.testing.assert_array_equal(saved[f"{folder.run_id}/image"], panel.image)
+
+
+def encoded(kind: str) -> bytes:
+    """A picture of each sort that people hand in; its upper left quarter is red where it has colours."""
+    image = Image.new("RGB", (48, 32), "white")
+    image.paste((255, 0, 0), (0, 0, 24, 16))
+    options: dict = {}
+    if kind == "turned by EXIF":
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = 3
+        image = image.rotate(180)
+    elif kind == "transparent":
+        image.putalpha(Image.new("L", image.size, 128))
+    elif kind == "16-bit":
+        image = Image.fromarray(np.full((32, 48), 40_000, np.uint16))
+    elif kind == "CMYK":
+        image = image.convert("CMYK")
+    elif kind == "animated":
+        options = {"save_all": True, "append_images": [Image.new("RGB", image.size, "blue")]}
+    buffer = io.BytesIO()
+    image.save(buffer, {"CMYK": "JPEG", "animated": "GIF"}.get(kind, "PNG"), **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "colour", "words"),
+    [
+        (encoded("turned by EXIF"), (255, 0, 0), ""),
+        (encoded("transparent"), (255, 127, 127), "laid on white"),
+        (encoded("16-bit"), (156, 156, 156), "scaled to 8"),
+        (encoded("CMYK"), (254, 0, 0), ""),
+        (encoded("animated"), (255, 0, 0), "its first frame is used"),
+        (encoded("plain")[:90], None, "This picture cannot be used: "),
+        (b"no picture", None, "not a JPEG, PNG, WebP, GIF or BMP image"),
+        (b"", None, "the file is empty"),
+    ],
+    ids=["EXIF", "alpha", "16-bit", "CMYK", "animated", "cut off", "foreign", "empty"],
+)
+def test_pictures_from_the_clipboard_are_decoded_or_refused_with_a_reason(
+    app: AppTest, run_id: str, monkeypatch: pytest.MonkeyPatch, content: bytes, colour: tuple[int, ...] | None, words: str
+) -> None:
+    sent = base64.b64encode(content).decode()
+    monkeypatch.setattr("attnlab.ui.components.paste._mount", lambda **_: {"pasted": sent})  # AppTest has no clipboard
+    app.query_params["run"] = run_id
+    open_page(app, PAGE)
+    source = next(control for control in app.segmented_control if control.key.startswith("inspect.from"))
+    source.set_value("own").run()
+    assert words in texts(app)
+    assert not app.exception
+    if colour is None:
+        with pytest.raises(AssertionError, match="no viewer"):
+            shown(app)
+        return
+    opened = open_run(RunFolder(get_manager().get(run_id).folder).path)
+    pixels = decode_image(content).pixels
+    assert pixels.shape == (32, 48, 3)
+    assert pixels[4, 4] == pytest.approx(np.array(colour), abs=4)
+    (panel,) = shown(app)["panels"]
+    assert panel["image"]["width"] >= 384 and panel["truth"] is None
+    assert panel["subtitle"] == f"the network sees {opened.shape[1]} × {opened.shape[2]} pixels of it"

@@ -6,11 +6,12 @@ learned are drawn without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from numpy.typing import NDArray
 
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
@@ -26,6 +27,7 @@ from attnlab.ui.waiting import wait_for_torch
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.palette import colour
 from attnlab.viz.panels import Panel
+from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
 
 if TYPE_CHECKING:
     from attnlab.ui.inspect_network import Shown
@@ -101,35 +103,40 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Shown | None:
     shown = inspect_network.test_picture(records, row[1:]) if source == "test" else inspect_network.own_picture(records)
     if shown is not None:
         viewer(shown.panels, key="inspect.viewer", link=True)
-        take_away(shown.panels, records, shown.raw_maps)
+        take_away(shown.panels, records, shown.raw_arrays)
     return shown
 
 
-def take_away(panels: Sequence[Panel], records: Sequence[RunRecord], raw_maps: Callable[[], bytes] | None = None) -> None:
-    """Buttons that save what is shown; the files are made when a button is pressed."""
+def take_away(
+    panels: Sequence[Panel], records: Sequence[RunRecord], arrays: Callable[[], Mapping[str, NDArray[Any]]] | None = None
+) -> None:
+    """Buttons that save what is shown; the files are made when a button is pressed.
+
+    Args:
+        arrays: makes the maps in full precision; without it they are saved as the panels hold them.
+    """
     name = records[0].run_id
     title = " and ".join(attention_name(record.config) for record in records)
-    with st.container(horizontal=True):
-        st.download_button(
-            "Save as a page that works offline",
+    make = arrays or (lambda: panel_arrays(panels))
+    offers: tuple[tuple[str, str, str, str, Callable[[], bytes]], ...] = (
+        (
+            *("Save as a page that works offline", "html", "text/html", "html"),
             lambda: hand_out(panels, title=title, note=f"Attention maps of {name}, made with attnlab.").encode(),
-            file_name=f"{name}.html",
-            mime="text/html",
-            icon=":material/html:",
-            on_click="ignore",
-            type="tertiary",
-            key="inspect.save.html",
-        )
-        if raw_maps is not None:
+        ),
+        ("Save the raw maps (NPZ)", "npz", "application/octet-stream", "data_array", lambda: npz_bytes(make())),
+        ("(JSON)", "json", "application/json", "data_object", lambda: json_bytes(make())),
+    )
+    with st.container(horizontal=True):
+        for label, ending, mime, icon, content in offers:
             st.download_button(
-                "Save the raw maps (NPZ)",
-                raw_maps,
-                file_name=f"{name}.npz",
-                mime="application/octet-stream",
-                icon=":material/data_array:",
+                label,
+                content,
+                file_name=f"{name}.{ending}",
+                mime=mime,
+                icon=f":material/{icon}:",
                 on_click="ignore",
                 type="tertiary",
-                key="inspect.save.npz",
+                key=f"inspect.save.{ending}",
             )
 
 

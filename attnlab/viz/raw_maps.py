@@ -1,0 +1,57 @@
+"""Maps as files for other programs: NPZ (numpy), and JSON where numpy is not at hand. Both hold every bit."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnlab.viz.panels import Panel
+
+
+def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The arrays as a compressed .npz file, under the same names."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def json_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The arrays as JSON: name -> ``{"shape", "dtype", "values"}``, the values as nested lists.
+
+    A float32 is written with the nine digits that bring it back to the bit.
+    """
+    told = {
+        name: {"shape": list(array.shape), "dtype": str(array.dtype), "values": _listed(array)}
+        for name, array in arrays.items()
+    }
+    return json.dumps(told, separators=(",", ":")).encode()
+
+
+def panel_arrays(panels: Sequence[Panel]) -> dict[str, NDArray[Any]]:
+    """What panels hold: for each ``<run>/image``, ``<run>/steps``, ``<run>/probabilities`` and ``<run>/<tap>``.
+
+    A tap is float32 (T, rows, length) as in `attnlab.viz.panels.Layer`, known to within the byte it was kept with.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    for panel in panels:
+        name = panel.run or panel.title
+        arrays[f"{name}/image"] = np.asarray(panel.image)
+        if panel.steps:
+            arrays[f"{name}/steps"] = np.array(panel.steps, np.int64)
+        if panel.probabilities is not None:
+            arrays[f"{name}/probabilities"] = np.asarray(panel.probabilities, np.float32)
+        for layer in panel.layers:
+            arrays[f"{name}/{layer.name}"] = np.stack([layer.weights(moment) for moment in range(layer.moments)])
+    return arrays
+
+
+def _listed(array: NDArray[Any]) -> Any:
+    if array.dtype != np.float32:
+        return array.tolist()
+    short = [float(f"{value:.9g}") for value in array.ravel()]
+    return np.array(short, dtype=np.float64).reshape(array.shape).tolist()
