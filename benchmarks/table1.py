@@ -24,9 +24,10 @@ from attnlab.models import REPORT_ROWS, report_network
 from attnlab.models.report import THREE_BLOCKS
 from attnlab.runs.exports import Exported, table_markdown
 from attnlab.runs.grid import progress
-from attnlab.runs.grid_table import grid_table
+from attnlab.runs.grid_table import compared, grid_table, row_groups
 from attnlab.runs.reproduce import DEPARTURES, FINDING, SEEDS, TABLE1, report_comparisons
 from attnlab.runs.shipped import shipped_grids
+from attnlab.runs.statistics import Verdict
 from attnlab.training.optim import PLATEAU_PATIENCE
 
 BATCH = 128
@@ -136,6 +137,19 @@ def section(told: Exported, columns: tuple[str, ...]) -> str:
     return table_markdown(grid_table(told.grid, progress(told.grid, told.records)), (), columns).strip()
 
 
+def outcome(told: Exported) -> str:
+    """What of it is sure."""
+    groups = row_groups(told.grid, progress(told.grid, told.records))
+    found = {label: each for label, each in compared(told.grid, groups).items() if each.difference is not None}
+    sure = [
+        f"{label} ({100 * each.difference:+.1f} points)"
+        for label, each in found.items()
+        if each.difference is not None and each.verdict in (Verdict.BETTER, Verdict.WORSE)
+    ]
+    others = len(found) - len(sure)
+    return f"Significant at this size: {'; '.join(sure) or 'nothing'}. The other {others} are not, which proves no equality."
+
+
 def report_claims() -> str:
     """What the report's own figures say of its rows."""
     lines = ["| row | report: accuracy (%) | ± std | against the plain CNN |", "|---|---:|---:|---|"]
@@ -163,7 +177,7 @@ def mechanics(findings: list[Exported]) -> str:
         f"{parameters['CNN + CBAM spatial + ECA']['described']:,}.",
         3: f"ReLU and softmax, and then cross entropy, which applies softmax again: the loss cannot fall below "
         f"{loss_floor():.4f}, however sure the network is. Training loss of the last epoch: {before} "
-        f"as published, {after} with softmax once. The gradient of a wrong but sure answer is close to "
+        f"as published, {after} with softmax once, where no such bound holds. The gradient of a wrong but sure answer is close to "
         "zero, and a class whose output is negative gets none at all.",
         4: "The plateau schedule, made anew each epoch, never sees two epochs, so the rate stays 0.1 to the end. Made once, it "
         + (
@@ -179,7 +193,8 @@ def mechanics(findings: list[Exported]) -> str:
         "weight sees two rows.",
     }
     return "\n".join(
-        f"{departure.number}. **{departure.title.capitalize()}.** {said[departure.number]}" for departure in DEPARTURES
+        f"{departure.number}. **{departure.title[0].upper()}{departure.title[1:]}.** {said[departure.number]}"
+        for departure in DEPARTURES
     )
 
 
@@ -194,7 +209,7 @@ def report(shipped: list[Exported]) -> str:
     text += ["## Why everything lands near 66 %", WHY]
     text += ["## The seven departures", mechanics(findings), MEASURED]
     for told in findings:
-        text += [scale(told), section(told, FINDING_COLUMNS)]
+        text += [scale(told), section(told, FINDING_COLUMNS), outcome(told)]
     text += ["## Again, at full size", AGAIN]
     return "\n\n".join(text) + "\n"
 
@@ -210,8 +225,8 @@ follows was trained on part of the images, on copies of CIFAR-10 saved as JPEG, 
 the report's for that reason. Intervals: of a mean, bootstrap (from three runs on); of a difference, paired by seed. p is
 corrected after Holm for the number of rows."""
 
-CLAIMS = f"""Mean, deviation and n = {SEEDS} are enough for Welch's t-test, corrected after Holm for eight rows. Three
-rows differ from the plain CNN, and all three are worse; of the others nothing can be said but that a difference, if there
+CLAIMS = f"""Mean, deviation and n = {SEEDS} are enough for Welch's t-test, corrected after Holm for eight rows. Three rows
+differ from the plain CNN, and all three are worse; of the others nothing can be said but that a difference, if there
 is one, is small."""
 
 WHY = """- Five of the eight changed networks cannot be told from the plain one by the report's own figures. One of them, the
@@ -226,7 +241,7 @@ WHY = """- Five of the eight changed networks cannot be told from the plain one 
   autoencoders stay below one point."""
 
 MEASURED = """Each of them off and on, everything else as published; the last row has all of those put right that concern the
-plain network. Δ is against the row as published."""
+plain network, and keeps the incomplete last batch. Δ is against the row as published."""
 
 AGAIN = """    python -m attnlab reproduce table1 --protocol published      # 9 rows x 16 seeds x 10 epochs, CIFAR-10
     python -m attnlab reproduce table1 --protocol described
@@ -236,8 +251,12 @@ AGAIN = """    python -m attnlab reproduce table1 --protocol published      # 9 
 What is above, again:
 
     python -m attnlab reproduce table1 --subset 2000 --test-subset 2000 --seeds 2 --epochs 2 --dataset cifar10-jpeg.tar.xz
+    python -m attnlab reproduce table1 --protocol described --subset 2000 --test-subset 2000 --seeds 2 --epochs 2 \\
+        --dataset cifar10-jpeg.tar.xz
     python -m attnlab reproduce finding --departures 1 2 3 4 5 6 --subset 5000 --test-subset 2000 --seeds 3 --epochs 10 \\
-        --width 16 --dataset cifar10-jpeg.tar.xz"""
+        --width 16 --dataset cifar10-jpeg.tar.xz
+    python -m attnlab reproduce finding --departures 7 --subset 5000 --test-subset 2000 --seeds 2 --epochs 5 \\
+        --width 8 --dataset cifar10-jpeg.tar.xz"""
 
 
 def _group(told: Exported, row: str) -> str:
@@ -245,7 +264,7 @@ def _group(told: Exported, row: str) -> str:
 
 
 def _mean(values: list[float]) -> str:
-    return f"{fmean(values):.3f}"
+    return f"{fmean(values):.2f}"
 
 
 def main() -> None:

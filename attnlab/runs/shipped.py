@@ -13,12 +13,13 @@ from attnlab.runs.exports import Exported, read_grid
 
 
 def shipped_grids() -> dict[str, Exported]:
-    """Grid id -> grid, by file name.
+    """Grid id -> grid, the oldest first.
 
     Raises:
         GridError: when a file was damaged.
     """
-    return {found.grid.grid_id: found for found in map(_read, sorted(paths.DEMO_TABLES.glob("*.json")))}
+    found = sorted(map(_read, paths.DEMO_TABLES.glob("*.json")), key=lambda told: told.grid.created)
+    return {told.grid.grid_id: told for told in found}
 
 
 @lru_cache
