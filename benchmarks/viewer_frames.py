@@ -4,22 +4,25 @@ Starts a page with the viewer in headless Chromium (software rendering) and drag
 plays a time-lapse. For each it prints the gap between animation frames, the time the viewer's script takes in a frame,
 the share of pointer moves after which a frame was drawn, and the websocket messages sent meanwhile.
 
-    python benchmarks/viewer_frames.py [--busy 2] [--json out.json]
+    python benchmarks/viewer_frames.py [--training] [--clients 30] [--repeats 3] [--json out.json]
 
-``--busy 2`` keeps two processes computing, as a training run on two cores does. A re-run of the page with unchanged maps
-is measured in bytes received.
+``--training`` lets a real run learn in a process of its own meanwhile, with two threads and at the priority of the app's
+worker. ``--clients 30`` keeps so many other connections open, each of which asks for the page again every two seconds.
+A re-run of the page with unchanged maps is measured in bytes received. Each case is repeated on a fresh page; printed are
+the figures of all repeats together and, of the p95, the least and the greatest.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
+import platform
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -29,7 +32,11 @@ from typing import Any
 from urllib.error import URLError
 
 import numpy as np
+import streamlit
 from playwright.sync_api import Page, sync_playwright
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -101,13 +108,16 @@ for (const kind of ["input", "pointermove"]) {
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--busy", type=int, default=0, help="processes that compute all the time")
+    arguments.add_argument("--training", action="store_true", help="a run learns meanwhile, on two threads")
+    arguments.add_argument("--clients", type=int, default=0, help="other connections that are open")
+    arguments.add_argument("--repeats", type=int, default=1, help="fresh pages for each case")
     arguments.add_argument("--json", type=Path, help="also write the figures here")
     given = arguments.parse_args()
-    with _busy(given.busy), _server() as url, sync_playwright() as driver:
+    with _training(given.training), _server() as url, _clients(url, given.clients) as answered, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        version = browser.version
         results = [
-            _measure(browser, f"{url}?which={which}", name, act)
+            _row(name, [_measure(browser, f"{url}?which={which}", act) for _ in range(given.repeats)])
             for name, which, act in (
                 ("opacity, N = 1024", "large", lambda page: _drag(page, "Opacity")),
                 ("threshold, N = 1024", "large", lambda page: _drag(page, "Hide lowest")),
@@ -120,18 +130,45 @@ def main() -> None:
         ]
         rerun = _rerun(browser, f"{url}?which=large")
         browser.close()
+        asked = sum(answered)
+    versions = {"chromium": version, "streamlit": streamlit.__version__, "python": platform.python_version()}
+    load = os.getloadavg()[1]
+    print(f"{versions}, {os.cpu_count()} cores, load average of 5 minutes {load:.1f}")
+    print(f"training: {given.training}, other clients: {given.clients} ({asked} messages to them), repeats: {given.repeats}")
     for row in results:
         print(
-            f"{row['name']:22} gap p50 {row['gap_p50']:5.1f} p95 {row['gap_p95']:5.1f} ms | script p50 {row['script_p50']:.2f}"
-            f" p95 {row['script_p95']:.2f} ms | painted {row['painted']:.0%} of {row['moves']} moves"
-            f" | messages {row['messages']}"
+            f"{row['name']:20} gap p50 {row['gap_p50']:5.1f} p95 {row['gap_p95']:5.1f} ms"
+            f" ({row['gap_p95_range'][0]:.1f} to {row['gap_p95_range'][1]:.1f})"
+            f" | script p50 {row['script_p50']:.2f} p95 {row['script_p95']:.2f} ms"
+            f" | painted {row['painted']:.0%} of {row['moves']} moves, {row['frames']} frames | messages {row['messages']}"
         )
     print(f"re-run with unchanged maps (1.05 MB of weights): {rerun} bytes received")
     if given.json:
-        given.json.write_text(json.dumps({"busy": given.busy, "rerun_bytes": rerun, "rows": results}, indent=1))
+        about = {"training": given.training, "clients": given.clients, "versions": versions, "load": load}
+        given.json.write_text(json.dumps({**about, "rerun_bytes": rerun, "rows": results}, indent=1))
 
 
-def _measure(browser: Any, url: str, name: str, act: Callable[[Page], None]) -> dict[str, Any]:
+def _row(name: str, repeats: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of one case over all its repeats."""
+    gaps = np.concatenate([repeat["gaps"] for repeat in repeats])
+    spent = np.concatenate([repeat["spent"] for repeat in repeats])
+    each = [float(np.percentile(repeat["gaps"], 95)) for repeat in repeats]
+    moves = sum(repeat["moves"] for repeat in repeats)
+    return {
+        "name": name,
+        "frames": len(gaps),
+        "gap_p50": float(np.percentile(gaps, 50)),
+        "gap_p95": float(np.percentile(gaps, 95)),
+        "gap_p95_range": [min(each), max(each)],
+        "script_p50": float(np.percentile(spent, 50)),
+        "script_p95": float(np.percentile(spent, 95)),
+        "moves": moves,
+        "painted": sum(repeat["caught"] for repeat in repeats) / moves if moves else 1.0,
+        "messages": sum(repeat["messages"] for repeat in repeats),
+    }
+
+
+def _measure(browser: Any, url: str, act: Callable[[Page], None]) -> dict[str, Any]:
     page = browser.new_page(viewport={"width": 1280, "height": 1100})
     page.add_init_script(PROBE)
     sent: list[Any] = []
@@ -145,15 +182,11 @@ def _measure(browser: Any, url: str, name: str, act: Callable[[Page], None]) -> 
     seen = page.evaluate("(window.frames_.on = false, window.frames_)")
     messages = len(sent) - before
     page.close()
-    gaps, spent = np.array(seen["gaps"]), np.array(seen["spent"] or [0])
     return {
-        "name": name,
-        "gap_p50": float(np.percentile(gaps, 50)),
-        "gap_p95": float(np.percentile(gaps, 95)),
-        "script_p50": float(np.percentile(spent, 50)),
-        "script_p95": float(np.percentile(spent, 95)),
+        "gaps": np.array(seen["gaps"]),
+        "spent": np.array(seen["spent"] or [0]),
         "moves": seen["moves"],
-        "painted": seen["caught"] / seen["moves"] if seen["moves"] else 1.0,
+        "caught": seen["caught"],
         "messages": messages,
     }
 
@@ -223,23 +256,58 @@ def _server() -> Iterator[str]:
 
 
 @contextmanager
-def _busy(count: int) -> Iterator[None]:
-    workers = [multiprocessing.Process(target=_compute, daemon=True) for _ in range(count)]
-    for worker in workers:
-        worker.start()
-    try:
+def _training(wanted: bool) -> Iterator[None]:
+    """A run of the app's own that learns until it is stopped, as its worker would train it."""
+    if not wanted:
         yield
+        return
+    with tempfile.TemporaryDirectory() as home:
+        options = ["--attention", "cbam", "--epochs", "500", "--width", "32"]
+        run = subprocess.Popen(
+            ["nice", "-n", "10", sys.executable, "-m", "attnlab", "train", *options],
+            cwd=ROOT,
+            env=os.environ | {"ATTNLAB_HOME": home, "OMP_NUM_THREADS": "2"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            time.sleep(15)  # until it learns
+            if run.poll() is not None:
+                raise SystemExit(f"the training ended at once, with status {run.returncode}")
+            yield
+        finally:
+            run.kill()
+            run.wait()
+
+
+@contextmanager
+def _clients(url: str, count: int) -> Iterator[list[int]]:
+    """So many connections as browsers open them; yields how many messages each has got."""
+    answered = [0] * count
+    over = threading.Event()
+    address = url.replace("http", "ws", 1) + "_stcore/stream"
+
+    def stay(client: int) -> None:
+        ask = BackMsg()
+        ask.rerun_script.query_string = "which=large"
+        with suppress(WebSocketException), connect(address, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
+            while not over.is_set():
+                socket.send(ask.SerializeToString())
+                end = time.monotonic() + 2
+                while (left := end - time.monotonic()) > 0:
+                    with suppress(TimeoutError):
+                        socket.recv(left)
+                        answered[client] += 1
+
+    threads = [threading.Thread(target=stay, args=(client,), daemon=True) for client in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answered
     finally:
-        for worker in workers:
-            worker.terminate()
-
-
-def _compute() -> None:
-    os.nice(10)  # as the training worker does
-    matrix = np.random.default_rng(0).random((300, 300))
-    while True:
-        matrix = matrix @ matrix
-        matrix /= np.abs(matrix).max()
+        over.set()
+        for thread in threads:
+            thread.join(5)
 
 
 if __name__ == "__main__":
