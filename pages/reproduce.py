@@ -16,7 +16,7 @@ wait_for_torch()
 
 from attnlab.ui import finding, reproduce, reproduce_results  # noqa: E402  (needs torch, which the line above waits for)
 
-with st.expander("Start a table", icon=":material/add:", expanded=not reproduce.grids(), key="reproduce.new"):
+with st.expander("Start a table", icon=":material/add:", expanded=not reproduce.tables(), key="reproduce.new"):
     reproduce.start_form()
 shown = reproduce.choose_grid()
 if shown is None:

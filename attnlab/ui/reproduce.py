@@ -149,10 +149,15 @@ def _time_steps(made: Grid) -> None:
         status.update(label="Timed", state="complete")
 
 
+def tables() -> dict[str, Grid]:
+    """What can be looked at, by grid id: the grids of this server, newest first, then the shipped ones."""
+    mine = {grid.grid_id: grid for grid in grids()}
+    return mine | {grid_id: told.grid for grid_id, told in shipped_grids().items() if grid_id not in mine}
+
+
 def choose_grid() -> Shown | None:
-    """The grid to look at: those of this server, newest first, then the shipped ones."""
-    mine, shipped = {grid.grid_id: grid for grid in grids()}, shipped_grids()
-    known = mine | {grid_id: told.grid for grid_id, told in shipped.items() if grid_id not in mine}
+    """The grid to look at."""
+    mine, shipped, known = {grid.grid_id for grid in grids()}, shipped_grids(), tables()
     if not known:
         return None
     if st.session_state.get("reproduce.grid") not in known:

@@ -61,6 +61,7 @@ def progress_matrix(
             marker = {"color": _COLOURS[number], "size": 12, "symbol": "square"}
             figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=state)
     layout(figure, height=110 + 26 * len(rows))
+    figure.update_layout(showlegend=True)  # one state alone would go unnamed
     figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, type="category")
     figure.update_xaxes(title="seed", showgrid=False, zeroline=False, type="category")
     return figure
