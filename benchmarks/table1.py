@@ -177,7 +177,7 @@ def mechanics(findings: list[Exported]) -> str:
         f"{parameters['CNN + CBAM spatial + ECA']['described']:,}.",
         3: f"ReLU and softmax, and then cross entropy, which applies softmax again: the loss cannot fall below "
         f"{loss_floor():.4f}, however sure the network is. Training loss of the last epoch: {before} "
-        f"as published, {after} with softmax once, where no such bound holds. The gradient of a wrong but sure answer is close to "
+        f"as published, {after} with softmax once, where no bound holds. The gradient of a wrong but sure answer is close to "
         "zero, and a class whose output is negative gets none at all.",
         4: "The plateau schedule, made anew each epoch, never sees two epochs, so the rate stays 0.1 to the end. Made once, it "
         + (
