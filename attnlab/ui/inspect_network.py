@@ -20,9 +20,9 @@ from attnlab.config import DatasetConfig, ModelConfig
 from attnlab.data import DataError, ImageDataset, load_dataset, normalise
 from attnlab.data.decode import fit_array, fit_image
 from attnlab.explain.block_features import features_before
-from attnlab.explain.cost import one_position
+from attnlab.explain.cost import count_flops, one_position
 from attnlab.explain.open_run import OpenError, OpenRun, open_run
-from attnlab.models import get_model
+from attnlab.models import ImageShape, get_model
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
@@ -37,6 +37,9 @@ from attnlab.viz.titles import tap_titles
 
 PREDICTED = 512
 """So many test pictures are predicted, to find the right and the wrong ones."""
+PREDICTED_FLOPS = 5e11
+"""Fewer, where they would cost more than this: a VGG16 at 224 x 224 would keep a person waiting for minutes."""
+FEWEST_PREDICTED = 8
 OFFERED = 60
 """So many are offered at once."""
 REFERENCE = 16
@@ -96,6 +99,7 @@ def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator])
         dataset = run_dataset(record)
     except DataError as error:
         st.error(f"The test pictures cannot be read: {error}", icon=":material/error:")
+        st.caption("The network itself can be looked at: choose *Your own* above and give it a picture.")
         return None
     records = _openable(records)
     if not records or records[0] is not record:
@@ -320,7 +324,8 @@ def _dataset(config: str) -> ImageDataset:
 @st.cache_resource(max_entries=12, show_spinner="Predicting test pictures")
 def _seen(folder: str, stamp: int, config: str) -> Seen:
     opened, dataset = _opened(folder, stamp), _dataset(config)
-    images = dataset.test.images[:PREDICTED]
+    flops = count_flops(opened.config.model, ImageShape(*opened.shape), len(opened.class_names))
+    images = dataset.test.images[: max(FEWEST_PREDICTED, min(PREDICTED, int(PREDICTED_FLOPS / max(1, flops))))]
     ranges: dict[str, tuple[float, float]] = {}
     for image in images[:REFERENCE].split(1):
         for seen in opened.inspect(image).maps:

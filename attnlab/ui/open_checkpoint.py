@@ -29,6 +29,7 @@ from attnlab.ui.state import manager
 
 MOST_MEGABYTES = 256
 FROM_PATH = "a folder or archive"
+DRAWN_COUNTS = ("train_images", "test_images")
 QUESTIONS = {"pooling": "Where the local maps were taken", "normalize": "How scores became weights"}
 ANSWERS = {
     "before": "before the pooling",
@@ -187,7 +188,10 @@ def _pictures(opened: Opened) -> DatasetConfig | None:
         key=f"checkpoint.dataset.{opened.shape.channels}.{opened.classes}",
         help="They give the classes their names, and Inspect its test pictures.",
     )
-    if chosen != FROM_PATH:
+    if chosen in fitting:
+        offered = list_datasets()[chosen].options  # a drawn set need not be larger than what is looked at
+        return DatasetConfig(name=chosen, options={name: min(offered[name]) for name in DRAWN_COUNTS if name in offered})
+    if chosen == NO_PICTURES:
         return DatasetConfig(name=chosen)
     path = st.text_input("Folder or archive", key="checkpoint.dataset.path", placeholder="/data/dermoscopy.zip").strip()
     return DatasetConfig(name=str(Path(path).expanduser().resolve())) if path else None

@@ -35,7 +35,8 @@ def charted(records: Sequence[RunRecord]) -> list[str]:
     if _CHART not in st.session_state:
         linked = st.query_params.get_all("run")
         live = [record.run_id for record in records if record.state.live]
-        newest = [max(records, key=lambda record: record.created).run_id] if records else []
+        trained = [record for record in records if record.total_steps]  # an opened checkpoint has no curve
+        newest = [max(trained, key=lambda record: record.created).run_id] if trained else []
         st.session_state[_CHART] = [run_id for run_id in linked if run_id in known] or live or newest
     return [run_id for run_id in st.session_state[_CHART] if run_id in known]
 
