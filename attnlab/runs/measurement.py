@@ -151,7 +151,7 @@ class Measurement:
     def _last_words(self) -> str:
         log = self.path / "log.txt"
         text = log.read_text(errors="replace")[-_LOG_TAIL:].strip() if log.exists() else ""
-        return f": {text.splitlines()[-1]}" if text else " (killed, often for lack of memory)"
+        return f": {text.splitlines()[-1]}" if text else " (it was killed, perhaps for lack of memory)"
 
 
 def kept_measurements(run: RunFolder) -> list[Measurement]:
@@ -160,8 +160,8 @@ def kept_measurements(run: RunFolder) -> list[Measurement]:
     found = []
     for path in sorted(parent.glob("*/result.json")):
         try:
-            tree = (read_json(path) or {})["result"]
-            found.append(Measurement(run, tree["tap"], len(tree["images"]), tree["seed"]))
-        except (FolderError, KeyError):
+            _, count, seed = path.parent.name.rsplit("-", 2)
+            found.append(Measurement(run, (read_json(path) or {})["result"]["tap"], int(count), int(seed)))
+        except (FolderError, KeyError, ValueError):
             continue  # a damaged file is no result
     return [each for each in found if each.result() is not None]

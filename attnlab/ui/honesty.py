@@ -22,7 +22,7 @@ from attnlab.explain.honesty import MAP, MEASURES, Honesty, p_words
 from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.imported import NO_PICTURES
-from attnlab.runs.measurement import Measurement, MeasurementState
+from attnlab.runs.measurement import Measurement, MeasurementState, kept_measurements
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
 from attnlab.ui.inspect_network import Shown
@@ -31,6 +31,7 @@ from attnlab.viz.overlay import overlay
 from attnlab.viz.titles import tap_titles
 
 COUNTS = (50, 100, 200, 500)
+DEFAULT_COUNT = 200
 LOOK_SECONDS = 1.0
 SLOW = "honesty.slow"
 
@@ -125,7 +126,9 @@ def _drawn(picture: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray[
 def _measured(record: RunRecord, folder: RunFolder, tap: str) -> None:
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     left.markdown("#### Over many test pictures")
-    count = right.selectbox("Test pictures", COUNTS, index=2, key="honesty.count")
+    kept = [each.count for each in kept_measurements(folder) if each.tap == tap and each.seed == 0 and each.count in COUNTS]
+    first = COUNTS.index(max(kept, default=DEFAULT_COUNT))
+    count = right.selectbox("Test pictures", COUNTS, index=first, key=f"honesty.count.{record.run_id}.{tap}")
     asked = Measurement(folder, tap, count)
     running = asked.see().state is MeasurementState.RUNNING
     st.fragment(_progress, run_every=LOOK_SECONDS if running else None)(asked)
