@@ -78,7 +78,7 @@ def hostile(canary: Path) -> dict[str, tuple[bytes, str]]:
     good = torch_file(WEIGHTS)
     plain = save(WEIGHTS)
     return {
-        "command": (torch_file({"weight": RunsCommand(canary)}), "more than plain tensors"),
+        "command": (torch_file({"weight": RunsCommand(canary)}), "would run code of its own"),
         "command in a bare pickle": (pickle.dumps(RunsCommand(canary)), "more than plain tensors"),
         "whole module": (torch_file(torch.nn.Linear(2, 2)), "more than plain tensors"),
         "truncated": (good[: len(good) // 2], "damaged"),

@@ -114,8 +114,12 @@ def main() -> None:
     except MemoryError:
         verdict = {"refused": TOO_LARGE}
     except Exception as error:  # foreign bytes: torch and zipfile raise a dozen types on them
-        memory = "allocate memory" in str(error)
-        verdict = {"refused": TOO_LARGE if memory else "is damaged, or holds more than plain tensors"}
+        if "allocate memory" in str(error):
+            verdict = {"refused": TOO_LARGE}
+        elif "GLOBAL" in str(error):  # the pickle names a class or function to call
+            verdict = {"refused": "holds more than plain tensors: opening it would run code of its own"}
+        else:
+            verdict = {"refused": "is damaged, or holds more than plain tensors"}
     print(json.dumps(verdict))
 
 
