@@ -1,4 +1,5 @@
-"""Takes the pictures of docs/screenshots from a running app: every page in light, in dark and at phone width.
+"""Takes the pictures of docs/screenshots from a running app: every page, and every state of the viewer, in light, in dark
+and at phone width.
 
 streamlit run app.py --server.port 8501 &
 python docs/make_screenshots.py http://localhost:8501
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
+from viewer_states import STATES, take_state
 
 OUT = Path(__file__).parent / "screenshots"
 PAGES = {
@@ -65,7 +67,7 @@ def section(page: Page, base: str, name: str, out: Path) -> None:
 def main() -> None:
     """Address of the app, then the pages wanted; all of them without."""
     base = sys.argv[1].rstrip("/")
-    wanted = sys.argv[2:] or [*PAGES, *SECTIONS]
+    wanted = sys.argv[2:] or [*PAGES, *SECTIONS, *STATES]
     OUT.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -76,6 +78,8 @@ def main() -> None:
                 out = OUT / f"{name}-{look}.png"
                 if name in SECTIONS:
                     section(page, base, name, out)
+                elif name in STATES:
+                    take_state(page, base, name, out, settle)
                 else:
                     page.set_viewport_size({"width": width, "height": height})
                     page.goto(f"{base}/{PAGES[name]}", wait_until="domcontentloaded")
