@@ -210,6 +210,10 @@ def report(shipped: list[Exported]) -> str:
     text += ["## The seven departures", mechanics(findings), MEASURED]
     for told in findings:
         text += [scale(told), section(told, FINDING_COLUMNS), outcome(told)]
+    trained = {row.about.get("departure") for told in findings for row in told.grid.rows}
+    if left := [departure for departure in DEPARTURES if departure.number not in trained]:
+        names = "; ".join(f"{departure.number}, {departure.title}" for departure in left)
+        text.append(f"**Not trained for this page**: {names}. The last command below does it.")
     text += ["## Again, at full size", AGAIN]
     return "\n\n".join(text) + "\n"
 

@@ -291,6 +291,8 @@ def report(found: dict[str, Any]) -> str:
             f"{speed * of_row['flop'] / 1e9:,.0f} | {speed * of_row['flop'] / peak:.0%} | {_spread(ratios['test'][-1])} |"
         )
     means = {what: [math.exp(fmean(map(math.log, turn))) for turn in zip(*each, strict=False)] for what, each in ratios.items()}
+    for row in REPORT_ROWS.keys() - rows.keys():
+        lines.append(f"| {row} | not measured | | | | | |")
     lines.append(f"| **geometric mean** | | | **{_spread(means['train'])}** | | | **{_spread(means['test'])}** |")
     text = [
         "# Table 1: how fast its networks train",
