@@ -12,9 +12,7 @@ from attnlab.cli_open import Json
 OK, STOPPED = 0, 130
 
 
-def honesty(
-    run: str, *, images: int = 200, layer: str = "", seed: int = 0, again: bool = False, as_json: Json = False
-) -> int:
+def honesty(run: str, *, images: int = 200, layer: str = "", seed: int = 0, again: bool = False, as_json: Json = False) -> int:
     """Measure a run's attention map against Grad-CAM, occlusion, its untrained twin and others, on test pictures.
 
     The result is kept with the run, and the app shows it.
