@@ -1,0 +1,64 @@
+"""The place that takes a picture from the clipboard: what it sends, and what it refuses in words."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import streamlit as st
+from attnlab.ui.components.paste import paste
+given = paste(key="p", on_change=lambda: None)
+st.text("nothing yet" if given is None else f"got {list(given)}")
+"""
+PASTE = """([bytes, size, kind]) => {
+  const held = new DataTransfer();
+  if (kind) held.items.add(new File([new Uint8Array(size ?? bytes)], "a.png", { type: kind }));
+  else held.items.add("words", "text/plain");
+  document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: held, bubbles: true, composed: true }));
+}"""
+
+
+def test_the_clipboards_bytes_arrive_as_they_are(chromium: Browser, tmp_path: Path) -> None:
+    script = tmp_path / "page.py"
+    script.write_text(SCRIPT)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port), "--server.headless", "true"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    page = chromium.new_page()
+    try:
+        assert server.stdout is not None
+        assert any("URL" in line for line in server.stdout)  # it answers now
+        page.goto(f"http://127.0.0.1:{port}/")
+        _use(page)
+    finally:
+        page.close()
+        server.terminate()
+        server.wait(20)
+
+
+def _use(page: Page) -> None:
+    page.locator(".paste button").wait_for(timeout=60_000)
+    said = page.locator(".paste .said")
+    page.evaluate(PASTE, [None, None, None])
+    assert said.inner_text() == "The clipboard holds no picture."
+    page.evaluate(PASTE, [[137, 80, 0, 255], None, "image/png"])
+    page.get_by_text("got [137, 80, 0, 255]").wait_for(timeout=20_000)
+    assert said.inner_text() == ""
+    page.evaluate(PASTE, [None, 10_000_001, "image/png"])
+    assert said.inner_text() == "This has 10.0 MB; at most 10 MB can be pasted."
