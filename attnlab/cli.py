@@ -22,6 +22,8 @@ from attnlab import __version__, paths
 from attnlab.cli_grid import grid_app, tensorboard
 from attnlab.cli_honesty import honesty
 from attnlab.cli_open import Json, open_command
+from attnlab.cli_progress import progress_bar
+from attnlab.cli_queue import Executor, choose_executor, train_by_queue
 from attnlab.cli_reproduce import reproduce_app
 from attnlab.config import RunConfig, explain
 from attnlab.runs.options import change, settings
@@ -29,7 +31,7 @@ from attnlab.runs.options import change, settings
 if TYPE_CHECKING:
     from attnlab.runs.folder import RunFolder
     from attnlab.runs.store import Store
-    from attnlab.runs.worker import Outcome, Watch
+    from attnlab.runs.worker import Outcome
 
 OK, WRONG, STOPPED = 0, 2, 130
 
@@ -58,8 +60,16 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
 
 
-def train(*, config: Path | None = None, title: str = "", note: str = "", as_json: Json = False, **given: Any) -> int:
-    """Train a network here and now, in the foreground. Ctrl-C stops it with a checkpoint.
+def train(
+    *,
+    config: Path | None = None,
+    title: str = "",
+    note: str = "",
+    executor: Executor = None,
+    as_json: Json = False,
+    **given: Any,
+) -> int:
+    """Train a network, here and now where no executor is named. Ctrl-C stops it with a checkpoint.
 
     The run appears in the app like any other.
 
@@ -79,6 +89,11 @@ def train(*, config: Path | None = None, title: str = "", note: str = "", as_jso
 
     from attnlab.runs.folder import RunFolder
 
+    if executor is not None:
+        choose_executor(executor)
+        with progress_bar() as watch:
+            folder, outcome = train_by_queue(chosen, title, note, watch)
+        return _tell(folder, outcome, as_json=as_json)
     folder = RunFolder.create(paths.runs_dir(), chosen, title=title, note=note)
     return _work(folder, as_json=as_json)
 
@@ -194,7 +209,7 @@ def demo(*variants: str, as_json: Json = False) -> int:
 
     _prepare_process()
     sizes: dict[str, int] = {}
-    with _progress_bar() as watch:
+    with progress_bar() as watch:
         for run_id, size in make_demo(variants, paths.DEMO_RUNS, watch):
             sizes[run_id] = size
             if not as_json:
@@ -204,12 +219,18 @@ def demo(*variants: str, as_json: Json = False) -> int:
 
 def _work(folder: RunFolder, *, as_json: bool) -> int:
     """Trains in this process and tells how it went."""
-    from attnlab.runs.records import RunState
     from attnlab.runs.worker import run
 
     _prepare_process()
-    with _progress_bar() as watch, _stopping(folder):
+    with progress_bar() as watch, _stopping(folder):
         outcome = run(folder.path, watch=watch)
+    return _tell(folder, outcome, as_json=as_json)
+
+
+def _tell(folder: RunFolder, outcome: Outcome, *, as_json: bool) -> int:
+    """Says how a run went."""
+    from attnlab.runs.records import RunState
+
     if outcome.state is RunState.FAILED:
         if folder.progress().get("step", 0) == 0:
             folder.remove()  # nothing happened that would be worth keeping
@@ -323,45 +344,6 @@ def _stopping(folder: RunFolder) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Watch]:
-    """A bar on a terminal, a line for each epoch in a log."""
-    if not sys.stderr.isatty():
-        yield _epoch_lines()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[speed]}"), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None, speed="")
-
-        def show(progress: dict[str, Any]) -> None:
-            speed = progress.get("images_per_second")
-            best = progress.get("validation_accuracy")
-            doing = f"epoch {progress['epoch']}" if progress["phase"] == "training" else progress["phase"]
-            bar.update(
-                task,
-                description=doing + (f", validation {best:.1%}" if best is not None else ""),
-                completed=progress["step"],
-                total=progress.get("total_steps"),
-                speed=f"{speed:.0f} images/s" if speed else "",
-            )
-
-        yield show
-
-
-def _epoch_lines() -> Callable[[dict[str, Any]], None]:
-    seen = {"epoch": 0}
-
-    def show(progress: dict[str, Any]) -> None:
-        if progress["epoch"] != seen["epoch"]:
-            seen["epoch"] = progress["epoch"]
-            print(f"epoch {progress['epoch']}, step {progress['step']}/{progress.get('total_steps')}", file=sys.stderr)
-
-    return show
 
 
 def _as_tree(record: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from cyclopts import App, Parameter
 
 from attnlab import paths
 from attnlab.cli_open import Json
+from attnlab.cli_queue import Executor, choose_executor
 from attnlab.config import RunConfig
 from attnlab.runs.files import FolderError
 from attnlab.runs.folder import RunFolder, run_folders
@@ -56,6 +57,7 @@ def new(
     seeds: int = 3,
     config: Path | None = None,
     run: bool = False,
+    executor: Executor = None,
     as_json: Json = False,
 ) -> int:
     """Make a grid: every combination of the values given, each with the same seeds.
@@ -77,7 +79,7 @@ def new(
     made = make_grid(cross(base, dict(_choice(text) for text in vary or ())), range(seeds), title=title)
     save_grid(paths.home(), made)
     if run:
-        return run_grid(made, as_json=as_json)
+        return run_grid(made, executor=executor, as_json=as_json)
     return _tell({"grid_id": made.grid_id, "cells": len(made.wanted)}, f"{made.grid_id}: {len(made.wanted)} runs", as_json)
 
 
@@ -103,9 +105,9 @@ def show(grid: str, *, as_json: Json = False) -> int:
 
 
 @grid_app.command(name="run")
-def run_(grid: str, *, as_json: Json = False) -> int:
+def run_(grid: str, *, executor: Executor = None, as_json: Json = False) -> int:
     """Start a grid, or go on with it, and wait until it is done. Failed cells are tried again."""
-    return run_grid(load_grid(paths.home(), grid), as_json=as_json)
+    return run_grid(load_grid(paths.home(), grid), executor=executor, as_json=as_json)
 
 
 @grid_app.command
@@ -208,11 +210,12 @@ def time_steps(grid_id: str) -> None:
     save_grid(paths.home(), replace(load_grid(paths.home(), grid_id), estimates=timed.estimates))
 
 
-def run_grid(grid: Grid, *, as_json: bool) -> int:
+def run_grid(grid: Grid, *, executor: str | None = None, as_json: bool) -> int:
     """Starts a grid and waits for it."""
     from attnlab.runs.grid_queue import hold_grid, start_grid
     from attnlab.runs.manager import get_manager, shutdown_all
 
+    choose_executor(executor)
     manager = get_manager()
     if not manager.keeps_queue:
         print(manager.keeper, file=sys.stderr)

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from attnlab import paths
 from attnlab.cli_grid import OK, Names, records, report, run_grid, time_steps
 from attnlab.cli_open import Json
+from attnlab.cli_queue import Executor
 from attnlab.runs import reproduce
 from attnlab.runs.grid import Grid, continued, load_grid, progress, save_grid
 from attnlab.runs.reproduce import Scale
@@ -25,6 +26,7 @@ def table1(
     scale: Annotated[Scale | None, Parameter(name="*")] = None,
     estimate: bool = False,
     run: bool = True,
+    executor: Executor = None,
     as_json: Json = False,
 ) -> int:
     """Train the rows of the report's Table 1. Without options: all of it, on CIFAR-10, nine rows with 16 seeds.
@@ -43,7 +45,7 @@ def table1(
         start it and wait for it; otherwise it is only made
     """
     made = reproduce.table1(protocol, rows=rows or (), seeds=seeds, scale=scale)
-    return _reproduce(made, estimate=estimate, run=run, as_json=as_json)
+    return _reproduce(made, estimate=estimate, run=run, executor=executor, as_json=as_json)
 
 
 @reproduce_app.command
@@ -54,6 +56,7 @@ def finding(
     scale: Annotated[Scale | None, Parameter(name="*")] = None,
     estimate: bool = False,
     run: bool = True,
+    executor: Executor = None,
     as_json: Json = False,
 ) -> int:
     """Train each departure of the report's published code from its text on and off.
@@ -70,16 +73,16 @@ def finding(
         start it and wait for it; otherwise it is only made
     """
     made = reproduce.finding(departures=departures or (), seeds=seeds, scale=scale)
-    return _reproduce(made, estimate=estimate, run=run, as_json=as_json)
+    return _reproduce(made, estimate=estimate, run=run, executor=executor, as_json=as_json)
 
 
-def _reproduce(made: Grid, *, estimate: bool, run: bool, as_json: bool) -> int:
+def _reproduce(made: Grid, *, estimate: bool, run: bool, executor: str | None, as_json: bool) -> int:
     made = continued(paths.home(), made)
     save_grid(paths.home(), made)
     if estimate:
         time_steps(made.grid_id)
         made = load_grid(paths.home(), made.grid_id)
     if run:
-        return run_grid(made, as_json=as_json)
+        return run_grid(made, executor=executor, as_json=as_json)
     report(made, progress(made, records()), as_json=as_json)
     return OK

@@ -51,9 +51,13 @@ class Idle:
     """An executor that starts nothing by itself: a test ends the runs by hand."""
 
     slots = 1
+    retries = 0
+    trouble = ""
 
     def __init__(self) -> None:
         self.started: list[str] = []
+
+    def admit(self, config: RunConfig) -> None: ...
 
     def warm(self) -> None: ...
 

@@ -23,6 +23,8 @@ LEVEL = {
     "cli_reproduce": 6,
     "cli_open": 6,
     "cli_honesty": 6,
+    "cli_progress": 6,
+    "cli_queue": 6,
     "cli": 6,
     "__main__": 7,
 }

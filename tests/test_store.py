@@ -50,9 +50,14 @@ def finish(folder: RunFolder, attempt: int) -> None:
 class AtOnce:
     """An executor whose jobs are over when they begin."""
 
+    retries = 0
+    trouble = ""
+
     def __init__(self, slots: int = 4) -> None:
         self.slots = slots
         self.started: list[Job] = []
+
+    def admit(self, config: RunConfig) -> None: ...
 
     def warm(self) -> None: ...
 
@@ -390,9 +395,10 @@ def test_reader_without_a_writer_sees_an_empty_home(private_home: Path) -> None:
         store.sync()
 
 
-def test_unknown_executor_is_refused() -> None:
-    with pytest.raises(ValueError, match="known: process, thread"):
-        make_executor("rocket")
+def test_unknown_executor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTNLAB_EXECUTOR", "rocket")
+    with pytest.raises(ValueError, match=r"ATTNLAB_EXECUTOR.*'process', 'thread' or 'ray'"):
+        make_executor()
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,7 +3,7 @@
 `WorkerProcessExecutor` keeps a process with torch loaded, so that a run begins at once, and a crash of the arithmetic
 costs one run and not the app. The process is a plain child by `subprocess` (`multiprocessing` would run the app's
 script again) in a session of its own: it finishes its run when the app ends, and a new app takes the run up from its
-folder. `ThreadExecutor` trains in this process.
+folder. `ThreadExecutor` trains in this process. `attnlab.runs.ray_executor` trains on a cluster.
 """
 
 from __future__ import annotations
@@ -22,11 +22,16 @@ from pathlib import Path
 from typing import Protocol
 
 from attnlab import paths
+from attnlab.config import RunConfig
+from attnlab.runs.executor_settings import ExecutorSettings, load_settings
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.ownership import is_locked, send_signal
 
-VARIABLE = "ATTNLAB_EXECUTOR"
 _CLOSE_SECONDS = 2.0
+
+
+class RunRefused(ValueError):
+    """No worker of this executor could ever train the run; the message says what would be possible."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,24 @@ class Executor(Protocol):
     """Starts jobs; every call returns at once.
 
     Attributes:
-        slots: jobs that may run at the same time.
+        slots: jobs that may run at the same time; it may change.
+        retries: how often the queue itself begins a run again whose worker was lost.
+        trouble: why nothing can be started at present, in a sentence; empty when it can.
     """
 
-    slots: int
+    @property
+    def slots(self) -> int: ...
+    @property
+    def retries(self) -> int: ...
+    @property
+    def trouble(self) -> str: ...
+
+    def admit(self, config: RunConfig) -> None:
+        """Looks at a run before it is queued.
+
+        Raises:
+            RunRefused: when it asks for what there will never be.
+        """
 
     def warm(self) -> None:
         """Makes ready for the next job."""
@@ -90,11 +109,17 @@ class WorkerProcessExecutor:
         slots: processes.
     """
 
+    retries = 0
+    trouble = ""
+
     def __init__(self, slots: int = 1) -> None:
         self.slots = slots
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
         self._children: dict[Job, _Child] = {}
+
+    def admit(self, config: RunConfig) -> None:
+        """What this machine lacks is said by the run itself."""
 
     def warm(self) -> None:
         with self._lock:
@@ -152,9 +177,14 @@ class ThreadExecutor:
     """Jobs in a thread of this process, one at a time. For machines where a second process does not fit, and tests."""
 
     slots = 1
+    retries = 0
+    trouble = ""
 
     def __init__(self) -> None:
         self._threads: dict[Job, threading.Thread] = {}
+
+    def admit(self, config: RunConfig) -> None:
+        """As for `WorkerProcessExecutor`."""
 
     def warm(self) -> None:
         from attnlab.runs.worker import load
@@ -182,19 +212,27 @@ class ThreadExecutor:
         """Nothing is kept."""
 
 
-_EXECUTORS: dict[str, Callable[[], Executor]] = {"process": WorkerProcessExecutor, "thread": ThreadExecutor}
+def _on_ray(settings: ExecutorSettings) -> Executor:
+    from attnlab.runs.ray_executor import RayExecutor
+
+    return RayExecutor(settings)
 
 
-def make_executor(name: str | None = None) -> Executor:
-    """The executor of a name: ``"process"`` or ``"thread"``; without one what ``ATTNLAB_EXECUTOR`` says, else a process.
+_EXECUTORS: dict[str, Callable[[ExecutorSettings], Executor]] = {
+    "process": lambda settings: WorkerProcessExecutor(),
+    "thread": lambda settings: ThreadExecutor(),
+    "ray": _on_ray,
+}
+
+
+def make_executor(settings: ExecutorSettings | None = None) -> Executor:
+    """The executor that the settings name; without them those of the home (`attnlab.runs.executor_settings`).
 
     Raises:
-        ValueError: for another name.
+        ValueError: for settings that cannot be, or Ray where it is not installed.
     """
-    chosen = name or os.environ.get(VARIABLE) or "process"
-    if chosen not in _EXECUTORS:
-        raise ValueError(f"unknown executor {chosen!r} (argument or {VARIABLE}); known: {', '.join(_EXECUTORS)}")
-    return _EXECUTORS[chosen]()
+    chosen = settings or load_settings(paths.home())
+    return _EXECUTORS[chosen.executor](chosen)
 
 
 class _Child:

@@ -64,6 +64,8 @@ class Follower:
                 folder.write_end(state, job.attempt, reason=reason)
                 folder.dequeue()
                 folder.clear_request()
+                if state is RunState.INTERRUPTED and job.attempt <= self._executor.retries:
+                    folder.enqueue(self._store.last_place() + 1)
         finally:
             lock.release()
         self._forget(job)

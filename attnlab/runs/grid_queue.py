@@ -35,7 +35,7 @@ def feed(manager: Manager) -> None:
             for config in row:
                 run = known.get(config.config_hash)
                 if run is None:
-                    manager.submit(config)
+                    manager.enqueue(config)
                 else:
                     _ask(manager.resume, run.run_id)
             return
@@ -44,7 +44,13 @@ def feed(manager: Manager) -> None:
 
 
 def start_grid(manager: Manager, grid: Grid) -> Grid:
-    """Puts a grid in the queue, or back into it: cells that were paused or stopped go on, failed ones are tried again."""
+    """Puts a grid in the queue, or back into it: cells that were paused or stopped go on, failed ones are tried again.
+
+    Raises:
+        RunRefused: when the executor could never train one of its cells.
+    """
+    for config in grid.wanted.values():
+        manager.executor.admit(config)
     for run in {cell.run.run_id: cell.run for cell in progress(grid, manager.runs()).cells if cell.run is not None}.values():
         folder = RunFolder(run.folder)
         if run.state.live and folder.requested() is not None:

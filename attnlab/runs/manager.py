@@ -83,7 +83,16 @@ class Manager:
     # Asking for runs
 
     def submit(self, config: RunConfig, title: str = "", note: str = "") -> str:
-        """Puts a run at the end of the queue. Returns its run id."""
+        """Puts a run at the end of the queue. Returns its run id.
+
+        Raises:
+            RunRefused: when it asks for what the executor will never have.
+        """
+        self.executor.admit(config)
+        return self.enqueue(config, title, note)
+
+    def enqueue(self, config: RunConfig, title: str = "", note: str = "") -> str:
+        """As `submit`, for a run that was admitted before."""
         with self._lock:
             folder = RunFolder.create(self.store.runs_path, config, title=title, note=note, queued=self.store.last_place() + 1)
             self._took(folder)
@@ -228,6 +237,22 @@ class Manager:
         """Has the thread look at once, after something was changed beside the queue."""
         self._wake.set()
 
+    def change_executor(self, executor: Executor) -> None:
+        """Trains from now on elsewhere.
+
+        Raises:
+            RequestRefused: while runs are at work, or where another process runs the queue.
+        """
+        with self._lock:
+            if not self.keeps_queue:
+                raise RequestRefused(f"{self.keeper}; change it there")
+            if at_work := self.store.in_states(*AT_WORK):
+                raise RequestRefused(f"{len(at_work)} runs are at work; pause them, or wait until they have ended")
+            self.executor.close()
+            self.executor = executor
+            self._follower = Follower(self.store, executor, self.grace)
+            self._wake.set()
+
     def warm(self) -> None:
         """Makes the worker ready, so that the next run begins at once."""
         if self.keeps_queue:
@@ -265,7 +290,7 @@ class Manager:
                 else:
                     pause = _TAKE_OVER_TICK
                     self._try_to_take_over()
-                self.trouble = ""
+                self.trouble = self.executor.trouble if self.keeps_queue else ""
             except (OSError, sqlite3.Error, FolderError) as error:
                 pause = _IDLE_TICK
                 full = disk_full(self.home)

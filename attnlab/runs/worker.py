@@ -4,7 +4,8 @@
 process: it loads torch, then takes one run after the other from its input, a line of JSON each ({"run": folder,
 "attempt": number}), and says on its output when one is done. Its nice value is raised, so that pages stay quick while it
 computes; ``ATTNLAB_THREADS`` sets the threads of torch. Without its input (the app is gone) it finishes what it has
-begun and ends.
+begun and ends. ``python -m attnlab.runs.worker LOCATION ATTEMPT`` trains one run and ends, for engines that start a
+process for each; the location is the folder's path or its ``file://`` URL.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import url2pathname
 
 from filelock import Timeout
 
@@ -360,8 +362,42 @@ def _terminate(*_: object) -> None:
     raise Terminated
 
 
+def once(location: str, attempt: int) -> int:
+    """One attempt at the run at a location. Returns the exit code: 0 when its end stands in the folder.
+
+    Raises:
+        FolderError: when no run can be there.
+    """
+    from attnlab.training.device import prepare_process
+
+    folder = RunFolder(_local(location))
+    signal.signal(signal.SIGTERM, _terminate)
+    prepare_process(int(os.environ[THREADS]) if THREADS in os.environ else None)
+    with _output_to(folder.log_path):
+        try:
+            run_with_others(folder.path, attempt=attempt)
+        except FolderError as error:
+            print(error, file=sys.stderr)
+            return 3
+        except Terminated:
+            return 4
+    return 0
+
+
+def _local(location: str) -> Path:
+    """The path of a location. The one place to extend for stores that are reached by another way."""
+    scheme, separator, rest = location.partition("://")
+    if not separator:
+        return Path(location)
+    if scheme != "file":
+        raise FolderError(f"{location}: only folders on a shared path (file://) can be worked on, not {scheme}://")
+    return Path(url2pathname(rest))
+
+
 def main() -> int:
-    """The warm process."""
+    """The warm process, or one attempt where a location and its number are given."""
+    if len(sys.argv) == 3:
+        return once(sys.argv[1], int(sys.argv[2]))
     protocol = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # nothing else may speak on the protocol's line
     signal.signal(signal.SIGTERM, _terminate)

@@ -1,0 +1,293 @@
+"""Runs as jobs of a Ray cluster: one job for one attempt at a run, or for the seeds that train together with it.
+
+A job is the worker command that every executor uses, ``python -m attnlab.runs.worker LOCATION ATTEMPT``; the location is
+the URL of a run folder that all machines reach by the same path. Ray places and starts it. What a run does and how it
+ended stands in its folder, so nothing is lost with the cluster's memory, and the queue follows it as any other run.
+
+* The submission id is made of the run and the attempt. Submitting twice is refused by Ray and does no harm.
+* Ray does not retry. A worker that was lost is a lost attempt; the queue begins the next, from the last checkpoint.
+* A cluster that does not answer is not a run that failed: its jobs are `JobState.UNKNOWN` until it answers again.
+* Only the Jobs server is spoken to, by HTTP from one thread, with token authentication; this process never joins the
+  cluster. A cluster that answers without a token is refused: whoever reaches it can run what he likes on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from queue import Empty, Queue
+from typing import TYPE_CHECKING, Any
+
+from attnlab import paths
+from attnlab.config import RunConfig
+from attnlab.runs.executor_settings import ExecutorSettings
+from attnlab.runs.executors import Answer, Job, JobState, RunRefused
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.ownership import is_locked
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+MISSING = "the executor 'ray' needs Ray: pip install -r requirements-ray.txt"
+OPEN_CLUSTER = (
+    "the Ray cluster at {address} answers without a token, so that whoever reaches it can run any program on it; "
+    "start all its nodes, and this, with RAY_AUTH_MODE=token and the same RAY_AUTH_TOKEN"
+)
+LOST_ATTEMPTS = 3
+"""A run whose worker is lost for the third time waits for a person."""
+
+_LOOK_SECONDS = 1.0
+_SILENCE_SECONDS = 15.0
+_HTTP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a job asks of the one node that it is placed on."""
+
+    cpus: float
+    gpus: float = 0.0
+
+    def __str__(self) -> str:
+        parts = [f"{amount:g} {name}{'s' if amount != 1 else ''}" for amount, name in ((self.cpus, "CPU"), (self.gpus, "GPU"))]
+        return " and ".join(parts if self.gpus else parts[:1])
+
+    def times_in(self, node: Mapping[str, float]) -> int:
+        """How many such jobs the node takes at a time."""
+        counts = [node.get(name, 0.0) // amount for name, amount in (("CPU", self.cpus), ("GPU", self.gpus)) if amount]
+        return int(min(counts))
+
+
+class RayExecutor:
+    """Starts runs on a Ray cluster.
+
+    Args:
+        settings: address and demand.
+
+    Raises:
+        ValueError: when Ray is not installed.
+    """
+
+    retries = LOST_ATTEMPTS - 1
+
+    def __init__(self, settings: ExecutorSettings) -> None:
+        # Without it Ray's client sends no token, whatever else is set.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        try:
+            import ray.job_submission  # noqa: F401
+        except ImportError:
+            raise ValueError(MISSING) from None
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._actions: Queue[Callable[[JobSubmissionClient], None] | None] = Queue()
+        self._submitted: dict[str, str] = {}  # submission id -> "", or why it was refused
+        self._waiting: set[str] = set()
+        self._statuses: dict[str, tuple[str, str]] | None = None  # of every job of the cluster: status and message
+        self._nodes: list[dict[str, float]] = []
+        self._heard = float("-inf")
+        self._silent_because = "it has not been asked yet"
+        self._thread = threading.Thread(target=self._speak, name="attnlab-ray", daemon=True)
+        self._thread.start()
+
+    @property
+    def slots(self) -> int:
+        """Jobs that the nodes alive take at a time; 0 while nobody answers, so that nothing leaves the queue."""
+        with self._lock:
+            return sum(self._demand("auto").times_in(node) for node in self._nodes) if self._in_contact() else 0
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be started now; empty when it can."""
+        with self._lock:
+            if self._in_contact():
+                return ""
+            return f"no contact with the Ray cluster at {self.settings.ray_address}: {self._silent_because}; runs there go on"
+
+    def warm(self) -> None:
+        """There is nothing to warm: a job brings its own process."""
+
+    def admit(self, config: RunConfig) -> None:
+        """
+        Raises:
+            RunRefused: when no node of the cluster is large enough, now or later.
+        """
+        with self._lock:
+            if not self._in_contact():
+                return  # it waits in the queue, and is looked at again before it is started
+            wanted = self._demand(config.training.device)
+            if not any(wanted.times_in(node) for node in self._nodes):
+                largest = {name: max((node.get(name, 0.0) for node in self._nodes), default=0.0) for name in ("CPU", "GPU")}
+                raise RunRefused(
+                    f"a run asks for {wanted} on one node; the {len(self._nodes)} nodes of {self.settings.ray_address} have at "
+                    f"most {largest['CPU']:g} CPUs and {largest['GPU']:g} GPUs: ask for less, or choose another device"
+                )
+
+    def start(self, job: Job) -> None:
+        folder = RunFolder(job.run_dir)
+        try:
+            self.admit(folder.config)
+        except RunRefused as error:
+            raise OSError(str(error)) from error
+        name = submission_id(job)
+        with self._lock:
+            self._waiting.add(name)
+            demand = self._demand(folder.config.training.device)
+        self._actions.put(lambda client: self._submit(client, name, job, demand))
+
+    def poll(self, job: Job) -> Answer:
+        name = submission_id(job)
+        with self._lock:
+            refused = self._submitted.get(name)
+            known = None if self._statuses is None else self._statuses.get(name)
+            waiting, contact, because = name in self._waiting, self._in_contact(), self._silent_because
+        if refused:
+            return Answer(JobState.GONE, refused)
+        if not contact or self._statuses is None:
+            return Answer(JobState.UNKNOWN, because)
+        if waiting:
+            return Answer(JobState.PENDING)
+        if known is None:  # submitted since the last look, or by nobody
+            held = refused == "" or is_locked(RunFolder(job.run_dir).lock_path)
+            return Answer(JobState.PENDING) if held else Answer(JobState.GONE, "the cluster knows nothing of it")
+        status, message = known
+        if status in ("PENDING", "RUNNING"):
+            return Answer(JobState(status.lower()))
+        return Answer(JobState.GONE, f"Ray says {status.lower()}: {message}" if message else f"Ray says {status.lower()}")
+
+    def cancel(self, job: Job, *, force: bool = False) -> None:
+        """Ray sends SIGTERM, and SIGKILL three seconds later, with ``force`` or without."""
+        name = submission_id(job)
+        self._actions.put(lambda client: _unless_over(client.stop_job, name))
+
+    def close(self) -> None:
+        self._actions.put(None)
+        self._thread.join(_HTTP_SECONDS)
+
+    def _in_contact(self) -> bool:
+        return time.monotonic() - self._heard < _SILENCE_SECONDS
+
+    def _demand(self, device: str) -> Demand:
+        """A run on "auto" takes a GPU where the cluster has one."""
+        has_gpu = any(node.get("GPU") for node in self._nodes)
+        on_gpu = device == "cuda" or (device == "auto" and has_gpu)
+        return Demand(self.settings.ray_cpus, self.settings.ray_gpus if on_gpu else 0.0)
+
+    def _submit(self, client: JobSubmissionClient, name: str, job: Job, demand: Demand) -> None:
+        location = job.run_dir.resolve().as_uri()
+        command = [sys.executable, "-m", "attnlab.runs.worker", location, str(job.attempt)]
+        environment = {
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH", "")])),
+            "ATTNLAB_THREADS": f"{max(1, int(demand.cpus))}",
+            **{key: value for key, value in os.environ.items() if key.startswith("ATTNLAB_") and key != "ATTNLAB_THREADS"},
+            "ATTNLAB_HOME": str(paths.home()),
+        }
+        refused = ""
+        try:
+            client.submit_job(
+                entrypoint=shlex.join(command),
+                submission_id=name,
+                runtime_env={"env_vars": environment},
+                entrypoint_num_cpus=demand.cpus,
+                entrypoint_num_gpus=demand.gpus or None,
+            )
+        except RuntimeError as error:
+            if not _is_known(client, name):
+                refused = f"Ray refused the job: {str(error).strip().splitlines()[-1]}"
+        with self._lock:
+            self._submitted[name] = refused
+            self._waiting.discard(name)
+
+    def _speak(self) -> None:
+        """The one thread that speaks to the cluster. An action that found nobody is tried again when somebody answers."""
+        client: JobSubmissionClient | None = None
+        undone: list[Callable[[JobSubmissionClient], None]] = []
+        while True:
+            try:
+                action = self._actions.get(timeout=_LOOK_SECONDS)
+                if action is None:
+                    return
+                undone.append(action)
+            except Empty:
+                pass
+            try:
+                client = client or self._connected()
+                while undone:
+                    undone[0](client)
+                    undone.pop(0)
+                self._look(client)
+            except (OSError, RuntimeError, ValueError) as error:  # requests' errors are OSErrors
+                client = None
+                with self._lock:
+                    self._heard = float("-inf")
+                    self._silent_because = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
+
+    def _connected(self) -> JobSubmissionClient:
+        from ray.job_submission import JobSubmissionClient
+
+        address = self.settings.ray_address
+        try:
+            urllib.request.urlopen(f"{address}/api/version", timeout=_HTTP_SECONDS).close()
+        except urllib.error.HTTPError as error:
+            if error.code not in (401, 403):
+                raise
+        except urllib.error.URLError as error:
+            raise ConnectionError(f"nobody answers ({error.reason})") from None
+        else:
+            raise ValueError(OPEN_CLUSTER.format(address=address))
+        return JobSubmissionClient(address)
+
+    def _look(self, client: JobSubmissionClient) -> None:
+        """One request for all jobs and one for all nodes, however many runs are at work."""
+        statuses = {
+            job.submission_id: (str(job.status), _last_line(job.message)) for job in client.list_jobs() if job.submission_id
+        }
+        nodes = _nodes(client)
+        with self._lock:
+            self._statuses, self._nodes = statuses, nodes
+            self._submitted = {name: why for name, why in self._submitted.items() if why or name not in statuses}
+            self._heard, self._silent_because = time.monotonic(), "it has not answered for a while"
+
+
+def submission_id(job: Job) -> str:
+    """The name of an attempt, the same whoever submits it. A run that was deleted and made again is another run."""
+    made = RunFolder(job.run_dir).meta()["created"]
+    digest = hashlib.sha256(f"{job.run_dir.resolve()} {made}".encode()).hexdigest()[:10]
+    return f"attnlab-{job.run_dir.name}-{digest}-{job.attempt}"
+
+
+def _nodes(client: JobSubmissionClient) -> list[dict[str, float]]:
+    """CPUs and GPUs of each node that is alive."""
+    answer = client._do_request("GET", "/api/v0/nodes?limit=10000")  # the client has the token; it has no call for nodes
+    if answer.status_code != 200:
+        raise RuntimeError(f"the cluster does not tell its nodes: {answer.status_code}")
+    found: Sequence[dict[str, Any]] = answer.json()["data"]["result"]["result"]
+    return [dict(node["resources_total"]) for node in found if node["state"] == "ALIVE"]
+
+
+def _is_known(client: JobSubmissionClient, name: str) -> bool:
+    try:
+        client.get_job_info(name)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _unless_over(stop: Callable[[str], bool], name: str) -> None:
+    try:
+        stop(name)
+    except RuntimeError:  # it has ended, or the cluster has forgotten it; the next look tells
+        return
+
+
+def _last_line(message: str | None) -> str:
+    """The sentence that says why; Ray puts names and addresses before it."""
+    lines = [line.strip() for line in (message or "").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
