@@ -12,8 +12,10 @@ if chosen is not None:
     shown = inspector(*chosen)
     if shown is not None:
         from attnlab.ui.honesty import honesty_section
+        from attnlab.ui.rows import rows_section
         from attnlab.ui.surgery import surgery_section
 
+        rows_section(shown)
         surgery_section(shown)
         honesty_section(shown)
     facts(chosen[0])

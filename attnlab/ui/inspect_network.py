@@ -104,12 +104,12 @@ def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator])
     records = _openable(records)
     if not records or records[0] is not record:
         return None
-    first = _seen(str(record.folder), _stamp(record), record.config.dataset.model_dump_json())
+    first = _seen(str(record.folder), network_stamp(record), record.config.dataset.model_dump_json())
     chosen = _choose_picture(dataset, first, record, places)
     if chosen is None:
         return None
     panels = [
-        _test_panel(str(each.folder), _stamp(each), each.config.dataset.model_dump_json(), chosen, run_colour(each))
+        _test_panel(str(each.folder), network_stamp(each), each.config.dataset.model_dump_json(), chosen, run_colour(each))
         for each in records
     ]
     images = [dataset.test.images[chosen]] * len(records)
@@ -124,7 +124,7 @@ def own_picture(records: Sequence[RunRecord]) -> Shown | None:
     content, decoded = handed_in
     records = _openable(records)
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    panels = [_own_panel(str(each.folder), _stamp(each), digest, decoded.pixels, run_colour(each)) for each in records]
+    panels = [_own_panel(str(each.folder), network_stamp(each), digest, decoded.pixels, run_colour(each)) for each in records]
     if not panels:
         return None
     images = [fit_image(decoded.pixels, opened_network(record).shape) for record in records]
@@ -137,7 +137,7 @@ def opened_network(record: RunRecord) -> OpenRun:
     Raises:
         OpenError: when a file of the run is missing or damaged.
     """
-    return _opened(str(record.folder), _stamp(record))
+    return _opened(str(record.folder), network_stamp(record))
 
 
 def run_dataset(record: RunRecord) -> ImageDataset:
@@ -304,7 +304,7 @@ def _openable(records: Sequence[RunRecord]) -> list[RunRecord]:
     return good
 
 
-def _stamp(record: RunRecord) -> int:
+def network_stamp(record: RunRecord) -> int:
     """Changes when the run's weights do, so that a run that still learns is opened anew."""
     best = RunFolder(record.folder).best_path
     return best.stat().st_mtime_ns if best.exists() else record.step

@@ -26,11 +26,15 @@ _PARTS = (
 )
 
 
+def colour_constants() -> str:
+    """The colour maps and the top of the absolute scale, as the first lines of a module that draws weights."""
+    tables = {name: {"title": title, "rgb": base64.b64encode(table(name).tobytes()).decode()} for name, title in TITLES.items()}
+    return f"const COLOUR_TABLES = {json.dumps(tables)};\nconst SOFTMAX_TOP = {SOFTMAX_TOP};\n"
+
+
 def module_text() -> str:
     """The viewer as the text of one ES module, with the colour tables in it."""
-    tables = {name: {"title": title, "rgb": base64.b64encode(table(name).tobytes()).decode()} for name, title in TITLES.items()}
-    constants = f"const COLOUR_TABLES = {json.dumps(tables)};\nconst SOFTMAX_TOP = {SOFTMAX_TOP};\n"
-    return constants + "\n".join((_HERE / f"{part}.js").read_text(encoding="utf-8") for part in _PARTS)
+    return colour_constants() + "\n".join((_HERE / f"{part}.js").read_text(encoding="utf-8") for part in _PARTS)
 
 
 _CSS = "\n".join((_HERE / f"{part}.css").read_text(encoding="utf-8") for part in ("viewer", "viewer_controls"))

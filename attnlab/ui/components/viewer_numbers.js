@@ -156,7 +156,7 @@ Object.assign(Card.prototype, {
     this.subtitle.textContent = parts.filter(Boolean).join(" · ");
     this.subtitle.hidden = !this.subtitle.textContent;
     if (!layer) {
-      this.facts.textContent = "This network has no attention; only its prediction is shown.";
+      this.facts.textContent = "No map of this network can be shown whole; only its prediction is.";
       return;
     }
     const { values } = this;
