@@ -420,3 +420,23 @@ def test_readers_and_writers_stand_any_torn_tail(lines: list[int], torn: int, ga
     with MetricsLog(path) as log:
         log.append(step(len(rows) + 1))
     assert [row["step"] for row in read_rows(path)[0]] == list(range(1, len(rows) + 2))
+
+
+def test_a_run_whose_worker_never_began_waits_again_where_workers_get_lost(private_home: Path) -> None:
+    class Loses(AtOnce):
+        """Its first two workers are lost before they begin."""
+
+        retries = 2
+
+        def start(self, job: Job) -> None:
+            self.started.append(job)
+            if len(self.started) > 2:
+                finish(RunFolder(job.run_dir), job.attempt)
+
+    manager = Manager(private_home, executor := Loses(slots=1))
+    try:
+        run_id = manager.submit(CONFIG)
+        assert manager.wait(run_id, 20, RunState.FINISHED).attempt == 3
+        assert [job.attempt for job in executor.started] == [1, 2, 3]
+    finally:
+        manager.shutdown()

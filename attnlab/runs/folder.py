@@ -149,17 +149,16 @@ class RunFolder:
     def observe(self) -> Observed:
         """The state of the run, from its files and its lock."""
         locked = is_locked(self.lock_path)  # before the end is read: a worker writes it, then lets go
-        owner = read_json(self.path / "owner.json")
-        attempt = owner["attempt"] if owner else 0
+        owner, end = self.owner(), self.end()
+        attempt = max(owner["attempt"] if owner else 0, end["attempt"] if end else 0)  # of some only the end was written
         progress = self.progress()
         if locked:
             started = progress.get("attempt") == attempt and progress.get("phase") == TRAINING
             return Observed(RunState.RUNNING if started else RunState.STARTING, attempt, progress=progress)
         if queued := read_json(self.path / "queued.json"):
             return Observed(RunState.QUEUED, attempt, progress=progress, queued=queued["order"])
-        end = self.end()
-        if end is not None and end["attempt"] >= attempt:
-            return Observed(RunState(end["state"]), end["attempt"], end["reason"], progress, end["result"])
+        if end is not None and end["attempt"] == attempt:
+            return Observed(RunState(end["state"]), attempt, end["reason"], progress, end["result"])
         reason = "its process ended without a word; it can be resumed" if owner else "it was never started"
         return Observed(RunState.INTERRUPTED, attempt, reason, progress, guessed=True)
 

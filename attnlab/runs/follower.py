@@ -49,8 +49,13 @@ class Follower:
         elif (asked := folder.requested()) is not None:
             self._insist(job, asked)
 
-    def settle(self, job: Job, answer: Answer) -> None:
-        """Writes the end of an attempt whose process is gone, unless it did so itself."""
+    def settle(self, job: Job, answer: Answer, *, again: bool = True) -> None:
+        """Writes the end of an attempt whose process is gone, unless it did so itself.
+
+        Args:
+            again: the next attempt may go better. Where the executor's workers get lost by no fault of the run, it is
+                put back into the queue, as often as the executor says.
+        """
         folder = RunFolder(job.run_dir)
         lock = folder.lock()
         try:
@@ -64,7 +69,7 @@ class Follower:
                 folder.write_end(state, job.attempt, reason=reason)
                 folder.dequeue()
                 folder.clear_request()
-                if state is RunState.INTERRUPTED and job.attempt <= self._executor.retries:
+                if again and state in (RunState.INTERRUPTED, RunState.FAILED) and job.attempt <= self._executor.retries:
                     folder.enqueue(self._store.last_place() + 1)
         finally:
             lock.release()

@@ -376,7 +376,7 @@ class Manager:
                 try:
                     self.executor.start(job)
                 except OSError as error:
-                    self._follower.settle(job, Answer(JobState.GONE, f"no worker could be started: {error}"))
+                    self._follower.settle(job, Answer(JobState.GONE, f"no worker could be started: {error}"), again=False)
 
 
 _managers: dict[Path, Manager] = {}
