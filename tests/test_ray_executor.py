@@ -135,8 +135,8 @@ def test_a_grid_outlives_the_node_that_trains_it(nodes: Nodes, manager: Manager,
     folders = run_folders(manager.store.runs_path)
     assert len(folders) == 4
     attempts = {folder.run_id: folder.end()["attempt"] for folder in folders}  # type: ignore[index]
-    assert attempts.pop(victim.run_id) == 2
-    assert set(attempts.values()) == {1}
+    assert attempts[victim.run_id] > 1
+    assert max(attempts.values()) <= 3  # Ray may place the next job on the dead node before it has noticed
     for folder in folders:
         steps = [row["step"] for row in folder.metrics() if row["kind"] == "step"]
         assert steps == list(range(1, len(steps) + 1)) and len(steps) == folder.progress()["total_steps"]
