@@ -14,6 +14,8 @@ from attnlab.attention import list_attention
 from attnlab.config import ProtocolConfig, RunConfig, TrainingConfig
 from attnlab.data import PathOptions, list_datasets
 from attnlab.models import REPORT_ROWS, list_models, report_config
+from attnlab.runs.executor_settings import ExecutorSettings, load_settings, save_settings
+from attnlab.runs.executors import WorkerProcessExecutor
 from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
 from attnlab.training.presets import one_minute
@@ -276,3 +278,20 @@ def test_a_damaged_checkpoint_is_told_of_the_run_that_went_on(app: AppTest, priv
 def test_no_page_offers_a_larger_upload_than_the_server_takes() -> None:
     taken = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["server"]["maxUploadSize"]
     assert max(own_images.MOST_MEGABYTES, open_checkpoint.MOST_MEGABYTES, inspect_network.MOST_MEGABYTES) <= taken
+
+
+def test_where_runs_train_is_chosen_and_kept(app: AppTest, private_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_page(app, PAGE)
+    assert app.radio("train.where.executor").disabled  # the environment of these tests decides
+    monkeypatch.delenv("ATTNLAB_EXECUTOR")
+    save_settings(private_home, ExecutorSettings(executor="thread"))
+    app.run()
+    app.radio("train.where.executor").set_value("ray").run()
+    app.text_input("train.where.address").set_value("cluster").run()
+    app.button("train.where.save").click().run()
+    assert "ray_address" in app.error[0].value
+    app.radio("train.where.executor").set_value("process").run()
+    app.button("train.where.save").click().run()
+    assert load_settings(private_home).executor == "process"
+    assert isinstance(get_manager().executor, WorkerProcessExecutor)
+    assert any("trains from now on" in message.value for message in app.success)

@@ -11,11 +11,13 @@ from attnlab.config import DatasetConfig, ModelConfig, RunConfig
 from attnlab.data import list_datasets
 from attnlab.explain.cost import count_flops, count_parameters, single_positions
 from attnlab.models import REPORT_ROWS, ImageShape, report_config
+from attnlab.runs.executors import RunRefused
 from attnlab.training import estimate_seconds
 from attnlab.training.presets import one_minute
 from attnlab.ui import draft, own_images
 from attnlab.ui.forms import Filled, run_form
 from attnlab.ui.state import add_to_chart, manager
+from attnlab.ui.where import where_runs_train
 from attnlab.ui.words import duration
 from attnlab.viz.titles import tap_titles
 
@@ -36,6 +38,7 @@ def launcher() -> None:
     filled = run_form()
     with above:
         _buttons(filled)
+    where_runs_train()
 
 
 def _buttons(filled: Filled) -> None:
@@ -153,6 +156,11 @@ def _estimate(filled: Filled) -> None:
 
 
 def _start(filled: Filled) -> None:
-    if filled.config is not None:
+    if filled.config is None:
+        return
+    try:
         add_to_chart(manager().submit_many(filled.config, filled.seeds))
-        st.rerun()
+    except RunRefused as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.rerun()

@@ -15,6 +15,7 @@ import streamlit as st
 
 from attnlab.data import DataError
 from attnlab.models.article import article_config
+from attnlab.runs.executors import RunRefused
 from attnlab.runs.naming import PLAIN, attention_name, run_name
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui import own_images
@@ -116,7 +117,11 @@ def _start(data: Chosen, twin: bool, **settings: Any) -> None:
     except ValueError as error:
         st.error(str(error), icon=":material/error:")
         return
-    add_to_chart(manager().submit(config) for config in configs)
+    try:
+        add_to_chart([manager().submit(config) for config in configs])
+    except RunRefused as error:
+        st.error(str(error), icon=":material/error:")
+        return
     st.rerun()
 
 
