@@ -107,8 +107,10 @@ def wire(question: Question | None, values: NDArray[np.float32] | None, *, id: s
 
 
 def encode(values: NDArray[np.float32]) -> dict[str, Any]:
-    """Weights as little-endian float16 shares of the greatest one, in base64: each is kept to within 0.05 % of itself, or
-    of 1e-4 of the greatest where it is smaller. One byte a weight would not do: a row may peak at hundreds of times uniform.
+    """Weights as little-endian float16 shares of the greatest one, in base64.
+
+    Each is kept to within 0.05 % of itself, or of 6e-5 of the greatest one where it is smaller than that. One byte a
+    weight would not do: a row may peak at hundreds of times uniform.
     """
     peak = float(values.max())
     shares = values.ravel() / (peak or 1.0)
