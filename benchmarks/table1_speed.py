@@ -276,9 +276,9 @@ def report(found: dict[str, Any]) -> str:
     """The Markdown of what was measured."""
     rows: dict[str, dict[str, Any]] = found["rows"]
     lines = [
-        "| network | plain, images/s | ours, images/s | ratio, training | GFLOP/s, ours | share of the matmul peak "
+        "| network | n | plain, images/s | ours, images/s | ratio, training | GFLOP/s, ours | share of the matmul peak "
         "| ratio, evaluation |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     ratios: dict[str, list[list[float]]] = {"train": [], "test": []}
     for row, of_row in rows.items():
@@ -287,20 +287,22 @@ def report(found: dict[str, Any]) -> str:
             all_of_them.append([ours / plain for ours, plain in pairs])
         speed, peak = median(of_row["ours_train"]), max(of_row["peak"])
         lines.append(
-            f"| {row} | {median(of_row['plain_train']):,.0f} | {speed:,.0f} | {_spread(ratios['train'][-1])} | "
+            f"| {row} | {len(of_row['plain_train'])} | {median(of_row['plain_train']):,.0f} | {speed:,.0f} | {_spread(ratios['train'][-1])} | "
             f"{speed * of_row['flop'] / 1e9:,.0f} | {speed * of_row['flop'] / peak:.0%} | {_spread(ratios['test'][-1])} |"
         )
     means = {what: [math.exp(fmean(map(math.log, turn))) for turn in zip(*each, strict=False)] for what, each in ratios.items()}
     for row in REPORT_ROWS.keys() - rows.keys():
-        lines.append(f"| {row} | not measured | | | | | |")
-    lines.append(f"| **geometric mean** | | | **{_spread(means['train'])}** | | | **{_spread(means['test'])}** |")
+        lines.append(f"| {row} | 0 | not measured | | | | | |")
+    lines.append(
+        f"| **geometric mean** | {len(means['train'])} | | | **{_spread(means['train'])}** | | | **{_spread(means['test'])}** |"
+    )
     text = [
         "# Table 1: how fast its networks train",
         "Measured by `python -m benchmarks.table1_speed`, whose docstring says what the plain loop is and how both run.\n"
         "Ratios: median of the turns ± standard deviation, then the smallest and the largest. Images per second: median.\n"
         "The peak is a product of two 2048 x 2048 matrices, best of five, measured between the turns.",
         f"{found['device']}, torch {found['torch']}, Python {found['python']}, {found['date']}; "
-        f"n = {found['repeats']} turns of {found['batches']} batches of {BATCH}.",
+        f"n turns of {found['batches']} batches of {BATCH}; the geometric mean over the turns that every row has.",
         "\n".join(lines),
     ]
     if found["kind"] == "cuda":
