@@ -286,16 +286,16 @@ def report(found: dict[str, Any]) -> str:
             pairs = zip(of_row[f"ours_{what}"], of_row[f"plain_{what}"], strict=True)
             all_of_them.append([ours / plain for ours, plain in pairs])
         speed, peak = median(of_row["ours_train"]), max(of_row["peak"])
+        plain = of_row["plain_train"]
         lines.append(
-            f"| {row} | {len(of_row['plain_train'])} | {median(of_row['plain_train']):,.0f} | {speed:,.0f} | {_spread(ratios['train'][-1])} | "
+            f"| {row} | {len(plain)} | {median(plain):,.0f} | {speed:,.0f} | {_spread(ratios['train'][-1])} | "
             f"{speed * of_row['flop'] / 1e9:,.0f} | {speed * of_row['flop'] / peak:.0%} | {_spread(ratios['test'][-1])} |"
         )
     means = {what: [math.exp(fmean(map(math.log, turn))) for turn in zip(*each, strict=False)] for what, each in ratios.items()}
     for row in REPORT_ROWS.keys() - rows.keys():
         lines.append(f"| {row} | 0 | not measured | | | | | |")
-    lines.append(
-        f"| **geometric mean** | {len(means['train'])} | | | **{_spread(means['train'])}** | | | **{_spread(means['test'])}** |"
-    )
+    train, test = means["train"], means["test"]
+    lines.append(f"| **geometric mean** | {len(train)} | | | **{_spread(train)}** | | | **{_spread(test)}** |")
     text = [
         "# Table 1: how fast its networks train",
         "Measured by `python -m benchmarks.table1_speed`, whose docstring says what the plain loop is and how both run.\n"
