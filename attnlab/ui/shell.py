@@ -18,6 +18,7 @@ PAGES = (
     ("pages/inspect_attention.py", "Inspect", "Look at the attention maps of a trained run, image by image and step by step."),
     ("pages/compare.py", "Compare", "Mean, spread and significance of many runs; parameters, cost and curves side by side."),
     ("pages/reproduce.py", "Reproduce", "The report's Table 1 again, many seeds a row, and what its code's departures cost."),
+    ("pages/search.py", "Search", "Other depths, widths, activations and places of an attention block, tried and pruned."),
     ("pages/melanoma.py", "Melanoma", "The article's two gates on a VGG16, and whether they look at the lesion."),
     ("pages/open_checkpoint.py", "Open", "Open a checkpoint of the original repositories and look at its attention."),
 )

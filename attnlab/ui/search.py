@@ -1,0 +1,179 @@
+"""The Search page: the form of Train, a study over the options of its attention, and what the study has found."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from attnlab.config import RunConfig
+from attnlab.runs.executors import RunRefused
+from attnlab.runs.search import (
+    MAX_TRIALS,
+    PLACEMENT,
+    Search,
+    SearchError,
+    Trial,
+    importances,
+    list_searches,
+    load_search,
+    make_search,
+    open_study,
+    search_thread,
+    start_search,
+    trials,
+)
+from attnlab.training.presets import one_minute
+from attnlab.ui import draft
+from attnlab.ui.forms import run_form
+from attnlab.ui.state import manager
+from attnlab.viz.search_figures import history_figure, importance_figure, slice_figure
+
+PRESET = "conv_autoencoder"
+_TICK_SECONDS = 2.0
+
+
+def searches() -> list[str]:
+    """Names of the searches of this home, newest first."""
+    return list_searches(manager().home)
+
+
+@st.fragment
+def start_form() -> None:
+    """What all trials share, and how many."""
+    if "draft" not in st.session_state or st.button(
+        "The report's future work: a convolutional autoencoder, a minute a trial", icon=":material/bolt:", key="search.preset"
+    ):
+        draft.load(one_minute(PRESET))
+    above = st.container()
+    filled = run_form()
+    with above:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            count = st.number_input("Trials", 1, MAX_TRIALS, 12, key="search.trials")
+            seed = st.number_input("Seed of the proposals", 0, 10_000, 0, key="search.seed")
+            start = st.button(
+                "Start the search",
+                type="primary",
+                icon=":material/play_arrow:",
+                key="search.start",
+                disabled=bool(filled.problem),
+            )
+        if filled.problem or filled.config is None:
+            st.error(filled.problem, icon=":material/error:")
+            return
+        _space_words(filled.config)
+    if start:
+        try:
+            made = make_search(filled.config, int(count), seed=int(seed))
+            manager().executor.admit(made.base)
+            start_search(manager(), made)
+        except (SearchError, RunRefused) as error:
+            above.error(str(error), icon=":material/error:")
+            return
+        st.session_state["search.name"] = made.name
+        st.rerun()
+
+
+def _space_words(config: RunConfig) -> None:
+    space = Search("", config, 1).space()
+    size = 1
+    for values in space.values():
+        size *= len(values)
+    told = "; ".join(f"{_words(name)}: {', '.join(str(value) for value in values)}" for name, values in space.items())
+    st.caption(f"{size} configurations. {told}" if space else "This attention has no options to choose from.")
+
+
+def choose_search() -> Search | None:
+    """The search that is looked at."""
+    names = searches()
+    if not names:
+        return None
+    if st.session_state.get("search.name") not in names:
+        st.session_state["search.name"] = names[0]
+    name = st.selectbox("Search", names, key="search.name") if len(names) > 1 else names[0]
+    try:
+        return load_search(manager().home, name)
+    except SearchError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+
+
+def board(search: Search) -> None:
+    """History, importances and slices; they follow the study while it runs here."""
+    thread = search_thread(manager(), search.name)
+    at_work = thread is not None and thread.is_alive()
+    st.fragment(_board, run_every=_TICK_SECONDS if at_work else None)(search, at_work)
+
+
+def _board(search: Search, was_at_work: bool) -> None:
+    thread = search_thread(manager(), search.name)
+    at_work = thread is not None and thread.is_alive()
+    if at_work != was_at_work:
+        st.rerun()
+    study = open_study(manager().home, search)
+    found = trials(study)
+    done = [trial for trial in found if trial.value is not None]
+    pruned = [trial.number for trial in found if trial.state == "pruned"]
+    over = len(done) + len(pruned)
+    st.progress(min(1.0, over / search.trials), text=f"{over} of {search.trials} trials, {len(pruned)} of them stopped early")
+    if thread is not None and thread.trouble:
+        st.error(f"The search has ended: {thread.trouble}", icon=":material/error:")
+    if at_work:
+        st.button("Pause", icon=":material/pause:", key="search.pause", on_click=thread.stop)  # type: ignore[union-attr]
+    elif over < search.trials:
+        st.button("Go on", icon=":material/play_arrow:", key="search.go_on", on_click=_go_on, args=(search,))
+    if not done:
+        st.info("The first result appears here when a trial has finished.", icon=":material/info:")
+        return
+    values = [trial.value or 0.0 for trial in done]
+    st.plotly_chart(
+        history_figure([trial.number for trial in done], values, [_choice_words(trial) for trial in done], pruned),
+        key="search.history",
+        alt="Validation accuracy of every trial",
+    )
+    _best(search, max(done, key=lambda trial: trial.value or 0.0), len(found))
+    shares = importances(study)
+    if shares:
+        st.markdown("**What matters**")
+        st.plotly_chart(
+            importance_figure({_words(name): share for name, share in shares.items()}),
+            key="search.importances",
+            alt="Importance of each option",
+        )
+    else:
+        st.caption("Importances need at least four finished trials whose options and results differ.")
+    st.markdown("**By value**")
+    for column, (name, offered) in zip(st.columns(2) * len(search.space()), search.space().items(), strict=False):
+        of_it = [trial for trial in done if name in trial.choice]
+        column.plotly_chart(
+            slice_figure(
+                _words(name), offered, [trial.choice[name] for trial in of_it], [trial.value or 0.0 for trial in of_it]
+            ),
+            key=f"search.slice.{name}",
+            alt=f"Results by {_words(name)}",
+        )
+
+
+def _go_on(search: Search) -> None:
+    start_search(manager(), search)
+
+
+def _best(search: Search, best: Trial, tried: int) -> None:
+    st.markdown(f"**Best by validation: {best.value:.1%}** with {_choice_words(best)}")
+    st.caption(
+        f"The best of {tried} looks better than it is, since it was chosen by the figure that is shown. What it is worth is "
+        "its test accuracy with seeds of its own; compare that with the variant as it comes."
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        count = st.number_input("Seeds", 1, 16, 3, key="search.seeds")
+        if st.button(f"Train this with {count} seeds", icon=":material/replay:", key="search.train"):
+            config = search.config(best.choice)
+            first = search.base.seed + 1  # the trial's own seed was chosen by its result
+            manager().submit_many(config, range(first, first + int(count)))
+            st.success(f"{count} runs wait in the queue; see Train and Compare.", icon=":material/check:")
+
+
+def _choice_words(trial: Trial) -> str:
+    return ", ".join(f"{_words(name)} {value}" for name, value in trial.choice.items())
+
+
+def _words(name: str) -> str:
+    return PLACEMENT if name == PLACEMENT else name.rpartition(".")[2].replace("_", " ")

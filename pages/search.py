@@ -1,0 +1,22 @@
+"""The report's future work: which depth, width, activation and place of an attention block do best."""
+
+import streamlit as st
+
+from attnlab.ui.shell import inside_app
+from attnlab.ui.waiting import wait_for_torch
+
+inside_app()
+st.title("Search", anchor=False)
+st.markdown(
+    "The report ends with a question: would other depths, widths, activations or places of its autoencoders do better? "
+    "A search proposes configurations, trains each as an ordinary run, and stops early those that fall behind."
+)
+wait_for_torch()
+
+from attnlab.ui import search  # noqa: E402  (needs torch, which the line above waits for)
+
+with st.expander("Start a search", icon=":material/add:", expanded=not search.searches(), key="search.new"):
+    search.start_form()
+shown = search.choose_search()
+if shown is not None:
+    search.board(shown)
