@@ -11,6 +11,7 @@ from attnlab.cli import main
 from attnlab.config import RunConfig
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.manager import get_manager
+from attnlab.runs.ownership import folder_lock
 from attnlab.runs.search import SearchError, list_searches, make_search, open_study, run_search, save_search, trials
 from tests.page_support import app, open_page
 
@@ -44,6 +45,9 @@ def test_a_paused_search_goes_on_and_trains_nothing_twice(app: AppTest, private_
     manager = get_manager()
     run_search(manager, search, on_trial=lambda trial: seen.append(trial.number), should_stop=lambda: len(seen) >= 2)
     assert len(seen) == 2
+    held = folder_lock(private_home / "searches" / f"{search.name}.lock")
+    with held, pytest.raises(SearchError, match="at work already"):
+        run_search(manager, search)
     study = run_search(manager, search, on_trial=lambda trial: seen.append(trial.number))
     done = trials(study)
     assert [trial.number for trial in done] == [0, 1, 2, 3] == seen

@@ -20,9 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import Timeout
+
 from attnlab.config import RunConfig, explain
 from attnlab.runs.files import read_json, write_json
 from attnlab.runs.folder import RunFolder
+from attnlab.runs.ownership import folder_lock, is_locked
 from attnlab.runs.records import RunRecord, RunState
 
 if TYPE_CHECKING:
@@ -185,7 +188,32 @@ def run_search(
     should_stop: Callable[[], bool] = lambda: False,
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> optuna.Study:
-    """Asks for trials until there are as many as wanted. What an earlier call left unfinished is finished first."""
+    """Asks for trials until there are as many as wanted. What an earlier call left unfinished is finished first.
+
+    Raises:
+        SearchError: when somebody is at it already.
+    """
+    lock = folder_lock(_lock_path(manager.home, search.name))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SearchError(f"the search {search.name!r} is at work already") from None
+    try:
+        return _run(manager, search, should_stop, on_trial)
+    finally:
+        lock.release()
+
+
+def at_work(home: Path, name: str) -> bool:
+    """Whether some process, this one included, asks for trials of it now."""
+    return is_locked(_lock_path(home, name))
+
+
+def _lock_path(home: Path, name: str) -> Path:
+    return home / "searches" / f"{name}.lock"
+
+
+def _run(manager: Manager, search: Search, should_stop: Callable[[], bool], on_trial: Callable[[Trial], None]) -> optuna.Study:
     import optuna
 
     study = open_study(manager.home, search)
@@ -265,6 +293,7 @@ class SearchThread(threading.Thread):
     """A search in the background of a server; it outlives the session that began it.
 
     Attributes:
+        began: set when `at_work` knows of it, or it has ended.
         trouble: what ended it before its time, in words.
     """
 
@@ -272,13 +301,21 @@ class SearchThread(threading.Thread):
         super().__init__(name=f"attnlab-search-{search.name}", daemon=True)
         self._manager, self._search = manager, search
         self._stop_asked = threading.Event()
+        self.began = threading.Event()
         self.trouble = ""
 
     def run(self) -> None:
         try:
-            run_search(self._manager, self._search, should_stop=self._stop_asked.is_set)
+            run_search(self._manager, self._search, should_stop=self._asked)
         except Exception as error:  # said on the page; what is done is in the journal
             self.trouble = f"{type(error).__name__}: {error}"
+        finally:
+            self.began.set()
+
+    def _asked(self) -> bool:
+        """Asked of it from its first moment on, under its lock."""
+        self.began.set()
+        return self._stop_asked.is_set()
 
     def stop(self) -> None:
         """Pauses the run at work; starting the search again goes on with it."""

@@ -12,6 +12,7 @@ from attnlab.runs.search import (
     Search,
     SearchError,
     Trial,
+    at_work,
     importances,
     list_searches,
     load_search,
@@ -64,7 +65,7 @@ def start_form() -> None:
         try:
             made = make_search(filled.config, int(count), seed=int(seed))
             manager().executor.admit(made.base)
-            start_search(manager(), made)
+            start_search(manager(), made).began.wait(5)
         except (SearchError, RunRefused) as error:
             above.error(str(error), icon=":material/error:")
             return
@@ -98,15 +99,14 @@ def choose_search() -> Search | None:
 
 def board(search: Search) -> None:
     """History, importances and slices; they follow the study while it runs here."""
-    thread = search_thread(manager(), search.name)
-    at_work = thread is not None and thread.is_alive()
-    st.fragment(_board, run_every=_TICK_SECONDS if at_work else None)(search, at_work)
+    working = at_work(manager().home, search.name)
+    st.fragment(_board, run_every=_TICK_SECONDS if working else None)(search, working)
 
 
-def _board(search: Search, was_at_work: bool) -> None:
+def _board(search: Search, was_working: bool) -> None:
     thread = search_thread(manager(), search.name)
-    at_work = thread is not None and thread.is_alive()
-    if at_work != was_at_work:
+    working = at_work(manager().home, search.name)
+    if working != was_working:
         st.rerun()
     study = open_study(manager().home, search)
     found = trials(study)
@@ -116,8 +116,10 @@ def _board(search: Search, was_at_work: bool) -> None:
     st.progress(min(1.0, over / search.trials), text=f"{over} of {search.trials} trials, {len(pruned)} of them stopped early")
     if thread is not None and thread.trouble:
         st.error(f"The search has ended: {thread.trouble}", icon=":material/error:")
-    if at_work:
-        st.button("Pause", icon=":material/pause:", key="search.pause", on_click=thread.stop)  # type: ignore[union-attr]
+    if working and thread is not None and thread.is_alive():
+        st.button("Pause", icon=":material/pause:", key="search.pause", on_click=thread.stop)
+    elif working:
+        st.caption("It runs in another process; pause it there.")
     elif over < search.trials:
         st.button("Go on", icon=":material/play_arrow:", key="search.go_on", on_click=_go_on, args=(search,))
     if not done:
@@ -153,7 +155,7 @@ def _board(search: Search, was_at_work: bool) -> None:
 
 
 def _go_on(search: Search) -> None:
-    start_search(manager(), search)
+    start_search(manager(), search).began.wait(5)
 
 
 def _best(search: Search, best: Trial, tried: int) -> None:

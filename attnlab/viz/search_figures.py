@@ -47,7 +47,7 @@ def history_figure(numbers: Sequence[int], values: Sequence[float], told: Sequen
             name="stopped early",
         )
     figure.update_xaxes(title="trial", dtick=1 if len(numbers) + len(stopped) <= 20 else None)
-    figure.update_yaxes(title="validation accuracy", tickformat=".0%")
+    figure.update_yaxes(title="validation accuracy", tickformat=".0%", rangemode="nonnegative")
     layout(figure, 300)
     return figure
 
@@ -88,6 +88,6 @@ def slice_figure(name: str, values: Sequence[object], choices: Sequence[object],
     figure.update_xaxes(
         title=plain(name), type="category", categoryorder="array", categoryarray=order, range=[-0.5, len(order) - 0.5]
     )
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=".0%", rangemode="nonnegative")
     layout(figure, 240)
     return figure
