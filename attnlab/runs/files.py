@@ -2,7 +2,7 @@
 
 A file is written under a temporary name in its own folder, synced, and renamed (POSIX ``rename`` is atomic within a
 file system); then the folder is synced, so that the name itself survives a loss of power. Temporary names begin with a
-dot and end in ``.tmp``.
+dot, end in ``.tmp``, and are the writing thread's own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -32,7 +33,7 @@ def write_file(path: Path, fill: Callable[[IO[bytes]], object], *, sync: bool = 
     Raises:
         OSError: when it cannot be written, also when the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with temporary.open("wb") as stream:
             fill(stream)
