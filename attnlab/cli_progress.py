@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attnlab.runs.worker import Watch
+    from attnlab.runs.attempt import Watch
 
 
 @contextmanager

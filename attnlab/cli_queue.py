@@ -17,8 +17,9 @@ from attnlab.config import RunConfig
 from attnlab.runs.executor_settings import EXECUTOR
 
 if TYPE_CHECKING:
+    from attnlab.runs.attempt import Watch
     from attnlab.runs.folder import RunFolder
-    from attnlab.runs.worker import Outcome, Watch
+    from attnlab.runs.worker import Outcome
 
 Executor = Annotated[
     Literal["process", "thread", "ray"] | None,

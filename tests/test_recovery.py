@@ -55,7 +55,7 @@ def stopped_midway(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run that was stopped in its second epoch, with two checkpoints."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATTNLAB_CHECKPOINT_STEPS", "3")
-        patch.setattr("attnlab.runs.worker._PROGRESS_SECONDS", 0.0)  # tell of every step
+        patch.setattr("attnlab.runs.attempt._PROGRESS_SECONDS", 0.0)  # tell of every step
         folder = RunFolder.create(tmp_path_factory.mktemp("midway"), SMALL)
 
         def stop_late(progress: dict[str, Any]) -> None:

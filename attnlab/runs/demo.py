@@ -17,7 +17,7 @@ from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunState
 
 if TYPE_CHECKING:
-    from attnlab.runs.worker import Watch
+    from attnlab.runs.attempt import Watch
 
 DEMO_VARIANTS = ("none", "eca", "cbam", "eca+cbam_spatial", "conv_autoencoder", "self_attention")
 TOTAL_BYTES = 5_000_000

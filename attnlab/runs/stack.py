@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 from filelock import Timeout
 
 from attnlab.runs import checkpoints
+from attnlab.runs.attempt import Attempt, StopAsked, Watch
 from attnlab.runs.files import FolderError
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
 
 if TYPE_CHECKING:
     from attnlab.config import RunConfig
-    from attnlab.runs.worker import Outcome, Watch
+    from attnlab.runs.worker import Outcome
     from attnlab.training.stacked import End
 
 VARIABLE = "ATTNLAB_STACK"
@@ -119,7 +120,7 @@ def _train(folders: list[RunFolder], numbers: list[int], watch: Watch | None) ->
     try:
         states = [worker.prepare(folder) for folder in folders]
         attempts = [
-            worker.Attempt(folder, number, state, watch if place == 0 else None)
+            Attempt(folder, number, state, watch if place == 0 else None)
             for place, (folder, number, state) in enumerate(zip(folders, numbers, states, strict=True))
         ]
         with ExitStack() as logs:
@@ -138,7 +139,7 @@ def _train(folders: list[RunFolder], numbers: list[int], watch: Watch | None) ->
                 checkpoint_every=worker.checkpoint_every(),
             )
         return [_outcome(folder, end, len(folders)) for folder, end in zip(folders, ends, strict=True)]
-    except worker.StopAsked:  # of the first, while the data were read; the others wait for the next worker
+    except StopAsked:  # of the first, while the data were read; the others wait for the next worker
         outcomes = [worker.Outcome(RunState.INTERRUPTED, "the data were not read; it can be resumed") for _ in folders]
         return [worker.stopped(folders[0]), *outcomes[1:]]
     except worker.Terminated:

@@ -16,13 +16,11 @@ import logging
 import os
 import signal
 import sys
-import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import url2pathname
@@ -30,9 +28,10 @@ from urllib.request import url2pathname
 from filelock import Timeout
 
 from attnlab.config import DatasetConfig, RunConfig
-from attnlab.runs import checkpoints, faults
+from attnlab.runs import checkpoints
+from attnlab.runs.attempt import Attempt, StopAsked, Watch
 from attnlab.runs.files import FolderError, disk_full
-from attnlab.runs.folder import TRAINING, RunFolder
+from attnlab.runs.folder import RunFolder
 from attnlab.runs.metrics_log import MetricsLog, cut_back
 from attnlab.runs.records import RunState
 from attnlab.runs.stack import run_with_others
@@ -48,21 +47,13 @@ THREADS = "ATTNLAB_THREADS"
 CHECKPOINT_STEPS = "ATTNLAB_CHECKPOINT_STEPS"
 """Environment: a checkpoint every so many steps, instead of every half minute."""
 
-_PROGRESS_SECONDS = 0.25
 LOCK_SECONDS = 5.0
 _RESERVE_BYTES = 1 << 16
 _LOG_BYTES = 1 << 20
 
-Watch = Callable[[dict[str, Any]], None]
-"""Told the content of `state.json` whenever it is written."""
-
 
 class Terminated(BaseException):
     """The process was told to end (SIGTERM)."""
-
-
-class StopAsked(BaseException):
-    """A request to stop or pause was seen where the training cannot look for one: while the data are read."""
 
 
 @dataclass(frozen=True)
@@ -183,87 +174,6 @@ def prepare(folder: RunFolder) -> TrainState | None:
     folder.write_progress(folder.progress() | {"recovered": found.told(state.step if state else 0)})
     _log.info("beginning at step %d", state.step if state else 0)
     return state
-
-
-class Attempt:
-    """Writes down what the training tells."""
-
-    log: MetricsLog
-
-    def __init__(self, folder: RunFolder, number: int, state: TrainState | None, watch: Watch | None) -> None:
-        self.folder, self.watch = folder, watch
-        self.progress: dict[str, Any] = {**folder.progress(), "attempt": number, "eta_seconds": None}
-        self.progress |= {"step": state.step if state else 0, "epoch": state.epoch if state else 0}
-        self.progress["validation_accuracy"] = state.best.accuracy if state and state.best else None
-        self._first_step = self.progress["step"]
-        self._seconds_before = state.seconds if state else 0.0
-        self._began = self._written = 0.0
-        self._best_epoch = state.best.epoch if state and state.best else None
-        self._control = folder.path / "control"
-        self.write_progress("starting")
-
-    def should_stop(self) -> bool:
-        return self._control.exists()
-
-    def loading(self, what: str, done: float) -> None:
-        """Progress of the data set."""
-        if self.should_stop():
-            raise StopAsked
-        self.write_progress(f"{what}, {done:.0%}", now=done in (0.0, 1.0))
-
-    def on_event(self, event: Event) -> None:
-        from attnlab.training import to_dict
-
-        match event.kind:
-            case "start":
-                self._began = time.monotonic()
-                names = ("device", "parameters", "total_steps", "steps_per_epoch")
-                self.progress |= {name: getattr(event, name) for name in names} | {"torch": version("torch")}
-                self.write_progress(TRAINING)
-            case "probes":
-                self.folder.write_probes(event)  # type: ignore[arg-type]
-            case "snapshot":
-                self.folder.write_snapshot(event)  # type: ignore[arg-type]
-            case "checkpoint":
-                self._keep(event.state, best=event.best)  # type: ignore[union-attr]
-            case "step":
-                faults.point("step")
-                self.log.append(to_dict(event))  # type: ignore[arg-type]
-                self._note_step(event)
-            case "epoch":
-                self.log.append(to_dict(event))  # type: ignore[arg-type]
-                if event.best:  # type: ignore[union-attr]
-                    self.progress["validation_accuracy"] = event.validation_accuracy  # type: ignore[union-attr]
-                self.write_progress(TRAINING)
-
-    def write_progress(self, phase: str, *, now: bool = True) -> None:
-        if not now and time.monotonic() - self._written < _PROGRESS_SECONDS:
-            return
-        self._written = time.monotonic()
-        self.progress["phase"] = phase
-        if self._began:
-            self.progress["seconds"] = self._seconds_before + time.monotonic() - self._began
-        self.folder.write_progress(self.progress)
-        if self.watch is not None:
-            self.watch(dict(self.progress))
-
-    def _note_step(self, event: Any) -> None:
-        done = event.step - self._first_step
-        left = self.progress["total_steps"] - event.step
-        self.progress |= {
-            "step": event.step,
-            "epoch": event.epoch,
-            "images_per_second": event.images_per_second,
-            "eta_seconds": (time.monotonic() - self._began) / done * left,
-        }
-        self.write_progress(TRAINING, now=done == 1)
-
-    def _keep(self, state: TrainState, *, best: bool) -> None:
-        if state.best is not None and (best or self._best_epoch != state.best.epoch):
-            checkpoints.save_best(self.folder.best_path, state.best.weights, state.best.epoch, state.best.accuracy)
-            self._best_epoch = state.best.epoch
-            faults.point("best.renamed")
-        checkpoints.save(self.folder.checkpoints_path, state, self.folder.best_path if state.best else None)
 
 
 def checkpoint_every() -> int | timedelta:
