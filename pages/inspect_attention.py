@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from attnlab.ui.inspect import choose_run, facts, inspector
+from attnlab.ui.inspect import choose_run, facts, inspector, one_of
 from attnlab.ui.shell import inside_app
 
 inside_app()
@@ -15,7 +15,8 @@ if chosen is not None:
         from attnlab.ui.rows import rows_section
         from attnlab.ui.surgery import surgery_section
 
-        rows_section(shown)
-        surgery_section(shown)
-        honesty_section(shown)
+        closer = one_of(shown)
+        rows_section(closer)
+        surgery_section(closer)
+        honesty_section(closer)
     facts(chosen[0])

@@ -49,7 +49,8 @@ def test_the_form_makes_a_grid_and_pause_holds_it(app: AppTest, private_home: Pa
     assert "its matrix of runs" in texts(app)
     app.text_input("reproduce.dataset").set_value("digits")
     app.multiselect("reproduce.rows").set_value(["CNN"])
-    for name, value in {"seeds": 2, "subset": 100, "test_subset": 40, "epochs": 150, "width": 2}.items():
+    long = {"seeds": 2, "subset": 1000, "test_subset": 40, "epochs": 200, "width": 16}  # at work when it is paused
+    for name, value in long.items():
         app.number_input(f"reproduce.{name}").set_value(value)
     app.button("reproduce.start").click().run()
     assert not app.exception, app.exception
@@ -57,7 +58,7 @@ def test_the_form_makes_a_grid_and_pause_holds_it(app: AppTest, private_home: Pa
     assert grid.state is GridState.ACTIVE
     assert (list(grid.seeds), [row.label for row in grid.rows]) == ([0, 1], ["CNN"])
     config = grid.rows[0].config
-    assert (config.dataset.subset, config.training.epochs, config.model.width) == (100, 150, 2)
+    assert (config.dataset.subset, config.training.epochs, config.model.width) == (1000, 200, 16)
     app.button("reproduce.pause").click().run()
     assert load_grid(private_home, grid.grid_id).state is GridState.PAUSED
     assert app.button("reproduce.resume").label in ("Start", "Go on")

@@ -11,18 +11,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from streamlit.testing.v1 import AppTest
 
+from attnlab.attention import attention_taps
 from attnlab.explain.open_run import OpenRun, open_run
-from attnlab.explain.surgery import Intervention
+from attnlab.explain.surgery import OPERATIONS, Intervention
 from attnlab.explain.surgery_effect import accuracy_change, operate, standard_interventions
+from attnlab.runs import worker
+from attnlab.runs.folder import RunFolder
 from attnlab.runs.manager import get_manager
-from attnlab.ui.components.brush import Canvas, decode_cells
+from attnlab.runs.records import RunState
+from attnlab.ui.components.brush import Canvas, cells_from_link, cells_to_link, decode_cells
 from attnlab.ui.inspect_network import opened_network, run_dataset
 from attnlab.ui.surgery import field, moved, target
 from attnlab.viz.panels import layer
-from tests.page_support import app, open_page, texts
-from tests.test_page_inspect import PAGE, run_id, trained
+from tests.page_support import ROOT, app, open_page, texts
+from tests.test_page_inspect import CONFIG, PAGE, run_id, trained
 
 __all__ = ["app", "run_id", "trained"]
 
@@ -123,6 +130,70 @@ def test_what_the_brush_sent_is_painted(app: AppTest, run: str, trained: Path) -
         assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
 
 
+def test_the_link_holds_what_was_done(app: AppTest, run: str, trained: Path) -> None:
+    opened, image = open_run(trained), run_dataset(get_manager().get(run)).test.images[0]
+
+    def assert_shows(given: Intervention) -> None:
+        after = expected(opened, image, given)
+        for name, (_, now) in bars(app).items():
+            assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
+
+    app.query_params["gamma"] = "0.9"
+    unfolded(app, run, "Gamma")
+    assert_shows(Intervention("gamma", 0.9))
+    next(each for each in app.slider if each.label == "Gamma").set_value(0.4).run()
+    assert app.query_params["gamma"] == "0.400"
+
+    cells = np.zeros((15, 15), np.uint8)
+    cells[4:9, 4:9] = 2
+    app.query_params["strokes"] = cells_to_link(cells)
+    app.segmented_control("operation").set_value("paint").run()
+    wanted = torch.full((15, 15), torch.nan)
+    wanted[4:9, 4:9] = 0
+    assert_shows(Intervention("paint", target=wanted))
+    shown = component(app, "brush")
+    assert shown is not None and base64.b64decode(shown["painted"]) == cells.tobytes()
+    app.session_state["surgery.brush"] = {"painted": {"id": shown["id"], "cells": base64.b64encode(bytes(225)).decode()}}
+    app.run()
+    assert_shows(Intervention("paint", target=torch.full((15, 15), torch.nan)))
+    assert "strokes" not in app.query_params  # wiped
+
+    place = list(app.selectbox("where").options)[-1]
+    again = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    again.query_params["temperature"] = "3.0"
+    again.query_params["where"] = place
+    unfolded(again, run, OPERATIONS["temperature"].title)
+    assert again.select_slider("temperature").value == 3.0
+    tap = again.selectbox("where").value
+    assert tap.endswith("self_attention.tap") and tap in attention_taps(opened.model)
+    after = expected(opened, image, Intervention("temperature", 3.0, (tap,)))
+    for name, (_, now) in bars(again).items():
+        assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
+
+
+def test_of_several_runs_the_one_that_is_chosen_is_operated_on(app: AppTest, run: str, private_home: Path) -> None:
+    twin = RunFolder.create(private_home / "runs", CONFIG.changed(seed=1))
+    assert worker.run(twin.path).state is RunState.FINISHED
+    get_manager().store.refresh(twin)
+    app.query_params["beside"] = twin.run_id
+    unfolded(app, run, "Uniform")
+    image = run_dataset(get_manager().get(run)).test.images[0]
+    for each_run in (run, twin.run_id):
+        next(each for each in app.segmented_control if each.label == "Look closer at").set_value(each_run).run()
+        assert not app.exception, app.exception
+        print(
+            [
+                expected(open_run(private_home / "runs" / r), image, Intervention("off")).round(3).tolist()[3]
+                for r in (run, twin.run_id)
+            ],
+            [(s.label, s.value, s.options) for s in app.segmented_control],
+        )
+        opened = open_run(private_home / "runs" / each_run)
+        after = expected(opened, image, Intervention("uniform"))
+        for name, (_, now) in bars(app).items():
+            assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
+
+
 def test_all_operations_over_a_set(app: AppTest, run: str, trained: Path) -> None:
     unfolded(app, run)
     app.button("surgery.all").click().run()
@@ -165,17 +236,29 @@ CANVAS = Canvas("map", np.zeros((2, 3), np.float32), np.zeros((4, 6, 3), np.uint
     ],
 )
 def test_cells_that_are_not_of_this_canvas_paint_nothing(told: dict[str, str] | None) -> None:
-    assert not decode_cells(told, CANVAS).any()
+    assert decode_cells(told, CANVAS) is None
 
 
 def test_cells_become_weights() -> None:
     told = {"id": CANVAS.identity, "cells": base64.b64encode(bytes([0, 1, 2, 0, 0, 1])).decode()}
     cells = decode_cells(told, CANVAS)
+    assert cells is not None
     np.testing.assert_array_equal(target(cells, CANVAS), [[np.nan, 1, 0], [np.nan, np.nan, 1]])
     pairs = Canvas("pairs", CANVAS.values, CANVAS.image, softmax=True)
     np.testing.assert_array_equal(target(cells, pairs), [[np.nan, 4, 0], [np.nan, np.nan, 4]])
     channels = Canvas("gates", CANVAS.values)
     np.testing.assert_array_equal(target(cells, channels), [np.nan, 1, 0, np.nan, np.nan, 1])
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=16), elements=st.integers(0, 2)))
+def test_cells_come_back_from_a_link(cells: np.ndarray) -> None:
+    canvas = Canvas("gate", np.zeros(cells.shape, np.float32))
+    np.testing.assert_array_equal(cells_from_link(cells_to_link(cells), canvas), cells)
+
+
+@pytest.mark.parametrize("text", ["", "x", "0x3", "3x2", "1x999999", "1x2.", "1x7", "1x-2", "\u0661x2"])
+def test_a_link_that_is_not_of_this_canvas_paints_nothing(text: str) -> None:
+    assert not cells_from_link(text, CANVAS).any()
 
 
 def test_fields_are_in_the_units_people_read() -> None:

@@ -1,8 +1,9 @@
-"""Short names for groups of runs: the attention, and whatever else tells the groups at hand apart."""
+"""Short names for runs and groups of runs: the attention, and whatever else tells those at hand apart."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
@@ -37,6 +38,30 @@ def run_name(record: RunRecord) -> str:
         return record.title
     config = record.config
     return f"{attention_name(config)} · {dataset_name(config)} · {config.model.backbone} · seed {config.seed}"
+
+
+def run_names(records: Sequence[RunRecord]) -> dict[str, str]:
+    """Run id -> name, no two alike: `run_name`, and for runs that share it the end of their ids."""
+    return _told_apart(records, lambda record: run_name(record) + (" (shipped)" if record.demo else ""))
+
+
+def short_names(records: Sequence[RunRecord]) -> dict[str, str]:
+    """Run id -> the attention, no two alike: where several have the same one also the seed, or the end of their ids."""
+    return _told_apart(
+        records,
+        lambda record: attention_name(record.config),
+        lambda record: f"{attention_name(record.config)} · seed {record.config.seed}",
+    )
+
+
+def _told_apart(records: Sequence[RunRecord], *names: Callable[[RunRecord], str]) -> dict[str, str]:
+    """For each run the first of these names that no other run has."""
+    told = {}
+    counted = [(name, Counter(map(name, records))) for name in names]
+    for record in records:
+        alone = (name(record) for name, count in counted if count[name(record)] == 1)
+        told[record.run_id] = next(alone, f"{names[-1](record)} · {record.run_id[-6:]}")
+    return told
 
 
 def group_names(configs: Mapping[str, RunConfig]) -> dict[str, str]:

@@ -23,7 +23,6 @@ from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.measurement import Measurement, MeasurementState, kept_measurements
-from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
 from attnlab.ui.inspect_network import Shown
 from attnlab.viz.honesty_figures import Dot, dot_plot
@@ -47,7 +46,7 @@ class _Private:
 
 
 def honesty_section(shown: Shown) -> None:
-    """The section for the first run that is shown; nothing where its network has no attention."""
+    """The section for one run; nothing where its network has no attention."""
     record = shown.records[0]
     if not shown.panels[0].layers:
         return
@@ -61,8 +60,6 @@ def honesty_section(shown: Shown) -> None:
     if not box.open:
         return
     with box:
-        if len(shown.records) > 1:
-            st.caption(f"On {attention_name(record.config)}, the first of the runs shown.")
         folder = RunFolder(record.folder)
         weights = Measurement(folder, "any", 1).weights
         private = _private(str(record.folder), weights)

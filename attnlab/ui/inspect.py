@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
 from attnlab.runs.imported import NO_PICTURES
-from attnlab.runs.naming import attention_name, run_name
+from attnlab.runs.naming import attention_name, run_name, run_names, short_names
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.components.picker import Thumbnail, picker
@@ -47,7 +47,7 @@ def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
         _no_runs()
         return None
     left, right = st.columns([3, 2])
-    names = {record.run_id: run_name(record) + (" (shipped)" if record.demo else "") for record in records}
+    names = run_names(records)
     ids = list(by_id)
     run_id = left.selectbox(
         "Run",
@@ -105,6 +105,23 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Shown | None:
         viewer(shown.panels, key="inspect.viewer", link=True)
         take_away(shown.panels, records, shown.raw_arrays)
     return shown
+
+
+def one_of(shown: Shown) -> Shown:
+    """The run that is worked on below the viewer: where several are shown, the one a person chooses."""
+    runs = [record.run_id for record in shown.records]
+    if len(runs) == 1:
+        return shown
+    titles = dict(zip(runs, (panel.title for panel in shown.panels), strict=True))
+    chosen = st.segmented_control(
+        "Look closer at",
+        runs,
+        default=runs[0],
+        required=True,
+        format_func=lambda run: titles.get(run, run),
+        key=f"inspect.closer.{'.'.join(runs)}",
+    )
+    return shown.of(chosen)
 
 
 def take_away(
@@ -194,10 +211,11 @@ def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
     """The maps over the steps, and the loss: pointing at a step in one shows it in the other."""
     records = [manager().get(run_id) for run_id in run_ids]
     panels = []
+    titles = short_names(records)
     for record in records:
         steps = RunFolder(record.folder).snapshot_steps()
         if steps:
-            panels.append(_snapshots(str(record.folder), steps[-1], index, attention_name(record.config), run_colour(record)))
+            panels.append(_snapshots(str(record.folder), steps[-1], index, titles[record.run_id], run_colour(record)))
         else:
             st.caption(f"{run_name(record)} kept no maps while it learned.")
     viewer(panels, key="inspect.viewer", link=True, sync="inspect")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from attnlab.explain.cost import count_flops, one_position
 from attnlab.explain.open_run import OpenError, OpenRun, open_run
 from attnlab.models import ImageShape, get_model
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.naming import attention_name
+from attnlab.runs.naming import attention_name, short_names
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.inspect import picked_index, run_colour
@@ -87,6 +87,11 @@ class Shown:
     raw_arrays: Callable[[], dict[str, NDArray[Any]]]
     index: int | None = None
 
+    def of(self, run_id: str) -> Shown:
+        """Only this run, for what is done to one network."""
+        place = [record.run_id for record in self.records].index(run_id)
+        return replace(self, records=[self.records[place]], panels=[self.panels[place]], images=[self.images[place]])
+
 
 def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator]) -> Shown | None:
     """Lets a person choose a test picture by class and outcome; `None` when there is none to show.
@@ -113,7 +118,7 @@ def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator])
         for each in records
     ]
     images = [dataset.test.images[chosen]] * len(records)
-    return Shown(records, panels, images, lambda: raw_arrays(records, images), chosen)
+    return Shown(records, _titled(panels, records), images, lambda: raw_arrays(records, images), chosen)
 
 
 def own_picture(records: Sequence[RunRecord]) -> Shown | None:
@@ -128,7 +133,12 @@ def own_picture(records: Sequence[RunRecord]) -> Shown | None:
     if not panels:
         return None
     images = [fit_image(decoded.pixels, opened_network(record).shape) for record in records]
-    return Shown(records, panels, images, lambda: raw_arrays(records, images))
+    return Shown(records, _titled(panels, records), images, lambda: raw_arrays(records, images))
+
+
+def _titled(panels: Sequence[Panel], records: Sequence[RunRecord]) -> list[Panel]:
+    """The panels, with titles that tell them apart."""
+    return [replace(panel, title=title) for panel, title in zip(panels, short_names(records).values(), strict=True)]
 
 
 def opened_network(record: RunRecord) -> OpenRun:

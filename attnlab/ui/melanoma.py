@@ -16,7 +16,7 @@ import streamlit as st
 from attnlab.data import DataError
 from attnlab.models.article import article_config
 from attnlab.runs.executors import RunRefused
-from attnlab.runs.naming import PLAIN, attention_name, run_name
+from attnlab.runs.naming import PLAIN, attention_name, run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui import own_images
 from attnlab.ui.state import add_to_chart, manager
@@ -82,6 +82,7 @@ def progress(were_live: frozenset[str]) -> None:
 def choose_run(records: Sequence[RunRecord]) -> tuple[RunRecord, list[RunRecord]]:
     """The finished run to look at, and the others on the same data to draw beside it."""
     by_id = {record.run_id: record for record in records}
+    names = run_names(records)
     gated = [record for record in records if has_gates(record)]
     linked = st.query_params.get("run", "")
     first = linked if linked in by_id else (gated or list(records))[0].run_id
@@ -89,7 +90,7 @@ def choose_run(records: Sequence[RunRecord]) -> tuple[RunRecord, list[RunRecord]
         "Run",
         list(by_id),
         index=list(by_id).index(first),
-        format_func=lambda run_id: run_name(by_id[run_id]),
+        format_func=lambda run_id: names.get(run_id, run_id),
         key="melanoma.run",
     )
     st.query_params["run"] = chosen

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from attnlab.runs import tensorboard
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
-from attnlab.runs.naming import run_name
+from attnlab.runs.naming import run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.learned import weights_of_maps
@@ -60,7 +60,7 @@ def watch(version: int) -> None:
 
 
 def _choose(records: Sequence[RunRecord]) -> None:
-    names = {record.run_id: run_name(record) + (" (shipped)" if record.demo else "") for record in records}
+    names = run_names(records)
     key = "train.charted"
     st.session_state[key] = charted(records)
     st.multiselect(

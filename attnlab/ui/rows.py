@@ -15,7 +15,6 @@ from torch import Tensor
 
 from attnlab.attention.self_attention import MAX_POSITIONS
 from attnlab.explain.rows import LargeMap, large_maps
-from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.rows import Question, RowLayer, asked, identity, rows, wire
 from attnlab.ui.inspect_network import Shown, network_stamp, opened_network
@@ -25,7 +24,7 @@ PICTURE, WIRE = "rows.picture", "rows.wire"
 
 
 def rows_section(shown: Shown) -> None:
-    """The section for the first run that is shown; nothing where all its maps are small enough for the viewer."""
+    """The section for one run; nothing where all its maps are small enough for the viewer."""
     record, image = shown.records[0], shown.images[0]
     maps = _large_maps(record, image)
     if not maps:
@@ -38,7 +37,6 @@ def rows_section(shown: Shown) -> None:
     st.caption(
         f"Above {MAX_POSITIONS:,} positions a map of pairs is too large to be sent whole: its rows are computed on demand, one "
         "when you point at a position. Click to keep up to three beside each other."
-        + (f" Of {attention_name(record.config)}, the first of the runs shown." if len(shown.records) > 1 else "")
     )
     rows(layers, picture, id=id, key=PICTURE)
     _answer(record, image, layers, id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -23,11 +24,19 @@ from attnlab.explain.open_run import OpenRun
 from attnlab.explain.surgery import OPERATIONS, PAINTED_SOFTMAX, Intervention, Operation, applicable
 from attnlab.explain.surgery_effect import AccuracyChange, accuracy_change, operate, standard_interventions
 from attnlab.runs.imported import NO_PICTURES
-from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
-from attnlab.ui.components.brush import ERASED, PAINTED, Canvas, brush, painted_cells
+from attnlab.ui.components.brush import (
+    ERASED,
+    PAINTED,
+    Canvas,
+    brush,
+    cells_from_link,
+    cells_to_link,
+    painted_cells,
+)
 from attnlab.ui.components.shift import shift
 from attnlab.ui.inspect_network import Shown, opened_network, run_dataset
+from attnlab.ui.links import keep_linked, linked
 from attnlab.viz.panels import Layer, layer
 from attnlab.viz.titles import scalar_titles, tap_titles
 
@@ -41,7 +50,7 @@ BRUSH = "surgery.brush"
 
 @st.fragment
 def surgery_section(shown: Shown) -> None:
-    """The section for the first run that is shown; nothing where its network has no attention."""
+    """The section for one run; nothing where its network has no attention."""
     record, panel = shown.records[0], shown.panels[0]
     opened = opened_network(record)
     offered = applicable(opened.model)
@@ -57,8 +66,6 @@ def surgery_section(shown: Shown) -> None:
     if not box.open:
         return
     with box:
-        if len(shown.records) > 1:
-            st.caption(f"On {attention_name(record.config)}, the first of the runs shown.")
         chosen = _choose(opened, offered, panel.layers)
         _effect(opened, shown, chosen)
         _over_many(record, opened, chosen.taps)
@@ -87,21 +94,22 @@ def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Laye
         "Where",
         [EVERYWHERE] if whole else [EVERYWHERE, *fitting],
         format_func=lambda tap: named.get(tap, tap),
-        key=f"surgery.where.{opened.folder.name}.{'whole' if whole else '.'.join(sorted(operation.kinds))}",
+        key="where",
+        bind="query-params",
         disabled=whole,
         help="One half at one place: choose the other half's map there, and Off." if whole else None,
     )
     amount = _amount(opened, operation, tap, amounts)
     seed = 0
     if name == "shuffle":
-        seed = draws.number_input("Draw", 0, 999, key="surgery.seed", help="Another number draws other places.")
+        seed = draws.number_input("Draw", 0, 999, key="draw", bind="query-params", help="Another number draws other places.")
     return Intervention(name, amount, None if tap == EVERYWHERE else (tap,), seed=int(seed))
 
 
 def _amount(opened: OpenRun, operation: Operation, tap: str, place: Any) -> float:
     label = operation.amount.label
     if operation.name == "temperature":
-        return float(place.select_slider(label, TEMPERATURES, value=0.5, key="surgery.temperature"))
+        return float(place.select_slider(label, TEMPERATURES, value=0.5, key="temperature", bind="query-params"))
     if operation.name == "gamma":
         learned = {
             name: value
@@ -114,9 +122,17 @@ def _amount(opened: OpenRun, operation: Operation, tap: str, place: Any) -> floa
         reach = DRAGGED if abs(mean) < DRAGGED else operation.amount.high
         start = round(min(max(mean, -reach), reach), 3)
         key = f"surgery.gamma.{opened.folder.name}.{tap}"
+        given = linked("gamma", key)
+        if key not in st.session_state:
+            st.session_state[key] = start
+            with suppress(ValueError):
+                st.session_state[key] = min(max(float(given or start), -reach), reach)
         told = f"Learned: {told}."
-        return float(place.slider(label, -reach, reach, start, 0.001, format="%.3f", key=key, help=told))
-    return float(place.slider(label, 0.0, 1.0, 1.0, 0.05, key="surgery.strength", help="0 leaves the map, 1 goes all the way."))
+        dragged = float(place.slider(label, -reach, reach, step=0.001, format="%.3f", key=key, help=told))
+        keep_linked("gamma", "" if dragged == start else f"{dragged:.3f}")
+        return dragged
+    told = "0 leaves the map, 1 goes all the way."
+    return float(place.slider(label, 0.0, 1.0, 1.0, 0.05, key="strength", bind="query-params", help=told))
 
 
 def _effect(opened: OpenRun, shown: Shown, chosen: Intervention) -> None:
@@ -124,6 +140,7 @@ def _effect(opened: OpenRun, shown: Shown, chosen: Intervention) -> None:
     panel, image = shown.panels[0], shown.images[0]
     seen = _shown_layer(panel.layers, chosen)
     painting = chosen.operation == "paint"
+    cells = None
     if seen is None:
         canvas = None
         if painting:
@@ -135,7 +152,8 @@ def _effect(opened: OpenRun, shown: Shown, chosen: Intervention) -> None:
         if painting:
             # the channels of one map are not another's
             taps = (seen.name.split("#")[0],) if seen.kind == "channel" else chosen.taps
-            chosen = replace(chosen, target=target(painted_cells(canvas, BRUSH), canvas), taps=taps)
+            cells = _strokes(canvas)
+            chosen = replace(chosen, target=target(cells, canvas), taps=taps)
     begun = time.perf_counter()
     result = operate(opened.model, image[None], opened.mean, opened.std, chosen, probabilities=opened.probabilities)
     took = time.perf_counter() - begun
@@ -147,7 +165,7 @@ def _effect(opened: OpenRun, shown: Shown, chosen: Intervention) -> None:
         else:
             st.markdown(f"**{seen.title}**" + _reduced(seen))
             edited = next(each for each in result.maps if each.name == seen.name)
-            brush(canvas, field(_as_layer(edited)), paintable=painting, key=BRUSH)
+            brush(canvas, field(_as_layer(edited)), cells, key=BRUSH)
     with bars:
         st.markdown(f"**{moved(panel.classes, before, after)}**")
         shift(panel.classes, before, after, truth=panel.truth, key="surgery.shift")
@@ -156,6 +174,16 @@ def _effect(opened: OpenRun, shown: Shown, chosen: Intervention) -> None:
             "Such maps never occurred while the network learned. A prediction that stays did not need this map; one that moves "
             "says that the network counts on it, not that the map is a reason a person would give."
         )
+
+
+def _strokes(canvas: Canvas) -> NDArray[np.uint8]:
+    """What was painted on this canvas, else what the link says of it. The link follows."""
+    given = linked("strokes", canvas.identity)
+    cells = painted_cells(canvas, BRUSH)
+    if cells is None:
+        cells = cells_from_link(given, canvas)
+    keep_linked("strokes", cells_to_link(cells))
+    return cells
 
 
 def moved(classes: Sequence[str], before: NDArray[np.floating], after: NDArray[np.floating]) -> str:

@@ -70,4 +70,9 @@ def test_a_brush_stroke(app: App, page: Page) -> None:
     page.keyboard.press("ArrowUp")
     expect(readout).to_contain_text("→ 0.00")
     expect(page.get_by_role("button", name="clear", exact=True)).to_be_enabled()
+
+    # the link holds it
+    expect(page).to_have_url(re.compile("strokes="))
+    page.reload()
+    expect(page.get_by_role("button", name="clear", exact=True)).to_be_enabled(timeout=PATIENT)
     assert [text for text in app.complaints if "404" not in text] == []

@@ -55,6 +55,7 @@ def panels() -> list[Panel]:
             title="learned",
             over_time=True,
         ),
+        layer("each", "element", np.stack([np.full((2, 2), value) for value in (0.2, 0.6, 0.4)]), title="each"),
     ]
     table = np.array([[0.5, 0.5], [0.3, 0.7], [0.1, 0.9]], np.float32)
     return [Panel("one run", IMAGE, layers, classes=("cat", "dog"), probabilities=table, truth=1, steps=STEPS)]
@@ -131,6 +132,7 @@ def test_colours_are_those_of_the_map_over_the_image(page: Page) -> None:
 
 def test_channels_tell_gate_and_rank(page: Page) -> None:
     choose(page, "gates")
+    frame(page)
     box = page.locator("canvas.strip").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 40)
@@ -175,6 +177,86 @@ def test_keyboard_does_what_the_mouse_does(page: Page) -> None:
     assert page.get_by_role("button", name="gates", exact=True).get_attribute("aria-pressed") == "true"
 
 
+SLIDER, MENU, PRESSED = "slider", "combobox", "button"
+
+
+def setting(page: Page, role: str, name: str) -> str:
+    """What a control of the viewer says."""
+    control = page.get_by_role(role, name=name, exact=True)  # type: ignore[arg-type]
+    return (control.get_attribute("aria-pressed") or "") if role == PRESSED else control.input_value()
+
+
+@pytest.mark.parametrize(
+    ("map_name", "key", "role", "name", "after"),
+    [
+        ("ramp", "o", SLIDER, "Opacity", "0.55"),
+        ("ramp", "Shift+O", SLIDER, "Opacity", "0.65"),
+        ("ramp", "Shift+T", SLIDER, "Hide lowest", "0.05"),
+        ("ramp", "%", MENU, "What the hidden share is of", "percentile"),
+        ("ramp", "Shift+G", SLIDER, "Gamma", "0.15"),  # log2 of 1.1 on a track of steps of 0.05
+        ("ramp", "c", MENU, "Colours", "cividis"),
+        ("ramp", "b", PRESSED, "reveal", "true"),
+        ("ramp", "s", MENU, "Scale", "map"),
+        ("ramp", "i", PRESSED, "smooth", "false"),
+        ("gates", "h", PRESSED, "sort channels", "true"),
+        ("pairs", "v", PRESSED, "who looks at it", "true"),
+        ("pairs", "Shift+N", SLIDER, "Leave out neighbours", "1"),
+        ("learned", ",", SLIDER, "Training step", "1"),
+        ("ramp", "]", PRESSED, "gates", "true"),
+    ],
+)
+def test_every_control_has_its_key(page: Page, map_name: str, key: str, role: str, name: str, after: str) -> None:
+    choose(page, map_name)
+    before = setting(page, role, name)
+    page.locator(".stage canvas").focus()
+    page.keyboard.press(key)
+    frame(page)
+    assert (setting(page, role, name), before != after) == (after, True)
+    page.keyboard.press("0")
+    frame(page)
+    if name not in ("Training step", "gates"):  # the usual view keeps map and moment
+        assert setting(page, role, name) == before
+
+
+def test_keys_go_through_the_channels_and_back_to_their_mean(page: Page) -> None:
+    choose(page, "each")
+    page.locator(".stage canvas").focus()
+    shown = []
+    for key in ("Shift+K", "Shift+K", "k", "k", "0"):
+        page.keyboard.press(key)
+        frame(page)
+        page.keyboard.press("ArrowLeft")
+        shown.append(page.locator(".spoken").inner_text().rpartition("gate ")[2])
+    assert shown == ["0.2", "0.6", "0.2", "0.2", "0.4"]
+
+
+def test_a_finger_does_what_the_pointer_does(chromium: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "hand-out.html"
+    file.write_text(hand_out(panels(), title="A hand-out"), encoding="utf-8")
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, offline=True)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    page.get_by_role("button", name="pairs", exact=True).tap()
+    stage = page.locator(".stage canvas")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    assert box is not None
+    page.touchscreen.tap(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"])
+    frame(page)
+    assert page.locator(".readout").inner_text().startswith("row 3, column 3 · 0.0 × uniform")
+    unpin = page.get_by_role("button", name="unpin")
+    assert unpin.is_visible()  # the tap has pinned it
+    unpin.tap()
+    frame(page)
+    assert not unpin.is_visible()
+    opacity = page.get_by_role("slider", name="Opacity")
+    track = opacity.bounding_box()
+    assert track is not None
+    page.touchscreen.tap(track["x"] + 0.9 * track["width"], track["y"] + 0.5 * track["height"])
+    assert 0.8 < float(opacity.input_value()) <= 1
+    context.close()
+
+
 def test_time_lapse_moves_map_and_prediction(page: Page) -> None:
     choose(page, "learned")
     slide(page, "Training step", 0)
@@ -191,7 +273,7 @@ def test_time_lapse_moves_map_and_prediction(page: Page) -> None:
 def test_all_maps_side_by_side(page: Page) -> None:
     choose(page, "all side by side")
     frame(page)
-    assert page.locator(".card h4").all_inner_texts() == ["ramp", "gates", "pairs", "learned"]
+    assert page.locator(".card h4").all_inner_texts() == ["ramp", "gates", "pairs", "learned", "each"]
 
 
 def test_many_maps_become_a_menu(chromium: Browser, tmp_path: Path) -> None:

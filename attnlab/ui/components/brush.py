@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,40 +55,68 @@ class Canvas:
         return digest.hexdigest()
 
 
-def painted_cells(canvas: Canvas, key: str) -> NDArray[np.uint8]:
-    """What was painted on this canvas in this session: uint8 (h, w) of `LEFT_ALONE`, `PAINTED` and `ERASED`."""
-    told = st.session_state.get(key) or {}
-    return decode_cells(told.get("painted"), canvas)
+def painted_cells(canvas: Canvas, key: str) -> NDArray[np.uint8] | None:
+    """What was painted on this canvas in this session: uint8 (h, w) of `LEFT_ALONE`, `PAINTED` and `ERASED`.
+
+    `None` where nothing came from the browser for it.
+    """
+    return decode_cells((st.session_state.get(key) or {}).get("painted"), canvas)
 
 
-def decode_cells(told: Mapping[str, Any] | None, canvas: Canvas) -> NDArray[np.uint8]:
-    """The cells a browser sent; nothing painted where they belong to another canvas or are not cells of this one."""
-    nothing = np.zeros(canvas.values.shape, np.uint8)
+def decode_cells(told: Mapping[str, Any] | None, canvas: Canvas) -> NDArray[np.uint8] | None:
+    """The cells a browser sent, one byte each in base64; `None` where they are not those of this canvas."""
     if not told or told.get("id") != canvas.identity:
-        return nothing
+        return None
     try:
         content = base64.b64decode(str(told.get("cells", "")), validate=True)
-    except binascii.Error:
-        return nothing
+    except (binascii.Error, ValueError):
+        return None
     cells = np.frombuffer(content, np.uint8)
-    if cells.size != nothing.size or cells.max(initial=0) > ERASED:
+    if cells.size != canvas.values.size or cells.max(initial=0) > ERASED:
+        return None
+    return cells.reshape(canvas.values.shape)
+
+
+def cells_to_link(cells: NDArray[np.uint8]) -> str:
+    """The cells as a short text for an address; empty where nothing is painted.
+
+    Runs of equal cells in reading order, as 0 to 2 and their number: ``0x12.1x3`` leaves twelve cells alone and paints
+    three; what follows is left alone.
+    """
+    flat = cells.ravel()
+    begins = [0, *(np.flatnonzero(np.diff(flat)) + 1).tolist(), flat.size]
+    runs = [(int(flat[begin]), end - begin) for begin, end in pairwise(begins)]
+    if runs and runs[-1][0] == LEFT_ALONE:
+        runs.pop()
+    return ".".join(f"{cell}x{count}" for cell, count in runs)
+
+
+def cells_from_link(text: str, canvas: Canvas) -> NDArray[np.uint8]:
+    """The cells of `cells_to_link`; nothing painted where the text is not of a canvas of this size."""
+    nothing = np.zeros(canvas.values.shape, np.uint8)
+    if not re.fullmatch(r"[0-2]x\d{1,6}(\.[0-2]x\d{1,6})*", text):
         return nothing
-    return cells.reshape(nothing.shape)
+    runs = [[int(part) for part in run.split("x")] for run in text.split(".")]
+    if sum(count for _, count in runs) > nothing.size:
+        return nothing
+    cells = np.repeat(*np.asarray(runs, np.int64).T).astype(np.uint8)
+    nothing.ravel()[: cells.size] = cells
+    return nothing
 
 
-def brush(canvas: Canvas, after: NDArray[np.float32], *, paintable: bool, key: str) -> None:
+def brush(canvas: Canvas, after: NDArray[np.float32], cells: NDArray[np.uint8] | None, *, key: str) -> None:
     """Shows the map before and after; `painted_cells` with the same key tells what was painted on it.
 
     Args:
         after: (h, w) as `Canvas.values`.
-        paintable: without it there is no brush, only the two pictures and the numbers under the pointer.
+        cells: uint8 (h, w), what is painted already; without them there is no brush, only the two pictures and the numbers
+            under the pointer.
 
     Raises:
         ValueError: when the two maps have different sizes.
     """
     if after.shape != canvas.values.shape:
         raise ValueError(f"the map after has {after.shape} weights, before {canvas.values.shape}")
-    cells = painted_cells(canvas, key)
     parts = [canvas.values.astype(np.float32).tobytes(), after.astype(np.float32).tobytes()]
     size = (0, 0) if canvas.image is None else canvas.image.shape[:2]
     if canvas.image is not None:
@@ -99,8 +129,8 @@ def brush(canvas: Canvas, after: NDArray[np.float32], *, paintable: bool, key: s
         "channels": canvas.image is None,
         "softmax": canvas.softmax,
         "top": SOFTMAX_TOP if canvas.softmax else 1.0,
-        "paintable": paintable,
-        "painted": base64.b64encode(cells.tobytes()).decode() if cells.any() else "",
+        "paintable": cells is not None,
+        "painted": "" if cells is None or not cells.any() else base64.b64encode(cells.tobytes()).decode(),
         "bytes": np.frombuffer(b"".join(parts), np.uint8),
     }
     _mount(key=key, data=data, default={"painted": None}, on_painted_change=lambda: None)

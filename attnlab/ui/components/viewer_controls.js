@@ -215,7 +215,7 @@ export const KEYS = [
   ["[ ]", "previous, next map; a shows all"],
   [", .", "previous, next training step; space plays"],
   ["o O", "less, more opacity"],
-  ["t T", "hide less, more"],
+  ["t T", "hide less, more; % of the scale or of the cells"],
   ["g G", "less, more gamma"],
   ["c", "next colours"],
   ["b", "heat, reveal, contour"],
@@ -224,6 +224,7 @@ export const KEYS = [
   ["v", "pairs: row, column, entropy"],
   ["n N", "pairs: leave out fewer, more neighbours"],
   ["h", "channels in order or sorted"],
+  ["k K", "channel by channel: previous, next"],
   ["m", "outline of the object"],
   ["0", "back to the usual view"],
 ];

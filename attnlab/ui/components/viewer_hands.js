@@ -91,6 +91,7 @@ Object.assign(Viewer.prototype, {
       O: shift("opacity", 0.05),
       t: shift("threshold", -0.05),
       T: shift("threshold", 0.05),
+      "%": next("cut", ["value", "percentile"]),
       g: () => this.set({ gamma: Math.max(state.gamma / 1.1, 0.25) }, true),
       G: () => this.set({ gamma: Math.min(state.gamma * 1.1, 4) }, true),
       c: next("colours", Object.keys(COLOUR_TABLES)),
@@ -101,11 +102,23 @@ Object.assign(Viewer.prototype, {
       N: shift("near", 1),
       i: flip("smooth"),
       h: flip("sorted"),
+      k: () => this.toChannel(-1),
+      K: () => this.toChannel(1),
       m: flip("mask"),
       0: () => this.set({ ...usualView(), layer: state.layer, all: state.all }, true),
       "?": this.compact ? null : () => this.toggleHelp(),
     };
     return Object.hasOwn(actions, key) ? actions[key] : null;
+  },
+
+  // Picks the channel before or after the picked one, in the order of the strip; the first or last instead of their mean.
+  toChannel(by) {
+    const card = this.cards.find((each) => each.layer?.kind === "element");
+    if (!card) return;
+    card.prepare();
+    const { channel } = this.state;
+    const next = channel === null ? card.channelBeside(0, by > 0 ? -Infinity : Infinity) : card.channelBeside(channel, by);
+    this.set({ channel: next }, true);
   },
 
   // Moves the cross-hair by one cell of the map that is shown, or the mark by one channel.
