@@ -198,20 +198,20 @@ def reindex() -> int:
 
 
 @app.command
-def demo(*variants: str, as_json: Json = False) -> int:
+def demo(*names: str, as_json: Json = False) -> int:
     """Make the shipped demo runs anew, in checkpoints/demo.
 
     Parameters
     ----------
-    variants
-        attention variants; all shipped ones when none is named
+    names
+        attention variants, "lesions", "lesions_without_gates"; all shipped runs when none is named
     """
     from attnlab.runs.demo import make_demo
 
     _prepare_process()
     sizes: dict[str, int] = {}
     with progress_bar() as watch:
-        for run_id, size in make_demo(variants, paths.DEMO_RUNS, watch):
+        for run_id, size in make_demo(names, paths.DEMO_RUNS, watch):
             sizes[run_id] = size
             if not as_json:
                 print(f"{run_id}: {size / 1000:.0f} kB")

@@ -7,7 +7,23 @@ everything benign.
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from attnlab.config import DatasetConfig, ModelConfig, ProtocolConfig, RunConfig, TrainingConfig
+
+
+class Size(TypedDict):
+    """Arguments of `article_config` that decide how long a training takes."""
+
+    image_size: int
+    width: int
+    epochs: int
+    batch_size: int
+    lr: float
+
+
+SMALL = Size(image_size=64, width=8, epochs=4, batch_size=32, lr=1e-3)
+"""What a processor trains in less than a minute."""
 
 
 def article_config(

@@ -1,4 +1,4 @@
-"""The shipped demo runs: trained on the drawn digits, then reduced to what the pages show."""
+"""The shipped demo runs: trained on drawn digits and drawn lesions, then reduced to what the pages show."""
 
 from __future__ import annotations
 
@@ -17,16 +17,25 @@ from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunState
 
 if TYPE_CHECKING:
+    from attnlab.config import RunConfig
     from attnlab.runs.attempt import Watch
 
-DEMO_VARIANTS = ("none", "eca", "cbam", "eca+cbam_spatial", "conv_autoencoder", "self_attention")
-TOTAL_BYTES = 5_000_000
+ARTICLE = {"lesions_without_gates": False, "lesions": True}
+"""The article's network on drawn lesions, without and with its gates."""
+
+DEMO_RUNS = (*ARTICLE, "none", "eca", "cbam", "eca+cbam_spatial", "conv_autoencoder", "self_attention")
+"""In the order in which they are made: pages that show the newest run first show the last one."""
+
+TOTAL_BYTES = 6_000_000
 KEPT_STEPS = 120
 _WHOLE = ("config.json", "meta.json", "dataset.json", "state.json", "end.json", "probes.npz")
 
 
-def make_demo(variants: Sequence[str], target: Path, watch: Watch) -> Iterator[tuple[str, int]]:
-    """Trains the one-minute run of each variant and puts what is shipped of it into ``target``, in place of an older one.
+def make_demo(names: Sequence[str], target: Path, watch: Watch) -> Iterator[tuple[str, int]]:
+    """Trains shipped runs and puts what is shipped of them into ``target``, each in place of an older one.
+
+    Args:
+        names: attention variants, each of which is the one-minute run, or names of `ARTICLE`; all `DEMO_RUNS` when empty.
 
     Yields:
         run id and size in bytes of each.
@@ -35,23 +44,30 @@ def make_demo(variants: Sequence[str], target: Path, watch: Watch) -> Iterator[t
         FolderError: when a training does not finish, or all shipped runs together are larger than `TOTAL_BYTES`.
     """
     from attnlab.runs.worker import run
-    from attnlab.training.presets import one_minute
 
     target.mkdir(parents=True, exist_ok=True)
-    for variant in variants or DEMO_VARIANTS:
-        config = one_minute(variant)
+    for name in names or DEMO_RUNS:
+        config = demo_config(name)
         with tempfile.TemporaryDirectory() as workshop:
             folder = RunFolder.create(Path(workshop), config, title=attention_name(config))
             outcome = run(folder.path, watch=watch)
             if outcome.state is not RunState.FINISHED:
-                raise FolderError(f"the demo run of {variant} is {outcome.state}: {outcome.reason}")
+                raise FolderError(f"the demo run of {name} is {outcome.state}: {outcome.reason}")
             for older in run_folders(target):
-                if older.config.model.attention == variant:
+                if (older.config.dataset.name, older.config.model) == (config.dataset.name, config.model):
                     older.remove()
             yield config.run_id, ship(folder, target)
     total = _size(target)
     if total > TOTAL_BYTES:
         raise FolderError(f"the shipped runs take {total} bytes together; {TOTAL_BYTES} are allowed")
+
+
+def demo_config(name: str) -> RunConfig:
+    """The settings of a shipped run, see `make_demo`."""
+    from attnlab.models.article import SMALL, article_config
+    from attnlab.training.presets import one_minute
+
+    return article_config("lesions", attention=ARTICLE[name], **SMALL) if name in ARTICLE else one_minute(name)
 
 
 def ship(folder: RunFolder, target: Path) -> int:

@@ -34,7 +34,8 @@ def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, 
     groups = group_runs(sorted(records, key=lambda record: record.created))
     datasets = list(dict.fromkeys(dataset_name(group.config) for group in groups))
     left, middle, right = st.columns([2, 3, 4])
-    dataset = left.selectbox("Data set", datasets, key="compare.dataset", bind="query-params")
+    usual = max(datasets, key=lambda name: sum(group.n for group in groups if dataset_name(group.config) == name))
+    dataset = left.selectbox("Data set", datasets, index=datasets.index(usual), key="compare.dataset", bind="query-params")
     groups = [group for group in groups if dataset_name(group.config) == dataset]
     setups = group_setups({group.key: group.config for group in groups})
     distinct = list(dict.fromkeys(setups[group.key] for group in groups if group.n))

@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from attnlab.data import DataError
-from attnlab.models.article import article_config
+from attnlab.models.article import SMALL, article_config
 from attnlab.runs.executors import RunRefused
 from attnlab.runs.naming import PLAIN, attention_name, run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
@@ -49,16 +49,22 @@ def start_form() -> None:
         data = Chosen("lesions")
         st.caption("Synthetic: drawn by the computer after the ABCD rule, with a mask for each lesion. They stand in for data.")
     with st.grid(5, min_column_width=110):
-        size = st.number_input("Image size", 32, 448, 64, step=32, key="melanoma.size", help="224 in the article.")
-        width = st.number_input("Width", 2, 64, 8, key="melanoma.width", help="64 is VGG16, and slow without a GPU.")
-        epochs = st.number_input("Epochs", 1, 200, 4, key="melanoma.epochs", help="2 in the article.")
-        rate = st.number_input("Learning rate", 1e-6, 1.0, 1e-3, format="%.1e", key="melanoma.lr", help="1e-4 in the article.")
+        size = st.number_input(
+            "Image size", 32, 448, SMALL["image_size"], step=32, key="melanoma.size", help="224 in the article."
+        )
+        width = st.number_input(
+            "Width", 2, 64, SMALL["width"], key="melanoma.width", help="64 is VGG16, and slow without a GPU."
+        )
+        epochs = st.number_input("Epochs", 1, 200, SMALL["epochs"], key="melanoma.epochs", help="2 in the article.")
+        rate = st.number_input(
+            "Learning rate", 1e-6, 1.0, SMALL["lr"], format="%.1e", key="melanoma.lr", help="1e-4 in the article."
+        )
         seed = st.number_input("Seed", 0, 10_000, 0, key="melanoma.seed")
     with st.container(horizontal=True, vertical_alignment="center"):
         start = st.button("Train", type="primary", icon=":material/play_arrow:", key="melanoma.start", disabled=not data.ready)
         twin = st.checkbox("and the same network without attention", value=True, key="melanoma.twin")
     if start:
-        _start(data, twin, image_size=size, width=width, epochs=epochs, lr=rate, seed=seed, batch_size=32)
+        _start(data, twin, image_size=size, width=width, epochs=epochs, lr=rate, seed=seed, batch_size=SMALL["batch_size"])
 
 
 def article_runs() -> list[RunRecord]:

@@ -37,8 +37,14 @@ class Shipped:
 
 
 def showcase() -> None:
-    """Up to three shipped runs side by side; where there are none, the command that makes them."""
-    shipped = [run for folder in run_folders(DEMO_RUNS) if (run := _look(folder)) is not None]
+    """Up to three shipped runs on the same pictures side by side; where there are none, the command that makes them."""
+    folders = run_folders(DEMO_RUNS)
+    datasets = Counter(folder.config.dataset.model_dump_json() for folder in folders).most_common(1)
+    shipped = [
+        run
+        for folder in folders
+        if folder.config.dataset.model_dump_json() == datasets[0][0] and (run := _look(folder)) is not None
+    ]
     runs = [run for run in shipped if run.pictures] or shipped
     if not runs:
         st.info("No shipped runs are there yet. This makes them, in a few minutes:", icon=":material/info:")
