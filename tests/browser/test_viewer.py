@@ -55,7 +55,6 @@ def panels() -> list[Panel]:
             title="learned",
             over_time=True,
         ),
-        layer("each", "element", np.stack([np.full((2, 2), value) for value in (0.2, 0.6, 0.4)]), title="each"),
     ]
     table = np.array([[0.5, 0.5], [0.3, 0.7], [0.1, 0.9]], np.float32)
     return [Panel("one run", IMAGE, layers, classes=("cat", "dog"), probabilities=table, truth=1, steps=STEPS)]
@@ -218,8 +217,11 @@ def test_every_control_has_its_key(page: Page, map_name: str, key: str, role: st
         assert setting(page, role, name) == before
 
 
-def test_keys_go_through_the_channels_and_back_to_their_mean(page: Page) -> None:
-    choose(page, "each")
+def test_keys_go_through_the_channels_and_back_to_their_mean(page: Page, tmp_path: Path) -> None:
+    each = layer("each", "element", np.stack([np.full((2, 2), value) for value in (0.2, 0.6, 0.4)]), title="each")
+    file = tmp_path / "channels.html"
+    file.write_text(hand_out([Panel("one run", IMAGE, [each])], title="Channels"), encoding="utf-8")
+    page.goto(file.as_uri())
     page.locator(".stage canvas").focus()
     shown = []
     for key in ("Shift+K", "Shift+K", "k", "k", "0"):
@@ -273,7 +275,7 @@ def test_time_lapse_moves_map_and_prediction(page: Page) -> None:
 def test_all_maps_side_by_side(page: Page) -> None:
     choose(page, "all side by side")
     frame(page)
-    assert page.locator(".card h4").all_inner_texts() == ["ramp", "gates", "pairs", "learned", "each"]
+    assert page.locator(".card h4").all_inner_texts() == ["ramp", "gates", "pairs", "learned"]
 
 
 def test_many_maps_become_a_menu(chromium: Browser, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 const FRAME_MS = 130; // of the time-lapse
 const REST_MS = 1400; // at its end
 const CARD_PIXELS = 216; // the least width of one of several cards, with the gap
+const TELLING_POSITIONS = 16; // a map with fewer cells says little of where
 
 export class Viewer {
   constructor(root, callbacks) {
@@ -88,9 +89,13 @@ export class Viewer {
     return panel.layers[Math.round((this.layerIndex * (count - 1)) / (this.layers.length - 1))];
   }
 
-  // The chosen layer; until one is chosen the deepest that can be laid over the picture.
+  // The chosen layer; until one is chosen the deepest that can be laid over the picture and has enough positions to show a
+  // place, else the deepest that can be laid over it at all.
   get layerIndex() {
-    return this.state.layer ?? Math.max(0, this.layers.findLastIndex((layer) => layer.kind !== "channel"));
+    if (this.state.layer !== null) return this.state.layer;
+    const overlays = (fewest) => this.layers.findLastIndex(({ kind, grid }) => kind !== "channel" && grid[0] * grid[1] >= fewest);
+    const telling = overlays(TELLING_POSITIONS);
+    return Math.max(0, telling < 0 ? overlays(1) : telling);
   }
 
   get step() {
