@@ -142,6 +142,22 @@ def test_what_is_started_is_trained_and_shown(app: AppTest) -> None:
     assert "test accuracy" in texts(app)
 
 
+@pytest.mark.data
+@pytest.mark.parametrize("backbone", ["attention_vgg16", "gated_cnn", "pay_attention_vgg", "resnet18", "resnet_cifar"])
+def test_every_network_of_the_sources_is_trained_on_real_pictures(app: AppTest, shared_data: Path, backbone: str) -> None:
+    open_page(app, PAGE)
+    app.selectbox("form.source").set_value(FROM_PATH).run()
+    (path,) = [field for field in app.text_input if "path" in (field.key or "")]
+    path.set_value(str(shared_data / "cifar10-mini.tar.gz")).run()
+    app.selectbox("form.model.backbone").set_value(backbone).run()
+    make_tiny(app)
+    assert not app.error
+    app.button("train.start").click().run()
+    (run,) = [run for run in get_manager().runs() if not run.demo]
+    done = get_manager().wait(run.run_id, 120)
+    assert (done.state, done.config.model.backbone, done.reason) == (RunState.FINISHED, backbone, "")
+
+
 def test_runs_can_be_renamed_and_deleted(app: AppTest, private_home: Path) -> None:
     folder = finished_run(private_home, RunConfig(), 0.9)
     get_manager().store.sync()
