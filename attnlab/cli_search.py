@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from attnlab import paths
@@ -50,7 +51,7 @@ def search(
         what the search is called; made of what is searched when left out
     """
     from attnlab.runs.manager import get_manager, shutdown_all
-    from attnlab.runs.search import importances, make_search, run_search, save_search
+    from attnlab.runs.search import Trial, importances, make_search, run_search, save_search
     from attnlab.runs.search import trials as all_trials
     from attnlab.training.presets import one_minute
 
@@ -68,25 +69,25 @@ def search(
     manager = get_manager()
     stop = threading.Event()
 
-    def told(trial: object) -> None:
-        print(trial, file=sys.stderr, flush=True)
+    def told(trial: Trial) -> None:
+        reached = "failed" if trial.value is None else f"{trial.value:.1%}"
+        print(f"trial {trial.number}, {trial.state}: {reached}, {trial.choice}", file=sys.stderr, flush=True)
 
-    worker = threading.Thread(target=lambda: run_search(manager, wanted, should_stop=stop.is_set, on_trial=told))
-    worker.start()
     try:
-        while worker.is_alive():
-            worker.join(0.2)
-    except KeyboardInterrupt:
-        print("\npausing; the same command goes on", file=sys.stderr)
-        stop.set()
-        worker.join()
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(run_search, manager, wanted, should_stop=stop.is_set, on_trial=told)
+            try:
+                while not work.done():
+                    wait([work], 0.2)
+            except KeyboardInterrupt:
+                print("\npausing; the same command goes on", file=sys.stderr)
+                stop.set()
+        study = work.result()
     finally:
-        from attnlab.runs.search import open_study
-
-        study = open_study(paths.home(), wanted)
         shutdown_all()
     done = all_trials(study)
-    best = max((trial for trial in done if trial.value is not None), key=lambda trial: trial.value or 0.0, default=None)
+    finished = [trial for trial in done if trial.state == "complete"]
+    best = max(finished, key=lambda trial: trial.value or 0.0, default=None)
     if as_json:
         tree = {"name": wanted.name, "trials": [vars(trial) for trial in done], "importances": importances(study)}
         print(json.dumps(tree | {"best": None if best is None else vars(best)}, indent=1))

@@ -83,7 +83,10 @@ class Search:
 
 @dataclass(frozen=True)
 class Trial:
-    """One proposal: its choice, its run, and what came of it (``running``, ``complete``, ``pruned`` or ``fail``)."""
+    """One proposal: its choice, its run, and what came of it (``running``, ``complete``, ``pruned`` or ``fail``).
+
+    `value` is the best validation accuracy; of a pruned one, the last it told before it was stopped.
+    """
 
     number: int
     choice: dict[str, Any]

@@ -110,8 +110,8 @@ def _board(search: Search, was_working: bool) -> None:
         st.rerun()
     study = open_study(manager().home, search)
     found = trials(study)
-    done = [trial for trial in found if trial.value is not None]
-    pruned = [trial.number for trial in found if trial.state == "pruned"]
+    done = [trial for trial in found if trial.state == "complete"]
+    pruned = [trial for trial in found if trial.state == "pruned"]
     over = len(done) + len(pruned)
     st.progress(min(1.0, over / search.trials), text=f"{over} of {search.trials} trials, {len(pruned)} of them stopped early")
     if thread is not None and thread.trouble:
@@ -125,9 +125,9 @@ def _board(search: Search, was_working: bool) -> None:
     if not done:
         st.info("The first result appears here when a trial has finished.", icon=":material/info:")
         return
-    values = [trial.value or 0.0 for trial in done]
+    finished, stopped = ({trial.number: trial.value or 0.0 for trial in some} for some in (done, pruned))
     st.plotly_chart(
-        history_figure([trial.number for trial in done], values, [_choice_words(trial) for trial in done], pruned),
+        history_figure(finished, stopped, {trial.number: _choice_words(trial) for trial in found}),
         key="search.history",
         alt="Validation accuracy of every trial",
     )
@@ -144,11 +144,11 @@ def _board(search: Search, was_working: bool) -> None:
         st.caption("Importances need at least four finished trials whose options and results differ.")
     st.markdown("**By value**")
     for column, (name, offered) in zip(st.columns(2) * len(search.space()), search.space().items(), strict=False):
-        of_it = [trial for trial in done if name in trial.choice]
+        reached = [
+            [(trial.choice[name], trial.value or 0.0) for trial in some if name in trial.choice] for some in (done, pruned)
+        ]
         column.plotly_chart(
-            slice_figure(
-                _words(name), offered, [trial.choice[name] for trial in of_it], [trial.value or 0.0 for trial in of_it]
-            ),
+            slice_figure(_words(name), offered, *reached),
             key=f"search.slice.{name}",
             alt=f"Results by {_words(name)}",
         )

@@ -10,43 +10,39 @@ import plotly.graph_objects as go
 from attnlab.viz.figures import layout, plain
 from attnlab.viz.palette import colour
 
+FINISHED = {"size": 9, "color": colour(0), "opacity": 0.7}
+STOPPED = {"size": 9, "color": colour(1), "symbol": "x-thin-open"}
 
-def history_figure(numbers: Sequence[int], values: Sequence[float], told: Sequence[str], stopped: Sequence[int]) -> go.Figure:
-    """Validation accuracy of each finished trial, the best so far as a line, and the stopped ones as ticks below.
+
+def history_figure(finished: Mapping[int, float], stopped: Mapping[int, float], told: Mapping[int, str]) -> go.Figure:
+    """Validation accuracy of each trial, and the best so far of the finished ones as a line.
 
     Args:
-        numbers, values, told: of the finished trials; what is said under the cursor.
-        stopped: numbers of the trials that were stopped early.
+        finished: number -> result.
+        stopped: number -> what a trial had reached when it was stopped early.
+        told: number -> what is said under the cursor.
     """
     figure = go.Figure()
     figure.add_scatter(
-        x=list(numbers),
-        y=list(accumulate(values, max)),
+        x=list(finished),
+        y=list(accumulate(finished.values(), max)),
         mode="lines",
         line={"shape": "hv", "color": colour(0)},
         name="best so far",
         hoverinfo="skip",
     )
-    figure.add_scatter(
-        x=list(numbers),
-        y=list(values),
-        mode="markers",
-        marker={"size": 9, "color": colour(0)},
-        text=[plain(text) for text in told],
-        hovertemplate="trial %{x}: %{y:.1%}<br>%{text}<extra></extra>",
-        name="finished",
-    )
-    if stopped:
-        low = min(values, default=0.0)
-        figure.add_scatter(
-            x=list(stopped),
-            y=[low] * len(stopped),
-            mode="markers",
-            marker={"symbol": "x-thin-open", "size": 9, "color": colour(1)},
-            hovertemplate="trial %{x}: stopped early<extra></extra>",
-            name="stopped early",
-        )
-    figure.update_xaxes(title="trial", dtick=1 if len(numbers) + len(stopped) <= 20 else None)
+    for name, results, marker in (("finished", finished, FINISHED), ("stopped early", stopped, STOPPED)):
+        if results:
+            figure.add_scatter(
+                x=list(results),
+                y=list(results.values()),
+                mode="markers",
+                marker=marker,
+                text=[plain(told[number]) for number in results],
+                hovertemplate=f"trial %{{x}}, {name}: %{{y:.1%}}<br>%{{text}}<extra></extra>",
+                name=name,
+            )
+    figure.update_xaxes(title="trial", dtick=1 if len(finished) + len(stopped) <= 20 else None)
     figure.update_yaxes(title="validation accuracy", tickformat=".0%", rangemode="nonnegative")
     layout(figure, 300)
     return figure
@@ -69,21 +65,25 @@ def importance_figure(shares: Mapping[str, float]) -> go.Figure:
     return figure
 
 
-def slice_figure(name: str, values: Sequence[object], choices: Sequence[object], results: Sequence[float]) -> go.Figure:
-    """The result of each finished trial above the value it had of one option.
+def slice_figure(
+    name: str, values: Sequence[object], finished: Sequence[tuple[object, float]], stopped: Sequence[tuple[object, float]]
+) -> go.Figure:
+    """What each trial reached above the value it had of one option.
 
     Args:
-        values: the option's values in their order; choices, results: of the trials.
+        values: the option's values in their order.
+        finished, stopped: value of the option and result of each trial, as in `history_figure`.
     """
-    figure = go.Figure(
-        go.Scatter(
-            x=[str(choice) for choice in choices],
-            y=list(results),
+    figure = go.Figure()
+    for label, found, marker in (("finished", finished, FINISHED), ("stopped early", stopped, STOPPED)):
+        figure.add_scatter(
+            x=[str(choice) for choice, _ in found],
+            y=[result for _, result in found],
             mode="markers",
-            marker={"size": 9, "color": colour(0), "opacity": 0.7},
-            hovertemplate="%{x}: %{y:.1%}<extra></extra>",
+            marker=marker,
+            hovertemplate=f"%{{x}}, {label}: %{{y:.1%}}<extra></extra>",
+            showlegend=False,
         )
-    )
     order = [str(value) for value in values]
     figure.update_xaxes(
         title=plain(name), type="category", categoryorder="array", categoryarray=order, range=[-0.5, len(order) - 0.5]
