@@ -22,6 +22,7 @@ PAGES = {
     "compare": "compare",
     "reproduce": "reproduce",
     "melanoma": "melanoma",
+    "search": "search",
     "open-checkpoint": "open_checkpoint",
 }
 SECTIONS = {"surgery": ("inspect_attention?surgery=true&operation=Painted&img=12", "*-cbam-*", ".st-key-surgery")}

@@ -45,6 +45,7 @@ STATES: dict[str, tuple[tuple[str, ...], str, Callable[[Page], None]]] = {
     "viewer-entropy": (("*-self_attention-*",), "ly=0&pr=entropy", nothing),
     "viewer-depths": (("*-cbam-*",), "al=1", nothing),
     "viewer-compare": (("*-cbam-*", "*-eca_cbam_spatial-*", "*-conv_autoencoder-*"), "px=0.500_0.500", nothing),
+    "viewer-pictures": (("*-cbam-*",), "img=3&img=20&ly=1&op=0.75", nothing),
     "viewer-time": (("*-self_attention-*",), "op=0.75&sc=map", while_it_learned),
 }
 """Name -> patterns of the shipped run and of those beside it, the view's part of the link, what is done then."""

@@ -21,7 +21,7 @@ from attnlab.runs import worker
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
-from attnlab.ui.inspect_network import network_panel, raw_arrays
+from attnlab.ui.inspect_network import network_panel, raw_arrays, run_dataset
 from attnlab.ui.learned import snapshot_panel
 from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
 from tests.page_support import app, open_page, texts
@@ -73,6 +73,15 @@ def strip(app: AppTest) -> list[dict]:
     raise AssertionError("there are no pictures to choose from")
 
 
+def _shift(app: AppTest) -> dict:
+    """What the bars of the surgery were given."""
+    for element in app.get("bidi_component"):
+        data = json.loads(element.proto.mixed.json or element.proto.json or "{}")
+        if "judged" in data:
+            return data
+    raise AssertionError("there are no bars on the page")
+
+
 def test_without_any_run_it_says_how_to_make_one(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(get_manager().store), "_look_at_demo", lambda self: None)
     open_page(app, PAGE)
@@ -116,6 +125,27 @@ def test_a_link_opens_its_picture(app: AppTest, run_id: str) -> None:
     app.query_params["img"] = "17"
     open_page(app, PAGE)
     assert shown(app)["panels"][0]["subtitle"] == "test picture 17"
+
+
+def test_several_pictures_of_one_run_lie_side_by_side(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = run_id
+    app.query_params["img"] = ["17", "3", "99999", "x", "17"]
+    app.query_params["surgery"] = "true"
+    open_page(app, PAGE)
+    panels = shown(app)["panels"]
+    assert [panel["title"] for panel in panels] == ["test picture 17", "test picture 3"]
+    assert {panel["run"] for panel in panels} == {run_id}
+    closer = next(control for control in app.segmented_control if control.label == "Look closer at")
+    assert closer.options == ["test picture 17", "test picture 3"]
+    record = get_manager().get(run_id)
+    test = run_dataset(record).test
+    arrays = raw_arrays([record] * 2, [test.images[17], test.images[3]], ["a", "b"])
+    assert [panel["truth"] for panel in panels] == test.labels[[17, 3]].tolist()
+    for place, name in ((0, "a"), (1, "b")):
+        next(each for each in app.segmented_control if each.label == "Look closer at").set_value(closer.options[place]).run()
+        before = {row["name"]: row["before"] for row in _shift(app)["rows"]}
+        wanted = arrays[f"{name}/probabilities"]
+        assert all(wanted[int(label)] == pytest.approx(value, abs=1e-3) for label, value in before.items())
 
 
 def test_while_it_learned_needs_no_network(app: AppTest, run_id: str) -> None:
@@ -169,7 +199,7 @@ def test_raw_maps_are_saved_in_full_precision(run_id: str, app: AppTest) -> None
     record = get_manager().get(run_id)
     opened = open_run(record.folder)
     image = torch.randint(0, 256, opened.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    arrays = raw_arrays([record], [image])
+    arrays = raw_arrays([record], [image], [record.run_id])
     told = json.loads(json_bytes(arrays))
     with np.load(io.BytesIO(npz_bytes(arrays))) as saved:
         for seen in opened.inspect(image[None]).maps:

@@ -178,17 +178,11 @@ def test_of_several_runs_the_one_that_is_chosen_is_operated_on(app: AppTest, run
     app.query_params["beside"] = twin.run_id
     unfolded(app, run, "Uniform")
     image = run_dataset(get_manager().get(run)).test.images[0]
-    for each_run in (run, twin.run_id):
-        next(each for each in app.segmented_control if each.label == "Look closer at").set_value(each_run).run()
+    for seed, run_id_of in enumerate((run, twin.run_id)):
+        closer = next(each for each in app.segmented_control if each.label == "Look closer at")
+        closer.set_value(f"eca + self_attention · seed {seed}").run()
         assert not app.exception, app.exception
-        print(
-            [
-                expected(open_run(private_home / "runs" / r), image, Intervention("off")).round(3).tolist()[3]
-                for r in (run, twin.run_id)
-            ],
-            [(s.label, s.value, s.options) for s in app.segmented_control],
-        )
-        opened = open_run(private_home / "runs" / each_run)
+        opened = open_run(private_home / "runs" / run_id_of)
         after = expected(opened, image, Intervention("uniform"))
         for name, (_, now) in bars(app).items():
             assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)

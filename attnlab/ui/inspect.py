@@ -19,7 +19,7 @@ from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.naming import attention_name, run_name, run_names, short_names
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.curves import Curve, curves
-from attnlab.ui.components.picker import Thumbnail, picker
+from attnlab.ui.components.picker import Thumbnail, picked_indices, picker
 from attnlab.ui.components.viewer import hand_out, viewer
 from attnlab.ui.learned import snapshot_panel, weights_of_maps
 from attnlab.ui.state import colours, manager
@@ -108,20 +108,14 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Shown | None:
 
 
 def one_of(shown: Shown) -> Shown:
-    """The run that is worked on below the viewer: where several are shown, the one a person chooses."""
-    runs = [record.run_id for record in shown.records]
-    if len(runs) == 1:
+    """The run and picture that are worked on below the viewer: where several are shown, the one a person chooses."""
+    titles = [panel.title for panel in shown.panels]
+    if len(titles) == 1:
         return shown
-    titles = dict(zip(runs, (panel.title for panel in shown.panels), strict=True))
     chosen = st.segmented_control(
-        "Look closer at",
-        runs,
-        default=runs[0],
-        required=True,
-        format_func=lambda run: titles.get(run, run),
-        key=f"inspect.closer.{'.'.join(runs)}",
+        "Look closer at", titles, default=titles[0], required=True, key=f"inspect.closer.{'.'.join(titles)}"
     )
-    return shown.of(chosen)
+    return shown.only(titles.index(chosen))
 
 
 def take_away(
@@ -179,17 +173,22 @@ def run_colour(record: RunRecord) -> str:
     return colour(colours(manager().runs())[record.group])
 
 
-def picked_index(offered: Sequence[int], picked: int | None, parameter: str) -> int:
-    """The picture to show: the one just picked, else the one in the link, else the first. The link follows.
+def pictures_to_show(offered: Sequence[int], key: str, parameter: str, most: int = 1) -> list[int]:
+    """The pictures just picked in the strip with this key, else those in the link, else the first. The link follows.
 
     Args:
         offered: not empty.
     """
-    linked = st.query_params.get(parameter, "")
-    wanted = picked if picked is not None else int(linked) if linked.isdecimal() else None
-    index = wanted if wanted is not None and wanted in offered else offered[0]
-    st.query_params[parameter] = str(index)
-    return index
+    picked = picked_indices(key)
+    wanted = linked_indices(parameter) if picked is None else picked
+    chosen = [index for index in wanted if index in offered][:most] or [offered[0]]
+    st.query_params[parameter] = [str(index) for index in chosen]
+    return chosen
+
+
+def linked_indices(parameter: str) -> list[int]:
+    """The pictures that the link names, no two alike."""
+    return list(dict.fromkeys(int(text) for text in st.query_params.get_all(parameter) if text.isdecimal()))
 
 
 def _while_it_learned(records: Sequence[RunRecord]) -> None:
@@ -201,8 +200,8 @@ def _while_it_learned(records: Sequence[RunRecord]) -> None:
     names = [about["class_names"][label] for label in probes.labels]
     strip = [Thumbnail(index, name, f"Probe picture {index + 1}: {name}") for index, name in enumerate(names)]
     key = f"inspect.probes.{records[0].run_id}"
-    index = picked_index(range(len(strip)), st.session_state.get(key, {}).get("picked"), "probe")
-    picker(strip, thumbnails(probes.images), chosen=index, key=key)
+    (index,) = pictures_to_show(range(len(strip)), key, "probe")
+    picker(strip, thumbnails(probes.images), chosen=[index], key=key)
     live = any(record.state.live for record in records)
     st.fragment(_maps_and_curves, run_every=2.0 if live else None)([record.run_id for record in records], index)
 

@@ -26,8 +26,8 @@ from attnlab.models import ImageShape, get_model
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import attention_name, short_names
 from attnlab.runs.records import RunRecord
-from attnlab.ui.components.picker import Thumbnail, picker
-from attnlab.ui.inspect import picked_index, run_colour
+from attnlab.ui.components.picker import Thumbnail, picked_indices, picker
+from attnlab.ui.inspect import linked_indices, pictures_to_show, run_colour
 from attnlab.ui.learned import ONE_POSITION
 from attnlab.ui.measured import measured
 from attnlab.ui.own_picture import given_picture
@@ -42,6 +42,8 @@ PREDICTED_FLOPS = 5e11
 FEWEST_PREDICTED = 8
 OFFERED = 60
 """So many are offered at once."""
+MOST_PICTURES = 4
+"""So many of one run lie side by side."""
 REFERENCE = 16
 """So many pictures give the range of a map for the scale "this layer"."""
 FEATURE_BYTES = 131_072
@@ -74,27 +76,24 @@ class Shown:
     """What is on the page.
 
     Attributes:
-        records: the runs that could be opened.
-        panels: for the viewer, one a run.
-        images: uint8 (C, H, W), one a run, as its network sees it.
+        records: the run behind each panel; the same one for each where several pictures are shown.
+        panels: for the viewer, no two with the same title.
+        images: uint8 (C, H, W), one a panel, as its network sees it.
         raw_arrays: makes the maps in full precision, see the function of this name.
-        index: of the test picture; `None` for a person's own.
     """
 
     records: list[RunRecord]
     panels: list[Panel]
     images: list[Tensor]
     raw_arrays: Callable[[], dict[str, NDArray[Any]]]
-    index: int | None = None
 
-    def of(self, run_id: str) -> Shown:
-        """Only this run, for what is done to one network."""
-        place = [record.run_id for record in self.records].index(run_id)
+    def only(self, place: int) -> Shown:
+        """One panel of them, for what is done to one network and picture."""
         return replace(self, records=[self.records[place]], panels=[self.panels[place]], images=[self.images[place]])
 
 
 def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator]) -> Shown | None:
-    """Lets a person choose a test picture by class and outcome; `None` when there is none to show.
+    """Lets a person choose a test picture by class and outcome, several for a run alone; `None` when there is none to show.
 
     Args:
         places: three places for the filters.
@@ -110,15 +109,25 @@ def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator])
     if not records or records[0] is not record:
         return None
     first = _seen(str(record.folder), network_stamp(record), record.config.dataset.model_dump_json())
-    chosen = _choose_picture(dataset, first, record, places)
-    if chosen is None:
+    chosen = _choose_pictures(dataset, first, record, places, most=MOST_PICTURES if len(records) == 1 else 1)
+    if not chosen:
         return None
+    several = len(chosen) > 1
+    if several:
+        records = [record] * len(chosen)
+    indices = chosen if several else chosen * len(records)
     panels = [
-        _test_panel(str(each.folder), network_stamp(each), each.config.dataset.model_dump_json(), chosen, run_colour(each))
-        for each in records
+        _test_panel(str(each.folder), network_stamp(each), each.config.dataset.model_dump_json(), index, run_colour(each))
+        for each, index in zip(records, indices, strict=True)
     ]
-    images = [dataset.test.images[chosen]] * len(records)
-    return Shown(records, _titled(panels, records), images, lambda: raw_arrays(records, images), chosen)
+    if several:
+        panels = [replace(panel, title=panel.subtitle, subtitle=panel.title) for panel in panels]
+        names = [f"{record.run_id}/picture-{index}" for index in indices]
+    else:
+        panels = _titled(panels, records)
+        names = [each.run_id for each in records]
+    images = [dataset.test.images[index] for index in indices]
+    return Shown(records, panels, images, lambda: raw_arrays(records, images, names))
 
 
 def own_picture(records: Sequence[RunRecord]) -> Shown | None:
@@ -133,7 +142,8 @@ def own_picture(records: Sequence[RunRecord]) -> Shown | None:
     if not panels:
         return None
     images = [fit_image(decoded.pixels, opened_network(record).shape) for record in records]
-    return Shown(records, _titled(panels, records), images, lambda: raw_arrays(records, images))
+    names = [record.run_id for record in records]
+    return Shown(records, _titled(panels, records), images, lambda: raw_arrays(records, images, names))
 
 
 def _titled(panels: Sequence[Panel], records: Sequence[RunRecord]) -> list[Panel]:
@@ -159,14 +169,14 @@ def run_dataset(record: RunRecord) -> ImageDataset:
     return _dataset(record.config.dataset.model_dump_json())
 
 
-def raw_arrays(records: Sequence[RunRecord], images: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
-    """For each run ``<run>/image`` (uint8 C, H, W), ``<run>/probabilities`` and ``<run>/<tap>`` (float32)."""
+def raw_arrays(records: Sequence[RunRecord], images: Sequence[Tensor], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """For each run and picture ``<name>/image`` (uint8 C, H, W), ``<name>/probabilities`` and ``<name>/<tap>`` (float32)."""
     arrays: dict[str, NDArray[Any]] = {}
-    for record, image in zip(records, images, strict=True):
+    for record, image, name in zip(records, images, names, strict=True):
         inspection = opened_network(record).inspect(image[None])
-        arrays[f"{record.run_id}/image"] = image.numpy()
-        arrays[f"{record.run_id}/probabilities"] = inspection.probabilities[0]
-        arrays |= {f"{record.run_id}/{seen.name}": seen.values[0].numpy() for seen in inspection.maps}
+        arrays[f"{name}/image"] = image.numpy()
+        arrays[f"{name}/probabilities"] = inspection.probabilities[0]
+        arrays |= {f"{name}/{seen.name}": seen.values[0].numpy() for seen in inspection.maps}
     return arrays
 
 
@@ -254,7 +264,9 @@ def _window(opened: OpenRun, tap: str) -> int:
     return widths[0] if widths else 0
 
 
-def _choose_picture(dataset: ImageDataset, seen: Seen, record: RunRecord, places: Sequence[DeltaGenerator]) -> int | None:
+def _choose_pictures(
+    dataset: ImageDataset, seen: Seen, record: RunRecord, places: Sequence[DeltaGenerator], *, most: int
+) -> list[int]:
     labels = dataset.test.labels[: len(seen.probabilities)].numpy()
     said = seen.probabilities.argmax(axis=1)
     certain = seen.probabilities.max(axis=1)
@@ -274,14 +286,11 @@ def _choose_picture(dataset: ImageDataset, seen: Seen, record: RunRecord, places
         found = found[np.argsort(certain[found] if order == "unsure" else -certain[found], kind="stable")]
     if not len(found):
         st.info(f"None of the first {len(labels)} test pictures is like that.", icon=":material/search_off:")
-        return None
+        return []
     key = f"inspect.picker.{record.run_id}"
-    before = st.session_state.get(key, {}).get("picked")
-    linked = st.query_params.get("img", "")
-    offered = found[:OFFERED].tolist()
-    if before is None and linked.isdecimal() and int(linked) in found and int(linked) not in offered:
-        offered = [int(linked), *offered[:-1]]
-    chosen = picked_index(offered, before, "img")
+    linked = [index for index in linked_indices("img")[:most] if index in found] if picked_indices(key) is None else []
+    offered = list(dict.fromkeys([*(index for index in linked if index not in found[:OFFERED]), *found.tolist()]))[:OFFERED]
+    chosen = pictures_to_show(offered, key, "img", most)
     names = dataset.class_names
     strip = [
         Thumbnail(
@@ -292,12 +301,13 @@ def _choose_picture(dataset: ImageDataset, seen: Seen, record: RunRecord, places
         )
         for index in offered
     ]
-    picker(strip, thumbnails(dataset.test.images[offered].numpy()), chosen=chosen, key=key)
+    picker(strip, thumbnails(dataset.test.images[offered].numpy()), chosen=chosen, key=key, most=most)
     right = float((said == labels).mean())
     st.caption(
         f"{len(found):,} of the first {len(labels):,} test pictures"
         + (f", {len(offered)} shown" if len(found) > len(offered) else "")
         + f"; {100 * right:.1f} % of the {len(labels):,} are predicted right. Under each: what the network says."
+        + (f" With Shift up to {MOST_PICTURES} lie side by side." if most > 1 else "")
     )
     return chosen
 

@@ -1,4 +1,5 @@
-// A strip of small pictures of which one is chosen. The choice is sent when it is made; arrows move it.
+// A strip of small pictures of which one is chosen, or several: with Shift, or with the button for those who have none.
+// The choice is sent when it is made; arrows move it.
 
 const mounted = new WeakMap();
 
@@ -6,21 +7,31 @@ export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".picker");
   let strip = mounted.get(parentElement);
   if (!strip) {
-    strip = { root };
+    strip = { root, several: parentElement.querySelector(".several") };
     mounted.set(parentElement, strip);
+    strip.several.addEventListener("click", () => {
+      const on = strip.several.getAttribute("aria-pressed") !== "true";
+      strip.several.setAttribute("aria-pressed", String(on));
+      if (!on && strip.chosen.length > 1) strip.send([strip.chosen[0]]);
+    });
     root.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       const from = strip.buttons.indexOf(event.target.closest("button"));
       if (!by || from < 0 || !strip.buttons[from + by]) return;
       event.preventDefault();
       strip.buttons[from + by].focus();
-      strip.buttons[from + by].click();
+      if (strip.most === 1 || strip.chosen.length === 1) strip.buttons[from + by].click();
     });
   }
-  strip.choose = (index) => {
-    mark(strip, index);
-    setStateValue("picked", index);
+  strip.most = data.most;
+  strip.send = (chosen) => {
+    mark(strip, chosen);
+    setStateValue("picked", chosen);
   };
+  strip.several.hidden = data.most === 1;
+  if (data.most === 1) strip.several.setAttribute("aria-pressed", "false");
+  if (data.chosen.length > 1) strip.several.setAttribute("aria-pressed", "true");
+  root.setAttribute("aria-multiselectable", String(data.most > 1));
   if (strip.id !== data.id) build(strip, data);
   mark(strip, data.chosen);
   return () => mounted.delete(parentElement);
@@ -48,18 +59,29 @@ function build(strip, data) {
     words.textContent = item.words;
     if (item.right !== null) words.className = item.right ? "right" : "wrong";
     button.append(canvas, words);
-    button.addEventListener("click", () => strip.choose(item.index));
+    button.addEventListener("click", (event) => choose(strip, item.index, event.shiftKey));
     return button;
   });
   strip.root.replaceChildren(...strip.buttons);
 }
 
-function mark(strip, index) {
+// One picture, or one more or less beside the others.
+function choose(strip, index, more) {
+  const adding = strip.most > 1 && (more || strip.several.getAttribute("aria-pressed") === "true");
+  const others = strip.chosen.filter((other) => other !== index);
+  if (!adding) strip.send([index]);
+  else if (others.length < strip.chosen.length) strip.send(others.length ? others : [index]);
+  else strip.send([...strip.chosen.slice(0, strip.most - 1), index]);
+}
+
+function mark(strip, chosen) {
+  strip.chosen = chosen;
   for (const button of strip.buttons) {
-    const chosen = Number(button.dataset.index) === index;
-    button.setAttribute("aria-selected", String(chosen));
-    button.tabIndex = chosen ? 0 : -1;
-    if (chosen) {
+    const index = Number(button.dataset.index);
+    const first = index === chosen[0];
+    button.setAttribute("aria-selected", String(chosen.includes(index)));
+    button.tabIndex = first ? 0 : -1;
+    if (first) {
       const hidden = button.offsetLeft < strip.root.scrollLeft || button.offsetLeft + button.offsetWidth > strip.root.scrollLeft + strip.root.clientWidth;
       if (hidden) strip.root.scrollLeft = button.offsetLeft - strip.root.clientWidth / 2;
     }

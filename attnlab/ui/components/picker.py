@@ -1,4 +1,4 @@
-"""A strip of small pictures of which one is chosen, with what the network said under each."""
+"""A strip of small pictures of which one or several are chosen, with what the network said under each."""
 
 from __future__ import annotations
 
@@ -37,12 +37,21 @@ class Thumbnail:
     right: bool | None = None
 
 
-def picker(thumbnails: Sequence[Thumbnail], pictures: NDArray[np.uint8], *, chosen: int, key: str) -> int | None:
-    """The index that was picked last in this session, `None` before the first.
+def picked_indices(key: str) -> list[int] | None:
+    """What was picked in the strip with this key in this session; `None` before the first time."""
+    picked = (st.session_state.get(key) or {}).get("picked")
+    return None if picked is None else [int(index) for index in picked]
+
+
+def picker(
+    thumbnails: Sequence[Thumbnail], pictures: NDArray[np.uint8], *, chosen: Sequence[int], key: str, most: int = 1
+) -> None:
+    """Shows the strip; `picked_indices` with the same key tells what was picked.
 
     Args:
         pictures: uint8 (n, side, side, 3), one for each thumbnail.
-        chosen: index of the picture that is marked.
+        chosen: indices of the pictures that are marked.
+        most: so many may be chosen at once.
 
     Raises:
         ValueError: when there is not one square picture for each thumbnail.
@@ -53,6 +62,5 @@ def picker(thumbnails: Sequence[Thumbnail], pictures: NDArray[np.uint8], *, chos
     items = [asdict(thumbnail) for thumbnail in thumbnails]
     flat = np.ascontiguousarray(pictures).ravel()
     identity = hashlib.blake2b(flat.tobytes() + repr(items).encode(), digest_size=16).hexdigest()
-    data = {"id": identity, "items": items, "side": height, "chosen": chosen, "bytes": flat}
-    picked = _mount(key=key, data=data, default={"picked": None}, on_picked_change=lambda: None).get("picked")
-    return None if picked is None else int(picked)
+    data = {"id": identity, "items": items, "side": height, "chosen": list(chosen), "most": most, "bytes": flat}
+    _mount(key=key, data=data, default={"picked": None}, on_picked_change=lambda: None)
