@@ -21,8 +21,7 @@ st.subheader("Train", anchor=False)
 melanoma.start_form()
 records = melanoma.article_runs()
 live = frozenset(record.run_id for record in records if record.state.live)
-if live:
-    melanoma.progress(live)
+melanoma.progress(live)
 for failed in [record for record in records if record.reason][:3]:
     st.error(f"{failed.title}: {failed.reason}", icon=":material/error:")
 

@@ -75,7 +75,7 @@ def article_runs() -> list[RunRecord]:
 
 @st.fragment(run_every=1.0)
 def progress(were_live: frozenset[str]) -> None:
-    """How the live runs are doing; draws the page anew when one ends."""
+    """How the live runs are doing; draws the page anew when one ends, or is started by another browser."""
     live = [record for record in article_runs() if record.state.live]
     if {record.run_id for record in live} != were_live:
         st.rerun()
