@@ -172,6 +172,17 @@ def test_submitting_twice_is_harmless_and_a_restarted_server_adopts_the_job(
         again.shutdown()
 
 
+def test_seeds_that_wait_train_together_in_one_job(nodes: Nodes, manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTNLAB_STACK", "1")
+    run_ids = manager.submit_many(SMALL.changed(training__epochs=2, training__device="auto"), range(10, 14))
+    done = [manager.wait(run_id, 120) for run_id in run_ids]
+    assert [record.state for record in done] == [RunState.FINISHED] * 4
+    jobs = {each.submission_id for each in nodes.client().list_jobs()}
+    own_jobs = [record for record in done if submission_id(Job(record.folder, record.attempt)) in jobs]
+    assert len(own_jobs) < 4
+    assert max(record.result["extra"].get("stacked", 1) for record in done) > 1
+
+
 def test_what_no_node_can_give_is_refused_before_it_is_queued(nodes: Nodes, private_home: Path) -> None:
     manager = Manager(private_home, RayExecutor(nodes.settings.model_copy(update={"ray_cpus": 64})))
     try:
