@@ -221,27 +221,26 @@ def run_grid(grid: Grid, *, executor: str | None = None, as_json: bool) -> int:
         print(manager.keeper, file=sys.stderr)
     try:
         start_grid(manager, grid)
-        _watch(manager, grid)
-        state = load_grid(paths.home(), grid.grid_id).state
+        grid = _watch(manager, grid)
     except KeyboardInterrupt:
         print("\npausing; the runs at work write a checkpoint", file=sys.stderr)
-        hold_grid(manager, grid.grid_id, GridState.PAUSED)
-        state = GridState.PAUSED
+        grid = hold_grid(manager, grid.grid_id, GridState.PAUSED)
         _settle(manager)
     finally:
         found = progress(grid, manager.runs())
         shutdown_all()
     report(grid, found, as_json=as_json)
-    if state is not GridState.DONE:
-        print(f"{state}; go on with: python -m attnlab grid run {grid.grid_id}", file=sys.stderr)
+    if grid.state is not GridState.DONE:
+        print(f"{grid.state}; go on with: python -m attnlab grid run {grid.grid_id}", file=sys.stderr)
         return STOPPED
     return OK if found.finished == len(found.cells) else WRONG
 
 
-def _watch(manager: Manager, grid: Grid) -> None:
-    """Says on stderr what ended, until nothing of the grid is wanted any more."""
+def _watch(manager: Manager, grid: Grid) -> Grid:
+    """Says on stderr what ended, until nothing of the grid is wanted any more. Returns the grid as it then is."""
     told: set[str] = set()
-    while load_grid(paths.home(), grid.grid_id).state is GridState.ACTIVE:
+    while True:
+        grid = load_grid(paths.home(), grid.grid_id)
         found = progress(grid, manager.runs())
         for cell in found.cells:
             if cell.run is not None and cell.state in ("finished", "failed") and cell.run.run_id not in told:
@@ -250,6 +249,8 @@ def _watch(manager: Manager, grid: Grid) -> None:
                 what = f"{accuracy:.1%}" if accuracy is not None else cell.run.reason
                 left = "" if found.left_seconds is None else f", about {found.left_seconds / 60:.1f} min left"
                 print(f"{found.finished}/{len(found.cells)}  {cell.row}, seed {cell.seed}: {what}{left}", file=sys.stderr)
+        if grid.state is not GridState.ACTIVE:
+            return grid
         time.sleep(_LOOK_SECONDS)
 
 

@@ -115,6 +115,7 @@ def test_the_command_trains_both_protocols_on_real_images_and_asking_twice_train
         assert main([*command, "--protocol", protocol]) == 0
         told = json.loads(capsys.readouterr().out)
         assert [cell["state"] for cell in told["cells"]] == ["finished"] * 18
+        assert told["state"] == "done"
         assert {row["n"] for row in told["rows"]} == {2}
         assert any("cifar10-mini.tar.gz" in note for note in told["notes"])
     before = {path.name: path.stat().st_mtime_ns for path in (private_home / "runs").glob("*/end.json")}
