@@ -18,7 +18,6 @@ from attnlab.runs.statistics import Group, Verdict
 from attnlab.runs.table import Cost
 from attnlab.ui.costs import costs_of, measure
 from attnlab.ui.reproduce import Shown
-from attnlab.ui.state import colours
 from attnlab.viz.figures import Series, accuracy_against_parameters, strip_plot
 from attnlab.viz.grid_figures import Difference, accuracy_against_milliseconds, difference_plot
 
@@ -116,9 +115,10 @@ def _files(shown: Shown, table: pd.DataFrame) -> None:
 
 
 def _charts(grid: Grid, groups: dict[str, Group], costs: dict[str, Cost]) -> None:
-    index = colours(run for group in groups.values() for run in group.runs)
     series = [
-        Series(label, index[group.key], group.accuracies, {}, group.parameters) for label, group in groups.items() if group.n
+        Series(label, place, group.accuracies, {}, group.parameters)
+        for place, (label, group) in enumerate(groups.items())
+        if group.n
     ]
     st.subheader("Every run", anchor=False)
     st.caption("Dots: test accuracy of single runs. Diamond and bar: mean and one standard deviation.")

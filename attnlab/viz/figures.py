@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from attnlab.viz.palette import CATEGORICAL, colour, faint
 
 _MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
+_LEGEND_LINE = 16
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def epoch_curves(groups: Sequence[Series], field: str, *, percent: bool) -> go.F
             customdata=stack.std(axis=0, ddof=1) if several else np.zeros_like(mean),
             hovertemplate="%{y:.3~f}" + unit + (" ± %{customdata:.2f}" if several else "") + "<extra>%{fullData.name}</extra>",
         )
-    layout(figure, height=360)
+    layout(figure, height=360, entries=len(groups))
     figure.update_layout(hovermode="x unified", xaxis_title="epoch")
     longest = max((len(history) for group in groups for history in group.histories.values()), default=0)
     if longest <= 12:
@@ -160,7 +161,7 @@ def accuracy_against_parameters(groups: Sequence[Series]) -> go.Figure:
             error_y={"array": [values.std(ddof=1)], "thickness": 1.5, "width": 5} if len(values) > 1 else None,
             hovertemplate="%{y:.2f} %, %{x:,} parameters<extra>%{fullData.name}</extra>",
         )
-    layout(figure, height=360)
+    layout(figure, height=360, entries=len(shown))
     figure.update_xaxes(title="parameters", type="log")
     if shown:
         low, high = min(group.parameters or 1 for group in shown), max(group.parameters or 1 for group in shown)
@@ -170,12 +171,16 @@ def accuracy_against_parameters(groups: Sequence[Series]) -> go.Figure:
     return figure
 
 
-def layout(figure: go.Figure, height: int) -> None:
-    """Margins, legend and ground that all figures share."""
+def layout(figure: go.Figure, height: int, *, entries: int = 0) -> None:
+    """Margins, legend and ground that all figures share.
+
+    Args:
+        entries: of the legend. On a phone each takes a line, for which there is room, so that the plot is not squeezed.
+    """
     figure.update_layout(
-        height=height,
+        height=height + _LEGEND_LINE * max(0, entries - 3),
         margin=_MARGIN,
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": None, "maxheight": 1},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
     )

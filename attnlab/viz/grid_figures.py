@@ -142,7 +142,7 @@ def accuracy_against_milliseconds(groups: Sequence[Series], milliseconds: Mappin
             error_y={"array": [values.std(ddof=1)], "thickness": 1.5, "width": 5} if len(values) > 1 else None,
             hovertemplate="%{y:.2f} %, %{x:.3f} ms<extra>%{fullData.name}</extra>",
         )
-    layout(figure, height=360)
+    layout(figure, height=360, entries=len(figure.data))
     figure.update_xaxes(title="milliseconds for an image", rangemode="tozero")
     figure.update_yaxes(title="test accuracy", ticksuffix=" %")
     return figure
