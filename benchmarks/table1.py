@@ -252,11 +252,10 @@ AGAIN = """    python -m attnlab reproduce table1 --protocol published      # 9 
     python -m attnlab reproduce finding
 
 `--estimate --no-run` says before how long it will take. Two CPU cores need days; on a GPU the seeds of a row train together.
-What is above, again:
+What is above, again (its minutes are of a machine that did other work beside):
 
-    python -m attnlab reproduce table1 --subset 2000 --test-subset 2000 --seeds 2 --epochs 2 --dataset cifar10-jpeg.tar.xz
-    python -m attnlab reproduce table1 --protocol described --subset 2000 --test-subset 2000 --seeds 2 --epochs 2 \\
-        --dataset cifar10-jpeg.tar.xz
+    python -m attnlab reproduce table1 --subset 2000 --seeds 2 --epochs 2 --dataset cifar10-jpeg.tar.xz
+    python -m attnlab reproduce table1 --protocol described --subset 2000 --seeds 2 --epochs 2 --dataset cifar10-jpeg.tar.xz
     python -m attnlab reproduce finding --departures 1 2 3 4 5 6 --subset 5000 --test-subset 2000 --seeds 3 --epochs 10 \\
         --width 16 --dataset cifar10-jpeg.tar.xz
     python -m attnlab reproduce finding --departures 7 --subset 5000 --test-subset 2000 --seeds 2 --epochs 5 \\

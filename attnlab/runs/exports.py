@@ -258,7 +258,7 @@ def _cell(name: str, value: Any) -> str:
     if name == "p_holm":
         return f"{value:.2g}"
     if name == "difference":
-        return f"{value:+.1f}"
+        return f"{round(value, 1) + 0.0:+.1f}"
     return f"{value:.1f}" if isinstance(value, float) else str(value)
 
 

@@ -271,7 +271,7 @@ def _judged(comparison: Comparison, p_holm: float, needed: int | None) -> Compar
     if p_holm < LEVEL:
         verdict = Verdict.BETTER if comparison.difference > 0 else Verdict.WORSE
     how = f"paired by seed, {comparison.pairs} pairs" if comparison.pairs else "Welch's t-test"
-    words = f"{verdict} ({100 * comparison.difference:+.1f} points, p = {p_holm:.2g} after Holm; {how})"
+    words = f"{verdict} ({round(100 * comparison.difference, 1) + 0.0:+.1f} points, p = {p_holm:.2g} after Holm; {how})"
     if verdict is Verdict.NOT_SIGNIFICANT and needed is not None:
         words += f"; about {needed} seeds would be needed"
     return replace(comparison, verdict=verdict, words=words, p_holm=p_holm, needed=needed)
