@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from attnlab.attention import AttentionTap, MapKind
-from attnlab.config import RunConfig
+from attnlab.config import ModelConfig, RunConfig
 from attnlab.data import normalise
 from attnlab.explain.baselines import BASELINES, Scene, attention_map, last_convolution, spatial_taps, untrained_twin
 from attnlab.explain.open_run import OpenRun
@@ -86,6 +86,21 @@ def test_grad_cam_is_captums_on_the_last_convolution_outside_attention(scene: Sc
     cam = LayerGradCam(scene.run.model, layer).attribute(x, target=CLASSES, relu_attributions=True).detach()
     expected = F.interpolate(cam, size=(14, 12), mode="bilinear", align_corners=False)[:, 0]
     torch.testing.assert_close(BASELINES["grad_cam"].make(scene, IMAGES, CLASSES), expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted"),
+    [
+        (ModelConfig(backbone="attention_vgg16", width=4), "blocks.4.6"),
+        (ModelConfig(backbone="pay_attention_vgg", width=4), "block6.4"),
+        (ModelConfig(backbone="gated_cnn", width=4), "blocks.block3.conv2"),
+        (ModelConfig(backbone="resnet_cifar", width=4, attention="cbam"), "layer3.2.conv2"),
+    ],
+)
+def test_grad_cam_never_sits_in_what_makes_the_weights(model: ModelConfig, wanted: str) -> None:
+    run = opened(build_model(model, ImageShape(3, 64, 64), 3), (3, 64, 64))
+    names = {id(module): name for name, module in run.model.named_modules()}
+    assert names[id(last_convolution(run))] == wanted
 
 
 @pytest.mark.parametrize("name", ["occlusion", "integrated_gradients"])

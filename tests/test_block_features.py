@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -27,6 +29,28 @@ def test_gate_times_features_is_what_the_next_block_gets(images: torch.Tensor) -
     seen = features_before(model, images, MEAN, STD, [first.name, second.name])
     torch.testing.assert_close(seen[first.name], normalise(images, MEAN, STD))
     torch.testing.assert_close(seen[second.name], seen[first.name] * first.values)
+
+
+def test_another_threads_pictures_stay_out(images: torch.Tensor) -> None:
+    """A server's sessions share one network: here a second forward runs while the hooks of the first are in place."""
+    other = torch.zeros(4, 3, 6, 5)
+
+    class Meanwhile(nn.Module):
+        """Lets another thread's forward go through the rest of the network before its own."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if threading.current_thread() is threading.main_thread():
+                thread = threading.Thread(target=lambda: model(other))
+                thread.start()
+                thread.join()
+            return x
+
+    gate = build_attention("eca", 3, (6, 5))
+    model = nn.Sequential(gate, Meanwhile()).eval()
+    with record_attention(model) as maps, torch.inference_mode():
+        model[0](normalise(images, MEAN, STD))
+    seen = features_before(model, images, MEAN, STD, [maps[0].name])
+    torch.testing.assert_close(seen[maps[0].name], normalise(images, MEAN, STD))
 
 
 def test_model_is_left_as_it_was(images: torch.Tensor) -> None:

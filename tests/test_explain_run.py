@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from attnlab.attention import MapKind
 from attnlab.config import DatasetConfig, ModelConfig, RunConfig, TrainingConfig
 from attnlab.data import ImageDataset, Provenance, Split
-from attnlab.explain import OpenError, channel_features, inspect_images, open_run
+from attnlab.explain import OpenError, inspect_images, open_run
 from attnlab.models import ImageShape, build_model
 from attnlab.runs import checkpoints
 from attnlab.training import CheckpointEvent, Event, train
@@ -125,16 +125,3 @@ def test_inspection_leaves_every_module_in_its_mode() -> None:
     inspect_images(model, IMAGES, DATA.mean, DATA.std)
     assert model.training and not frozen.training
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-
-
-def test_channel_features_are_what_enters_and_leaves_a_gate() -> None:
-    model = small_network("eca")
-    (first, _) = inspect_images(model, IMAGES, DATA.mean, DATA.std).maps
-    features = channel_features(model, IMAGES, DATA.mean, DATA.std, tap=first.name, channel=2)
-    assert features.before.shape == (11, 14, 12)
-    gate = first.values[:, 2].numpy()  # (B, 1, 1)
-    np.testing.assert_allclose(features.after, features.before * gate, atol=1e-6)
-    with pytest.raises(ValueError, match="has 4"):
-        channel_features(model, IMAGES, DATA.mean, DATA.std, tap=first.name, channel=4)
-    with pytest.raises(ValueError, match="no tap 'nowhere'"):
-        channel_features(model, IMAGES, DATA.mean, DATA.std, tap="nowhere", channel=0)

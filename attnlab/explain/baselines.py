@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention import attention_taps
+from attnlab.attention._gates import WeightedReadout
 from attnlab.data import normalise
 from attnlab.explain.open_run import OpenRun
 from attnlab.models import ImageShape, build_model
@@ -125,12 +126,18 @@ def last_convolution(run: OpenRun) -> nn.Conv2d:
     finally:
         for hook in hooks:
             hook.remove()
-    blocks = tuple(f"{path.rpartition('.')[0]}." for path in attention_taps(run.model) if "." in path)
+    blocks = tuple(f"{path}." for path in _attention_blocks(run.model) if path)
     outside = [module for name, module in called if not name.startswith(blocks)] if blocks else []
     chosen = outside or [module for _, module in called]
     if not chosen:
         raise ValueError("the network has no convolution with positions, which Grad-CAM needs")
     return chosen[-1]
+
+
+def _attention_blocks(model: nn.Module) -> set[str]:
+    """Paths of the modules that make the weights: those that hold a tap, or the readout that holds it."""
+    owners = {tap.rpartition(".")[0] for tap in attention_taps(model)}
+    return {path.rpartition(".")[0] if isinstance(model.get_submodule(path), WeightedReadout) else path for path in owners}
 
 
 def class_scores(run: OpenRun, logits: Tensor) -> Tensor:

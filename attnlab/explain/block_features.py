@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -26,8 +27,11 @@ def features_before(
         tap -> float32 (B, C, h, w) on the CPU. A tap whose block does not take one feature map is left out.
     """
     found: dict[str, Tensor] = {}
+    here = threading.get_ident()
 
     def keep(tap: str, module: nn.Module, given: tuple[object, ...]) -> None:
+        if threading.get_ident() != here:  # the network is shared: another thread's forward is not of these images
+            return
         if given and isinstance(given[0], Tensor) and given[0].ndim == 4:
             found[tap] = given[0].detach().float().cpu()
 

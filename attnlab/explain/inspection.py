@@ -53,48 +53,6 @@ def inspect_images(
     return Inspection(predicted, maps)
 
 
-@dataclass(frozen=True, eq=False)
-class Features:
-    """The feature maps around one attention block, float32 (B, H, W) each: what came in and what went out."""
-
-    before: NDArray[np.float32]
-    after: NDArray[np.float32]
-
-
-def channel_features(
-    model: nn.Module, images: Tensor, mean: Sequence[float], std: Sequence[float], *, tap: str, channel: int
-) -> Features:
-    """One channel of the features that enter and leave the block whose weights pass through ``tap``.
-
-    Raises:
-        ValueError: when the network has no such tap, the block is not one feature map in and one out, or it has fewer
-            channels.
-    """
-    modules = dict(model.named_modules())
-    path = tap.split("#")[0]  # a tap used twice in a forward
-    if path not in modules:
-        raise ValueError(f"the network has no tap {tap!r}")
-    caught: list[tuple[Tensor, Tensor]] = []
-
-    def catch(module: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
-        caught.append((given[0], made))
-
-    block = modules[path.rpartition(".")[0]]
-    x = normalise(images, tuple(mean), tuple(std)).to(_device(model))
-    hook = block.register_forward_hook(catch)
-    try:
-        with evaluating(model), torch.inference_mode():
-            model(x)
-    finally:
-        hook.remove()
-    if not caught or not all(isinstance(side, Tensor) and side.ndim == 4 for side in caught[0]):
-        raise ValueError(f"the block of {tap!r} does not turn one feature map into another")
-    before, after = caught[0]
-    if not 0 <= channel < min(before.shape[1], after.shape[1]):
-        raise ValueError(f"channel {channel} asked for, the block of {tap!r} has {min(before.shape[1], after.shape[1])}")
-    return Features(before[:, channel].float().cpu().numpy(), after[:, channel].float().cpu().numpy())
-
-
 def _device(model: nn.Module) -> torch.device:
     weight = next(model.parameters(), None)
     return torch.device("cpu") if weight is None else weight.device

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from attnlab.config import RunConfig
-from attnlab.explain.inspection import Features, Inspection, channel_features, inspect_images
+from attnlab.explain.inspection import Inspection, inspect_images
 from attnlab.models import ImageShape, build_model
 from attnlab.runs import checkpoints
 from attnlab.runs.files import read_json
@@ -47,10 +47,6 @@ class OpenRun:
     def inspect(self, images: Tensor) -> Inspection:
         """Predictions and maps for uint8 (B, C, H, W) of the run's shape."""
         return inspect_images(self.model, images, self.mean, self.std, probabilities=self.probabilities)
-
-    def features(self, images: Tensor, *, tap: str, channel: int) -> Features:
-        """One channel before and after the block of ``tap``, see `channel_features`."""
-        return channel_features(self.model, images, self.mean, self.std, tap=tap, channel=channel)
 
 
 def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> OpenRun:

@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
 from attnlab.runs import faults
 from attnlab.runs.files import FolderError, read_json, require_space, sync_folder, write_json
 
@@ -152,15 +150,6 @@ def save_best(path: Path, weights: dict[str, Any], epoch: int, accuracy: float) 
     require_space(path.parent, sum(tensor.nbytes for tensor in weights.values()))
     metadata = {"epoch": str(epoch), "validation_accuracy": repr(accuracy)}
     _replace(path, lambda temporary: save_file(weights, temporary, metadata))
-
-
-def best_epoch(path: Path) -> int | None:
-    """The epoch whose weights the file holds; `None` when there is no such file or it is damaged."""
-    try:
-        with safe_open(path, framework="np") as stored:
-            return int((stored.metadata() or {})["epoch"])
-    except (FileNotFoundError, SafetensorError, KeyError):
-        return None
 
 
 def clear_unfinished(checkpoints: Path, newest: Path | None) -> None:
