@@ -99,7 +99,8 @@ def test_a_snapshot_shows_what_the_network_does_to_the_probes() -> None:
         )
         true = seen.values[:, :, 0, 0] if seen.kind is MapKind.CHANNEL else seen.values[:, 0]
         np.testing.assert_allclose(shown, true, atol=0.003)
-        assert snapshot.kinds[seen.name] == seen.kind and snapshot.grids[seen.name] == seen.grid
+        grid = (1, seen.values.shape[1]) if seen.kind is MapKind.CHANNEL else seen.grid
+        assert snapshot.kinds[seen.name] == seen.kind and snapshot.grids[seen.name] == grid
 
 
 @pytest.mark.parametrize("attention", ["none", *list_attention()])
@@ -111,6 +112,27 @@ def test_all_snapshots_of_a_run_stay_under_half_a_megabyte_whatever_the_variant(
     file = io.BytesIO()
     write_snapshot(file, snapshots.take(model, OBJECTIVE, 0, CPU))
     assert len(file.getvalue()) * len(snapshots.steps) < RUN_BYTES < 500_000
+
+
+@pytest.mark.parametrize(
+    ("model", "side"),
+    [
+        (ModelConfig(backbone="pay_attention_vgg", width=4), 64),
+        (ModelConfig(backbone="pay_attention_vgg", width=4), 96),
+        (ModelConfig(backbone="small_cnn", width=4, attention="self_attention", placement="every_conv"), 32),
+    ],
+)
+def test_softmax_weights_still_sum_to_one_on_a_smaller_grid(model: ModelConfig, side: int) -> None:
+    """The viewer shows N x weight, where 1 is uniform: N counts the positions that were kept."""
+    data = make_dataset(list(range(8)), 8, side)
+    torch.manual_seed(0)
+    network = build_model(model, ImageShape(3, side, side), 8)
+    snapshot = Snapshots(choose_probes(data), data, 1000).take(network, OBJECTIVE, 0, CPU)
+    shrunk = [name for name, codes in snapshot.maps.items() if codes.shape[1:] != snapshot.grids[name]]
+    assert shrunk
+    for name, codes in snapshot.maps.items():
+        sums = (codes / 255 * snapshot.peaks[name][:, None, None]).sum(axis=(1, 2))
+        np.testing.assert_allclose(sums, 1, atol=0.02, err_msg=name)
 
 
 def test_files_give_back_what_was_written() -> None:

@@ -81,7 +81,7 @@ class SnapshotEvent:
         peaks: tap name -> float32 (images,), the weight that 255 stands for.
         probabilities: float16 (images, classes), the prediction for each probe image at this step.
         kinds, scales: tap name -> `MapKind` and `MapScale` of the map, as text.
-        grids: tap name -> (H, W) of the map as the network made it; what is kept may be smaller.
+        grids: tap name -> (H, W) of the map as the network made it, (1, C) of CHANNEL; what is kept may be smaller.
         scalars: learned numbers that weigh a whole map, see `attnlab.attention.attention_scalars`.
     """
 

@@ -4,7 +4,7 @@ Eight probe images, one of each class where possible, are shown to the network a
 early and far apart late. What is kept of a map, in uint8 with 255 standing for the image's largest weight:
 
     CHANNEL   (C,)    every k-th channel where C is large
-    SPATIAL   (h, w)  area means on a smaller grid
+    SPATIAL   (h, w)  area means on a smaller grid; of softmax weights, sums, so that they still sum to 1
     ELEMENT   (h, w)  the mean over the channels, then as SPATIAL
     PAIRWISE  (h, w)  the attention each position receives (mean over the queries), then as SPATIAL
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention import AttentionMap, MapKind, attention_scalars, attention_taps, record_attention
+from attnlab.attention import AttentionMap, MapKind, MapScale, attention_scalars, attention_taps, record_attention
 from attnlab.data import ImageDataset
 from attnlab.training.events import ProbeEvent, SnapshotEvent
 from attnlab.training.losses import Objective
@@ -103,7 +103,10 @@ class Snapshots:
             self._plan = _plan(values, len(self._x), probabilities[0].shape[1], len(self.steps))
         maps, peaks = {}, {}
         for name, value in values.items():
-            maps[name], peaks[name] = quantise(_shrink(value, self._plan))
+            small = _shrink(value, self._plan)
+            if about[name][1] == MapScale.SOFTMAX and value.ndim > 2:
+                small = small * (value.sum((1, 2)) / small.sum((1, 2)).clamp_min(1e-12))[:, None, None]
+            maps[name], peaks[name] = quantise(small)
         return SnapshotEvent(
             step=step,
             maps=maps,
@@ -111,7 +114,7 @@ class Snapshots:
             probabilities=torch.cat(probabilities).numpy().astype(np.float16),
             kinds={name: kind for name, (kind, _, _) in about.items()},
             scales={name: scale for name, (_, scale, _) in about.items()},
-            grids={name: grid for name, (_, _, grid) in about.items()},
+            grids={name: grid if values[name].ndim > 2 else (1, values[name].shape[1]) for name, (_, _, grid) in about.items()},
             scalars=attention_scalars(model),
         )
 

@@ -60,7 +60,7 @@ def snapshot_panel(
             np.array([snapshot.peaks[name][picture] for snapshot in snapshots]),
             title=places[name] if places else titles[name],
             scale=last.scales[name],
-            note=ONE_POSITION if _one_position(last, name) else REDUCED.get(last.kinds[name], ""),
+            note=ONE_POSITION if _one_position(last, name) else _kept_words(last, name),
         )
         for name in places or last.maps
     ]
@@ -77,6 +77,17 @@ def snapshot_panel(
         colour=colour,
         run=folder.run_id,
     )
+
+
+def _kept_words(snapshot: SnapshotEvent, name: str) -> str:
+    """What is shown of a map where not all of it was kept."""
+    notes = [REDUCED.get(snapshot.kinds[name], "")]
+    (_, *kept), (height, width) = snapshot.maps[name].shape, snapshot.grids[name]
+    if len(kept) == 1 and kept[0] < width:
+        notes.append(f"Kept: {kept[0]} of {width} channels, evenly spaced; numbers count those kept.")
+    elif len(kept) == 2 and tuple(kept) != (height, width):
+        notes.append(f"Kept on {kept[0]} × {kept[1]} of {height} × {width} positions.")
+    return " ".join(filter(None, notes))
 
 
 def weights_of_maps(records: Sequence[RunRecord], key: str) -> None:
