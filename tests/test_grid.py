@@ -20,6 +20,7 @@ from attnlab.runs.grid import (
     GridError,
     GridRow,
     GridState,
+    continued,
     cross,
     list_grids,
     load_grid,
@@ -94,6 +95,14 @@ def until(manager: Manager, true: object, seconds: float = 20.0) -> None:
         assert time.monotonic() < deadline
         manager.tick()
         time.sleep(0.01)
+
+
+def test_asking_again_for_a_grid_that_is_at_work_leaves_it_at_work(idle: Manager) -> None:
+    """As the estimate of its time does."""
+    made = make_grid(cross(TINY, {"model__attention": ["none", "eca"]}), (0, 1), title="Twice")
+    started = start_grid(idle, made)
+    again = continued(idle.home, make_grid(cross(TINY, {"model__attention": ["none", "eca"]}), (0, 1), title="Twice"))
+    assert (again.grid_id, again.state) == (started.grid_id, GridState.ACTIVE)
 
 
 def test_rows_are_the_product_of_the_choices_and_cells_the_product_with_the_seeds() -> None:

@@ -4,8 +4,10 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from attnlab.config import RunConfig
 from attnlab.runs.records import RunRecord, RunState
@@ -150,6 +152,20 @@ def test_the_bootstrap_interval_lies_around_the_mean_and_needs_three_values() ->
 )
 def test_seeds_needed_follow_the_power_of_the_paired_t_test(differences: list[float], tests: int, expected: int | None) -> None:
     assert needed_runs(differences, tests) == expected
+
+
+@pytest.mark.parametrize("effect", [2.0, 5.0, 12.9, 30.0])
+@pytest.mark.parametrize("tests", [1, 8])
+def test_seeds_needed_for_large_effects_are_those_of_a_simulation(effect: float, tests: int) -> None:
+    needed = needed_runs([effect - 0.5**0.5, effect + 0.5**0.5], tests)  # their deviation is 1
+    assert needed is not None
+    draws = np.random.default_rng(0).normal(effect, 1, (100_000, 8))
+
+    def power(runs: int) -> float:
+        return float((stats.ttest_1samp(draws[:, :runs], 0, axis=1).pvalue < 0.05 / tests).mean())
+
+    assert power(needed) > 0.79
+    assert needed == 2 or power(needed - 1) < 0.81
 
 
 def test_more_rows_need_more_seeds_and_the_words_say_how_many() -> None:

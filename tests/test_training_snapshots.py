@@ -132,7 +132,8 @@ def test_softmax_weights_still_sum_to_one_on_a_smaller_grid(model: ModelConfig, 
     assert shrunk
     for name, codes in snapshot.maps.items():
         sums = (codes / 255 * snapshot.peaks[name][:, None, None]).sum(axis=(1, 2))
-        np.testing.assert_allclose(sums, 1, atol=0.02, err_msg=name)
+        rounding = codes[0].size * snapshot.peaks[name] / 510  # half a level each
+        assert (np.abs(sums - 1) <= rounding).all(), name
 
 
 def test_files_give_back_what_was_written() -> None:

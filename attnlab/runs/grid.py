@@ -231,7 +231,7 @@ def continued(home: Path, made: Grid) -> Grid:
     """The grid of the same kind, title and cells that is on disk already, so that asking twice makes one; else ``made``."""
     for known in list_grids(home):
         if (known.kind, known.title, known.wanted.keys()) == (made.kind, made.title, made.wanted.keys()):
-            return replace(made, grid_id=known.grid_id, created=known.created, estimates=known.estimates)
+            return replace(made, grid_id=known.grid_id, created=known.created, estimates=known.estimates, state=known.state)
     return made
 
 

@@ -29,6 +29,8 @@ def feed(manager: Manager) -> None:
         return
     known = best_runs(manager.runs())
     for grid in active:
+        if load_grid(manager.home, grid.grid_id).state is not GridState.ACTIVE:  # another process has just held it
+            continue
         todo = [config for key, config in grid.wanted.items() if _waits(known.get(key))]
         if todo:
             row = [config for config in todo if config.group == todo[0].group] if stacks_here() else todo[:1]
@@ -51,14 +53,16 @@ def start_grid(manager: Manager, grid: Grid) -> Grid:
     """
     for config in grid.wanted.values():
         manager.executor.admit(config)
-    for run in {cell.run.run_id: cell.run for cell in progress(grid, manager.runs()).cells if cell.run is not None}.values():
-        folder = RunFolder(run.folder)
-        if run.state.live and folder.requested() is not None:
-            folder.clear_request()
-        elif run.state.resumable:
-            _ask(manager.resume, run.run_id)
-    started = replace(grid, state=GridState.ACTIVE)
-    save_grid(manager.home, started)
+    with manager.lock:
+        runs = {cell.run.run_id: cell.run for cell in progress(grid, manager.runs()).cells if cell.run is not None}
+        for run in runs.values():
+            folder = RunFolder(run.folder)
+            if run.state.live and folder.requested() is not None:
+                folder.clear_request()
+            elif run.state.resumable:
+                _ask(manager.resume, run.run_id)
+        started = replace(grid, state=GridState.ACTIVE)
+        save_grid(manager.home, started)
     manager.wake()
     return started
 
@@ -68,13 +72,14 @@ def hold_grid(manager: Manager, grid_id: str, state: GridState) -> Grid:
 
     Cells that another active grid wants too go on.
     """
-    held = replace(load_grid(manager.home, grid_id), state=state)
-    save_grid(manager.home, held)
-    others = [grid for grid in list_grids(manager.home) if grid.state is GridState.ACTIVE]
-    mine = held.wanted.keys() - {key for grid in others for key in grid.wanted}
-    for record in manager.live():
-        if record.config.config_hash in mine:
-            _ask(manager.pause if state is GridState.PAUSED else manager.stop, record.run_id)
+    with manager.lock:
+        held = replace(load_grid(manager.home, grid_id), state=state)
+        save_grid(manager.home, held)
+        others = [grid for grid in list_grids(manager.home) if grid.state is GridState.ACTIVE]
+        mine = held.wanted.keys() - {key for grid in others for key in grid.wanted}
+        for record in manager.live():
+            if record.config.config_hash in mine:
+                _ask(manager.pause if state is GridState.PAUSED else manager.stop, record.run_id)
     return held
 
 

@@ -57,7 +57,8 @@ class Manager:
         self.grace = grace
         self.trouble = ""
         self._home_lock = home_lock(home)
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held while the queue is looked at and changed, so that nothing is handed over of what was just paused."""
         self._wake = threading.Event()
         self._closing = threading.Event()
         self.store = Store(home, write=self._take_home())
@@ -93,7 +94,7 @@ class Manager:
 
     def enqueue(self, config: RunConfig, title: str = "", note: str = "") -> str:
         """As `submit`, for a run that was admitted before."""
-        with self._lock:
+        with self.lock:
             folder = RunFolder.create(self.store.runs_path, config, title=title, note=note, queued=self.store.last_place() + 1)
             self._took(folder)
             return folder.run_id
@@ -104,7 +105,7 @@ class Manager:
 
     def adopt(self, folder: RunFolder) -> str:
         """Shows at once a run that was made beside the queue, as an opened checkpoint is. Returns its run id."""
-        with self._lock:
+        with self.lock:
             self._took(folder)
             return folder.run_id
 
@@ -130,7 +131,7 @@ class Manager:
         Raises:
             RequestRefused: when it is live or finished, or shipped.
         """
-        with self._lock:
+        with self.lock:
             folder = self._own(run_id)
             state = self._state(folder)
             if not state.resumable:
@@ -140,14 +141,14 @@ class Manager:
 
     def rename(self, run_id: str, title: str) -> None:
         """Changes what the run is called; an empty title brings back the run id."""
-        with self._lock:
+        with self.lock:
             folder = self._own(run_id)
             folder.describe(title=title.strip())
             self._took(folder)
 
     def annotate(self, run_id: str, note: str) -> None:
         """Changes the note."""
-        with self._lock:
+        with self.lock:
             folder = self._own(run_id)
             folder.describe(note=note)
             self._took(folder)
@@ -158,7 +159,7 @@ class Manager:
         Raises:
             RequestRefused: while it is at work, or when it is shipped.
         """
-        with self._lock:
+        with self.lock:
             folder = self._own(run_id)
             state = self._state(folder)
             lock = folder.lock()
@@ -182,7 +183,7 @@ class Manager:
         Raises:
             RequestRefused: when it does not wait.
         """
-        with self._lock:
+        with self.lock:
             waiting = [record.run_id for record in self.queue()]
             if run_id not in waiting:
                 raise RequestRefused(f"{run_id} is not in the queue")
@@ -243,7 +244,7 @@ class Manager:
         Raises:
             RequestRefused: while runs are at work, or where another process runs the queue.
         """
-        with self._lock:
+        with self.lock:
             if not self.keeps_queue:
                 raise RequestRefused(f"{self.keeper}; change it there")
             if at_work := self.store.in_states(*AT_WORK):
@@ -263,14 +264,14 @@ class Manager:
         self._closing.set()
         self._wake.set()
         self._thread.join()
-        with self._lock:
+        with self.lock:
             self.executor.close()
             self.store.close()
             self._home_lock.release()
 
     def tick(self) -> None:
         """One round: look, follow, start. The thread does it all the time; a test may do it by hand."""
-        with self._lock:
+        with self.lock:
             self.store.sync()
             for record in self.store.in_states(RunState.QUEUED):
                 folder = RunFolder(record.folder)
@@ -313,7 +314,7 @@ class Manager:
         return True
 
     def _try_to_take_over(self) -> None:
-        with self._lock:
+        with self.lock:
             if self._take_home():
                 self.store.keep_index()
                 self._recover()
@@ -324,7 +325,7 @@ class Manager:
         self.store.sync()
 
     def _request(self, run_id: str, what: Request) -> None:
-        with self._lock:
+        with self.lock:
             folder = self._own(run_id)
             state = self._state(folder)
             if not state.live:
