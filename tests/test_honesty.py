@@ -73,6 +73,9 @@ def test_an_image_without_an_object_has_no_figure_for_it() -> None:
     masks = torch.zeros(1, 14, 12, dtype=torch.bool)
     found = image_figures(net, torch.zeros(1, 3, 14, 12, dtype=torch.uint8), torch.rand(1, 14, 12), torch.tensor([0]), masks)
     assert np.isnan([found[name][0] for name in ("pointing", "inside", "overlap")]).all()
+    assert np.isfinite([found[name][0] for name in ("deletion", "insertion")]).all()
+    flat = image_figures(net, torch.zeros(1, 3, 14, 12, dtype=torch.uint8), torch.zeros(1, 14, 12), torch.tensor([0]), ~masks)
+    assert np.isnan([figures[0] for figures in flat.values()]).all()  # it says of no pixel that it comes before another
     assert np.isfinite(found["deletion"]).all()
 
 

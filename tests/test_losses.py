@@ -77,3 +77,19 @@ def test_relu_softmax_before_cross_entropy_has_a_floor() -> None:
     assert Objective(CONFIG).loss(sure, label).item() == pytest.approx(0, abs=1e-6)
     # All negative logits are the same to it: ReLU makes them uniform.
     torch.testing.assert_close(published.probabilities(-torch.rand(1, 10)), torch.full((1, 10), 0.1))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("outputs", [[[40.0, -40.0], [-40.0, 40.0]], [[-40.0], [40.0]]])
+def test_focal_loss_of_sure_predictions_has_finite_gradients(gamma: float, outputs: list[list[float]]) -> None:
+    sure = torch.tensor(outputs, requires_grad=True)
+    for labels in ([0, 1], [1, 0]):  # right, and wrong
+        loss = focal_loss(sure, torch.tensor(labels), gamma=gamma)
+        (gradient,) = torch.autograd.grad(loss, sure)
+        assert torch.isfinite(loss) and torch.isfinite(gradient).all()
+
+
+def test_the_published_head_leaves_a_single_output_as_it_is() -> None:
+    objective = Objective(CONFIG.changed(protocol__loss_head="relu_softmax"))
+    logit = torch.tensor([[-3.0], [0.0], [3.0]])
+    torch.testing.assert_close(objective.probabilities(logit)[:, 1], logit[:, 0].sigmoid())

@@ -291,13 +291,14 @@ def image_figures(
 ) -> dict[str, Figures]:
     """Every measure of maps (B, H, W) on uint8 images (B, C, H, W); with masks also those that need them.
 
-    An image whose mask is empty, or whose map is zero, has NaN.
+    An image whose mask is empty, or whose map is the same everywhere, has NaN: such a map puts no pixel before another.
     """
     x = normalise(images, run.mean, run.std)
 
     def predict(x: Tensor) -> Tensor:
         return run.probabilities(run.model(x))
 
+    ordered = (maps.flatten(1).amax(dim=1) > maps.flatten(1).amin(dim=1)).numpy()
     found = {
         "deletion": perturbation_curve(predict, x, maps, classes, mode="deletion", steps=steps).auc,
         "insertion": perturbation_curve(predict, x, maps, classes, mode="insertion", steps=steps).auc,
@@ -305,10 +306,13 @@ def image_figures(
     if masks is not None:
         there = masks.flatten(1).any(dim=1).numpy()
         share = masks.double().mean(dim=(1, 2)).numpy()
-        found["pointing"] = np.where(there, pointing_game(maps, masks).astype(float), np.nan)
-        found["inside"] = np.where(there, weight_on_mask(maps, masks) * share, np.nan)
-        found["overlap"] = np.where(there, best_overlap(maps, masks), np.nan)
-    return found
+        on_object = {
+            "pointing": pointing_game(maps, masks).astype(float),
+            "inside": weight_on_mask(maps, masks) * share,
+            "overlap": best_overlap(maps, masks),
+        }
+        found |= {name: np.where(there, figures, np.nan) for name, figures in on_object.items()}
+    return {name: np.where(ordered, figures, np.nan) for name, figures in found.items()}
 
 
 def rank_correlation(one: Tensor, other: Tensor) -> Figures:

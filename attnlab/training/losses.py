@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from attnlab.config import RunConfig
 
-_TINY = 1e-7  # the smallest probability whose logarithm is taken when probabilities come in
+_TINY = 1e-7  # the smallest probability whose logarithm or power is taken
 
 
 def focal_loss(
@@ -51,7 +51,8 @@ def focal_loss(
         weight = torch.tensor(alpha, dtype=log_true.dtype, device=log_true.device)[labels]
     else:
         weight = alpha
-    return (-weight * (1 - log_true.exp()) ** gamma * log_true).mean()
+    missing = (-torch.expm1(log_true)).clamp_min(_TINY)  # at 0 a power below 1 has no slope
+    return (-weight * missing**gamma * log_true).mean()
 
 
 def _log_probability(outputs: Tensor, labels: Tensor, from_probabilities: bool) -> Tensor:
@@ -92,7 +93,8 @@ class Objective:
     def probabilities(self, logits: Tensor) -> Tensor:
         """float32 (B, classes); two classes for a network with one output."""
         logits = logits.float()
-        return class_probabilities(logits.relu() if self.relu_softmax else logits)
+        cut = self.relu_softmax and logits.shape[1] > 1  # the published head has an output for each class
+        return class_probabilities(logits.relu() if cut else logits)
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
