@@ -233,7 +233,8 @@ def _tell(folder: RunFolder, outcome: Outcome, *, as_json: bool) -> int:
     from attnlab.runs.records import RunState
 
     if outcome.state is RunState.FAILED:
-        if folder.progress().get("step", 0) == 0:
+        first = (folder.end() or {}).get("attempt") == 1
+        if first and folder.progress().get("step", 0) == 0:
             folder.remove()  # nothing happened that would be worth keeping
             return _complain(outcome.reason)
         return _complain(f"{folder.run_id} failed: {outcome.reason}")

@@ -164,6 +164,17 @@ def test_ctrl_c_stops_with_a_checkpoint_and_resume_ends_the_run(capsys: pytest.C
     assert "finished" in capsys.readouterr().err
 
 
+def test_a_resume_that_fails_at_its_first_step_deletes_nothing(
+    private_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that was interrupted before its first checkpoint, whose images have been moved since."""
+    folder = RunFolder.create(private_home / "runs", RunConfig().changed(dataset__name=str(tmp_path / "moved")), title="mine")
+    folder.write_end(RunState.INTERRUPTED, folder.begin_attempt(), reason="its process died")
+    assert main(["resume", folder.run_id]) != 0
+    assert "moved" in capsys.readouterr().err
+    assert folder.observe().state is RunState.FAILED and folder.meta()["title"] == "mine"
+
+
 def test_help_and_the_list_of_runs_come_without_torch() -> None:
     script = "import sys; from attnlab.cli import main; main(['--help']); main(['runs']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, env=dict(os.environ)).returncode == 0

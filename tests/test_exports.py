@@ -99,7 +99,9 @@ def test_a_grid_comes_back_from_json_with_its_results_on_another_machine(private
         ("{", "no JSON"),
         ("[]", "no exported grid"),
         ('{"attnlab_grid": 1}', "grid_id"),
-        ('{"attnlab_grid": 1, "grid_id": "../../x", "grid": {"format": 1}, "runs": []}', "rows"),
+        ('{"attnlab_grid": 1, "grid_id": "x", "grid": {"format": 1}, "runs": []}', "rows"),
+        ('{"attnlab_grid": 1, "grid_id": "../../x", "grid": {"format": 1}, "runs": []}', "cannot be the name"),
+        ('{"attnlab_grid": 1, "grid_id": "..", "grid": {"format": 1}, "runs": []}', "cannot be the name"),
     ],
 )
 def test_a_file_that_is_no_grid_is_refused(text: str, why: str, tmp_path: Path) -> None:
@@ -113,6 +115,17 @@ def test_an_accuracy_that_cannot_be_is_refused(private_home: Path, tmp_path: Pat
     tree["runs"][0]["result"]["test_accuracy"] = 51
     with pytest.raises(GridError, match="outside"):
         import_grid(tmp_path / "x", json.dumps(tree))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"), [("progress", "step", "many"), ("progress", "parameters", [1]), ("result", "seconds", "long")]
+)
+def test_a_figure_of_the_wrong_kind_is_refused(private_home: Path, tmp_path: Path, part: str, name: str, value: object) -> None:
+    tree = json.loads(grid_json(GRID, filled(private_home)))
+    tree["runs"][0][part][name] = value
+    with pytest.raises(GridError, match=name):
+        import_grid(tmp_path / "x", json.dumps(tree))
+    assert not (tmp_path / "x").exists()
 
 
 def test_tensorboard_reads_back_what_the_run_told(private_home: Path, tmp_path: Path) -> None:

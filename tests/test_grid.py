@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from attnlab import paths
 from attnlab.config import DatasetConfig, ModelConfig, RunConfig, TrainingConfig
+from attnlab.data import ImageDataset
 from attnlab.runs.executors import Answer, JobState, WorkerProcessExecutor
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.grid import (
@@ -275,6 +276,29 @@ def test_waiting_seeds_train_together_and_each_keeps_a_whole_folder(
         json.dumps(end, allow_nan=False)
     assert len({folder.weights()["classifier.1.weight"].tobytes() for folder in folders}) == 3
     assert other.observe().state is RunState.QUEUED
+
+
+def test_a_seed_that_is_stopped_while_the_data_are_read_leaves_the_others_at_work(
+    private_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from attnlab.runs import worker
+
+    monkeypatch.setenv("ATTNLAB_STACK", "1")
+    base = TINY.changed(training__device="auto")
+    folders = [RunFolder.create(private_home / "runs", base.changed(seed=seed), queued=seed) for seed in (0, 1, 2)]
+    read = worker.dataset
+
+    def read_slowly(config: DatasetConfig, progress: Callable[[str, float], None]) -> ImageDataset:
+        progress("reading", 0.0)
+        folders[0].request("stop")
+        progress("reading", 0.5)
+        return read(config, progress)
+
+    monkeypatch.setattr(worker, "dataset", read_slowly)
+    assert run_with_others(folders[0].path).state is RunState.STOPPED
+    assert [folder.observe().state for folder in folders] == [RunState.STOPPED, RunState.FINISHED, RunState.FINISHED]
+    monkeypatch.setattr(worker, "dataset", read)
+    assert run_with_others(folders[0].path).state is RunState.FINISHED  # and goes on where it was
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -206,6 +206,15 @@ def test_a_run_that_was_removed_while_nobody_looked_is_forgotten_at_the_next_sta
     store.close()
 
 
+def test_a_folder_with_a_value_of_the_wrong_kind_is_left_out_and_the_others_stay(store: Store) -> None:
+    good = RunFolder.create(store.runs_path, CONFIG)
+    bad = RunFolder.create(store.runs_path, CONFIG.changed(seed=1))
+    bad.write_progress({"attempt": 0, "step": "many"})
+    store.sync()
+    assert [record.run_id for record in store.runs()] == [good.run_id]
+    assert "wrong kind" in store.broken()[bad.run_id]
+
+
 def test_unreadable_folder_is_left_out_and_named(store: Store) -> None:
     good = RunFolder.create(store.runs_path, CONFIG)
     bad = RunFolder.create(store.runs_path, CONFIG)

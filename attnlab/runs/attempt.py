@@ -51,6 +51,10 @@ class Attempt:
         """Progress of the data set."""
         if self.should_stop():
             raise StopAsked
+        self.tell_loading(what, done)
+
+    def tell_loading(self, what: str, done: float) -> None:
+        """Progress of the data set, without a look at requests."""
         self.write_progress(f"{what}, {done:.0%}", now=done in (0.0, 1.0))
 
     def on_event(self, event: Event) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
 from attnlab import __version__
 from attnlab.config import RunConfig, explain
@@ -25,6 +27,7 @@ from attnlab.runs.records import RunRecord, RunState
 from attnlab.runs.table import safe_csv
 
 FORMAT = 1
+_GRID_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,199}")
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "statsmodels")
 PRINTED = (
     "row",
@@ -170,7 +173,9 @@ def read_grid(text: str | bytes) -> Exported:
     if not isinstance(tree, dict) or tree.get("attnlab_grid") != FORMAT:
         raise GridError("the file is no exported grid; `python -m attnlab grid export ID --format json` writes one")
     try:
-        name = Path(str(tree["grid_id"])).name
+        name = str(tree["grid_id"])
+        if not _GRID_ID.fullmatch(name):
+            raise GridError(f"the file is no exported grid: {name!r} cannot be the name of one")
         grid = Grid.from_tree(name, {**tree["grid"], "state": "paused"})
         told = tuple(dict(run) for run in tree["runs"])
         records = tuple(_record(run) for run in told)
@@ -210,10 +215,37 @@ def import_grid(home: Path, text: str | bytes, records: Sequence[RunRecord] = ()
     return found.grid, made
 
 
+class _Progress(BaseModel):
+    """Of what a file says of a run's progress, what the index asks for; the rest is passed on."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    step: int = 0
+    total_steps: int = 0
+    epoch: int = 0
+    device: str | None = None
+    parameters: int | None = None
+    seconds: float | None = None
+    images_per_second: float | None = None
+    validation_accuracy: float | None = None
+
+
+class _Result(BaseModel):
+    """The same of its result."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    test_accuracy: float
+    test_auc: float | None = None
+    validation_accuracy: float | None = None
+    seconds: float | None = None
+    images_per_second: float | None = None
+
+
 def _record(run: Mapping[str, Any]) -> RunRecord:
     """A finished run as its export tells it."""
     config = RunConfig.model_validate(run["config"])
     result, state = dict(run["result"]), dict(run.get("progress", {}))
+    _Result.model_validate(result, strict=True)
+    _Progress.model_validate(state, strict=True)
     return RunRecord(
         run_id=config.run_id,
         group=config.group,

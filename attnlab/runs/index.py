@@ -20,6 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from attnlab.config import RunConfig
+from attnlab.runs.files import FolderError
 from attnlab.runs.folder import Observed, RunFolder
 from attnlab.runs.metrics_log import read_rows
 from attnlab.runs.records import RunRecord, RunState
@@ -159,7 +160,12 @@ class Index:
         Raises:
             FolderError: when the folder holds no run that can be read.
         """
-        observed = folder.observe()
+        try:
+            return self._refresh(folder, folder.observe())
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, TypeError) as error:
+            raise FolderError(f"{folder.run_id} holds a value of the wrong kind: {error}") from error
+
+    def _refresh(self, folder: RunFolder, observed: Observed) -> bool:
         columns = _columns(folder, observed)
         with self._write() as db:
             before = db.execute("SELECT * FROM runs WHERE run_id = ?", (folder.run_id,)).fetchone()

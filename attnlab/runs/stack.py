@@ -123,11 +123,19 @@ def _train(folders: list[RunFolder], numbers: list[int], watch: Watch | None) ->
             Attempt(folder, number, state, watch if place == 0 else None)
             for place, (folder, number, state) in enumerate(zip(folders, numbers, states, strict=True))
         ]
+
+        def loading(what: str, done: float) -> None:
+            """A seed that is asked to stop leaves with the first step; the others go on."""
+            if all(attempt.should_stop() for attempt in attempts):
+                raise StopAsked
+            for attempt in attempts:
+                attempt.tell_loading(what, done)
+
         with ExitStack() as logs:
             for attempt, folder in zip(attempts, folders, strict=True):
                 attempt.log = logs.enter_context(MetricsLog(folder.metrics_path))
             configs: list[RunConfig] = [folder.config for folder in folders]
-            data = worker.dataset(configs[0].dataset, attempts[0].loading)
+            data = worker.dataset(configs[0].dataset, loading)
             for folder in folders:
                 folder.write_dataset(data.summary())
             ends = train_stacked(
@@ -139,9 +147,8 @@ def _train(folders: list[RunFolder], numbers: list[int], watch: Watch | None) ->
                 checkpoint_every=worker.checkpoint_every(),
             )
         return [_outcome(folder, end, len(folders)) for folder, end in zip(folders, ends, strict=True)]
-    except StopAsked:  # of the first, while the data were read; the others wait for the next worker
-        outcomes = [worker.Outcome(RunState.INTERRUPTED, "the data were not read; it can be resumed") for _ in folders]
-        return [worker.stopped(folders[0]), *outcomes[1:]]
+    except StopAsked:  # of all, while the data were read
+        return [worker.stopped(folder) for folder in folders]
     except worker.Terminated:
         return [replace(worker.stopped(folder, told="its process was told to end"), reusable=False) for folder in folders]
     except TrainingFailed as error:
