@@ -19,7 +19,7 @@ from attnlab.runs.executors import WorkerProcessExecutor
 from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
 from attnlab.training.presets import one_minute
-from attnlab.ui import inspect_network, open_checkpoint, own_images
+from attnlab.ui import open_checkpoint, own_images, own_picture
 from attnlab.ui.forms import FROM_PATH, parse_seeds
 from tests.page_support import ROOT, app, finished_run, open_page, texts
 
@@ -293,7 +293,7 @@ def test_a_damaged_checkpoint_is_told_of_the_run_that_went_on(app: AppTest, priv
 
 def test_no_page_offers_a_larger_upload_than_the_server_takes() -> None:
     taken = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["server"]["maxUploadSize"]
-    assert max(own_images.MOST_MEGABYTES, open_checkpoint.MOST_MEGABYTES, inspect_network.MOST_MEGABYTES) <= taken
+    assert max(own_images.MOST_MEGABYTES, open_checkpoint.MOST_MEGABYTES, own_picture.MOST_MEGABYTES) <= taken
 
 
 def test_where_runs_train_is_chosen_and_kept(app: AppTest, private_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ so that it has a width even where nothing changed. Whether there is a change at 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +26,7 @@ from attnlab.explain.surgery import Intervention, applicable, operated
 from attnlab.runs.statistics import holm
 from attnlab.training.losses import class_probabilities
 from attnlab.training.modes import evaluating
+from attnlab.training.seeding import mix
 
 _Z = float(stats.norm.ppf(0.975))
 
@@ -119,26 +121,28 @@ def accuracy_change(
     truth = labels.cpu().numpy()
     done, total = 0, len(parts) * (1 + len(interventions))
 
-    def predicted(network: nn.Module) -> NDArray[np.float64] | None:
+    def predicted(given: Intervention | None) -> NDArray[np.float64] | None:
         nonlocal done
         found = []
-        with evaluating(network), torch.inference_mode():
-            for part in parts:
-                if should_stop is not None and should_stop():
-                    return None
+        for place, part in enumerate(parts):
+            if should_stop is not None and should_stop():
+                return None
+            # a draw of its own for each batch, so that no two images share one
+            drawn = given if given is None or place == 0 else replace(given, seed=mix(given.seed, "batch", place))
+            changed = nullcontext(model) if drawn is None else operated(model, drawn)
+            with changed as network, evaluating(network), torch.inference_mode():
                 found.append(probabilities(network(part)).double().cpu().numpy())
-                done += 1
-                if on_progress is not None:
-                    on_progress(done, total)
+            done += 1
+            if on_progress is not None:
+                on_progress(done, total)
         return np.concatenate(found)
 
     changes: list[AccuracyChange] = []
-    before = predicted(model)
+    before = predicted(None)
     if before is None:
         return changes
     for given in interventions:
-        with operated(model, given) as edited:
-            after = predicted(edited)
+        after = predicted(given)
         if after is None:
             break
         changes.append(_change(given, truth, before, after))

@@ -51,9 +51,6 @@ FEATURE_BYTES = 131_072
 SHARP_SIDE = 384
 """Uploads are drawn at least this large, though the network sees fewer pixels."""
 
-MOST_MEGABYTES = 20
-"""Of one picture of a person's own."""
-
 OUTCOMES = {"all": "all", "right": "right", "wrong": "wrong"}
 ORDERS = {"stored": "as stored", "sure": "most certain first", "unsure": "least certain first"}
 

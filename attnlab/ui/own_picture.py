@@ -9,6 +9,9 @@ import streamlit as st
 from attnlab.data.decode import DecodedImage, ImageRefused, decode_image
 from attnlab.ui.components.paste import paste
 
+MOST_MEGABYTES = 20
+"""Of one picture, by upload or from the clipboard."""
+
 _NEWEST = "inspect.own.newest"
 
 
@@ -20,12 +23,13 @@ def given_picture() -> tuple[bytes, DecodedImage] | None:
         "A picture (JPEG, PNG, WebP, GIF, BMP)",
         type=["jpg", "jpeg", "png", "webp", "gif", "bmp"],
         key="inspect.upload",
+        max_upload_size=MOST_MEGABYTES,
         on_change=partial(_note, "upload"),
     )
     if upload is not None:
         given["upload"] = upload.getvalue()
     with right:
-        pasted = paste(key="inspect.paste", on_change=partial(_note, "paste"))
+        pasted = paste(most=MOST_MEGABYTES << 20, key="inspect.paste", on_change=partial(_note, "paste"))
         if pasted is not None:
             given["paste"] = pasted
         with st.expander("Take one with the camera", icon=":material/photo_camera:"):

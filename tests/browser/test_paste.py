@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import streamlit as st
 from attnlab.ui.components.paste import paste
-given = paste(key="p", on_change=lambda: None)
+given = paste(most=10_000_000, key="p", on_change=lambda: None)
 st.text("nothing yet" if given is None else f"got {list(given)}")
 """
 PASTE = """([bytes, size, kind]) => {

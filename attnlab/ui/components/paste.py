@@ -17,13 +17,14 @@ _mount = st.components.v2.component(
     js=(_HERE / "paste.js").read_text(encoding="utf-8"),
 )
 
-PASTE_BYTES = 10_000_000
-"""The most that is taken from the clipboard, as for uploads; the browser refuses more and says so."""
 
+def paste(*, most: int, key: str, on_change: Callable[[], None]) -> bytes | None:
+    """The bytes that were pasted last in this session, not yet looked at; `None` before the first.
 
-def paste(*, key: str, on_change: Callable[[], None]) -> bytes | None:
-    """The bytes that were pasted last in this session, not yet looked at; `None` before the first."""
-    given = _mount(key=key, data={"limit": PASTE_BYTES}, default={"pasted": None}, on_pasted_change=on_change).get("pasted")
+    Args:
+        most: so many bytes are taken; the browser refuses more and says so.
+    """
+    given = _mount(key=key, data={"limit": most}, default={"pasted": None}, on_pasted_change=on_change).get("pasted")
     return None if given is None else pasted_bytes(given)
 
 
