@@ -25,6 +25,7 @@ from attnlab.cli_open import Json, open_command
 from attnlab.cli_progress import progress_bar
 from attnlab.cli_queue import Executor, choose_executor, train_by_queue
 from attnlab.cli_reproduce import reproduce_app
+from attnlab.cli_runs import compare, delete, pause, rename, stop
 from attnlab.cli_search import search
 from attnlab.config import RunConfig, explain
 from attnlab.runs.options import change, settings
@@ -120,7 +121,7 @@ def _with_every_setting(command: Callable[..., int]) -> inspect.Signature:
 
 _GROUPS = {section: Group.create_ordered(section) for section in RunConfig.model_fields}
 train.__signature__ = _with_every_setting(train)  # type: ignore[attr-defined]
-for _command in (train, grid_app, reproduce_app, search, tensorboard, honesty):
+for _command in (train, stop, pause, rename, delete, compare, grid_app, reproduce_app, search, tensorboard, honesty):
     app.command(_command)
 app.command(open_command, name="open")
 

@@ -1,5 +1,6 @@
 """The command line as a person or a script meets it: what stands on stdout, what on stderr, and the exit code."""
 
+import csv
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from attnlab.runs.folder import RunFolder
 from attnlab.runs.options import change, settings
 from attnlab.runs.records import RunState
 from attnlab.runs.store import home_lock
+from tests.page_support import finished_run
 
 ROOT = Path(__file__).resolve().parents[1]
 DRAWN = ["--dataset-option", "train_images=100", "--dataset-option", "test_images=40"]
@@ -173,6 +175,24 @@ def test_a_resume_that_fails_at_its_first_step_deletes_nothing(
     assert main(["resume", folder.run_id]) != 0
     assert "moved" in capsys.readouterr().err
     assert folder.observe().state is RunState.FAILED and folder.meta()["title"] == "mine"
+
+
+def test_runs_are_renamed_compared_and_deleted(private_home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    made = [
+        finished_run(private_home, RunConfig().changed(model__attention=attention, seed=seed), accuracy)
+        for attention, seed, accuracy in (("none", 0, 0.5), ("none", 1, 0.6), ("eca", 0, 0.7), ("eca", 1, 0.82))
+    ]
+    assert main(["rename", made[0].run_id, "the first"]) == 0
+    assert made[0].meta()["title"] == "the first"
+    assert main(["compare", "--dataset", "digits", "--to", str(tmp_path / "table.csv")]) == 0
+    rows = list(csv.DictReader((tmp_path / "table.csv").open(encoding="utf-8")))
+    mine = {row["variant"]: row for row in rows if row["n"] == "2"}
+    assert [float(mine[name]["test accuracy (%)"]) for name in mine] == pytest.approx([76, 55])
+    assert main(["compare", "--dataset", "nowhere"]) == 2
+    assert "no finished run on 'nowhere'" in capsys.readouterr().err
+    assert main(["stop", made[1].run_id]) == 2  # it is over
+    assert main(["delete", made[3].run_id]) == 0
+    assert not made[3].path.exists() and made[2].path.exists()
 
 
 def test_help_and_the_list_of_runs_come_without_torch() -> None:
