@@ -25,6 +25,7 @@ LEVEL = {
     "cli_honesty": 6,
     "cli_progress": 6,
     "cli_queue": 6,
+    "cli_runs": 6,
     "cli_search": 6,
     "cli": 6,
     "__main__": 7,
