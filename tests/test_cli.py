@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from attnlab.cli import main
+from attnlab.cli.app import main
 from attnlab.config import RunConfig
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.options import change, settings
@@ -29,7 +29,7 @@ SMALL = [*DRAWN, *SHORT]
 @pytest.fixture(autouse=True)
 def keep_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of the tests is not set up for training alone."""
-    monkeypatch.setattr("attnlab.cli._prepare_process", lambda: None)
+    monkeypatch.setattr("attnlab.cli.app._prepare_process", lambda: None)
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def test_runs_are_renamed_compared_and_deleted(private_home: Path, capsys: pytes
 
 
 def test_help_and_the_list_of_runs_come_without_torch() -> None:
-    script = "import sys; from attnlab.cli import main; main(['--help']); main(['runs']); sys.exit('torch' in sys.modules)"
+    script = "import sys; from attnlab.cli.app import main; main(['--help']); main(['runs']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, env=dict(os.environ)).returncode == 0
 
 

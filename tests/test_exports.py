@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attnlab.cli import main
+from attnlab.cli.app import main
 from attnlab.config import RunConfig
 from attnlab.runs import tensorboard
 from attnlab.runs.exports import (

@@ -17,7 +17,7 @@ from scipy import stats
 from sklearn.metrics import auc, jaccard_score
 from streamlit.testing.v1 import AppTest
 
-from attnlab import cli
+from attnlab.cli import app as cli
 from attnlab.data import Split, load_dataset
 from attnlab.explain.baselines import BASELINES, spatial_taps
 from attnlab.explain.honesty import (

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from attnlab.cli import main
+from attnlab.cli.app import main
 from attnlab.config import DatasetConfig, RunConfig
 from attnlab.data import DataError, list_path, load_dataset, tables_at
 from attnlab.explain import open_run

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from streamlit.testing.v1 import AppTest
 
 from attnlab.attention import MapScale
-from attnlab.cli import main
+from attnlab.cli.app import main
 from attnlab.config import DatasetConfig
 from attnlab.explain import open_run
 from attnlab.interop import open_reference

@@ -233,7 +233,7 @@ def test_a_cluster_without_a_token_is_refused(private_home: Path) -> None:
 
 
 def test_without_ray_the_message_says_what_to_install(private_home: Path) -> None:
-    code = "import sys; sys.modules['ray'] = None; from attnlab.cli import main; raise SystemExit(main(sys.argv[1:]))"
+    code = "import sys; sys.modules['ray'] = None; from attnlab.cli.app import main; raise SystemExit(main(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", code, "train", "--executor", "ray", "--epochs", "1"],
         capture_output=True, text=True, cwd=ROOT, timeout=120,

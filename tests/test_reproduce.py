@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from attnlab import paths
-from attnlab.cli import main
+from attnlab.cli.app import main
 from attnlab.runs.grid import Grid, GridError, list_grids, progress
 from attnlab.runs.grid_table import compared, grid_table, row_groups
 from attnlab.runs.manager import shutdown_all

@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from attnlab.attention import get_attention
-from attnlab.cli import main
+from attnlab.cli.app import main
 from attnlab.config import RunConfig
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.manager import get_manager

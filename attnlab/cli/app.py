@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from attnlab import __version__, paths
-from attnlab.cli_grid import grid_app, tensorboard
-from attnlab.cli_honesty import honesty
-from attnlab.cli_open import Json, open_command
-from attnlab.cli_progress import progress_bar
-from attnlab.cli_queue import Executor, choose_executor, train_by_queue
-from attnlab.cli_reproduce import reproduce_app
-from attnlab.cli_runs import compare, delete, pause, rename, stop
-from attnlab.cli_search import search
+from attnlab.cli.grid import grid_app, tensorboard
+from attnlab.cli.honesty import honesty
+from attnlab.cli.open import Json, open_command
+from attnlab.cli.progress import progress_bar
+from attnlab.cli.queue import Executor, choose_executor, train_by_queue
+from attnlab.cli.reproduce import reproduce_app
+from attnlab.cli.runs import compare, delete, pause, rename, stop
+from attnlab.cli.search import search
 from attnlab.config import RunConfig, explain
 from attnlab.runs.options import change, settings
 

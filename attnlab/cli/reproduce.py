@@ -7,9 +7,9 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from attnlab import paths
-from attnlab.cli_grid import OK, Names, records, report, run_grid, time_steps
-from attnlab.cli_open import Json
-from attnlab.cli_queue import Executor
+from attnlab.cli.grid import OK, Names, records, report, run_grid, time_steps
+from attnlab.cli.open import Json
+from attnlab.cli.queue import Executor
 from attnlab.runs import reproduce
 from attnlab.runs.grid import Grid, continued, load_grid, progress, save_grid
 from attnlab.runs.reproduce import Scale

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from attnlab import paths
-from attnlab.cli_open import Json
-from attnlab.cli_queue import Executor, choose_executor
+from attnlab.cli.open import Json
+from attnlab.cli.queue import Executor, choose_executor
 from attnlab.config import RunConfig
 
 OK, STOPPED = 0, 130

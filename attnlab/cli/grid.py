@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from attnlab import paths
-from attnlab.cli_open import Json
-from attnlab.cli_queue import Executor, choose_executor
+from attnlab.cli.open import Json
+from attnlab.cli.queue import Executor, choose_executor
 from attnlab.config import RunConfig
 from attnlab.runs.files import FolderError
 from attnlab.runs.folder import RunFolder, run_folders

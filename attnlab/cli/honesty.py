@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from attnlab import paths
-from attnlab.cli_open import Json
+from attnlab.cli.open import Json
 
 OK, STOPPED = 0, 130
 
