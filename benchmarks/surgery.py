@@ -35,8 +35,8 @@ sys.path.insert(0, str(ROOT))
 from attnlab import paths  # noqa: E402
 from attnlab.data import load_dataset  # noqa: E402
 from attnlab.explain.open_run import open_run  # noqa: E402
-from attnlab.explain.surgery import Intervention, applicable  # noqa: E402
-from attnlab.explain.surgery_effect import accuracy_change, operate, standard_interventions  # noqa: E402
+from attnlab.explain.surgery.effect import accuracy_change, operate, standard_interventions  # noqa: E402
+from attnlab.explain.surgery.operations import Intervention, applicable  # noqa: E402
 
 TARGET = 200.0
 WARM_UP = 5

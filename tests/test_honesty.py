@@ -20,7 +20,7 @@ from streamlit.testing.v1 import AppTest
 from attnlab.cli import app as cli
 from attnlab.data import Split, load_dataset
 from attnlab.explain.baselines import BASELINES, spatial_taps
-from attnlab.explain.honesty import (
+from attnlab.explain.honesty.measure import (
     MAP,
     Honesty,
     Stopped,
@@ -31,11 +31,11 @@ from attnlab.explain.honesty import (
     rank_correlation,
     with_holm,
 )
+from attnlab.explain.honesty.process import Measurement, MeasurementState, kept_measurements
 from attnlab.explain.open_run import open_run
 from attnlab.runs import worker
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.manager import get_manager
-from attnlab.runs.measurement import Measurement, MeasurementState, kept_measurements
 from attnlab.ui.inspect_network import run_dataset
 from tests.page_support import app, open_page, texts
 from tests.test_baselines import FirstPixels, opened

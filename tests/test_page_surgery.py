@@ -18,8 +18,8 @@ from streamlit.testing.v1 import AppTest
 
 from attnlab.attention import attention_taps
 from attnlab.explain.open_run import OpenRun, open_run
-from attnlab.explain.surgery import OPERATIONS, Intervention
-from attnlab.explain.surgery_effect import accuracy_change, operate, standard_interventions
+from attnlab.explain.surgery.effect import accuracy_change, operate, standard_interventions
+from attnlab.explain.surgery.operations import OPERATIONS, Intervention
 from attnlab.runs import worker
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.manager import get_manager

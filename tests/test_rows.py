@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from attnlab.attention import record_attention
 from attnlab.attention.self_attention import SelfAttention
 from attnlab.data import normalise
-from attnlab.explain.rows import LargeMap, large_maps
+from attnlab.explain.large_maps import LargeMap, large_maps
 from attnlab.ui.components.rows import Question, RowLayer, decode_question, encode, identity
 
 MEAN, STD = (0.5,) * 3, (0.25,) * 3

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from attnlab.attention import AttentionMap, MapKind, MapScale, build_attention, edit_attention, record_attention
 from attnlab.attention._gates import WeightedReadout
 from attnlab.attention._tap import Edit
-from attnlab.explain.surgery import (
+from attnlab.explain.surgery.effect import accuracy_change, operate, paired_interval, standard_interventions
+from attnlab.explain.surgery.operations import (
     OPERATIONS,
     Intervention,
     applicable,
@@ -24,7 +25,6 @@ from attnlab.explain.surgery import (
     temperature,
     uniform,
 )
-from attnlab.explain.surgery_effect import accuracy_change, operate, paired_interval, standard_interventions
 
 LEAVE = math.nan
 

@@ -1,4 +1,4 @@
-"""``python -m attnlab honesty RUN``: a map against its baselines, see `attnlab.explain.honesty`."""
+"""``python -m attnlab honesty RUN``: a map against its baselines, see `attnlab.explain.honesty.measure`."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def honesty(run: str, *, images: int = 200, layer: str = "", seed: int = 0, agai
         measure, though a result is kept
     """
     from attnlab.explain.baselines import spatial_taps
-    from attnlab.explain.honesty import Honesty
-    from attnlab.explain.honesty_job import measure
+    from attnlab.explain.honesty.job import measure
+    from attnlab.explain.honesty.measure import Honesty
+    from attnlab.explain.honesty.process import Measurement
     from attnlab.explain.open_run import open_run
     from attnlab.runs.folder import RunFolder
-    from attnlab.runs.measurement import Measurement
     from attnlab.runs.store import Store
 
     known = (Path(run) / "config.json").is_file()

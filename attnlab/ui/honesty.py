@@ -1,6 +1,6 @@
 """Honesty on the Inspect page: a map beside its baselines, and how it fares against them over many test pictures.
 
-The strip is drawn while the section is open; the measurement runs in a process of its own (`attnlab.runs.measurement`)
+The strip is drawn while the section is open; the measurement runs in a process of its own (`attnlab.explain.honesty.process`)
 and is found again when the page is opened anew.
 """
 
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attnlab.explain.baselines import BASELINES, Scene, attention_map, spatial_taps, untrained_twin
-from attnlab.explain.honesty import MAP, MEASURES, Honesty, p_words
+from attnlab.explain.honesty.measure import MAP, MEASURES, Honesty, p_words
+from attnlab.explain.honesty.process import Measurement, MeasurementState, kept_measurements
 from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.imported import NO_PICTURES
-from attnlab.runs.measurement import Measurement, MeasurementState, kept_measurements
 from attnlab.runs.records import RunRecord
 from attnlab.ui.inspect_network import Shown
 from attnlab.viz.honesty_figures import Dot, dot_plot

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attnlab.attention.self_attention import MAX_POSITIONS
-from attnlab.explain.rows import LargeMap, large_maps
+from attnlab.explain.large_maps import LargeMap, large_maps
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.rows import Question, RowLayer, asked, identity, rows, wire
 from attnlab.ui.inspect_network import Shown, network_stamp, opened_network

@@ -21,8 +21,8 @@ from torch import Tensor
 from attnlab.attention import AttentionMap, attention_scalars, attention_taps
 from attnlab.data import DataError
 from attnlab.explain.open_run import OpenRun
-from attnlab.explain.surgery import OPERATIONS, PAINTED_SOFTMAX, Intervention, Operation, applicable
-from attnlab.explain.surgery_effect import AccuracyChange, accuracy_change, operate, standard_interventions
+from attnlab.explain.surgery.effect import AccuracyChange, accuracy_change, operate, standard_interventions
+from attnlab.explain.surgery.operations import OPERATIONS, PAINTED_SOFTMAX, Intervention, Operation, applicable
 from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.brush import (

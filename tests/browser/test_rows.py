@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from attnlab.explain.large_maps import large_maps
 from attnlab.explain.open_run import open_run
-from attnlab.explain.rows import large_maps
 from tests.test_page_rows import LARGE, train
 
 if TYPE_CHECKING:

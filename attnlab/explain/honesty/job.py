@@ -1,6 +1,6 @@
-"""The process that measures the honesty of a map: ``python -m attnlab.explain.honesty_job RUN TAP IMAGES SEED``.
+"""The process that measures the honesty of a map: ``python -m attnlab.explain.honesty.job RUN TAP IMAGES SEED``.
 
-It tells its progress in the files of `attnlab.runs.measurement`, and ends with a result, a word that it was stopped, or
+It tells its progress in the files of `attnlab.explain.honesty.process`, and ends with a result, a word that it was stopped, or
 the reason why it failed.
 """
 
@@ -15,10 +15,10 @@ from pathlib import Path
 from filelock import Timeout
 
 from attnlab.data import load_dataset
-from attnlab.explain.honesty import Honesty, Stopped, measure_honesty
+from attnlab.explain.honesty.measure import Honesty, Stopped, measure_honesty
+from attnlab.explain.honesty.process import Measurement
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.measurement import Measurement
 
 NICE = 10
 """Pages and trainings go first."""

@@ -29,7 +29,7 @@ from attnlab.runs.folder import RunFolder
 from attnlab.runs.ownership import folder_lock, identity, is_alive, is_locked
 
 KEPT = "honesty"
-MODULE = "attnlab.explain.honesty_job"
+MODULE = "attnlab.explain.honesty.job"
 _LOG_TAIL = 400
 
 
