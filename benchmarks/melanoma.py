@@ -38,11 +38,11 @@ from attnlab.explain.concentration import article_claims, concentration
 from attnlab.models.article import article_config
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
-from attnlab.runs.worker import run
 from attnlab.training.device import prepare_process
 from attnlab.training.metrics import auc_interval
 from attnlab.training.snapshots import to_spatial
 from attnlab.viz.article import contact_sheet, gate_overlays
+from attnlab.worker.main import run
 
 OPTIONS = {"split_column": "", "class_names": {"0": "benign", "1": "malignant"}}
 SHOWN = 4

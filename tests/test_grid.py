@@ -33,7 +33,7 @@ from attnlab.runs.grid import (
 from attnlab.runs.grid_queue import hold_grid, start_grid
 from attnlab.runs.manager import Manager
 from attnlab.runs.records import RunState
-from attnlab.runs.stack import run_with_others, waiting_seeds
+from attnlab.worker.stack import run_with_others, waiting_seeds
 from tests.page_support import finished_run
 
 TINY = RunConfig(
@@ -281,7 +281,7 @@ def test_waiting_seeds_train_together_and_each_keeps_a_whole_folder(
 def test_a_seed_that_is_stopped_while_the_data_are_read_leaves_the_others_at_work(
     private_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from attnlab.runs import worker
+    from attnlab.worker import main as worker
 
     monkeypatch.setenv("ATTNLAB_STACK", "1")
     base = TINY.changed(training__device="auto")

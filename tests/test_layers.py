@@ -15,12 +15,13 @@ LEVEL = {
     "data": 2,
     "interop": 3,
     "training": 3,
-    "runs": 4,
-    "explain": 4,
-    "viz": 4,
-    "ui": 5,
-    "cli": 6,
-    "__main__": 7,
+    "runs": 5,
+    "worker": 5,
+    "explain": 5,
+    "viz": 6,
+    "ui": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 ONLY_IN = {"streamlit": {"ui"}, "plotly": {"viz", "ui"}}
 TORCH_FREE = (

@@ -16,7 +16,7 @@ from attnlab.models.article import article_config
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
-from attnlab.runs.worker import run
+from attnlab.worker.main import run
 from tests.page_support import app, open_page, texts  # noqa: F401  (a fixture)
 
 PAGE = "pages/melanoma.py"

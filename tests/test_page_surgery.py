@@ -20,7 +20,6 @@ from attnlab.attention import attention_taps
 from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.explain.surgery.effect import accuracy_change, operate, standard_interventions
 from attnlab.explain.surgery.operations import OPERATIONS, Intervention
-from attnlab.runs import worker
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
@@ -28,6 +27,7 @@ from attnlab.ui.components.brush import Canvas, cells_from_link, cells_to_link, 
 from attnlab.ui.inspect_network import opened_network, run_dataset
 from attnlab.ui.surgery import field, moved, target
 from attnlab.viz.panels import layer
+from attnlab.worker import main as worker
 from tests.page_support import ROOT, app, open_page, texts
 from tests.test_page_inspect import CONFIG, PAGE, run_id, trained
 

@@ -115,7 +115,7 @@ def until(reached: Callable[[], Any], what: str, seconds: float = 120.0) -> Any:
 def trained_here(config: RunConfig, where: Path) -> dict[str, np.ndarray]:
     """The weights of the same run by the local worker, with the cluster's one thread."""
     folder = RunFolder.create(where, config)
-    command = [sys.executable, "-m", "attnlab.runs.worker", str(folder.path), "1"]
+    command = [sys.executable, "-m", "attnlab.worker.main", str(folder.path), "1"]
     subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "ATTNLAB_THREADS": "1"}, timeout=300)
     return folder.weights()
 
@@ -255,7 +255,7 @@ def test_settings_are_kept_and_the_environment_wins(private_home: Path, monkeypa
 
 def test_a_location_that_is_no_shared_path_is_refused() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "attnlab.runs.worker", "s3://bucket/run", "1"],
+        [sys.executable, "-m", "attnlab.worker.main", "s3://bucket/run", "1"],
         capture_output=True,
         text=True,
         cwd=ROOT,

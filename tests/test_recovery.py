@@ -21,7 +21,7 @@ from attnlab.runs.executors import WorkerProcessExecutor
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.manager import Manager
 from attnlab.runs.records import RunState
-from attnlab.runs.worker import run
+from attnlab.worker.main import run
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = RunConfig().changed(
@@ -55,7 +55,7 @@ def stopped_midway(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run that was stopped in its second epoch, with two checkpoints."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATTNLAB_CHECKPOINT_STEPS", "3")
-        patch.setattr("attnlab.runs.attempt._PROGRESS_SECONDS", 0.0)  # tell of every step
+        patch.setattr("attnlab.worker.attempt._PROGRESS_SECONDS", 0.0)  # tell of every step
         folder = RunFolder.create(tmp_path_factory.mktemp("midway"), SMALL)
 
         def stop_late(progress: dict[str, Any]) -> None:
@@ -92,7 +92,7 @@ FAULTS = (
 KILLED = """
 import os, sys
 from pathlib import Path
-from attnlab.runs.worker import load, run
+from attnlab.worker.main import load, run
 load()
 for fault, folder in zip(sys.argv[1::2], sys.argv[2::2]):  # a process for each, torch loaded once
     child = os.fork()

@@ -33,7 +33,7 @@ from attnlab.runs.options import change, settings
 if TYPE_CHECKING:
     from attnlab.runs.folder import RunFolder
     from attnlab.runs.store import Store
-    from attnlab.runs.worker import Outcome
+    from attnlab.worker.main import Outcome
 
 OK, WRONG, STOPPED = 0, 2, 130
 
@@ -221,7 +221,7 @@ def demo(*names: str, as_json: Json = False) -> int:
 
 def _work(folder: RunFolder, *, as_json: bool) -> int:
     """Trains in this process and tells how it went."""
-    from attnlab.runs.worker import run
+    from attnlab.worker.main import run
 
     _prepare_process()
     with progress_bar() as watch, _stopping(folder):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from attnlab.runs.attempt import Watch
+    from attnlab.worker.attempt import Watch
 
 
 @contextmanager

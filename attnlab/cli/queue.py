@@ -17,9 +17,9 @@ from attnlab.config import RunConfig
 from attnlab.runs.executor_settings import EXECUTOR
 
 if TYPE_CHECKING:
-    from attnlab.runs.attempt import Watch
     from attnlab.runs.folder import RunFolder
-    from attnlab.runs.worker import Outcome
+    from attnlab.worker.attempt import Watch
+    from attnlab.worker.main import Outcome
 
 Executor = Annotated[
     Literal["process", "thread", "ray"] | None,
@@ -45,7 +45,7 @@ def train_by_queue(config: RunConfig, title: str, note: str, watch: Watch) -> tu
     """
     from attnlab.runs.folder import RunFolder
     from attnlab.runs.manager import get_manager, shutdown_all
-    from attnlab.runs.worker import Outcome
+    from attnlab.worker.main import Outcome
 
     manager = get_manager()
     if not manager.keeps_queue:

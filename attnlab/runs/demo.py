@@ -18,7 +18,7 @@ from attnlab.runs.records import RunState
 
 if TYPE_CHECKING:
     from attnlab.config import RunConfig
-    from attnlab.runs.attempt import Watch
+    from attnlab.worker.attempt import Watch
 
 ARTICLE = {"lesions_without_gates": False, "lesions": True}
 """The article's network on drawn lesions, without and with its gates."""
@@ -43,7 +43,7 @@ def make_demo(names: Sequence[str], target: Path, watch: Watch) -> Iterator[tupl
     Raises:
         FolderError: when a training does not finish, or all shipped runs together are larger than `TOTAL_BYTES`.
     """
-    from attnlab.runs.worker import run
+    from attnlab.worker.main import run
 
     target.mkdir(parents=True, exist_ok=True)
     for name in names or DEMO_RUNS:

@@ -187,12 +187,12 @@ class ThreadExecutor:
         """As for `WorkerProcessExecutor`."""
 
     def warm(self) -> None:
-        from attnlab.runs.worker import load
+        from attnlab.worker.main import load
 
         threading.Thread(target=load, name="attnlab-warm", daemon=True).start()
 
     def start(self, job: Job) -> None:
-        from attnlab.runs.worker import run
+        from attnlab.worker.main import run
 
         thread = threading.Thread(target=run, args=(job.run_dir,), kwargs={"attempt": job.attempt}, daemon=True)
         thread.name = f"attnlab-run-{job.run_dir.name}"
@@ -245,7 +245,7 @@ class _Child:
         self.reusable = True
         self.last_words = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "attnlab.runs.worker"],
+            [sys.executable, "-m", "attnlab.worker.main"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

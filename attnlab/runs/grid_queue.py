@@ -2,7 +2,7 @@
 
 A grid waits as one item. `feed`, called by the thread that keeps the queue, hands over the next cell, and only when
 nothing else waits, so that a single run never waits behind a whole grid. Where seeds train together
-(`attnlab.runs.stack`) it hands over what is left of a row. Whoever keeps the queue after a restart goes on from the
+(`attnlab.worker.stack`) it hands over what is left of a row. Whoever keeps the queue after a restart goes on from the
 folders: cells whose process died are resumed from their checkpoints.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.grid import Grid, GridState, best_runs, is_over, list_grids, load_grid, progress, save_grid
 from attnlab.runs.records import RunRecord, RunState
-from attnlab.runs.stack import stacks_here
+from attnlab.worker.stack import stacks_here
 
 if TYPE_CHECKING:
     from attnlab.runs.manager import Manager

@@ -1,6 +1,6 @@
 """Runs as jobs of a Ray cluster: one job for one attempt at a run, or for the seeds that train together with it.
 
-A job is the worker command that every executor uses, ``python -m attnlab.runs.worker LOCATION ATTEMPT``; the location is
+A job is the worker command that every executor uses, ``python -m attnlab.worker.main LOCATION ATTEMPT``; the location is
 the URL of a run folder that all machines reach by the same path. Ray places and starts it. What a run does and how it
 ended stands in its folder, so nothing is lost with the cluster's memory, and the queue follows it as any other run.
 
@@ -182,7 +182,7 @@ class RayExecutor:
 
     def _submit(self, client: JobSubmissionClient, name: str, job: Job, demand: Demand) -> None:
         location = job.run_dir.resolve().as_uri()
-        command = [sys.executable, "-m", "attnlab.runs.worker", location, str(job.attempt)]
+        command = [sys.executable, "-m", "attnlab.worker.main", location, str(job.attempt)]
         environment = {
             "PYTHONPATH": os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH", "")])),
             "ATTNLAB_THREADS": f"{max(1, int(demand.cpus))}",

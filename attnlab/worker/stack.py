@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 from filelock import Timeout
 
 from attnlab.runs import checkpoints
-from attnlab.runs.attempt import Attempt, StopAsked, Watch
 from attnlab.runs.files import FolderError
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
+from attnlab.worker.attempt import Attempt, StopAsked, Watch
 
 if TYPE_CHECKING:
     from attnlab.config import RunConfig
-    from attnlab.runs.worker import Outcome
     from attnlab.training.stacked import End
+    from attnlab.worker.main import Outcome
 
 VARIABLE = "ATTNLAB_STACK"
 LARGEST = 32
@@ -55,8 +55,8 @@ def waiting_seeds(folder: RunFolder) -> list[RunFolder]:
 
 
 def run_with_others(run_dir: Path, *, attempt: int | None = None, watch: Watch | None = None) -> Outcome:
-    """As `attnlab.runs.worker.run`; takes along the seeds that wait, where they train together."""
-    from attnlab.runs import worker
+    """As `attnlab.worker.main.run`; takes along the seeds that wait, where they train together."""
+    from attnlab.worker import main as worker
 
     folder = RunFolder(run_dir)
     others = waiting_seeds(folder) if stacks_here() and folder.config.training.device != "cpu" else []
@@ -78,9 +78,9 @@ def run_stack(folders: list[RunFolder], *, attempt: int | None = None, watch: Wa
         How the first ended; the others' ends stand in their folders.
 
     Raises:
-        FolderError, OSError: as `attnlab.runs.worker.run`.
+        FolderError, OSError: as `attnlab.worker.main.run`.
     """
-    from attnlab.runs import worker
+    from attnlab.worker import main as worker
 
     with ExitStack() as held:
         ours: list[RunFolder] = []
@@ -112,10 +112,10 @@ def run_stack(folders: list[RunFolder], *, attempt: int | None = None, watch: Wa
 
 
 def _train(folders: list[RunFolder], numbers: list[int], watch: Watch | None) -> list[Outcome]:
-    from attnlab.runs import worker
     from attnlab.runs.metrics_log import MetricsLog
     from attnlab.training import TrainingFailed
     from attnlab.training.stacked import train_stacked
+    from attnlab.worker import main as worker
 
     try:
         states = [worker.prepare(folder) for folder in folders]
@@ -158,8 +158,8 @@ def _train(folders: list[RunFolder], numbers: list[int], watch: Watch | None) ->
 
 
 def _outcome(folder: RunFolder, end: End, together: int) -> Outcome:
-    from attnlab.runs import worker
     from attnlab.training import TrainingFailed, to_dict
+    from attnlab.worker import main as worker
 
     if end is None:
         return worker.stopped(folder)

@@ -1,10 +1,10 @@
 """Trains the run in a folder, and writes only into that folder.
 
-`run` is the one function that every executor and the command line come to. ``python -m attnlab.runs.worker`` is the warm
+`run` is the one function that every executor and the command line come to. ``python -m attnlab.worker.main`` is the warm
 process: it loads torch, then takes one run after the other from its input, a line of JSON each ({"run": folder,
 "attempt": number}), and says on its output when one is done. Its nice value is raised, so that pages stay quick while it
 computes; ``ATTNLAB_THREADS`` sets the threads of torch. Without its input (the app is gone) it finishes what it has
-begun and ends. ``python -m attnlab.runs.worker LOCATION ATTEMPT`` trains one run and ends, for engines that start a
+begun and ends. ``python -m attnlab.worker.main LOCATION ATTEMPT`` trains one run and ends, for engines that start a
 process for each; the location is the folder's path or its ``file://`` URL.
 """
 
@@ -29,12 +29,12 @@ from filelock import Timeout
 
 from attnlab.config import DatasetConfig, RunConfig
 from attnlab.runs import checkpoints
-from attnlab.runs.attempt import Attempt, StopAsked, Watch
 from attnlab.runs.files import FolderError, disk_full
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.metrics_log import MetricsLog, cut_back
 from attnlab.runs.records import RunState
-from attnlab.runs.stack import run_with_others
+from attnlab.worker.attempt import Attempt, StopAsked, Watch
+from attnlab.worker.stack import run_with_others
 
 if TYPE_CHECKING:
     from attnlab.data import ImageDataset, Progress
@@ -340,6 +340,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    from attnlab.runs.worker import main as canonical  # whose exceptions are those that others import
+    from attnlab.worker.main import main as canonical  # whose exceptions are those that others import
 
     sys.exit(canonical())
