@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from attnlab import paths
 from attnlab.config import RunConfig
+from attnlab.queue.manager import shutdown_all
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.manager import shutdown_all
 from attnlab.runs.records import RunState
 from attnlab.ui import warmup
 

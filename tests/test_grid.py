@@ -14,7 +14,9 @@ import pytest
 from attnlab import paths
 from attnlab.config import DatasetConfig, ModelConfig, RunConfig, TrainingConfig
 from attnlab.data import ImageDataset
-from attnlab.runs.executors import Answer, JobState, WorkerProcessExecutor
+from attnlab.queue.executors.base import Answer, JobState
+from attnlab.queue.executors.process import WorkerProcessExecutor
+from attnlab.queue.manager import Manager
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.grid import (
     Grid,
@@ -31,7 +33,6 @@ from attnlab.runs.grid import (
     save_grid,
 )
 from attnlab.runs.grid_queue import hold_grid, start_grid
-from attnlab.runs.manager import Manager
 from attnlab.runs.records import RunState
 from attnlab.worker.stack import run_with_others, waiting_seeds
 from tests.page_support import finished_run

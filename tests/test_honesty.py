@@ -33,8 +33,8 @@ from attnlab.explain.honesty.measure import (
 )
 from attnlab.explain.honesty.process import Measurement, MeasurementState, kept_measurements
 from attnlab.explain.open_run import open_run
+from attnlab.queue.manager import get_manager
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.manager import get_manager
 from attnlab.ui.inspect_network import run_dataset
 from attnlab.worker import main as worker
 from tests.page_support import app, open_page, texts

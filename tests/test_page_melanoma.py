@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from attnlab import paths
 from attnlab.models.article import article_config
+from attnlab.queue.manager import get_manager
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
 from attnlab.worker.main import run
 from tests.page_support import app, open_page, texts  # noqa: F401  (a fixture)

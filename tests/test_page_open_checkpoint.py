@@ -14,9 +14,9 @@ from attnlab.cli.app import main
 from attnlab.config import DatasetConfig
 from attnlab.explain import open_run
 from attnlab.interop import open_reference
+from attnlab.queue.manager import get_manager
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.imported import NO_PICTURES, NORMALISATION, import_checkpoint
-from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
 from tests.page_support import app, open_page, texts  # noqa: F401  (a fixture)
 from tests.reference import random_state_dict

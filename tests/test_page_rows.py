@@ -18,8 +18,8 @@ from attnlab.attention.self_attention import SelfAttention
 from attnlab.config import RunConfig
 from attnlab.data import normalise
 from attnlab.explain.open_run import open_run
+from attnlab.queue.manager import get_manager
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
 from attnlab.ui.inspect_network import opened_network, run_dataset
 from attnlab.worker import main as worker

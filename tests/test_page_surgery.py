@@ -20,8 +20,8 @@ from attnlab.attention import attention_taps
 from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.explain.surgery.effect import accuracy_change, operate, standard_interventions
 from attnlab.explain.surgery.operations import OPERATIONS, Intervention
+from attnlab.queue.manager import get_manager
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.manager import get_manager
 from attnlab.runs.records import RunState
 from attnlab.ui.components.brush import Canvas, cells_from_link, cells_to_link, decode_cells
 from attnlab.ui.inspect_network import opened_network, run_dataset

@@ -14,9 +14,9 @@ from attnlab.attention import list_attention
 from attnlab.config import ProtocolConfig, RunConfig, TrainingConfig
 from attnlab.data import PathOptions, list_datasets
 from attnlab.models import REPORT_ROWS, list_models, report_config
-from attnlab.runs.executor_settings import ExecutorSettings, load_settings, save_settings
-from attnlab.runs.executors import WorkerProcessExecutor
-from attnlab.runs.manager import get_manager
+from attnlab.queue.executors.process import WorkerProcessExecutor
+from attnlab.queue.manager import get_manager
+from attnlab.queue.settings import ExecutorSettings, load_settings, save_settings
 from attnlab.runs.records import RunState
 from attnlab.training.presets import one_minute
 from attnlab.ui import open_checkpoint, own_images, own_picture

@@ -19,13 +19,14 @@ import pytest
 
 from attnlab import paths
 from attnlab.config import RunConfig
-from attnlab.runs.executor_settings import ExecutorSettings, load_settings, save_settings
-from attnlab.runs.executors import Job, JobState, RunRefused
+from attnlab.queue.executors.base import Job, JobState
+from attnlab.queue.executors.ray import RayExecutor, submission_id
+from attnlab.queue.manager import Manager
+from attnlab.queue.settings import ExecutorSettings, load_settings, save_settings
+from attnlab.runs.errors import RunRefused
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.grid import cross, make_grid, progress
 from attnlab.runs.grid_queue import start_grid
-from attnlab.runs.manager import Manager
-from attnlab.runs.ray_executor import RayExecutor, submission_id
 from attnlab.runs.records import RunState
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from attnlab.config import RunConfig
+from attnlab.queue.executors.process import WorkerProcessExecutor
+from attnlab.queue.manager import Manager
 from attnlab.runs import checkpoints
-from attnlab.runs.executors import WorkerProcessExecutor
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.manager import Manager
 from attnlab.runs.records import RunState
 from attnlab.worker.main import run
 
@@ -290,7 +290,7 @@ def test_hanging_worker_is_ended_by_force_and_the_queue_goes_on(manager: Manager
 SERVER = """
 import sys, time
 from attnlab.config import RunConfig
-from attnlab.runs.manager import get_manager
+from attnlab.queue.manager import get_manager
 run_id = get_manager().submit(RunConfig.from_json(sys.stdin.read()))
 print(run_id, flush=True)
 time.sleep(600)

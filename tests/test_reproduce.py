@@ -7,9 +7,9 @@ import pytest
 
 from attnlab import paths
 from attnlab.cli.app import main
+from attnlab.queue.manager import shutdown_all
 from attnlab.runs.grid import Grid, GridError, list_grids, progress
 from attnlab.runs.grid_table import compared, grid_table, row_groups
-from attnlab.runs.manager import shutdown_all
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.runs.reproduce import DEPARTURES, PLAIN, Scale, finding, report_comparisons, table1
 from attnlab.runs.shipped import shipped_grids

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from attnlab.config import RunConfig
+from attnlab.queue.executors.thread import ThreadExecutor
+from attnlab.queue.manager import Manager
 from attnlab.runs.demo import ship, thinned
-from attnlab.runs.executors import ThreadExecutor
-from attnlab.runs.files import FolderError, read_json, write_file
+from attnlab.runs.errors import FolderError
+from attnlab.runs.files import read_json, write_file
 from attnlab.runs.folder import RunFolder, run_folders
-from attnlab.runs.manager import Manager
 from attnlab.runs.ownership import folder_lock, identity, is_alive, is_locked
 from attnlab.runs.records import RunState
 

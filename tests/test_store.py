@@ -15,13 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnlab.config import RunConfig
-from attnlab.runs.executors import Answer, Job, JobState, make_executor
+from attnlab.queue.executors.base import Answer, Job, JobState
+from attnlab.queue.executors.make import make_executor
+from attnlab.queue.manager import Manager
+from attnlab.runs.errors import RequestRefused, UnknownRun
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.index import Index
-from attnlab.runs.manager import Manager, RequestRefused
 from attnlab.runs.metrics_log import MetricsLog, cut_back, read_rows
 from attnlab.runs.records import RunState
-from attnlab.runs.store import Store, UnknownRun
+from attnlab.runs.store import Store
 
 CONFIG = RunConfig()
 

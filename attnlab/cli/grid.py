@@ -20,7 +20,7 @@ from attnlab import paths
 from attnlab.cli.open import Json
 from attnlab.cli.queue import Executor, choose_executor
 from attnlab.config import RunConfig
-from attnlab.runs.files import FolderError
+from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.grid import (
     Grid,
@@ -39,7 +39,7 @@ from attnlab.runs.options import settings
 from attnlab.runs.reproduce import estimated
 
 if TYPE_CHECKING:
-    from attnlab.runs.manager import Manager
+    from attnlab.queue.manager import Manager
 
 Format = Literal["csv", "runs", "markdown", "latex", "json"]
 Names = Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)]
@@ -212,8 +212,8 @@ def time_steps(grid_id: str) -> None:
 
 def run_grid(grid: Grid, *, executor: str | None = None, as_json: bool) -> int:
     """Starts a grid and waits for it."""
+    from attnlab.queue.manager import get_manager, shutdown_all
     from attnlab.runs.grid_queue import hold_grid, start_grid
-    from attnlab.runs.manager import get_manager, shutdown_all
 
     choose_executor(executor)
     manager = get_manager()
@@ -261,8 +261,8 @@ def _settle(manager: Manager, seconds: float = 60.0) -> None:
 
 
 def _hold(grid: str, state: Literal["paused", "stopped"]) -> int:
+    from attnlab.queue.manager import get_manager, shutdown_all
     from attnlab.runs.grid_queue import hold_grid
-    from attnlab.runs.manager import get_manager, shutdown_all
 
     hold_grid(get_manager(), grid, GridState(state))
     shutdown_all()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from attnlab.config import RunConfig
-from attnlab.runs.executor_settings import EXECUTOR
+from attnlab.queue.settings import EXECUTOR
 
 if TYPE_CHECKING:
     from attnlab.runs.folder import RunFolder
@@ -43,8 +43,8 @@ def train_by_queue(config: RunConfig, title: str, note: str, watch: Watch) -> tu
     Raises:
         RunRefused: when the executor could never train it.
     """
+    from attnlab.queue.manager import get_manager, shutdown_all
     from attnlab.runs.folder import RunFolder
-    from attnlab.runs.manager import get_manager, shutdown_all
     from attnlab.worker.main import Outcome
 
     manager = get_manager()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attnlab import paths
 
 if TYPE_CHECKING:
-    from attnlab.runs.manager import Manager
+    from attnlab.queue.manager import Manager
 
 OK = 0
 
@@ -90,7 +90,7 @@ def compare(*, dataset: str = "", baseline: str = "", to: Path | None = None) ->
 
 @contextmanager
 def _manager() -> Iterator[Manager]:
-    from attnlab.runs.manager import get_manager, shutdown_all
+    from attnlab.queue.manager import get_manager, shutdown_all
 
     try:
         yield get_manager()

@@ -50,7 +50,7 @@ def search(
     name
         what the search is called; made of what is searched when left out
     """
-    from attnlab.runs.manager import get_manager, shutdown_all
+    from attnlab.queue.manager import get_manager, shutdown_all
     from attnlab.runs.search import Trial, importances, make_search, run_search, save_search
     from attnlab.runs.search import trials as all_trials
     from attnlab.training.presets import one_minute

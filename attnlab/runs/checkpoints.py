@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnlab.runs import faults
-from attnlab.runs.files import FolderError, read_json, require_space, sync_folder, write_json
+from attnlab.runs.errors import FolderError
+from attnlab.runs.files import read_json, require_space, sync_folder, write_json
 
 if TYPE_CHECKING:
     from attnlab.training import TrainState

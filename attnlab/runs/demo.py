@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnlab.runs.files import FolderError
+from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunState

@@ -16,12 +16,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from attnlab.runs.errors import FolderError
+
 RESERVE_BYTES = 1 << 20
 """Free space that must remain after a file is written."""
-
-
-class FolderError(ValueError):
-    """A file of a run folder cannot be used; the message names it and says why."""
 
 
 def write_file(path: Path, fill: Callable[[IO[bytes]], object], *, sync: bool = True) -> None:

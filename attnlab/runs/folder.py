@@ -34,7 +34,8 @@ from filelock import FileLock
 
 from attnlab.config import RunConfig, explain
 from attnlab.runs import checkpoints
-from attnlab.runs.files import FolderError, read_json, write_file, write_json
+from attnlab.runs.errors import FolderError
+from attnlab.runs.files import read_json, write_file, write_json
 from attnlab.runs.metrics_log import read_rows
 from attnlab.runs.ownership import folder_lock, identity, is_locked
 from attnlab.runs.records import RunState

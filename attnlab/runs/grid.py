@@ -21,7 +21,8 @@ from statistics import fmean
 from typing import Any
 
 from attnlab.config import RunConfig, explain
-from attnlab.runs.files import FolderError, read_json, write_json
+from attnlab.runs.errors import FolderError
+from attnlab.runs.files import read_json, write_json
 from attnlab.runs.records import RunRecord, RunState
 
 FORMAT = 1

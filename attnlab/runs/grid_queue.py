@@ -19,7 +19,7 @@ from attnlab.runs.records import RunRecord, RunState
 from attnlab.worker.stack import stacks_here
 
 if TYPE_CHECKING:
-    from attnlab.runs.manager import Manager
+    from attnlab.queue.manager import Manager
 
 
 def feed(manager: Manager) -> None:
@@ -85,8 +85,7 @@ def hold_grid(manager: Manager, grid_id: str, state: GridState) -> Grid:
 
 def _ask(what: Callable[[str], None], run_id: str) -> None:
     """Asks for something that no longer applies where the run has ended, gone on or been deleted in the meantime."""
-    from attnlab.runs.manager import RequestRefused
-    from attnlab.runs.store import UnknownRun
+    from attnlab.runs.errors import RequestRefused, UnknownRun
 
     with suppress(RequestRefused, UnknownRun):
         what(run_id)

@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from attnlab.config import RunConfig
-from attnlab.runs.files import FolderError
+from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import Observed, RunFolder
 from attnlab.runs.metrics_log import read_rows
 from attnlab.runs.records import RunRecord, RunState

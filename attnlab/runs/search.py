@@ -31,7 +31,7 @@ from attnlab.runs.records import RunRecord, RunState
 if TYPE_CHECKING:
     import optuna
 
-    from attnlab.runs.manager import Manager
+    from attnlab.queue.manager import Manager
 
 PLACEMENT = "placement"
 _LOOK_SECONDS = 0.3
@@ -251,7 +251,7 @@ def _follow(
     """
     from optuna.trial import TrialState
 
-    from attnlab.runs.manager import RequestRefused
+    from attnlab.runs.errors import RequestRefused
 
     if manager.get(run_id).state.resumable:
         manager.resume(run_id)

@@ -14,21 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from attnlab import paths
-from attnlab.runs.files import FolderError
+from attnlab.runs.errors import FolderError, UnknownRun
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.index import Curve, Index, to_record
 from attnlab.runs.ownership import folder_lock
 from attnlab.runs.records import RunRecord, RunState
 
 _log = logging.getLogger(__name__)
-
-
-class UnknownRun(ValueError):
-    """There is no run of this name."""
-
-    def __init__(self, run_id: str) -> None:
-        super().__init__(f"there is no run {run_id!r}; `python -m attnlab runs` lists them")
-        self.run_id = run_id
 
 
 class Store:

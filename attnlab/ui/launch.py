@@ -11,7 +11,7 @@ from attnlab.config import DatasetConfig, ModelConfig, RunConfig
 from attnlab.data import list_datasets
 from attnlab.explain.cost import count_flops, count_parameters, single_positions
 from attnlab.models import REPORT_ROWS, ImageShape, report_config
-from attnlab.runs.executors import RunRefused
+from attnlab.runs.errors import RunRefused
 from attnlab.training import estimate_seconds
 from attnlab.training.presets import one_minute
 from attnlab.ui import draft, own_images

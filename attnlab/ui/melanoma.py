@@ -15,7 +15,7 @@ import streamlit as st
 
 from attnlab.data import DataError
 from attnlab.models.article import SMALL, article_config
-from attnlab.runs.executors import RunRefused
+from attnlab.runs.errors import RunRefused
 from attnlab.runs.naming import PLAIN, attention_name, run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui import own_images

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from attnlab.config import RunConfig
-from attnlab.runs.executors import RunRefused
+from attnlab.runs.errors import RunRefused
 from attnlab.runs.search import (
     MAX_TRIALS,
     PLACEMENT,

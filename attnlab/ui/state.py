@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import streamlit as st
 
-from attnlab.runs.manager import Manager, get_manager
+from attnlab.queue.manager import Manager, get_manager
 from attnlab.runs.records import RunRecord
 
 _CHART = "chart.runs"

@@ -11,7 +11,7 @@ import gc
 import threading
 from importlib import import_module
 
-from attnlab.runs.manager import Manager, get_manager
+from attnlab.queue.manager import Manager, get_manager
 
 AFTER_FIRST_PAINT = 1.0
 """Seconds the thread waits when the page at hand does not need torch, so that the browser gets that page first."""

@@ -7,9 +7,9 @@ from pydantic import ValidationError
 
 from attnlab import paths
 from attnlab.config import explain
-from attnlab.runs.executor_settings import ExecutorSettings, load_settings, overruled, save_settings
-from attnlab.runs.executors import make_executor
-from attnlab.runs.manager import RequestRefused
+from attnlab.queue.executors.make import make_executor
+from attnlab.queue.settings import ExecutorSettings, load_settings, overruled, save_settings
+from attnlab.runs.errors import RequestRefused
 from attnlab.ui.state import manager
 
 _WORDS = {

@@ -29,7 +29,8 @@ from filelock import Timeout
 
 from attnlab.config import DatasetConfig, RunConfig
 from attnlab.runs import checkpoints
-from attnlab.runs.files import FolderError, disk_full
+from attnlab.runs.errors import FolderError
+from attnlab.runs.files import disk_full
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.metrics_log import MetricsLog, cut_back
 from attnlab.runs.records import RunState

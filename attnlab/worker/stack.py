@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import Timeout
 
 from attnlab.runs import checkpoints
-from attnlab.runs.files import FolderError
+from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
 from attnlab.worker.attempt import Attempt, StopAsked, Watch

@@ -24,7 +24,8 @@ from typing import Any
 from filelock import FileLock
 
 from attnlab import paths
-from attnlab.runs.files import FolderError, read_json, write_file, write_json
+from attnlab.runs.errors import FolderError
+from attnlab.runs.files import read_json, write_file, write_json
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.ownership import folder_lock, identity, is_alive, is_locked
 

@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 from attnlab import paths
 from attnlab.config import RunConfig
-from attnlab.runs.executor_settings import ExecutorSettings
-from attnlab.runs.executors import Answer, Job, JobState, RunRefused
+from attnlab.queue.executors.base import Answer, Job, JobState
+from attnlab.queue.settings import ExecutorSettings
+from attnlab.runs.errors import RunRefused
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.ownership import is_locked
 

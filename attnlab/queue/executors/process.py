@@ -1,9 +1,7 @@
-"""What starts the worker. An executor starts, asks and ends; what a run does and how it ended stands in its folder.
+"""Keeps a process with torch loaded, so that a run begins at once and a crash ends one run, not the app.
 
-`WorkerProcessExecutor` keeps a process with torch loaded, so that a run begins at once, and a crash of the arithmetic
-costs one run and not the app. The process is a plain child by `subprocess` (`multiprocessing` would run the app's
-script again) in a session of its own: it finishes its run when the app ends, and a new app takes the run up from its
-folder. `ThreadExecutor` trains in this process. `attnlab.runs.ray_executor` trains on a cluster.
+The process is a plain child by `subprocess` (`multiprocessing` would run the app's script again) in a session of its
+own: it finishes its run when the app ends, and a new app takes the run up from its folder.
 """
 
 from __future__ import annotations
@@ -14,92 +12,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
-from typing import Protocol
 
 from attnlab import paths
 from attnlab.config import RunConfig
-from attnlab.runs.executor_settings import ExecutorSettings, load_settings
+from attnlab.queue.executors.base import Answer, Job, JobState, ask_folder
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.ownership import is_locked, send_signal
 
 _CLOSE_SECONDS = 2.0
-
-
-class RunRefused(ValueError):
-    """No worker of this executor could ever train the run; the message says what would be possible."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One attempt at a run."""
-
-    run_dir: Path
-    attempt: int
-
-
-class JobState(StrEnum):
-    """What an executor knows of a job. `UNKNOWN` is not `GONE`: whoever cannot be asked may still work."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    GONE = "gone"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The state of a job, and for one that is gone how it went, where that is known ("killed by signal 9 (SIGKILL)")."""
-
-    state: JobState
-    detail: str = ""
-
-
-class Executor(Protocol):
-    """Starts jobs; every call returns at once.
-
-    Attributes:
-        slots: jobs that may run at the same time; it may change.
-        retries: how often the queue itself begins a run again whose worker was lost.
-        trouble: why nothing can be started at present, in a sentence; empty when it can.
-    """
-
-    @property
-    def slots(self) -> int: ...
-    @property
-    def retries(self) -> int: ...
-    @property
-    def trouble(self) -> str: ...
-
-    def admit(self, config: RunConfig) -> None:
-        """Looks at a run before it is queued.
-
-        Raises:
-            RunRefused: when it asks for what there will never be.
-        """
-
-    def warm(self) -> None:
-        """Makes ready for the next job."""
-
-    def start(self, job: Job) -> None:
-        """Lets a worker begin.
-
-        Raises:
-            OSError: when none can be started.
-        """
-
-    def poll(self, job: Job) -> Answer:
-        """Also answers for jobs that an earlier process started."""
-
-    def cancel(self, job: Job, *, force: bool = False) -> None:
-        """Ends a job that does not heed the request in its folder; with ``force``, without letting it finish anything."""
-
-    def close(self) -> None:
-        """Ends what is idle. Jobs at work go on."""
 
 
 class WorkerProcessExecutor:
@@ -143,7 +64,7 @@ class WorkerProcessExecutor:
             if code is None:
                 return Answer(JobState.RUNNING if is_locked(RunFolder(job.run_dir).lock_path) else JobState.PENDING)
             return Answer(JobState.GONE, _ending(code, child))
-        return _ask_folder(job)
+        return ask_folder(job)
 
     def cancel(self, job: Job, *, force: bool = False) -> None:
         number = signal.SIGKILL if force else signal.SIGTERM
@@ -171,68 +92,6 @@ class WorkerProcessExecutor:
                 if child.reusable and child.process.poll() is None:
                     self._idle.append(child)
         self._idle = [child for child in self._idle if child.process.poll() is None]
-
-
-class ThreadExecutor:
-    """Jobs in a thread of this process, one at a time. For machines where a second process does not fit, and tests."""
-
-    slots = 1
-    retries = 0
-    trouble = ""
-
-    def __init__(self) -> None:
-        self._threads: dict[Job, threading.Thread] = {}
-
-    def admit(self, config: RunConfig) -> None:
-        """As for `WorkerProcessExecutor`."""
-
-    def warm(self) -> None:
-        from attnlab.worker.main import load
-
-        threading.Thread(target=load, name="attnlab-warm", daemon=True).start()
-
-    def start(self, job: Job) -> None:
-        from attnlab.worker.main import run
-
-        thread = threading.Thread(target=run, args=(job.run_dir,), kwargs={"attempt": job.attempt}, daemon=True)
-        thread.name = f"attnlab-run-{job.run_dir.name}"
-        self._threads = {known: thread for known, thread in self._threads.items() if thread.is_alive()} | {job: thread}
-        thread.start()
-
-    def poll(self, job: Job) -> Answer:
-        thread = self._threads.get(job)
-        if thread is not None and thread.is_alive():
-            return Answer(JobState.RUNNING)
-        return _ask_folder(job)
-
-    def cancel(self, job: Job, *, force: bool = False) -> None:
-        """A thread cannot be ended from outside; the request in the folder is all there is."""
-
-    def close(self) -> None:
-        """Nothing is kept."""
-
-
-def _on_ray(settings: ExecutorSettings) -> Executor:
-    from attnlab.runs.ray_executor import RayExecutor
-
-    return RayExecutor(settings)
-
-
-_EXECUTORS: dict[str, Callable[[ExecutorSettings], Executor]] = {
-    "process": lambda settings: WorkerProcessExecutor(),
-    "thread": lambda settings: ThreadExecutor(),
-    "ray": _on_ray,
-}
-
-
-def make_executor(settings: ExecutorSettings | None = None) -> Executor:
-    """The executor that the settings name; without them those of the home (`attnlab.runs.executor_settings`).
-
-    Raises:
-        ValueError: for settings that cannot be, or Ray where it is not installed.
-    """
-    chosen = settings or load_settings(paths.home())
-    return _EXECUTORS[chosen.executor](chosen)
 
 
 class _Child:
@@ -285,10 +144,6 @@ class _Child:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.last_words = line.decode(errors="replace").strip() or self.last_words
-
-
-def _ask_folder(job: Job) -> Answer:
-    return Answer(JobState.RUNNING if is_locked(RunFolder(job.run_dir).lock_path) else JobState.GONE)
 
 
 def _ending(code: int, child: _Child) -> str:

@@ -7,7 +7,7 @@ import time
 
 from filelock import Timeout
 
-from attnlab.runs.executors import Answer, Executor, Job, JobState
+from attnlab.queue.executors.base import Answer, Executor, Job, JobState
 from attnlab.runs.folder import Request, RunFolder
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.runs.store import Store

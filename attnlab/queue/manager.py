@@ -20,10 +20,12 @@ from filelock import Timeout
 
 from attnlab import paths
 from attnlab.config import RunConfig
-from attnlab.runs.executors import Answer, Executor, Job, JobState, make_executor
-from attnlab.runs.files import FolderError, disk_full, read_json, write_json
+from attnlab.queue.executors.base import Answer, Executor, Job, JobState
+from attnlab.queue.executors.make import make_executor
+from attnlab.queue.follower import AT_WORK, GRACE_SECONDS, Follower
+from attnlab.runs.errors import FolderError, RequestRefused
+from attnlab.runs.files import disk_full, read_json, write_json
 from attnlab.runs.folder import Request, RunFolder
-from attnlab.runs.follower import AT_WORK, GRACE_SECONDS, Follower
 from attnlab.runs.grid_queue import feed
 from attnlab.runs.ownership import identity
 from attnlab.runs.records import RunRecord, RunState
@@ -32,10 +34,6 @@ from attnlab.runs.store import Store, home_lock
 _log = logging.getLogger(__name__)
 
 _LIVE_TICK, _IDLE_TICK, _TAKE_OVER_TICK = 0.2, 1.0, 2.0
-
-
-class RequestRefused(ValueError):
-    """What was asked does not fit the state of the run; the message says why."""
 
 
 class Manager:
