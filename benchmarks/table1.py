@@ -20,14 +20,14 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from attnlab import paths
+from attnlab.experiments.exports import Exported, table_markdown
+from attnlab.experiments.grid import progress
+from attnlab.experiments.grid_table import compared, grid_table, row_groups
+from attnlab.experiments.groups import Verdict
+from attnlab.experiments.reproduce import DEPARTURES, FINDING, SEEDS, TABLE1, report_comparisons
+from attnlab.experiments.shipped import shipped_grids
 from attnlab.models import REPORT_ROWS, report_network
 from attnlab.models.report import THREE_BLOCKS
-from attnlab.runs.exports import Exported, table_markdown
-from attnlab.runs.grid import progress
-from attnlab.runs.grid_table import compared, grid_table, row_groups
-from attnlab.runs.reproduce import DEPARTURES, FINDING, SEEDS, TABLE1, report_comparisons
-from attnlab.runs.shipped import shipped_grids
-from attnlab.runs.statistics import Verdict
 from attnlab.training.optim import PLATEAU_PATIENCE
 
 BATCH = 128

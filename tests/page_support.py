@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from attnlab import paths
 from attnlab.config import RunConfig
-from attnlab.queue.manager import shutdown_all
+from attnlab.experiments.managers import shutdown_all
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.ui import warmup

@@ -14,8 +14,8 @@ import pytest
 
 from attnlab.cli.app import main
 from attnlab.config import RunConfig
+from attnlab.experiments.overrides import change, settings
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.options import change, settings
 from attnlab.runs.records import RunState
 from attnlab.runs.store import home_lock
 from tests.page_support import finished_run

@@ -10,8 +10,8 @@ import pytest
 
 from attnlab.cli.app import main
 from attnlab.config import RunConfig
-from attnlab.runs import tensorboard
-from attnlab.runs.exports import (
+from attnlab.experiments import tensorboard
+from attnlab.experiments.exports import (
     footnotes,
     grid_json,
     import_grid,
@@ -20,12 +20,12 @@ from attnlab.runs.exports import (
     table_latex,
     table_markdown,
 )
+from attnlab.experiments.grid import Grid, GridError, GridRow, Progress, load_grid, make_grid, progress, save_grid
+from attnlab.experiments.grid_table import grid_table
+from attnlab.experiments.tensorboard import events_zip, write_events
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.grid import Grid, GridError, GridRow, Progress, load_grid, make_grid, progress, save_grid
-from attnlab.runs.grid_table import grid_table
 from attnlab.runs.index import Index, to_record
 from attnlab.runs.records import RunRecord
-from attnlab.runs.tensorboard import events_zip, write_events
 from tests.page_support import finished_run
 
 GRID = make_grid(

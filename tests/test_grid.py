@@ -14,11 +14,7 @@ import pytest
 from attnlab import paths
 from attnlab.config import DatasetConfig, ModelConfig, RunConfig, TrainingConfig
 from attnlab.data import ImageDataset
-from attnlab.queue.executors.base import Answer, JobState
-from attnlab.queue.executors.process import WorkerProcessExecutor
-from attnlab.queue.manager import Manager
-from attnlab.runs.folder import RunFolder, run_folders
-from attnlab.runs.grid import (
+from attnlab.experiments.grid import (
     Grid,
     GridError,
     GridRow,
@@ -32,7 +28,11 @@ from attnlab.runs.grid import (
     remove_grid,
     save_grid,
 )
-from attnlab.runs.grid_queue import hold_grid, start_grid
+from attnlab.experiments.grid_queue import feed, hold_grid, start_grid
+from attnlab.queue.executors.base import Answer, JobState
+from attnlab.queue.executors.process import WorkerProcessExecutor
+from attnlab.queue.manager import Manager
+from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
 from attnlab.worker.stack import run_with_others, waiting_seeds
 from tests.page_support import finished_run
@@ -79,7 +79,7 @@ class Idle:
 def idle(private_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
     monkeypatch.setattr(paths, "DEMO_RUNS", tmp_path / "no-shipped-runs")
     monkeypatch.setenv("ATTNLAB_STACK", "0")
-    manager = Manager(private_home, Idle())
+    manager = Manager(private_home, Idle(), feeders=(feed,))
     yield manager
     manager.shutdown()
 
@@ -226,7 +226,7 @@ def test_nothing_is_lost_or_trained_twice_when_worker_and_server_are_killed(
     monkeypatch.setenv("ATTNLAB_THREADS", "1")
     grid = grid_of(base=TINY.changed(training__epochs=6))
     first = next(iter(grid.cells.values()))
-    manager = Manager(private_home, WorkerProcessExecutor())
+    manager = Manager(private_home, WorkerProcessExecutor(), feeders=(feed,))
     start_grid(manager, grid)
     folder = RunFolder(private_home / "runs" / first.run_id)
     deadline = time.monotonic() + 120
@@ -237,7 +237,7 @@ def test_nothing_is_lost_or_trained_twice_when_worker_and_server_are_killed(
     assert owner is not None
     os.kill(owner["process"]["pid"], signal.SIGKILL)
     manager.shutdown()  # the new one finds a grid in the middle, with a cell whose process is dead
-    manager = Manager(private_home, WorkerProcessExecutor())
+    manager = Manager(private_home, WorkerProcessExecutor(), feeders=(feed,))
     try:
         deadline = time.monotonic() + 200
         while load_grid(private_home, grid.grid_id).state is not GridState.DONE:
@@ -314,7 +314,7 @@ def test_no_cell_is_trained_twice_whatever_happens(
     second = replace(grid_of(seeds=(1, 2)), grid_id="second")
     wanted = first.wanted | second.wanted
     trained: list[str] = []
-    manager = Manager(private_home, Idle())
+    manager = Manager(private_home, Idle(), feeders=(feed,))
 
     def at_work() -> RunFolder | None:
         live = [run for run in manager.live() if run.state is RunState.STARTING]
@@ -338,7 +338,7 @@ def test_no_cell_is_trained_twice_whatever_happens(
     def new_server() -> None:
         nonlocal manager
         manager.shutdown()
-        manager = Manager(private_home, Idle())
+        manager = Manager(private_home, Idle(), feeders=(feed,))
 
     def hold(state: GridState) -> None:
         grid_id = draw.choice(("first", "second"))

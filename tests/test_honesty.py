@@ -19,6 +19,7 @@ from streamlit.testing.v1 import AppTest
 
 from attnlab.cli import app as cli
 from attnlab.data import Split, load_dataset
+from attnlab.experiments.managers import get_manager
 from attnlab.explain.baselines import BASELINES, spatial_taps
 from attnlab.explain.honesty.measure import (
     MAP,
@@ -33,7 +34,6 @@ from attnlab.explain.honesty.measure import (
 )
 from attnlab.explain.honesty.process import Measurement, MeasurementState, kept_measurements
 from attnlab.explain.open_run import open_run
-from attnlab.queue.manager import get_manager
 from attnlab.runs.folder import RunFolder
 from attnlab.ui.inspect_network import run_dataset
 from attnlab.worker import main as worker

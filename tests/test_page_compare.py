@@ -5,7 +5,7 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 from attnlab.config import RunConfig
-from attnlab.queue.manager import get_manager
+from attnlab.experiments.managers import get_manager
 from tests.page_support import app, finished_run, open_page, texts
 
 __all__ = ["app"]

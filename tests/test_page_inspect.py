@@ -16,8 +16,8 @@ from streamlit.testing.v1 import AppTest
 
 from attnlab.config import RunConfig
 from attnlab.data.decode import decode_image
+from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import open_run
-from attnlab.queue.manager import get_manager
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.ui.inspect_network import network_panel, raw_arrays, run_dataset

@@ -12,8 +12,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from attnlab import paths
+from attnlab.experiments.managers import get_manager
 from attnlab.models.article import article_config
-from attnlab.queue.manager import get_manager
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.worker.main import run

@@ -11,7 +11,7 @@ from tests.test_attention_new_variant import VARIANT
 
 VISIT = """
 from streamlit.testing.v1 import AppTest
-from attnlab.queue.manager import get_manager, shutdown_all
+from attnlab.experiments.managers import get_manager, shutdown_all
 from attnlab.ui import warmup
 
 warmup.wait()

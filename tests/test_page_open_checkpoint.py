@@ -12,9 +12,9 @@ from streamlit.testing.v1 import AppTest
 from attnlab.attention import MapScale
 from attnlab.cli.app import main
 from attnlab.config import DatasetConfig
+from attnlab.experiments.managers import get_manager
 from attnlab.explain import open_run
 from attnlab.interop import open_reference
-from attnlab.queue.manager import get_manager
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.imported import NO_PICTURES, NORMALISATION, import_checkpoint
 from attnlab.runs.records import RunState

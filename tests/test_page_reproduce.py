@@ -6,12 +6,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from attnlab import paths
-from attnlab.queue.manager import get_manager
-from attnlab.runs.exports import grid_json
+from attnlab.experiments.exports import grid_json
+from attnlab.experiments.grid import GridState, list_grids, load_grid, progress, save_grid
+from attnlab.experiments.managers import get_manager
+from attnlab.experiments.reproduce import Scale, finding, table1
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.grid import GridState, list_grids, load_grid, progress, save_grid
 from attnlab.runs.records import RunRecord, RunState
-from attnlab.runs.reproduce import Scale, finding, table1
 from tests.page_support import app, finished_run, open_page, texts
 
 __all__ = ["app"]

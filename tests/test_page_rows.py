@@ -17,8 +17,8 @@ from streamlit.testing.v1 import AppTest
 from attnlab.attention.self_attention import SelfAttention
 from attnlab.config import RunConfig
 from attnlab.data import normalise
+from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import open_run
-from attnlab.queue.manager import get_manager
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.ui.inspect_network import opened_network, run_dataset

@@ -17,10 +17,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from streamlit.testing.v1 import AppTest
 
 from attnlab.attention import attention_taps
+from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.explain.surgery.effect import accuracy_change, operate, standard_interventions
 from attnlab.explain.surgery.operations import OPERATIONS, Intervention
-from attnlab.queue.manager import get_manager
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.ui.components.brush import Canvas, cells_from_link, cells_to_link, decode_cells

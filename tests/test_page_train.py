@@ -13,9 +13,9 @@ from streamlit.testing.v1 import AppTest
 from attnlab.attention import list_attention
 from attnlab.config import ProtocolConfig, RunConfig, TrainingConfig
 from attnlab.data import PathOptions, list_datasets
+from attnlab.experiments.managers import get_manager
 from attnlab.models import REPORT_ROWS, list_models, report_config
 from attnlab.queue.executors.process import WorkerProcessExecutor
-from attnlab.queue.manager import get_manager
 from attnlab.queue.settings import ExecutorSettings, load_settings, save_settings
 from attnlab.runs.records import RunState
 from attnlab.training.presets import one_minute

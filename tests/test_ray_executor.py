@@ -19,14 +19,14 @@ import pytest
 
 from attnlab import paths
 from attnlab.config import RunConfig
+from attnlab.experiments.grid import cross, make_grid, progress
+from attnlab.experiments.grid_queue import feed, start_grid
 from attnlab.queue.executors.base import Job, JobState
 from attnlab.queue.executors.ray import RayExecutor, submission_id
 from attnlab.queue.manager import Manager
 from attnlab.queue.settings import ExecutorSettings, load_settings, save_settings
 from attnlab.runs.errors import RunRefused
 from attnlab.runs.folder import RunFolder, run_folders
-from attnlab.runs.grid import cross, make_grid, progress
-from attnlab.runs.grid_queue import start_grid
 from attnlab.runs.records import RunState
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,7 +100,7 @@ def often(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def manager(nodes: Nodes, private_home: Path) -> Iterator[Manager]:
-    made = Manager(private_home, RayExecutor(nodes.settings))
+    made = Manager(private_home, RayExecutor(nodes.settings), feeders=(feed,))
     yield made
     made.shutdown()
 
@@ -162,7 +162,7 @@ def test_submitting_twice_is_harmless_and_a_restarted_server_adopts_the_job(
     assert [each.submission_id for each in nodes.client().list_jobs()].count(submission_id(job)) == 1
     second.close()
 
-    again = Manager(private_home, RayExecutor(nodes.settings))
+    again = Manager(private_home, RayExecutor(nodes.settings), feeders=(feed,))
     try:
         assert again.get(run_id).state is RunState.RUNNING
         again.stop(run_id)

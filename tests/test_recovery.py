@@ -290,7 +290,7 @@ def test_hanging_worker_is_ended_by_force_and_the_queue_goes_on(manager: Manager
 SERVER = """
 import sys, time
 from attnlab.config import RunConfig
-from attnlab.queue.manager import get_manager
+from attnlab.experiments.managers import get_manager
 run_id = get_manager().submit(RunConfig.from_json(sys.stdin.read()))
 print(run_id, flush=True)
 time.sleep(600)

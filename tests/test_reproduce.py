@@ -7,12 +7,12 @@ import pytest
 
 from attnlab import paths
 from attnlab.cli.app import main
-from attnlab.queue.manager import shutdown_all
-from attnlab.runs.grid import Grid, GridError, list_grids, progress
-from attnlab.runs.grid_table import compared, grid_table, row_groups
+from attnlab.experiments.grid import Grid, GridError, list_grids, progress
+from attnlab.experiments.grid_table import compared, grid_table, row_groups
+from attnlab.experiments.managers import shutdown_all
+from attnlab.experiments.reproduce import DEPARTURES, PLAIN, Scale, finding, report_comparisons, table1
+from attnlab.experiments.shipped import shipped_grids
 from attnlab.runs.records import RunRecord, RunState
-from attnlab.runs.reproduce import DEPARTURES, PLAIN, Scale, finding, report_comparisons, table1
-from attnlab.runs.shipped import shipped_grids
 
 
 def run_of(grid: Grid, row: str, seed: int, accuracy: float) -> RunRecord:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from attnlab.config import RunConfig
+from attnlab.experiments.demo import ship, thinned
 from attnlab.queue.executors.thread import ThreadExecutor
 from attnlab.queue.manager import Manager
-from attnlab.runs.demo import ship, thinned
 from attnlab.runs.errors import FolderError
 from attnlab.runs.files import read_json, write_file
 from attnlab.runs.folder import RunFolder, run_folders

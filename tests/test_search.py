@@ -9,10 +9,10 @@ from streamlit.testing.v1 import AppTest
 from attnlab.attention import get_attention
 from attnlab.cli.app import main
 from attnlab.config import RunConfig
-from attnlab.queue.manager import get_manager
+from attnlab.experiments.managers import get_manager
+from attnlab.experiments.search import SearchError, list_searches, make_search, open_study, run_search, save_search, trials
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.ownership import folder_lock
-from attnlab.runs.search import SearchError, list_searches, make_search, open_study, run_search, save_search, trials
 from tests.page_support import app, open_page
 
 __all__ = ["app"]

@@ -10,8 +10,7 @@ import pytest
 from scipy import stats
 
 from attnlab.config import RunConfig
-from attnlab.runs.records import RunRecord, RunState
-from attnlab.runs.statistics import (
+from attnlab.experiments.groups import (
     Group,
     Summary,
     Verdict,
@@ -19,10 +18,11 @@ from attnlab.runs.statistics import (
     compare_summaries,
     compare_to_baseline,
     group_runs,
-    holm,
     needed_runs,
 )
-from attnlab.runs.table import Cost, comparison_table, safe_csv
+from attnlab.experiments.table import Cost, comparison_table, safe_csv
+from attnlab.runs.records import RunRecord, RunState
+from attnlab.stats.significance import holm
 
 
 def run(attention: str, seed: int, accuracy: float | None, state: RunState = RunState.FINISHED, **dataset: int) -> RunRecord:

@@ -28,7 +28,7 @@ from attnlab.cli.reproduce import reproduce_app
 from attnlab.cli.runs import compare, delete, pause, rename, stop
 from attnlab.cli.search import search
 from attnlab.config import RunConfig, explain
-from attnlab.runs.options import change, settings
+from attnlab.experiments.overrides import change, settings
 
 if TYPE_CHECKING:
     from attnlab.runs.folder import RunFolder
@@ -207,7 +207,7 @@ def demo(*names: str, as_json: Json = False) -> int:
     names
         attention variants, "lesions", "lesions_without_gates"; all shipped runs when none is named
     """
-    from attnlab.runs.demo import make_demo
+    from attnlab.experiments.demo import make_demo
 
     _prepare_process()
     sizes: dict[str, int] = {}

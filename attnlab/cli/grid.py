@@ -20,9 +20,7 @@ from attnlab import paths
 from attnlab.cli.open import Json
 from attnlab.cli.queue import Executor, choose_executor
 from attnlab.config import RunConfig
-from attnlab.runs.errors import FolderError
-from attnlab.runs.folder import RunFolder, run_folders
-from attnlab.runs.grid import (
+from attnlab.experiments.grid import (
     Grid,
     GridState,
     Progress,
@@ -34,9 +32,11 @@ from attnlab.runs.grid import (
     remove_grid,
     save_grid,
 )
+from attnlab.experiments.overrides import settings
+from attnlab.experiments.reproduce import estimated
+from attnlab.runs.errors import FolderError
+from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.index import Index, to_record
-from attnlab.runs.options import settings
-from attnlab.runs.reproduce import estimated
 
 if TYPE_CHECKING:
     from attnlab.queue.manager import Manager
@@ -138,8 +138,8 @@ def export(grid: str, *, format: Format = "markdown", to: Path | None = None) ->
     to
         a file; standard output when it is left out
     """
-    from attnlab.runs import exports
-    from attnlab.runs.grid_table import grid_table
+    from attnlab.experiments import exports
+    from attnlab.experiments.grid_table import grid_table
 
     chosen = load_grid(paths.home(), grid)
     found = progress(chosen, records())
@@ -162,7 +162,7 @@ def export(grid: str, *, format: Format = "markdown", to: Path | None = None) ->
 @grid_app.command(name="import")
 def import_(file: Path, *, as_json: Json = False) -> int:
     """Read a grid that export --format json wrote, with the results of its runs."""
-    from attnlab.runs.exports import import_grid
+    from attnlab.experiments.exports import import_grid
 
     made, count = import_grid(paths.home(), file.read_bytes(), records())
     return _tell({"grid_id": made.grid_id, "runs": count}, f"{made.grid_id}: {count} runs", as_json)
@@ -176,8 +176,8 @@ def tensorboard(*runs: str, to: Path) -> int:
     runs
         their ids, or the id of a grid for all of its runs
     """
+    from attnlab.experiments.tensorboard import write_events
     from attnlab.runs.store import Store
-    from attnlab.runs.tensorboard import write_events
 
     if not runs:
         raise ValueError("name at least one run or grid; `python -m attnlab runs` and `grid list` list them")
@@ -212,8 +212,8 @@ def time_steps(grid_id: str) -> None:
 
 def run_grid(grid: Grid, *, executor: str | None = None, as_json: bool) -> int:
     """Starts a grid and waits for it."""
-    from attnlab.queue.manager import get_manager, shutdown_all
-    from attnlab.runs.grid_queue import hold_grid, start_grid
+    from attnlab.experiments.grid_queue import hold_grid, start_grid
+    from attnlab.experiments.managers import get_manager, shutdown_all
 
     choose_executor(executor)
     manager = get_manager()
@@ -261,8 +261,8 @@ def _settle(manager: Manager, seconds: float = 60.0) -> None:
 
 
 def _hold(grid: str, state: Literal["paused", "stopped"]) -> int:
-    from attnlab.queue.manager import get_manager, shutdown_all
-    from attnlab.runs.grid_queue import hold_grid
+    from attnlab.experiments.grid_queue import hold_grid
+    from attnlab.experiments.managers import get_manager, shutdown_all
 
     hold_grid(get_manager(), grid, GridState(state))
     shutdown_all()
@@ -271,8 +271,8 @@ def _hold(grid: str, state: Literal["paused", "stopped"]) -> int:
 
 def report(grid: Grid, found: Progress, *, as_json: bool) -> None:
     """The matrix and the table."""
-    from attnlab.runs.exports import footnotes, table_markdown
-    from attnlab.runs.grid_table import grid_table
+    from attnlab.experiments.exports import footnotes, table_markdown
+    from attnlab.experiments.grid_table import grid_table
 
     table, notes = grid_table(grid, found), footnotes(found)
     if as_json:

@@ -43,7 +43,7 @@ def train_by_queue(config: RunConfig, title: str, note: str, watch: Watch) -> tu
     Raises:
         RunRefused: when the executor could never train it.
     """
-    from attnlab.queue.manager import get_manager, shutdown_all
+    from attnlab.experiments.managers import get_manager, shutdown_all
     from attnlab.runs.folder import RunFolder
     from attnlab.worker.main import Outcome
 

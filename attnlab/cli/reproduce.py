@@ -10,9 +10,9 @@ from attnlab import paths
 from attnlab.cli.grid import OK, Names, records, report, run_grid, time_steps
 from attnlab.cli.open import Json
 from attnlab.cli.queue import Executor
-from attnlab.runs import reproduce
-from attnlab.runs.grid import Grid, continued, load_grid, progress, save_grid
-from attnlab.runs.reproduce import Scale
+from attnlab.experiments import reproduce
+from attnlab.experiments.grid import Grid, continued, load_grid, progress, save_grid
+from attnlab.experiments.reproduce import Scale
 
 reproduce_app = App(name="reproduce", help="The report's Table 1, and what each departure of its code costs.")
 

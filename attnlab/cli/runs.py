@@ -55,10 +55,10 @@ def compare(*, dataset: str = "", baseline: str = "", to: Path | None = None) ->
     to
         a file; standard output when it is left out
     """
+    from attnlab.experiments.groups import compare_to_baseline, group_runs
+    from attnlab.experiments.table import comparison_table, safe_csv
     from attnlab.runs.naming import dataset_name, group_names
-    from attnlab.runs.statistics import compare_to_baseline, group_runs
     from attnlab.runs.store import Store
-    from attnlab.runs.table import comparison_table, safe_csv
 
     store = Store(paths.home(), write=False)
     try:
@@ -90,7 +90,7 @@ def compare(*, dataset: str = "", baseline: str = "", to: Path | None = None) ->
 
 @contextmanager
 def _manager() -> Iterator[Manager]:
-    from attnlab.queue.manager import get_manager, shutdown_all
+    from attnlab.experiments.managers import get_manager, shutdown_all
 
     try:
         yield get_manager()

@@ -50,9 +50,9 @@ def search(
     name
         what the search is called; made of what is searched when left out
     """
-    from attnlab.queue.manager import get_manager, shutdown_all
-    from attnlab.runs.search import Trial, importances, make_search, run_search, save_search
-    from attnlab.runs.search import trials as all_trials
+    from attnlab.experiments.managers import get_manager, shutdown_all
+    from attnlab.experiments.search import Trial, importances, make_search, run_search, save_search
+    from attnlab.experiments.search import trials as all_trials
     from attnlab.training.presets import one_minute
 
     choose_executor(executor)

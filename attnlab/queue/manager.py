@@ -13,20 +13,17 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from filelock import Timeout
 
-from attnlab import paths
 from attnlab.config import RunConfig
 from attnlab.queue.executors.base import Answer, Executor, Job, JobState
-from attnlab.queue.executors.make import make_executor
 from attnlab.queue.follower import AT_WORK, GRACE_SECONDS, Follower
 from attnlab.runs.errors import FolderError, RequestRefused
 from attnlab.runs.files import disk_full, read_json, write_json
 from attnlab.runs.folder import Request, RunFolder
-from attnlab.runs.grid_queue import feed
 from attnlab.runs.ownership import identity
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.runs.store import Store, home_lock
@@ -42,6 +39,7 @@ class Manager:
     Args:
         home: as `attnlab.paths.home`.
         executor: what starts the worker.
+        feeders: called with the manager on every round, in this order; each may hand further runs to the queue.
         grace: seconds, see `GRACE_SECONDS`.
 
     Attributes:
@@ -49,9 +47,17 @@ class Manager:
         trouble: what keeps the queue from going on (a full disk), in a sentence; empty when nothing does.
     """
 
-    def __init__(self, home: Path, executor: Executor, *, grace: float = GRACE_SECONDS) -> None:
+    def __init__(
+        self,
+        home: Path,
+        executor: Executor,
+        *,
+        feeders: Sequence[Callable[[Manager], None]] = (),
+        grace: float = GRACE_SECONDS,
+    ) -> None:
         self.home = home
         self.executor = executor
+        self._feeders = tuple(feeders)
         self.grace = grace
         self.trouble = ""
         self._home_lock = home_lock(home)
@@ -277,7 +283,8 @@ class Manager:
                     self._take_out(folder, asked)
             for record in self.store.in_states(*AT_WORK):
                 self._follower.follow(record)
-            feed(self)
+            for feed in self._feeders:
+                feed(self)
             self._start_next()
 
     def _loop(self) -> None:
@@ -376,24 +383,3 @@ class Manager:
                     self.executor.start(job)
                 except OSError as error:
                     self._follower.settle(job, Answer(JobState.GONE, f"no worker could be started: {error}"), again=False)
-
-
-_managers: dict[Path, Manager] = {}
-_managers_lock = threading.Lock()
-
-
-def get_manager() -> Manager:
-    """The manager of the current home; the first call makes it. The same for every thread of this process."""
-    home = paths.home()
-    with _managers_lock:
-        if home not in _managers:
-            _managers[home] = Manager(home, make_executor())
-        return _managers[home]
-
-
-def shutdown_all() -> None:
-    """Ends every manager of this process."""
-    with _managers_lock:
-        for manager in _managers.values():
-            manager.shutdown()
-        _managers.clear()

@@ -9,11 +9,11 @@ from typing import Any
 
 import streamlit as st
 
+from attnlab.experiments.groups import Comparison, Group, Verdict, compare_to_baseline, group_runs
+from attnlab.experiments.table import COLUMNS, Cost, comparison_table, safe_csv
 from attnlab.runs.history import history
 from attnlab.runs.naming import dataset_name, group_names, group_setups
 from attnlab.runs.records import RunRecord
-from attnlab.runs.statistics import Comparison, Group, Verdict, compare_to_baseline, group_runs
-from attnlab.runs.table import COLUMNS, Cost, comparison_table, safe_csv
 from attnlab.ui import warmup
 from attnlab.ui.costs import costs_of, measure
 from attnlab.ui.state import colours

@@ -8,9 +8,9 @@ from typing import Any
 
 import streamlit as st
 
+from attnlab.experiments.groups import Group
+from attnlab.experiments.table import Cost
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.statistics import Group
-from attnlab.runs.table import Cost
 
 _measured: dict[str, float] = {}
 _noted: dict[str, Mapping[str, Any]] = {}

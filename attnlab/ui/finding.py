@@ -6,10 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from attnlab import paths
-from attnlab.runs.grid import progress
-from attnlab.runs.grid_table import row_groups
-from attnlab.runs.reproduce import DEPARTURES, FINDING
-from attnlab.runs.shipped import shipped_grids
+from attnlab.experiments.grid import progress
+from attnlab.experiments.grid_table import row_groups
+from attnlab.experiments.reproduce import DEPARTURES, FINDING
+from attnlab.experiments.shipped import shipped_grids
 from attnlab.ui.reproduce_results import differences
 from attnlab.viz.grid_figures import difference_plot
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from attnlab.runs import tensorboard
+from attnlab.experiments import tensorboard
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
 from attnlab.runs.naming import run_name, run_names

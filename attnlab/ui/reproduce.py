@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from attnlab import paths
-from attnlab.models import REPORT_ROWS
-from attnlab.runs.exports import footnotes
-from attnlab.runs.grid import (
+from attnlab.experiments.exports import footnotes
+from attnlab.experiments.grid import (
     Cell,
     Grid,
     GridError,
@@ -27,9 +26,10 @@ from attnlab.runs.grid import (
     remove_grid,
     save_grid,
 )
-from attnlab.runs.grid_queue import hold_grid, start_grid
-from attnlab.runs.reproduce import Scale, finding, table1
-from attnlab.runs.shipped import shipped_grids
+from attnlab.experiments.grid_queue import hold_grid, start_grid
+from attnlab.experiments.reproduce import Scale, finding, table1
+from attnlab.experiments.shipped import shipped_grids
+from attnlab.models import REPORT_ROWS
 from attnlab.ui.costs import note_data
 from attnlab.ui.state import manager
 from attnlab.ui.words import duration

@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from attnlab.runs import exports, tensorboard
+from attnlab.experiments import exports, tensorboard
+from attnlab.experiments.grid import Grid
+from attnlab.experiments.grid_table import GRID_COLUMNS, compared, grid_table, row_groups
+from attnlab.experiments.groups import Group, Verdict
+from attnlab.experiments.reproduce import TABLE1
+from attnlab.experiments.table import Cost
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.grid import Grid
-from attnlab.runs.grid_table import GRID_COLUMNS, compared, grid_table, row_groups
-from attnlab.runs.reproduce import TABLE1
-from attnlab.runs.statistics import Group, Verdict
-from attnlab.runs.table import Cost
 from attnlab.ui.costs import costs_of, measure
 from attnlab.ui.reproduce import Shown
 from attnlab.viz.figures import Series, accuracy_against_parameters, strip_plot

@@ -5,8 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from attnlab.config import RunConfig
-from attnlab.runs.errors import RunRefused
-from attnlab.runs.search import (
+from attnlab.experiments.search import (
     MAX_TRIALS,
     PLACEMENT,
     Search,
@@ -22,6 +21,7 @@ from attnlab.runs.search import (
     start_search,
     trials,
 )
+from attnlab.runs.errors import RunRefused
 from attnlab.training.presets import one_minute
 from attnlab.ui import draft
 from attnlab.ui.forms import run_form

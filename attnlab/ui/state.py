@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import streamlit as st
 
-from attnlab.queue.manager import Manager, get_manager
+from attnlab.experiments.managers import get_manager
+from attnlab.queue.manager import Manager
 from attnlab.runs.records import RunRecord
 
 _CHART = "chart.runs"

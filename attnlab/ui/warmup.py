@@ -11,7 +11,8 @@ import gc
 import threading
 from importlib import import_module
 
-from attnlab.queue.manager import Manager, get_manager
+from attnlab.experiments.managers import get_manager
+from attnlab.queue.manager import Manager
 
 AFTER_FIRST_PAINT = 1.0
 """Seconds the thread waits when the page at hand does not need torch, so that the browser gets that page first."""

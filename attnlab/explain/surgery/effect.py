@@ -23,7 +23,7 @@ from attnlab.data import normalise
 from attnlab.explain.faithfulness import Interval, mean_interval
 from attnlab.explain.inspection import Inspection, inspect_images
 from attnlab.explain.surgery.operations import Intervention, applicable, operated
-from attnlab.runs.statistics import holm
+from attnlab.stats.significance import holm
 from attnlab.training.losses import class_probabilities
 from attnlab.training.modes import evaluating
 from attnlab.training.seeding import mix

@@ -4,7 +4,7 @@ A cell of a grid is a run, named by its configuration. The grid holds no result 
 of it stands in the run's folder, so a cell that was trained before, by whomever, is never trained again, and two grids
 share the cells that they have in common. What the file says is which runs are wanted, and whether they are wanted now.
 
-Its way through the queue is told in `attnlab.runs.grid_queue`.
+Its way through the queue is told in `attnlab.experiments.grid_queue`.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from scipy import stats
 
 from attnlab.config import RunConfig
 from attnlab.runs.records import RunRecord, RunState
+from attnlab.stats.significance import holm
 
 LEVEL = 0.05
 POWER = 0.8
@@ -173,15 +174,6 @@ def compare_pairs(pairs: Sequence[tuple[Group, Group]]) -> list[Comparison]:
         needed = needed_runs(differences, len(tested)) if differences else None
         found[place] = _judged(found[place], p_holm, needed)
     return found
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction, in the order given: the k-th smallest of m is multiplied by m - k + 1, made monotone."""
-    if not p_values:
-        return []
-    from statsmodels.stats.multitest import multipletests  # half a second, which the first page need not wait for
-
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:

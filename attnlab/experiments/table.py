@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from attnlab.runs.statistics import Comparison, Group
+from attnlab.experiments.groups import Comparison, Group
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnlab.config import RunConfig
-from attnlab.runs.grid import Grid, GridError, GridRow, make_grid
-from attnlab.runs.statistics import Comparison, Summary, compare_summaries
+from attnlab.experiments.grid import Grid, GridError, GridRow, make_grid
+from attnlab.experiments.groups import Comparison, Summary, compare_summaries
 
 if TYPE_CHECKING:
     from attnlab.data import ImageDataset

@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from attnlab.experiments.grid import Grid, GridState, best_runs, is_over, list_grids, load_grid, progress, save_grid
+from attnlab.queue.manager import Manager
+from attnlab.runs.errors import RequestRefused, UnknownRun
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.grid import Grid, GridState, best_runs, is_over, list_grids, load_grid, progress, save_grid
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.worker.stack import stacks_here
-
-if TYPE_CHECKING:
-    from attnlab.queue.manager import Manager
 
 
 def feed(manager: Manager) -> None:
@@ -85,8 +83,6 @@ def hold_grid(manager: Manager, grid_id: str, state: GridState) -> Grid:
 
 def _ask(what: Callable[[str], None], run_id: str) -> None:
     """Asks for something that no longer applies where the run has ended, gone on or been deleted in the meantime."""
-    from attnlab.runs.errors import RequestRefused, UnknownRun
-
     with suppress(RequestRefused, UnknownRun):
         what(run_id)
 

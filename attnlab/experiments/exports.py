@@ -20,11 +20,11 @@ from pydantic import BaseModel, ConfigDict
 
 from attnlab import __version__
 from attnlab.config import RunConfig, explain
+from attnlab.experiments.grid import Grid, GridError, GridState, Progress, best_runs, save_grid
+from attnlab.experiments.grid_table import GRID_COLUMNS
+from attnlab.experiments.table import safe_csv
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.grid import Grid, GridError, GridState, Progress, best_runs, save_grid
-from attnlab.runs.grid_table import GRID_COLUMNS
 from attnlab.runs.records import RunRecord, RunState
-from attnlab.runs.table import safe_csv
 
 FORMAT = 1
 _GRID_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,199}")

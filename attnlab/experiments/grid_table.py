@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from attnlab.runs.grid import Grid, Progress
-from attnlab.runs.statistics import Comparison, Group, Verdict, compare_pairs
-from attnlab.runs.table import Cost
+from attnlab.experiments.grid import Grid, Progress
+from attnlab.experiments.groups import Comparison, Group, Verdict, compare_pairs
+from attnlab.experiments.table import Cost
 
 GRID_COLUMNS = {
     "row": "row",

@@ -1,6 +1,6 @@
 """The grids that come with the project: Table 1 and the finding as they were trained for it, to be looked at.
 
-Each is a file that `attnlab.runs.exports.grid_json` wrote, in `checkpoints/tables`.
+Each is a file that `attnlab.experiments.exports.grid_json` wrote, in `checkpoints/tables`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from attnlab import paths
-from attnlab.runs.exports import Exported, read_grid
+from attnlab.experiments.exports import Exported, read_grid
 
 
 def shipped_grids() -> dict[str, Exported]:

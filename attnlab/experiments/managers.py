@@ -1,0 +1,31 @@
+"""The manager of each home in this process, with the grids that feed its queue."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from attnlab import paths
+from attnlab.experiments.grid_queue import feed
+from attnlab.queue.executors.make import make_executor
+from attnlab.queue.manager import Manager
+
+_managers: dict[Path, Manager] = {}
+_managers_lock = threading.Lock()
+
+
+def get_manager() -> Manager:
+    """The manager of the current home; the first call makes it. The same for every thread of this process."""
+    home = paths.home()
+    with _managers_lock:
+        if home not in _managers:
+            _managers[home] = Manager(home, make_executor(), feeders=(feed,))
+        return _managers[home]
+
+
+def shutdown_all() -> None:
+    """Ends every manager of this process."""
+    with _managers_lock:
+        for manager in _managers.values():
+            manager.shutdown()
+        _managers.clear()

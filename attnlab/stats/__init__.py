@@ -1,0 +1,1 @@
+"""Intervals, significance and power: the only room that knows statistics."""
