@@ -3,7 +3,7 @@
 import streamlit as st
 
 from attnlab.ui import warmup
-from attnlab.ui.comparison import charts, choose_groups, table
+from attnlab.ui.compare.page import charts, choose_groups, table
 from attnlab.ui.shell import inside_app
 from attnlab.ui.state import manager
 

@@ -3,9 +3,9 @@
 import streamlit as st
 
 from attnlab.ui import warmup
-from attnlab.ui.gallery import variant_gallery
+from attnlab.ui.home.demo_strip import showcase
+from attnlab.ui.home.gallery import variant_gallery
 from attnlab.ui.shell import inside_app
-from attnlab.ui.showcase import showcase
 
 NEXT = (
     (

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from attnlab.ui.inspect import choose_run, facts, inspector, one_of
+from attnlab.ui.inspect.page import choose_run, facts, inspector, one_of
 from attnlab.ui.shell import inside_app
 
 inside_app()
@@ -11,9 +11,9 @@ chosen = choose_run()
 if chosen is not None:
     shown = inspector(*chosen)
     if shown is not None:
-        from attnlab.ui.honesty import honesty_section
-        from attnlab.ui.rows import rows_section
-        from attnlab.ui.surgery import surgery_section
+        from attnlab.ui.inspect.honesty import honesty_section
+        from attnlab.ui.inspect.large_maps import rows_section
+        from attnlab.ui.inspect.surgery import surgery_section
 
         closer = one_of(shown)
         rows_section(closer)

@@ -15,17 +15,17 @@ st.warning(
 )
 wait_for_torch()
 
-from attnlab.ui import melanoma, melanoma_results  # noqa: E402  (needs torch, which the line above waits for)
+from attnlab.ui.melanoma import page, results  # noqa: E402  (needs torch, which the line above waits for)
 
 st.subheader("Train", anchor=False)
-melanoma.start_form()
-records = melanoma.article_runs()
+page.start_form()
+records = page.article_runs()
 live = frozenset(record.run_id for record in records if record.state.live)
-melanoma.progress(live)
+page.progress(live)
 for failed in [record for record in records if record.reason][:3]:
     st.error(f"{failed.title}: {failed.reason}", icon=":material/error:")
 
-finished = melanoma.finished(records)
+finished = page.finished(records)
 if not finished:
     st.info(
         "When a run has finished, its curves, its gates and the test of the article's claim appear here.",
@@ -33,14 +33,14 @@ if not finished:
     )
 else:
     st.divider()
-    record, others = melanoma.choose_run(finished)
-    melanoma_results.training_table(record)
+    record, others = page.choose_run(finished)
+    results.training_table(record)
     st.subheader("How good is the classifier?", anchor=False)
-    melanoma_results.diagnosis(record, others)
-    if melanoma.has_gates(record):
+    results.diagnosis(record, others)
+    if page.has_gates(record):
         st.subheader("Where do the gates look?", anchor=False)
-        melanoma_results.gates_figure(record)
+        results.gates_figure(record)
         st.subheader("Is the article's claim true here?", anchor=False)
-        melanoma_results.claim_section(record, others)
+        results.claim_section(record, others)
     else:
         st.info("This network has no gates. Choose a run with attention to see them.", icon=":material/info:")

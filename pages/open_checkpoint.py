@@ -11,15 +11,15 @@ st.markdown(
 )
 wait_for_torch()
 
-from attnlab.ui import open_checkpoint  # noqa: E402  (needs torch, which the line above waits for)
+from attnlab.ui.open_checkpoint import page  # noqa: E402  (needs torch, which the line above waits for)
 
-opened = open_checkpoint.choose_file()
+opened = page.choose_file()
 if opened is None:
     st.markdown("**What is recognised**")
-    open_checkpoint.known_references()
+    page.known_references()
 else:
-    open_checkpoint.describe(opened)
+    page.describe(opened)
     if opened.reference.network:
-        open_checkpoint.open_form(opened)
+        page.open_form(opened)
     else:
-        open_checkpoint.block_note(opened)
+        page.block_note(opened)

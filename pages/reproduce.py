@@ -14,14 +14,14 @@ st.markdown(
 )
 wait_for_torch()
 
-from attnlab.ui import finding, reproduce, reproduce_results  # noqa: E402  (needs torch, which the line above waits for)
+from attnlab.ui.reproduce import departures, grids, results  # noqa: E402  (needs torch, which the line above waits for)
 
-with st.expander("Start a table", icon=":material/add:", expanded=not reproduce.tables(), key="reproduce.new"):
-    reproduce.start_form()
-shown = reproduce.choose_grid()
+with st.expander("Start a table", icon=":material/add:", expanded=not grids.tables(), key="reproduce.new"):
+    grids.start_form()
+shown = grids.choose_grid()
 if shown is None:
     st.info("When a table has been started, its matrix of runs and its results appear here.", icon=":material/info:")
 else:
-    reproduce.board(shown)
-    reproduce_results.results(shown)
-finding.the_finding()
+    grids.board(shown)
+    results.results(shown)
+departures.the_finding()

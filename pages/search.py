@@ -13,10 +13,10 @@ st.markdown(
 )
 wait_for_torch()
 
-from attnlab.ui import search  # noqa: E402  (needs torch, which the line above waits for)
+from attnlab.ui.search import page  # noqa: E402  (needs torch, which the line above waits for)
 
-with st.expander("Start a search", icon=":material/add:", expanded=not search.searches(), key="search.new"):
-    search.start_form()
-shown = search.choose_search()
+with st.expander("Start a search", icon=":material/add:", expanded=not page.searches(), key="search.new"):
+    page.start_form()
+shown = page.choose_search()
 if shown is not None:
-    search.board(shown)
+    page.board(shown)

@@ -2,13 +2,13 @@
 
 import streamlit as st
 
-from attnlab.ui.queue import BOARD, board
 from attnlab.ui.shell import inside_app
+from attnlab.ui.train.board import BOARD, board
 from attnlab.ui.waiting import until_drawn
 
 
 def form() -> None:
-    from attnlab.ui.launch import launcher
+    from attnlab.ui.train.launch import launcher
 
     launcher()
 

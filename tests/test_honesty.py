@@ -35,7 +35,7 @@ from attnlab.explain.honesty.measure import (
 from attnlab.explain.honesty.process import Measurement, MeasurementState, kept_measurements
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
-from attnlab.ui.inspect_network import run_dataset
+from attnlab.ui.inspect.network import run_dataset
 from attnlab.worker import main as worker
 from tests.page_support import app, open_page, texts
 from tests.test_baselines import FirstPixels, opened

@@ -14,7 +14,7 @@ from attnlab.attention import list_attention
 from attnlab.config import RunConfig
 from attnlab.runs.folder import RunFolder
 from attnlab.training.events import ProbeEvent, SnapshotEvent
-from attnlab.ui import showcase
+from attnlab.ui.home import demo_strip as showcase
 from tests.page_support import ROOT, app, finished_run, texts
 
 __all__ = ["app"]

@@ -20,8 +20,8 @@ from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
-from attnlab.ui.inspect_network import network_panel, raw_arrays, run_dataset
-from attnlab.ui.learned import snapshot_panel
+from attnlab.ui.inspect.network import network_panel, raw_arrays, run_dataset
+from attnlab.ui.snapshots import snapshot_panel
 from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
 from attnlab.worker import main as worker
 from tests.page_support import app, open_page, texts

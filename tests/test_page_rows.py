@@ -21,7 +21,7 @@ from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
-from attnlab.ui.inspect_network import opened_network, run_dataset
+from attnlab.ui.inspect.network import opened_network, run_dataset
 from attnlab.worker import main as worker
 from tests.page_support import app, open_page, texts
 from tests.test_page_inspect import PAGE

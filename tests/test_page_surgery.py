@@ -24,8 +24,8 @@ from attnlab.explain.surgery.operations import OPERATIONS, Intervention
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.ui.components.brush import Canvas, cells_from_link, cells_to_link, decode_cells
-from attnlab.ui.inspect_network import opened_network, run_dataset
-from attnlab.ui.surgery import field, moved, target
+from attnlab.ui.inspect.network import opened_network, run_dataset
+from attnlab.ui.inspect.surgery import field, moved, target
 from attnlab.viz.panels import layer
 from attnlab.worker import main as worker
 from tests.page_support import ROOT, app, open_page, texts

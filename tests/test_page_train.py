@@ -19,8 +19,10 @@ from attnlab.queue.executors.process import WorkerProcessExecutor
 from attnlab.queue.settings import ExecutorSettings, load_settings, save_settings
 from attnlab.runs.records import RunState
 from attnlab.training.presets import one_minute
-from attnlab.ui import open_checkpoint, own_images, own_picture
-from attnlab.ui.forms import FROM_PATH, parse_seeds
+from attnlab.ui.form import own_images
+from attnlab.ui.form.run_form import FROM_PATH, parse_seeds
+from attnlab.ui.inspect import own_picture
+from attnlab.ui.open_checkpoint import page as open_checkpoint
 from tests.page_support import ROOT, app, finished_run, open_page, texts
 
 __all__ = ["app"]

@@ -18,8 +18,8 @@ from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.training.events import SnapshotEvent
 from attnlab.training.snapshots_io import read_snapshot, write_snapshot
-from attnlab.ui.inspect_network import network_panel
-from attnlab.ui.learned import ONE_POSITION, snapshot_panel
+from attnlab.ui.inspect.network import network_panel
+from attnlab.ui.snapshots import ONE_POSITION, snapshot_panel
 from attnlab.viz.titles import scalar_titles
 from attnlab.worker.main import run
 from tests.page_support import app, open_page, texts  # noqa: F401  (a fixture)

@@ -1,6 +1,6 @@
 """The upper half of the Reproduce page: start a table, watch its matrix of runs, pause it, go on.
 
-What came of it is shown by `attnlab.ui.reproduce_results`.
+What came of it is shown by `attnlab.ui.reproduce.results`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from attnlab.experiments.reproduce import Scale, finding, table1
 from attnlab.experiments.shipped import shipped_grids
 from attnlab.models import REPORT_ROWS
 from attnlab.ui.costs import note_data
+from attnlab.ui.format import duration
 from attnlab.ui.state import manager
-from attnlab.ui.words import duration
 from attnlab.viz.grid_figures import progress_matrix
 
 PUBLISHED, DESCRIBED, FINDING = "Table 1, as published", "Table 1, as described", "the seven departures, on and off"

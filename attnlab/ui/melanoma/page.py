@@ -1,7 +1,7 @@
 """The upper half of the Melanoma page: which images, which network, start it, watch it, choose a run to look at.
 
 After "Image Classification with Attention": VGG16 with gates on pool-3 and pool-4. What a run found is shown by
-`attnlab.ui.melanoma_results`.
+`attnlab.ui.melanoma.results`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from attnlab.models.article import SMALL, article_config
 from attnlab.runs.errors import RunRefused
 from attnlab.runs.naming import PLAIN, attention_name, run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
-from attnlab.ui import own_images
+from attnlab.ui.form import own_images
+from attnlab.ui.format import duration
 from attnlab.ui.state import add_to_chart, manager
-from attnlab.ui.words import duration
 
 DRAWN, OWN = "drawn lesions", "my own images"
 ARTICLE_COLUMNS = {"image_column": "image_id", "label_column": "target", "split_column": "split"}

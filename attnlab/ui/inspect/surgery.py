@@ -35,7 +35,7 @@ from attnlab.ui.components.brush import (
     painted_cells,
 )
 from attnlab.ui.components.shift import shift
-from attnlab.ui.inspect_network import Shown, opened_network, run_dataset
+from attnlab.ui.inspect.network import Shown, opened_network, run_dataset
 from attnlab.ui.links import keep_linked, linked
 from attnlab.viz.panels import Layer, layer
 from attnlab.viz.titles import scalar_titles, tap_titles

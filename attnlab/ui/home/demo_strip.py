@@ -11,7 +11,7 @@ from attnlab.paths import DEMO_RUNS
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.naming import attention_name
 from attnlab.ui.components.viewer import viewer
-from attnlab.ui.learned import REDUCED, snapshot_panel
+from attnlab.ui.snapshots import REDUCED, snapshot_panel
 from attnlab.viz.palette import colour
 from attnlab.viz.panels import Panel
 from attnlab.viz.titles import tap_titles

@@ -10,7 +10,7 @@ from attnlab.experiments.grid import progress
 from attnlab.experiments.grid_table import row_groups
 from attnlab.experiments.reproduce import DEPARTURES, FINDING
 from attnlab.experiments.shipped import shipped_grids
-from attnlab.ui.reproduce_results import differences
+from attnlab.ui.reproduce.results import differences
 from attnlab.viz.grid_figures import difference_plot
 
 REPORT = paths.ROOT / "docs" / "table1.md"

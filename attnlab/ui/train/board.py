@@ -14,9 +14,9 @@ from attnlab.runs.history import history
 from attnlab.runs.naming import run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.components.curves import Curve, curves
-from attnlab.ui.learned import weights_of_maps
+from attnlab.ui.format import duration
+from attnlab.ui.snapshots import weights_of_maps
 from attnlab.ui.state import chart, charted, colours, manager
-from attnlab.ui.words import duration
 
 BADGES = {
     RunState.QUEUED: ("queued", "gray", ":material/schedule:"),

@@ -24,7 +24,7 @@ from attnlab.runs.history import history
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
 from attnlab.training.snapshots import to_spatial
-from attnlab.ui.words import duration
+from attnlab.ui.format import duration
 from attnlab.viz.article import contact_sheet, gate_overlays
 from attnlab.viz.diagnosis import confusion_figure, operate, precision_recall_figure, roc_figure
 

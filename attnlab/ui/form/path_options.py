@@ -14,8 +14,8 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from attnlab.data import DataError, PathOptions
-from attnlab.ui import own_images
-from attnlab.ui.draft import sentence, widget
+from attnlab.ui.form import own_images
+from attnlab.ui.form.draft import sentence, widget
 
 _KEPT = "form.path_options"
 _KEY = "form.dataset.path."

@@ -23,8 +23,8 @@ from attnlab.experiments.search import (
 )
 from attnlab.runs.errors import RunRefused
 from attnlab.training.presets import one_minute
-from attnlab.ui import draft
-from attnlab.ui.forms import run_form
+from attnlab.ui.form import draft
+from attnlab.ui.form.run_form import run_form
 from attnlab.ui.state import manager
 from attnlab.viz.search_figures import history_figure, importance_figure, slice_figure
 

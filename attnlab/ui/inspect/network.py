@@ -26,11 +26,11 @@ from attnlab.models import ImageShape, get_model
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import attention_name, short_names
 from attnlab.runs.records import RunRecord
+from attnlab.ui.benchmarks import measured
 from attnlab.ui.components.picker import Thumbnail, picked_indices, picker
-from attnlab.ui.inspect import linked_indices, pictures_to_show, run_colour
-from attnlab.ui.learned import ONE_POSITION
-from attnlab.ui.measured import measured
-from attnlab.ui.own_picture import given_picture
+from attnlab.ui.inspect.own_picture import given_picture
+from attnlab.ui.inspect.pictures import linked_indices, pictures_to_show, run_colour
+from attnlab.ui.snapshots import ONE_POSITION
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.panels import Layer, Panel, layer
 from attnlab.viz.titles import tap_titles

@@ -1,6 +1,6 @@
 """The Inspect page: which run, which picture, and its maps in the viewer.
 
-What needs the network itself is in `attnlab.ui.inspect_network`, imported when torch is there; a run's maps while it
+What needs the network itself is in `attnlab.ui.inspect.network`, imported when torch is there; a run's maps while it
 learned are drawn without it.
 """
 
@@ -19,18 +19,18 @@ from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.naming import attention_name, run_name, run_names, short_names
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.curves import Curve, curves
-from attnlab.ui.components.picker import Thumbnail, picked_indices, picker
+from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.components.viewer import hand_out, viewer
-from attnlab.ui.learned import snapshot_panel, weights_of_maps
+from attnlab.ui.inspect.pictures import pictures_to_show, run_colour
+from attnlab.ui.snapshots import snapshot_panel, weights_of_maps
 from attnlab.ui.state import colours, manager
 from attnlab.ui.waiting import wait_for_torch
 from attnlab.viz.overlay import thumbnails
-from attnlab.viz.palette import colour
 from attnlab.viz.panels import Panel
 from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
 
 if TYPE_CHECKING:
-    from attnlab.ui.inspect_network import Shown
+    from attnlab.ui.inspect.network import Shown
 
 SOURCES = {"test": "Test pictures", "learned": "While it learned", "own": "Your own"}
 MOST_BESIDE = 3
@@ -98,7 +98,7 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Shown | None:
         _while_it_learned(records)
         return None
     wait_for_torch()
-    from attnlab.ui import inspect_network
+    from attnlab.ui.inspect import network as inspect_network
 
     shown = inspect_network.test_picture(records, row[1:]) if source == "test" else inspect_network.own_picture(records)
     if shown is not None:
@@ -154,7 +154,7 @@ def take_away(
 def facts(record: RunRecord) -> None:
     """What the variant is, and what its maps do not say."""
     wait_for_torch()
-    from attnlab.ui.inspect_network import variant_facts
+    from attnlab.ui.inspect.network import variant_facts
 
     if record.note:
         st.text(record.note)
@@ -166,29 +166,6 @@ def facts(record: RunRecord) -> None:
         "[Wiegreffe and Pinter 2019](https://arxiv.org/abs/1908.04626) and, on maps that look right in untrained networks, "
         "[Adebayo et al. 2018](https://arxiv.org/abs/1810.03292)."
     )
-
-
-def run_colour(record: RunRecord) -> str:
-    """The colour this run has in every chart."""
-    return colour(colours(manager().runs())[record.group])
-
-
-def pictures_to_show(offered: Sequence[int], key: str, parameter: str, most: int = 1) -> list[int]:
-    """The pictures just picked in the strip with this key, else those in the link, else the first. The link follows.
-
-    Args:
-        offered: not empty.
-    """
-    picked = picked_indices(key)
-    wanted = linked_indices(parameter) if picked is None else picked
-    chosen = [index for index in wanted if index in offered][:most] or [offered[0]]
-    st.query_params[parameter] = [str(index) for index in chosen]
-    return chosen
-
-
-def linked_indices(parameter: str) -> list[int]:
-    """The pictures that the link names, no two alike."""
-    return list(dict.fromkeys(int(text) for text in st.query_params.get_all(parameter) if text.isdecimal()))
 
 
 def _while_it_learned(records: Sequence[RunRecord]) -> None:

@@ -14,11 +14,11 @@ from attnlab.models import REPORT_ROWS, ImageShape, report_config
 from attnlab.runs.errors import RunRefused
 from attnlab.training import estimate_seconds
 from attnlab.training.presets import one_minute
-from attnlab.ui import draft, own_images
-from attnlab.ui.forms import Filled, run_form
+from attnlab.ui.form import draft, own_images
+from attnlab.ui.form.run_form import Filled, run_form
+from attnlab.ui.format import duration
 from attnlab.ui.state import add_to_chart, manager
-from attnlab.ui.where import where_runs_train
-from attnlab.ui.words import duration
+from attnlab.ui.train.executor_form import where_runs_train
 from attnlab.viz.titles import tap_titles
 
 ONE_MINUTE, PUBLISHED, DESCRIBED = "one minute", "published", "described"

@@ -16,9 +16,9 @@ from attnlab.attention import NONE, list_attention
 from attnlab.config import ProtocolConfig, RunConfig, explain
 from attnlab.data import list_datasets
 from attnlab.models import Network, list_models
-from attnlab.ui.draft import SEEDS, choice, draft, field, option_fields, source, words
-from attnlab.ui.measured import measured
-from attnlab.ui.path_options import own_dataset
+from attnlab.ui.benchmarks import measured
+from attnlab.ui.form.draft import SEEDS, choice, draft, field, option_fields, source, words
+from attnlab.ui.form.path_options import own_dataset
 
 FROM_PATH = "from a folder or archive"
 MORE_TRAINING = ("loss", "label_smoothing", "focal_alpha", "focal_gamma", "momentum", "weight_decay", "device", "amp")

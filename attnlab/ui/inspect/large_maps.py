@@ -17,7 +17,7 @@ from attnlab.attention.self_attention import MAX_POSITIONS
 from attnlab.explain.large_maps import LargeMap, large_maps
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.rows import Question, RowLayer, asked, identity, rows, wire
-from attnlab.ui.inspect_network import Shown, network_stamp, opened_network
+from attnlab.ui.inspect.network import Shown, network_stamp, opened_network
 from attnlab.viz.titles import tap_titles
 
 PICTURE, WIRE = "rows.picture", "rows.wire"

@@ -17,7 +17,7 @@ from attnlab.experiments.reproduce import TABLE1
 from attnlab.experiments.table import Cost
 from attnlab.runs.folder import RunFolder
 from attnlab.ui.costs import costs_of, measure
-from attnlab.ui.reproduce import Shown
+from attnlab.ui.reproduce.grids import Shown
 from attnlab.viz.figures import Series, accuracy_against_parameters, strip_plot
 from attnlab.viz.grid_figures import Difference, accuracy_against_milliseconds, difference_plot
 

@@ -24,7 +24,7 @@ from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
-from attnlab.ui.inspect_network import Shown
+from attnlab.ui.inspect.network import Shown
 from attnlab.viz.honesty_figures import Dot, dot_plot
 from attnlab.viz.overlay import overlay
 from attnlab.viz.titles import tap_titles

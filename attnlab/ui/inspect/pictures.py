@@ -1,0 +1,35 @@
+"""Which pictures Inspect shows, by the strip and the link, and the colour of their run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from attnlab.runs.records import RunRecord
+from attnlab.ui.components.picker import picked_indices
+from attnlab.ui.state import colours, manager
+from attnlab.viz.palette import colour
+
+
+def run_colour(record: RunRecord) -> str:
+    """The colour this run has in every chart."""
+    return colour(colours(manager().runs())[record.group])
+
+
+def pictures_to_show(offered: Sequence[int], key: str, parameter: str, most: int = 1) -> list[int]:
+    """The pictures just picked in the strip with this key, else those in the link, else the first. The link follows.
+
+    Args:
+        offered: not empty.
+    """
+    picked = picked_indices(key)
+    wanted = linked_indices(parameter) if picked is None else picked
+    chosen = [index for index in wanted if index in offered][:most] or [offered[0]]
+    st.query_params[parameter] = [str(index) for index in chosen]
+    return chosen
+
+
+def linked_indices(parameter: str) -> list[int]:
+    """The pictures that the link names, no two alike."""
+    return list(dict.fromkeys(int(text) for text in st.query_params.get_all(parameter) if text.isdecimal()))

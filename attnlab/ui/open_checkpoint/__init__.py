@@ -1,0 +1,1 @@
+"""The page that opens a checkpoint of the original repositories."""
