@@ -15,7 +15,8 @@ from attnlab.config import explain
 from attnlab.data._dataset import DataError, Part, Pool, Progress, Provenance
 from attnlab.data._decoded import DecodedImages
 from attnlab.data._listing import Listing, PathOptions, balance, find_top
-from attnlab.data._source import Index, Source, open_source
+from attnlab.data._open_source import open_source
+from attnlab.data._source import Index, Source
 from attnlab.data.csv_images import draw_test, find_table, list_table, read_tables
 from attnlab.data.decode import ImageRefused, image_size
 from attnlab.data.folder import list_class_folders

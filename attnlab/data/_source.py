@@ -145,18 +145,3 @@ class FolderSource(Source):
 def is_clutter(name: str) -> bool:
     """Hidden files and what operating systems leave behind in folders and archives."""
     return any(part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini") for part in PurePosixPath(name).parts)
-
-
-def open_source(path: Path) -> Source:
-    """The source at a path, by what is there, not by its name.
-
-    Raises:
-        DataError: when there is nothing, or neither a folder nor a zip or tar archive.
-    """
-    from attnlab.data.archive import open_archive
-
-    if path.is_dir():
-        return FolderSource(path)
-    if path.is_file():
-        return open_archive(path)
-    raise DataError(f"there is no file or folder {str(path)!r}")

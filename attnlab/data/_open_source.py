@@ -1,0 +1,22 @@
+"""A path as what can be read from it: a folder, or one of the archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attnlab.data._dataset import DataError
+from attnlab.data._source import FolderSource, Source
+from attnlab.data.archive import open_archive
+
+
+def open_source(path: Path) -> Source:
+    """The source at a path, by what is there, not by its name.
+
+    Raises:
+        DataError: when there is nothing, or neither a folder nor a zip or tar archive.
+    """
+    if path.is_dir():
+        return FolderSource(path)
+    if path.is_file():
+        return open_archive(path)
+    raise DataError(f"there is no file or folder {str(path)!r}")
