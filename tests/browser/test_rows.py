@@ -9,7 +9,7 @@ import pytest
 
 from attnlab.explain.large_maps import large_maps
 from attnlab.explain.open_run import open_run
-from tests.test_page_rows import LARGE, train
+from tests.ui.test_large_maps import LARGE, train
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

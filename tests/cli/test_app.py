@@ -1,0 +1,209 @@
+"""The command line as a person or a script meets it: what stands on stdout, what on stderr, and the exit code."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnlab.cli.app import main
+from attnlab.config import RunConfig
+from attnlab.experiments.overrides import change, settings
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.records import RunState
+from attnlab.runs.store import home_lock
+from tests.pages import finished_run
+
+ROOT = Path(__file__).resolve().parents[2]
+DRAWN = ["--dataset-option", "train_images=100", "--dataset-option", "test_images=40"]
+SHORT = ["--subset", "64", "--test-subset", "32", "--width", "4", "--batch-size", "16", "--epochs", "1", "--device", "cpu"]
+SMALL = [*DRAWN, *SHORT]
+
+
+@pytest.fixture(autouse=True)
+def keep_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of the tests is not set up for training alone."""
+    monkeypatch.setattr("attnlab.cli.app._prepare_process", lambda: None)
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_train_prints_one_json_object_and_leaves_a_run(capsys: pytest.CaptureFixture[str], private_home: Path) -> None:
+    told = run_json(capsys, "train", *SMALL, "--attention", "eca+cbam_spatial", "--attention-option", "eca.kernel_size=5")
+    assert told["state"] == "finished"
+    assert 0 <= told["metrics"]["test_accuracy"] <= 1
+    assert told["config"]["model"]["attention_options"] == {"eca": {"kernel_size": 5}}
+    assert Path(told["folder"]) == private_home / "runs" / told["run_id"]
+    assert Path(told["checkpoint"]).is_file()
+    listed = run_json(capsys, "runs")["runs"]
+    (own,) = [run for run in listed if not run["demo"]]
+    assert own["run_id"] == told["run_id"]
+    assert own["test_accuracy"] == told["metrics"]["test_accuracy"]
+
+
+def test_a_config_file_gives_the_same_run_and_options_change_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    first = run_json(capsys, "train", *SMALL, "--option", "dropout=0.1")
+    again = run_json(capsys, "train", "--config", str(Path(first["folder"]) / "config.json"))
+    assert again["config"] == first["config"]
+    assert again["metrics"]["test_loss"] == first["metrics"]["test_loss"]
+    assert again["run_id"] == f"{first['run_id']}-2"
+    other = run_json(capsys, "train", "--config", str(Path(first["folder"]) / "config.json"), "--seed", "5")
+    assert other["config"] == first["config"] | {"seed": 5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["train", "--attention", "attention"], "known: none"),
+        (["train", "--backbone", "alexnet"], "alexnet"),
+        (["train", "--lr", "-1"], "training.lr"),
+        (["train", "--lr", "fast"], "--lr"),
+        (["train", "--optimizer", "sgdd"], "sgd"),
+        (["train", "--epoch", "3"], "--epochs"),
+        (["train", "--option", "blocks"], "option=value"),
+        (["train", "--attention-option", "kernel_size=5"], "variant.option=value"),
+        (["train", "--option", "colour=red", *SMALL], "colour"),
+        (["train", "--dataset", "nowhere.zip"], "nowhere.zip"),
+        (["train", "--config", "nowhere.json"], "nowhere.json"),
+        (["train", "--loss", "focal", "--loss-head", "relu_softmax"], "relu_softmax"),
+        (["trian"], "train"),
+        (["resume", "nobody"], "nobody"),
+        (["resume", "../runs"], "no run"),
+    ],
+)
+def test_mistakes_are_named_on_stderr_with_code_2(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str], private_home: Path
+) -> None:
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert named in told.err and "Traceback" not in told.err
+    assert not list((private_home / "runs").glob("[!.]*"))
+
+
+def test_config_file_with_a_misspelt_key_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    file.write_text('{"training": {"epoch": 3}}')
+    assert main(["train", "--config", str(file)]) == 2
+    assert "training.epoch" in capsys.readouterr().err
+
+
+def test_every_setting_has_a_name_of_its_own_and_reaches_its_place() -> None:
+    names = [setting.name for setting in settings()]
+    assert len(set(names)) == len(names)
+    assert not {"config", "title", "note", "json"} & set(names)
+    paths = {setting.path for setting in settings()}
+    tree = RunConfig().model_dump()
+    assert {f"{section}.{field}" for section, fields in tree.items() if isinstance(fields, dict) for field in fields} <= paths
+    given = {"training.lr": 0.5, "model.options": ["widths=[8, 16]", "mode=fast"], "seed": 3}
+    assert RunConfig.model_validate(change({}, given)) == RunConfig().changed(
+        training__lr=0.5, model__options={"widths": [8, 16], "mode": "fast"}, seed=3
+    )
+
+
+def test_list_names_what_is_registered(capsys: pytest.CaptureFixture[str]) -> None:
+    told = run_json(capsys, "list")
+    assert {"eca", "cbam", "conv_autoencoder"} <= {variant["name"] for variant in told["variants"]}
+    assert "small_cnn" in {network["name"] for network in told["networks"]}
+    assert "digits" in {dataset["name"] for dataset in told["datasets"]}
+    assert main(["list"]) == 0
+    assert "squeeze_excite" in capsys.readouterr().out
+
+
+def test_reindex_counts_the_runs_and_names_the_broken(capsys: pytest.CaptureFixture[str], private_home: Path) -> None:
+    RunFolder.create(private_home / "runs", RunConfig())
+    (private_home / "runs" / "broken").mkdir()
+    assert main(["reindex"]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("1 runs")
+    assert "broken" in told.err
+
+
+def test_reindex_leaves_the_index_to_an_app_that_runs(capsys: pytest.CaptureFixture[str], private_home: Path) -> None:
+    lock = home_lock(private_home)
+    lock.acquire()
+    try:
+        assert main(["reindex"]) == 2
+    finally:
+        lock.release()
+    assert "keeps the index" in capsys.readouterr().err
+
+
+def test_ctrl_c_stops_with_a_checkpoint_and_resume_ends_the_run(capsys: pytest.CaptureFixture[str], private_home: Path) -> None:
+    arguments = ["60" if was == "1" else was for was in SMALL]  # epochs
+    process = subprocess.Popen(
+        [sys.executable, "-m", "attnlab", "train", "--json", *arguments],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 90
+    while not any(folder.progress().get("step", 0) > 2 for folder in map(RunFolder, (private_home / "runs").glob("digits*"))):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    told = json.loads(out)
+    assert told["state"] == "stopped"
+    assert f"resume {told['run_id']}" in err
+
+    folder = RunFolder(Path(told["folder"]))
+    assert folder.observe().state is RunState.STOPPED
+    assert any(folder.checkpoints_path.iterdir())
+    done = folder.progress()["step"]
+    assert main(["resume", told["run_id"], "--json"]) == 0
+    ended = json.loads(capsys.readouterr().out)
+    assert ended["state"] == "finished" and ended["metrics"]["step"] == 60 * 4 > done
+    assert main(["resume", told["run_id"]]) == 2
+    assert "finished" in capsys.readouterr().err
+
+
+def test_a_resume_that_fails_at_its_first_step_deletes_nothing(
+    private_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that was interrupted before its first checkpoint, whose images have been moved since."""
+    folder = RunFolder.create(private_home / "runs", RunConfig().changed(dataset__name=str(tmp_path / "moved")), title="mine")
+    folder.write_end(RunState.INTERRUPTED, folder.begin_attempt(), reason="its process died")
+    assert main(["resume", folder.run_id]) != 0
+    assert "moved" in capsys.readouterr().err
+    assert folder.observe().state is RunState.FAILED and folder.meta()["title"] == "mine"
+
+
+def test_runs_are_renamed_compared_and_deleted(private_home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    made = [
+        finished_run(private_home, RunConfig().changed(model__attention=attention, seed=seed), accuracy)
+        for attention, seed, accuracy in (("none", 0, 0.5), ("none", 1, 0.6), ("eca", 0, 0.7), ("eca", 1, 0.82))
+    ]
+    assert main(["rename", made[0].run_id, "the first"]) == 0
+    assert made[0].meta()["title"] == "the first"
+    assert main(["compare", "--dataset", "digits", "--to", str(tmp_path / "table.csv")]) == 0
+    rows = list(csv.DictReader((tmp_path / "table.csv").open(encoding="utf-8")))
+    mine = {row["variant"]: row for row in rows if row["n"] == "2"}
+    assert [float(mine[name]["test accuracy (%)"]) for name in mine] == pytest.approx([76, 55])
+    assert main(["compare", "--dataset", "nowhere"]) == 2
+    assert "no finished run on 'nowhere'" in capsys.readouterr().err
+    assert main(["stop", made[1].run_id]) == 2  # it is over
+    assert main(["delete", made[3].run_id]) == 0
+    assert not made[3].path.exists() and made[2].path.exists()
+
+
+def test_help_and_the_list_of_runs_come_without_torch() -> None:
+    script = "import sys; from attnlab.cli.app import main; main(['--help']); main(['runs']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, env=dict(os.environ)).returncode == 0
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("archive", ["cifar10-mini.tar.gz"])
+def test_train_on_an_archive_of_images(archive: str, shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = run_json(capsys, "train", *SHORT, "--dataset", str(shared_data / archive))
+    assert told["metrics"]["test_accuracy"] >= 0
+    summary = RunFolder(Path(told["folder"])).dataset_summary()
+    assert summary is not None and len(summary["class_names"]) == 10

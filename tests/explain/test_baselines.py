@@ -1,0 +1,140 @@
+"""Baselines: each against what its definition says by hand, or against captum called directly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import LayerGradCam
+from torch import nn
+from torch.nn import functional as F
+
+from attnlab.attention import AttentionTap, MapKind
+from attnlab.config import ModelConfig, RunConfig
+from attnlab.data import normalise
+from attnlab.explain.baselines import BASELINES, Scene, attention_map, last_convolution, spatial_taps, untrained_twin
+from attnlab.explain.open_run import OpenRun
+from attnlab.models import ImageShape, build_model
+from attnlab.training import CheckpointEvent, Event, train
+from tests.explain.test_open_run import CONFIG, DATA
+
+GENERATOR = torch.Generator().manual_seed(3)
+IMAGES = torch.randint(0, 256, (4, 3, 14, 12), generator=GENERATOR, dtype=torch.uint8)
+CLASSES = torch.tensor([0, 1, 1, 0])
+
+
+def opened(model: nn.Module, shape: tuple[int, int, int] = (3, 14, 12), config: RunConfig = CONFIG) -> OpenRun:
+    return OpenRun(Path("run"), config, model.eval(), ("even", "odd"), DATA.mean, DATA.std, shape)
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    torch.manual_seed(5)
+    run = opened(build_model(CONFIG.model, ImageShape(3, 14, 12), 2))
+    return Scene(run, untrained_twin(run), spatial_taps(run)[-1])
+
+
+class FirstPixels(nn.Module):
+    """Class 1 is the mean of the upper left 4 x 4 pixels; the weights of a spatial gate are the first colour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 2, 1, bias=False)
+        self.tap = AttentionTap(MapKind.SPATIAL)
+        with torch.no_grad():
+            self.convolution.weight.copy_(torch.tensor([[0.0, 0, 0], [1, 1, 1]])[:, :, None, None])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.tap(x[:, :1].sigmoid())
+        return self.convolution(x)[:, :, :4, :4].mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("name", list(BASELINES))
+def test_every_baseline_has_the_images_size_no_negative_weight_and_no_dependence_on_neighbours(name: str, scene: Scene) -> None:
+    maps = BASELINES[name].make(scene, IMAGES, CLASSES)
+    assert maps.shape == (4, 14, 12) and maps.dtype == torch.float32 and not maps.requires_grad
+    assert bool((maps >= 0).all()) and bool(torch.isfinite(maps).all())
+    alone = BASELINES[name].make(scene, IMAGES[2:3], CLASSES[2:3])
+    torch.testing.assert_close(alone, maps[2:3], rtol=1e-3, atol=1e-5)
+
+
+def test_the_twin_has_the_weights_the_training_began_with(scene: Scene) -> None:
+    began: list[dict[str, torch.Tensor]] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, CheckpointEvent) and event.best and event.state.best is not None:
+            began.append(event.state.best.weights)
+
+    train(CONFIG.changed(training__lr=1e-30, training__optimizer="sgd", training__momentum=0.0), on_event=note, dataset=DATA)
+    twin = scene.twin.model.state_dict()
+    parameters = dict(scene.twin.model.named_parameters())
+    assert began and parameters
+    for name in parameters:
+        torch.testing.assert_close(began[0][name], twin[name], rtol=1e-6, atol=1e-25, msg=name)
+    torch.testing.assert_close(
+        BASELINES["untrained"].make(scene, IMAGES, CLASSES), attention_map(scene.twin, IMAGES, scene.tap), rtol=0, atol=0
+    )
+
+
+def test_grad_cam_is_captums_on_the_last_convolution_outside_attention(scene: Scene) -> None:
+    layer = last_convolution(scene.run)
+    names = {id(module): name for name, module in scene.run.model.named_modules()}
+    assert "attention" not in names[id(layer)]
+    x = normalise(IMAGES, DATA.mean, DATA.std)
+    cam = LayerGradCam(scene.run.model, layer).attribute(x, target=CLASSES, relu_attributions=True).detach()
+    expected = F.interpolate(cam, size=(14, 12), mode="bilinear", align_corners=False)[:, 0]
+    torch.testing.assert_close(BASELINES["grad_cam"].make(scene, IMAGES, CLASSES), expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted"),
+    [
+        (ModelConfig(backbone="attention_vgg16", width=4), "blocks.4.6"),
+        (ModelConfig(backbone="pay_attention_vgg", width=4), "block6.4"),
+        (ModelConfig(backbone="gated_cnn", width=4), "blocks.block3.conv2"),
+        (ModelConfig(backbone="resnet_cifar", width=4, attention="cbam"), "layer3.2.conv2"),
+    ],
+)
+def test_grad_cam_never_sits_in_what_makes_the_weights(model: ModelConfig, wanted: str) -> None:
+    run = opened(build_model(model, ImageShape(3, 64, 64), 3), (3, 64, 64))
+    names = {id(module): name for name, module in run.model.named_modules()}
+    assert names[id(last_convolution(run))] == wanted
+
+
+@pytest.mark.parametrize("name", ["occlusion", "integrated_gradients"])
+def test_pixels_the_score_does_not_see_have_no_weight(name: str) -> None:
+    run = opened(FirstPixels())
+    maps = BASELINES[name].make(Scene(run, run, "tap"), torch.full_like(IMAGES, 200), torch.ones(4, dtype=torch.long))
+    assert bool((maps[:, :4, :4] > 0).all())
+    assert float(maps[:, 6:].abs().max()) == 0 and float(maps[:, :, 6:].abs().max()) == 0
+
+
+def test_integrated_gradients_of_a_linear_score_are_weight_times_input() -> None:
+    run = opened(FirstPixels())
+    maps = BASELINES["integrated_gradients"].make(Scene(run, run, "tap"), IMAGES, torch.ones(4, dtype=torch.long))
+    x = normalise(IMAGES, DATA.mean, DATA.std)
+    torch.testing.assert_close(maps[:, :4, :4], x[:, :, :4, :4].abs().sum(dim=1) / 16)
+
+
+def test_the_centre_prior_and_the_edges_by_hand(scene: Scene) -> None:
+    centre = BASELINES["centre_prior"].make(scene, IMAGES, CLASSES)[0]
+    assert float(centre.max()) == pytest.approx(float(centre[7, 6]))
+    torch.testing.assert_close(centre, centre.flip(0, 1))
+    # half a side from the centre is two deviations
+    assert float(centre[0, 6] / centre[6, 6]) == pytest.approx(np.exp(-((6.5 / 14) ** 2 - (0.5 / 14) ** 2) / (2 * 0.25**2)))
+    step = torch.zeros(1, 3, 14, 12, dtype=torch.uint8)
+    step[..., 6:] = 10
+    edges = BASELINES["edges"].make(scene, step, CLASSES[:1])[0]
+    assert torch.equal(edges[:, 5:7], torch.full((14, 2), 40.0))  # Sobel: (1 + 2 + 1) x the step
+    assert float(edges[:, :5].sum() + edges[:, 7:].sum()) == 0
+
+
+def test_gates_of_channels_have_no_map(scene: Scene) -> None:
+    channel = scene.tap.replace("cbam_spatial", "eca")
+    assert "eca" in channel and channel not in spatial_taps(scene.run)
+    with pytest.raises(ValueError, match="one weight for the whole image"):
+        attention_map(scene.run, IMAGES, channel)
+    with pytest.raises(ValueError, match="no map 'nowhere'"):
+        attention_map(scene.run, IMAGES, "nowhere")

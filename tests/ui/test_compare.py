@@ -1,0 +1,81 @@
+"""Compare: one row for each group, an honest verdict, and a table that can be taken away."""
+
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+
+from attnlab.config import RunConfig
+from attnlab.experiments.managers import get_manager
+from tests.pages import app, finished_run, open_page, texts
+
+__all__ = ["app"]
+
+PAGE = "pages/compare.py"
+
+
+def make_runs(home: Path) -> None:
+    for seed, (plain, eca) in enumerate([(0.50, 0.70), (0.52, 0.73), (0.51, 0.71), (0.53, 0.72)]):
+        finished_run(home, RunConfig().changed(seed=seed), plain)
+        finished_run(home, RunConfig().changed(model__attention="eca", seed=seed), eca)
+    finished_run(home, RunConfig().changed(model__attention="cbam"), 0.9)
+
+
+def test_without_runs_it_says_what_to_do(app: AppTest) -> None:
+    assert "No finished run yet" in texts(open_page(app, PAGE))
+
+
+def test_one_row_for_each_group(app: AppTest, private_home: Path) -> None:
+    make_runs(private_home)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    table = app.dataframe[0].value.set_index("name")
+    assert list(table.index) == ["cbam", "eca", "plain"]  # best first
+    assert table.loc["eca", "accuracy"] == 71.5
+    assert table.loc["eca", "n"] == 4
+    assert table.loc["eca", "verdict"].startswith("better (+20.0 points")
+    assert "paired by seed, 4 pairs" in table.loc["eca", "verdict"]
+    assert "n=1" in table.loc["cbam", "verdict"]
+    assert table.loc["plain", "verdict"] == "the baseline"
+    assert table.loc["eca", "mflops"] > 1
+    assert "n = 1" in texts(app)
+
+
+def test_another_baseline_turns_the_verdict_round(app: AppTest, private_home: Path) -> None:
+    make_runs(private_home)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    baseline = app.selectbox("compare.baseline")
+    baseline.set_value("eca").run()
+    table = app.dataframe[0].value.set_index("name")
+    assert table.loc["plain", "verdict"].startswith("worse")
+
+
+def test_runs_of_other_setups_are_kept_apart_until_asked_for(app: AppTest, private_home: Path) -> None:
+    make_runs(private_home)
+    other = RunConfig().changed(training__lr=0.5, training__epochs=2, model__width=8)
+    finished_run(private_home, other, 0.95)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    assert list(app.dataframe[0].value["name"]) == ["cbam", "eca", "plain"]
+    app.selectbox("compare.setup").set_value("all setups").run()
+    assert "plain · setup B" in list(app.dataframe[0].value["name"])
+    assert "Setup B: width 8 · epochs 2 · lr 0.5" in texts(app)
+
+
+def test_columns_and_metric_can_be_chosen(app: AppTest, private_home: Path) -> None:
+    make_runs(private_home)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    app.pills("compare.columns").set_value(["name", "accuracy"]).run()
+    app.segmented_control("compare.metric").set_value("train loss").run()
+    assert not app.exception
+    assert list(app.dataframe[0].proto.column_order) == ["name", "accuracy"]
+
+
+def test_time_for_an_image_is_measured_on_demand(app: AppTest, private_home: Path) -> None:
+    make_runs(private_home)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    assert app.dataframe[0].value["milliseconds"].isna().all()
+    app.button("compare.measure").click().run()
+    assert (app.dataframe[0].value["milliseconds"] > 0).all()

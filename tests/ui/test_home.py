@@ -1,0 +1,100 @@
+"""The first page: there before torch, moving, and leading on."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from attnlab.attention import list_attention
+from attnlab.config import RunConfig
+from attnlab.runs.folder import RunFolder
+from attnlab.training.events import ProbeEvent, SnapshotEvent
+from attnlab.ui.home import demo_strip as showcase
+from tests.pages import ROOT, app, finished_run, texts
+
+__all__ = ["app"]
+
+WITHOUT_TORCH = """
+import sys
+from attnlab.ui import warmup
+warmup.AFTER_FIRST_PAINT = 600
+from streamlit.testing.v1 import AppTest
+page = AppTest.from_file("app.py", default_timeout=60).run()
+assert not page.exception, page.exception
+assert page.title[0].value
+sys.exit("torch is loaded" if "torch" in sys.modules else 0)
+"""
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for shipped runs in place of the project's."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    monkeypatch.setattr(showcase, "DEMO_RUNS", folder)
+    return folder
+
+
+def test_the_first_page_is_there_before_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_without_shipped_runs_it_tells_the_command(app: AppTest, shipped: Path) -> None:
+    app.run()
+    assert not app.exception
+    assert [code.value for code in app.code] == ["python -m attnlab demo"]
+
+
+def test_shipped_runs_move_on_the_picture_that_is_chosen(app: AppTest, shipped: Path, tmp_path: Path) -> None:
+    for attention, kind in (("cbam_spatial", "spatial"), ("eca", "channel")):
+        folder = finished_run(tmp_path, RunConfig().changed(model__attention=attention), 0.9)
+        images = np.stack([np.full((3, 8, 8), 10), np.full((3, 8, 8), 20)]).astype(np.uint8)
+        folder.write_probes(ProbeEvent(images=images, labels=np.array([1, 7]), masks=None, names=("a", "b")))
+        for step in (0, 5, 9):
+            folder.write_snapshot(_snapshot(attention, kind, step))
+        shutil.move(folder.path, shipped / folder.run_id)
+    app.run()
+    assert not app.exception
+    shown = _viewer(app)
+    assert [panel["title"] for panel in shown["panels"]] == ["cbam_spatial"]  # gates of channels alone make no picture
+    assert shown["panels"][0]["steps"] == [0, 5, 9]
+    assert shown["panels"][0]["truth"] == 1
+    app.segmented_control("picture").set_value(1).run()
+    assert _viewer(app)["panels"][0]["truth"] == 7
+
+
+def test_every_registered_variant_has_a_card(app: AppTest, shipped: Path) -> None:
+    text = texts(app.run())
+    for variant in list_attention().values():
+        assert f"**{variant.title}**" in text
+        assert variant.summary in text
+
+
+def _snapshot(attention: str, kind: str, step: int) -> SnapshotEvent:
+    name = f"blocks.0.attention1.{attention}.tap"
+    shape = (2, 4, 4) if kind == "spatial" else (2, 12)
+    return SnapshotEvent(
+        step=step,
+        maps={name: np.full(shape, step, np.uint8)},
+        peaks={name: np.ones(2, np.float32)},
+        probabilities=np.full((2, 10), 0.1, np.float16),
+        kinds={name: kind},
+        scales={name: "gate"},
+        grids={name: (4, 4)},
+    )
+
+
+def _viewer(app: AppTest) -> dict:
+    """What the viewer was given, without the pictures' bytes."""
+    (element,) = app.get("bidi_component")
+    return json.loads(element.proto.mixed.json)["meta"]
+
+
+def test_folders_are_real_runs(tmp_path: Path) -> None:
+    assert RunFolder(finished_run(tmp_path, RunConfig(), 0.5).path).observe().state == "finished"

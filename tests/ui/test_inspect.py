@@ -1,0 +1,280 @@
+"""Inspect: a run's test pictures, its probes while it learned, and what to do when there is nothing to look at."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from attnlab.config import RunConfig
+from attnlab.data.decode import decode_image
+from attnlab.experiments.managers import get_manager
+from attnlab.explain.open_run import open_run
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.records import RunState
+from attnlab.ui.inspect.network import network_panel, raw_arrays, run_dataset
+from attnlab.ui.snapshots import snapshot_panel
+from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
+from attnlab.worker import main as worker
+from tests.pages import app, open_page, texts
+
+__all__ = ["app"]
+
+PAGE = "pages/inspect_attention.py"
+CONFIG = RunConfig().changed(
+    dataset__subset=400,
+    dataset__test_subset=60,
+    model__attention="eca+self_attention",
+    model__placement="block_end",
+    model__width=8,
+    training__epochs=1,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run that was really trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATTNLAB_HOME", str(tmp_path_factory.mktemp("trained")))
+        folder = RunFolder.create(tmp_path_factory.mktemp("runs"), CONFIG)
+        assert worker.run(folder.path).state is RunState.FINISHED
+    return folder.path
+
+
+@pytest.fixture
+def run_id(trained: Path, private_home: Path) -> str:
+    """The run, in the home of this test."""
+    shutil.copytree(trained, private_home / "runs" / trained.name)
+    return trained.name
+
+
+def shown(app: AppTest) -> dict:
+    """What the viewer on the page was given."""
+    for element in app.get("bidi_component"):
+        data = json.loads(element.proto.mixed.json or element.proto.json or "{}")
+        if "meta" in data:
+            return data["meta"]
+    raise AssertionError("there is no viewer on the page")
+
+
+def strip(app: AppTest) -> list[dict]:
+    for element in app.get("bidi_component"):
+        data = json.loads(element.proto.mixed.json or element.proto.json or "{}")
+        if "items" in data:
+            return data["items"]
+    raise AssertionError("there are no pictures to choose from")
+
+
+def _shift(app: AppTest) -> dict:
+    """What the bars of the surgery were given."""
+    for element in app.get("bidi_component"):
+        data = json.loads(element.proto.mixed.json or element.proto.json or "{}")
+        if "judged" in data:
+            return data
+    raise AssertionError("there are no bars on the page")
+
+
+def test_without_any_run_it_says_how_to_make_one(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(get_manager().store), "_look_at_demo", lambda self: None)
+    open_page(app, PAGE)
+    assert "no trained run yet" in texts(app)
+    assert "python -m attnlab demo" in app.code[0].value
+
+
+def test_a_test_picture_shows_every_map_and_the_prediction(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = run_id
+    open_page(app, PAGE)
+    (panel,) = shown(app)["panels"]
+    kinds = [(layer["kind"], layer["title"], layer["scale"]) for layer in panel["layers"]]
+    assert kinds == [
+        ("channel", "block 1 · eca", "gate"),
+        ("pairwise", "block 1 · self attention", "softmax"),
+        ("channel", "block 2 · eca", "gate"),
+        ("pairwise", "block 2 · self attention", "softmax"),
+    ]
+    assert panel["layers"][0]["window"] == 3
+    assert panel["layers"][1]["rows"] == panel["layers"][1]["length"] == 15 * 15
+    assert panel["truth"] is not None and panel["probabilities"]["rows"] == 1 and "mask" in panel
+    assert "efficient" in texts(app).lower() or "ECA" in texts(app)
+    assert "What a map does not say" in texts(app)
+    assert len(app.latex) == 2
+
+
+def test_pictures_are_found_by_class_and_outcome(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = run_id
+    open_page(app, PAGE)
+    everything = strip(app)
+    assert len(everything) == 60
+    app.segmented_control("outcome").set_value("wrong").run()
+    wrong = strip(app)
+    assert wrong == [item for item in everything if not item["right"]]
+    app.selectbox("class").set_value("3").run()
+    assert all(item["title"].startswith(f"Test picture {item['index']}: 3,") for item in strip(app))
+
+
+def test_a_link_opens_its_picture(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = run_id
+    app.query_params["img"] = "17"
+    open_page(app, PAGE)
+    assert shown(app)["panels"][0]["subtitle"] == "test picture 17"
+
+
+def test_several_pictures_of_one_run_lie_side_by_side(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = run_id
+    app.query_params["img"] = ["17", "3", "99999", "x", "17"]
+    app.query_params["surgery"] = "true"
+    open_page(app, PAGE)
+    panels = shown(app)["panels"]
+    assert [panel["title"] for panel in panels] == ["test picture 17", "test picture 3"]
+    assert {panel["run"] for panel in panels} == {run_id}
+    closer = next(control for control in app.segmented_control if control.label == "Look closer at")
+    assert closer.options == ["test picture 17", "test picture 3"]
+    record = get_manager().get(run_id)
+    test = run_dataset(record).test
+    arrays = raw_arrays([record] * 2, [test.images[17], test.images[3]], ["a", "b"])
+    assert [panel["truth"] for panel in panels] == test.labels[[17, 3]].tolist()
+    for place, name in ((0, "a"), (1, "b")):
+        next(each for each in app.segmented_control if each.label == "Look closer at").set_value(closer.options[place]).run()
+        before = {row["name"]: row["before"] for row in _shift(app)["rows"]}
+        wanted = arrays[f"{name}/probabilities"]
+        assert all(wanted[int(label)] == pytest.approx(value, abs=1e-3) for label, value in before.items())
+
+
+def test_while_it_learned_needs_no_network(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = run_id
+    open_page(app, PAGE)
+    source = next(control for control in app.segmented_control if control.key.startswith("inspect.from"))
+    source.set_value("learned").run()
+    (panel,) = shown(app)["panels"]
+    assert panel["steps"][0] == 0 and len(panel["steps"]) > 3
+    assert panel["probabilities"]["rows"] == len(panel["steps"]) == panel["layers"][0]["moments"]
+    assert len(strip(app)) == 8
+
+
+def test_a_link_to_a_missing_run_says_how_to_make_it_again(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = "digits-small_cnn-eca-s3-0123456789"
+    open_page(app, PAGE)
+    assert "a run that is not here" in texts(app)
+    assert app.code[0].value == "python -m attnlab train --dataset digits --backbone small_cnn --attention eca --seed 3"
+    assert shown(app)["panels"]
+
+
+def test_an_upload_is_fitted_like_the_training_pictures(trained: Path) -> None:
+    opened = open_run(trained)
+    image = torch.randint(0, 256, opened.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    sharp = np.zeros((384, 384, 3), np.uint8)
+    panel = network_panel(opened, image, title="t", picture=sharp)
+    inspected = opened.inspect(image[None])
+    np.testing.assert_array_equal(panel.probabilities, inspected.probabilities[0])
+    for layer, seen in zip(panel.layers, inspected.maps, strict=True):
+        span = float((layer.peak - layer.floor).max())
+        rows = seen.values[0].reshape(layer.codes.shape[1], -1).numpy()
+        np.testing.assert_allclose(layer.weights(), rows, atol=span / 510 + 1e-6)
+    assert panel.image is sharp
+
+
+def test_snapshots_end_at_the_networks_own_maps(trained: Path) -> None:
+    """The last snapshot is the trained network's map of the probe, to the byte it was stored with."""
+    folder = RunFolder(trained)
+    panel = snapshot_panel(folder, 2, title="t")
+    probes = folder.probes()
+    assert probes is not None
+    opened = open_run(trained, "last")
+    inspected = opened.inspect(torch.from_numpy(probes.images[2:3]))
+    stored = next(layer for layer in panel.layers if layer.kind == "channel")
+    seen = next(each for each in inspected.maps if each.name == stored.name)
+    np.testing.assert_allclose(stored.weights(-1)[0], seen.values.flatten().numpy(), atol=float(stored.peak[-1, 0]) / 255)
+    assert panel.steps[-1] == folder.snapshot_steps()[-1]
+
+
+def test_raw_maps_are_saved_in_full_precision(run_id: str, app: AppTest) -> None:
+    record = get_manager().get(run_id)
+    opened = open_run(record.folder)
+    image = torch.randint(0, 256, opened.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    arrays = raw_arrays([record], [image], [record.run_id])
+    told = json.loads(json_bytes(arrays))
+    with np.load(io.BytesIO(npz_bytes(arrays))) as saved:
+        for seen in opened.inspect(image[None]).maps:
+            weights = seen.values[0].numpy()
+            name = f"{run_id}/{seen.name}"
+            np.testing.assert_array_equal(saved[name], weights)
+            np.testing.assert_array_equal(np.array(told[name]["values"], told[name]["dtype"]), weights)
+        assert saved[f"{run_id}/probabilities"].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_maps_of_a_time_lapse_are_saved_at_every_step(trained: Path) -> None:
+    folder = RunFolder(trained)
+    panel = snapshot_panel(folder, 0, title="t")
+    saved = panel_arrays([panel])
+    assert saved[f"{folder.run_id}/steps"].tolist() == folder.snapshot_steps()
+    for layer in panel.layers:
+        assert saved[f"{folder.run_id}/{layer.name}"].shape == layer.codes.shape
+    np.testing.assert_array_equal(saved[f"{folder.run_id}/image"], panel.image)
+
+
+def encoded(kind: str) -> bytes:
+    """A picture of each sort that people hand in; its upper left quarter is red where it has colours."""
+    image = Image.new("RGB", (48, 32), "white")
+    image.paste((255, 0, 0), (0, 0, 24, 16))
+    options: dict = {}
+    if kind == "turned by EXIF":
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = 3
+        image = image.rotate(180)
+    elif kind == "transparent":
+        image.putalpha(Image.new("L", image.size, 128))
+    elif kind == "16-bit":
+        image = Image.fromarray(np.full((32, 48), 40_000, np.uint16))
+    elif kind == "CMYK":
+        image = image.convert("CMYK")
+    elif kind == "animated":
+        options = {"save_all": True, "append_images": [Image.new("RGB", image.size, "blue")]}
+    buffer = io.BytesIO()
+    image.save(buffer, {"CMYK": "JPEG", "animated": "GIF"}.get(kind, "PNG"), **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "colour", "words"),
+    [
+        (encoded("turned by EXIF"), (255, 0, 0), ""),
+        (encoded("transparent"), (255, 127, 127), "laid on white"),
+        (encoded("16-bit"), (156, 156, 156), "scaled to 8"),
+        (encoded("CMYK"), (254, 0, 0), ""),
+        (encoded("animated"), (255, 0, 0), "its first frame is used"),
+        (encoded("plain")[:90], None, "This picture cannot be used: "),
+        (b"no picture", None, "not a JPEG, PNG, WebP, GIF or BMP image"),
+        (b"", None, "the file is empty"),
+    ],
+    ids=["EXIF", "alpha", "16-bit", "CMYK", "animated", "cut off", "foreign", "empty"],
+)
+def test_pictures_from_the_clipboard_are_decoded_or_refused_with_a_reason(
+    app: AppTest, run_id: str, monkeypatch: pytest.MonkeyPatch, content: bytes, colour: tuple[int, ...] | None, words: str
+) -> None:
+    sent = base64.b64encode(content).decode()
+    monkeypatch.setattr("attnlab.ui.components.paste._mount", lambda **_: {"pasted": sent})  # AppTest has no clipboard
+    app.query_params["run"] = run_id
+    open_page(app, PAGE)
+    source = next(control for control in app.segmented_control if control.key.startswith("inspect.from"))
+    source.set_value("own").run()
+    assert words in texts(app)
+    assert not app.exception
+    if colour is None:
+        with pytest.raises(AssertionError, match="no viewer"):
+            shown(app)
+        return
+    opened = open_run(RunFolder(get_manager().get(run_id).folder).path)
+    pixels = decode_image(content).pixels
+    assert pixels.shape == (32, 48, 3)
+    assert pixels[4, 4] == pytest.approx(np.array(colour), abs=4)
+    (panel,) = shown(app)["panels"]
+    assert panel["image"]["width"] >= 384 and panel["truth"] is None
+    assert panel["subtitle"] == f"the network sees {opened.shape[1]} × {opened.shape[2]} pixels of it"

@@ -1,0 +1,57 @@
+"""A variant that is one new file is in the form, can be trained, and stands in the table, with nothing else changed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.attention.test_new_variant import VARIANT
+from tests.pages import ROOT
+
+VISIT = """
+from streamlit.testing.v1 import AppTest
+from attnlab.experiments.managers import get_manager, shutdown_all
+from attnlab.ui import warmup
+
+warmup.wait()
+app = AppTest.from_file("app.py", default_timeout=60).run()
+assert any("Brightness" in element.value for element in app.markdown), "no card on the first page"
+
+app.switch_page("pages/train.py").run()
+variants = app.multiselect("form.variants")
+assert "Brightness" in variants.options
+variants.set_value(["brightness"]).run()
+power = app.selectbox("form.model.attention.brightness.power")
+assert power.options == ["1", "2"]
+power.set_value(1)
+small = {"dataset.subset": 80, "dataset.test_subset": 20, "model.width": 4, "training.epochs": 1}
+for name, value in small.items():
+    app.number_input(f"form.{name}").set_value(value)
+app.run()
+app.button("train.start").click().run()
+assert not app.exception, app.exception
+(run,) = [record for record in get_manager().runs() if not record.demo]
+assert run.config.model.attention_options == {"brightness": {"power": 2}}
+assert get_manager().wait(run.run_id, 120).state == "finished"
+
+app.switch_page("pages/compare.py").run()
+assert not app.exception, app.exception
+table = app.dataframe[0].value
+assert any("brightness" in name for name in table["name"]), list(table["name"])
+shutdown_all()
+"""
+
+
+def test_one_new_file_reaches_form_and_table(tmp_path: Path) -> None:
+    for part in ("attnlab", "pages", ".streamlit"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "app.py", tmp_path)
+    (tmp_path / "attnlab" / "attention" / "brightness.py").write_text(VARIANT.strip() + "\n")
+    environment = os.environ | {
+        "ATTNLAB_EXECUTOR": "thread",
+        "ATTNLAB_HOME": str(tmp_path / "home"),
+        "PYTHONPATH": str(tmp_path),
+    }
+    done = subprocess.run([sys.executable, "-c", VISIT], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -1,0 +1,270 @@
+"""Surgery on the Inspect page: what a person does there is what is done to the network, and nothing runs while it is folded."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from streamlit.testing.v1 import AppTest
+
+from attnlab.attention import attention_taps
+from attnlab.experiments.managers import get_manager
+from attnlab.explain.open_run import OpenRun, open_run
+from attnlab.explain.surgery.effect import accuracy_change, operate, standard_interventions
+from attnlab.explain.surgery.operations import OPERATIONS, Intervention
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.records import RunState
+from attnlab.ui.components.brush import Canvas, cells_from_link, cells_to_link, decode_cells
+from attnlab.ui.inspect.network import opened_network, run_dataset
+from attnlab.ui.inspect.surgery import field, moved, target
+from attnlab.viz.panels import layer
+from attnlab.worker import main as worker
+from tests.pages import ROOT, app, open_page, texts
+from tests.ui.test_inspect import CONFIG, PAGE, run_id, trained
+
+__all__ = ["app", "run_id", "trained"]
+
+
+@pytest.fixture
+def run(app: AppTest, run_id: str) -> str:
+    """The run, when the manager has found it in the home of this test."""
+    end = time.monotonic() + 30
+    while run_id not in [record.run_id for record in get_manager().runs()]:
+        assert time.monotonic() < end, f"the manager does not find {run_id}"
+        time.sleep(0.05)
+    return run_id
+
+
+def component(app: AppTest, name: str) -> dict[str, Any] | None:
+    """What the brush or the bars were given; `None` where they are not on the page."""
+    field_of = {"brush": "paintable", "shift": "judged"}[name]
+    for element in app.get("bidi_component"):
+        data = json.loads(element.proto.mixed.json or element.proto.json or "{}")
+        if field_of in data:
+            return data
+    return None
+
+
+def bars(app: AppTest) -> dict[str, tuple[float, float]]:
+    data = component(app, "shift")
+    assert data is not None
+    return {row["name"]: (row["before"], row["after"]) for row in data["rows"]}
+
+
+def unfolded(app: AppTest, run: str, operation: str = "Off") -> AppTest:
+    app.query_params["run"] = run
+    app.query_params["surgery"] = "true"
+    app.query_params["operation"] = operation
+    return open_page(app, PAGE)
+
+
+def expected(opened: OpenRun, image: torch.Tensor, given: Intervention) -> np.ndarray:
+    return operate(opened.model, image[None], opened.mean, opened.std, given, probabilities=opened.probabilities).probabilities[
+        0
+    ]
+
+
+def test_nothing_runs_while_folded(app: AppTest, run: str) -> None:
+    app.query_params["run"] = run
+    open_page(app, PAGE)
+    assert any(box.label.startswith("Surgery") for box in app.expander)
+    assert component(app, "brush") is None and component(app, "shift") is None
+
+
+def test_each_change_is_one_forward_and_moves_the_bars(app: AppTest, run: str, trained: Path) -> None:
+    unfolded(app, run)
+    record = get_manager().get(run)
+    opened, image = open_run(trained), run_dataset(record).test.images[0]
+    before = opened.inspect(image[None]).probabilities[0]
+    forwards: list[object] = []
+    hook = opened_network(record).model.register_forward_hook(lambda *_: forwards.append(1))
+    try:
+        for chosen, given in [("uniform", Intervention("uniform")), ("invert", Intervention("invert"))]:
+            forwards.clear()
+            app.segmented_control("operation").set_value(chosen).run()
+            assert not app.exception and len(forwards) == 1
+            after = expected(opened, image, given)
+            for name, (was, now) in bars(app).items():
+                index = opened.class_names.index(name)
+                assert (was, now) == (pytest.approx(before[index], abs=1e-4), pytest.approx(after[index], abs=1e-4))
+            assert moved(opened.class_names, before, after) in texts(app)
+    finally:
+        hook.remove()
+
+
+def test_gamma_starts_where_it_was_learned(app: AppTest, run: str, trained: Path) -> None:
+    unfolded(app, run, "Gamma")
+    assert all(abs(was - now) < 0.01 for was, now in bars(app).values())
+    slider = next(each for each in app.slider if each.label == "Gamma")
+    slider.set_value(0.9).run()
+    opened = open_run(trained)
+    after = expected(opened, run_dataset(get_manager().get(run)).test.images[0], Intervention("gamma", 0.9))
+    for name, (_, now) in bars(app).items():
+        assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
+
+
+def test_what_the_brush_sent_is_painted(app: AppTest, run: str, trained: Path) -> None:
+    unfolded(app, run, "Painted")
+    given = component(app, "brush")
+    assert given is not None and given["paintable"] and given["grid"] == [15, 15]
+    cells = np.zeros((15, 15), np.uint8)
+    cells[4:9, 4:9] = 2
+    told = {"id": given["id"], "cells": base64.b64encode(cells.tobytes()).decode()}
+    app.session_state["surgery.brush"] = {"painted": told}
+    app.run()
+    assert not app.exception
+    wanted = torch.full((15, 15), torch.nan)
+    wanted[4:9, 4:9] = 0
+    opened = open_run(trained)
+    after = expected(opened, run_dataset(get_manager().get(run)).test.images[0], Intervention("paint", target=wanted))
+    for name, (_, now) in bars(app).items():
+        assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
+
+
+def test_the_link_holds_what_was_done(app: AppTest, run: str, trained: Path) -> None:
+    opened, image = open_run(trained), run_dataset(get_manager().get(run)).test.images[0]
+
+    def assert_shows(given: Intervention) -> None:
+        after = expected(opened, image, given)
+        for name, (_, now) in bars(app).items():
+            assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
+
+    app.query_params["gamma"] = "0.9"
+    unfolded(app, run, "Gamma")
+    assert_shows(Intervention("gamma", 0.9))
+    next(each for each in app.slider if each.label == "Gamma").set_value(0.4).run()
+    assert app.query_params["gamma"] == "0.400"
+
+    cells = np.zeros((15, 15), np.uint8)
+    cells[4:9, 4:9] = 2
+    app.query_params["strokes"] = cells_to_link(cells)
+    app.segmented_control("operation").set_value("paint").run()
+    wanted = torch.full((15, 15), torch.nan)
+    wanted[4:9, 4:9] = 0
+    assert_shows(Intervention("paint", target=wanted))
+    shown = component(app, "brush")
+    assert shown is not None and base64.b64decode(shown["painted"]) == cells.tobytes()
+    app.session_state["surgery.brush"] = {"painted": {"id": shown["id"], "cells": base64.b64encode(bytes(225)).decode()}}
+    app.run()
+    assert_shows(Intervention("paint", target=torch.full((15, 15), torch.nan)))
+    assert "strokes" not in app.query_params  # wiped
+
+    place = list(app.selectbox("where").options)[-1]
+    again = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    again.query_params["temperature"] = "3.0"
+    again.query_params["where"] = place
+    unfolded(again, run, OPERATIONS["temperature"].title)
+    assert again.select_slider("temperature").value == 3.0
+    tap = again.selectbox("where").value
+    assert tap.endswith("self_attention.tap") and tap in attention_taps(opened.model)
+    after = expected(opened, image, Intervention("temperature", 3.0, (tap,)))
+    for name, (_, now) in bars(again).items():
+        assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
+
+
+def test_of_several_runs_the_one_that_is_chosen_is_operated_on(app: AppTest, run: str, private_home: Path) -> None:
+    twin = RunFolder.create(private_home / "runs", CONFIG.changed(seed=1))
+    assert worker.run(twin.path).state is RunState.FINISHED
+    get_manager().store.refresh(twin)
+    app.query_params["beside"] = twin.run_id
+    unfolded(app, run, "Uniform")
+    image = run_dataset(get_manager().get(run)).test.images[0]
+    for seed, run_id_of in enumerate((run, twin.run_id)):
+        closer = next(each for each in app.segmented_control if each.label == "Look closer at")
+        closer.set_value(f"eca + self_attention · seed {seed}").run()
+        assert not app.exception, app.exception
+        opened = open_run(private_home / "runs" / run_id_of)
+        after = expected(opened, image, Intervention("uniform"))
+        for name, (_, now) in bars(app).items():
+            assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
+
+
+def test_all_operations_over_a_set(app: AppTest, run: str, trained: Path) -> None:
+    unfolded(app, run)
+    app.button("surgery.all").click().run()
+    assert not app.exception, app.exception
+    opened, split = open_run(trained), run_dataset(get_manager().get(run)).test
+    changes = accuracy_change(
+        opened.model,
+        split.images,
+        split.labels,
+        opened.mean,
+        opened.std,
+        standard_interventions(opened.model),
+        probabilities=opened.probabilities,
+    )
+    table = app.dataframe[0].value
+    assert list(table["operation"])[:5] == [
+        "Off",
+        "Uniform",
+        "Shuffled",
+        "Sharper (temperature 0.5)",
+        "Flatter (temperature 2)",
+    ]
+    assert list(table["accuracy"]) == pytest.approx([100 * change.after for change in changes])
+    assert list(table["lost"]) == [change.lost for change in changes]
+    assert "The first 60 test pictures" in texts(app)  # this run's test set has no more
+
+
+CANVAS = Canvas("map", np.zeros((2, 3), np.float32), np.zeros((4, 6, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {},
+        {"id": "of another canvas", "cells": base64.b64encode(bytes([1] * 6)).decode()},
+        {"id": CANVAS.identity, "cells": base64.b64encode(bytes([1] * 5)).decode()},
+        {"id": CANVAS.identity, "cells": base64.b64encode(bytes([3] * 6)).decode()},
+        {"id": CANVAS.identity, "cells": "no base64!"},
+    ],
+)
+def test_cells_that_are_not_of_this_canvas_paint_nothing(told: dict[str, str] | None) -> None:
+    assert decode_cells(told, CANVAS) is None
+
+
+def test_cells_become_weights() -> None:
+    told = {"id": CANVAS.identity, "cells": base64.b64encode(bytes([0, 1, 2, 0, 0, 1])).decode()}
+    cells = decode_cells(told, CANVAS)
+    assert cells is not None
+    np.testing.assert_array_equal(target(cells, CANVAS), [[np.nan, 1, 0], [np.nan, np.nan, 1]])
+    pairs = Canvas("pairs", CANVAS.values, CANVAS.image, softmax=True)
+    np.testing.assert_array_equal(target(cells, pairs), [[np.nan, 4, 0], [np.nan, np.nan, 4]])
+    channels = Canvas("gates", CANVAS.values)
+    np.testing.assert_array_equal(target(cells, channels), [np.nan, 1, 0, np.nan, np.nan, 1])
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=16), elements=st.integers(0, 2)))
+def test_cells_come_back_from_a_link(cells: np.ndarray) -> None:
+    canvas = Canvas("gate", np.zeros(cells.shape, np.float32))
+    np.testing.assert_array_equal(cells_from_link(cells_to_link(cells), canvas), cells)
+
+
+@pytest.mark.parametrize("text", ["", "x", "0x3", "3x2", "1x999999", "1x2.", "1x7", "1x-2", "\u0661x2"])
+def test_a_link_that_is_not_of_this_canvas_paints_nothing(text: str) -> None:
+    assert not cells_from_link(text, CANVAS).any()
+
+
+def test_fields_are_in_the_units_people_read() -> None:
+    pairs = layer(
+        "p", "pairwise", [[0.5, 0.5, 0, 0], [0.5, 0, 0.5, 0], [1, 0, 0, 0], [1, 0, 0, 0]], scale="softmax", grid=(2, 2)
+    )
+    np.testing.assert_allclose(field(pairs), [[3, 0.5], [0.5, 0]])  # column means are 3/4, 1/8, 1/8, 0
+    assert field(layer("c", "channel", np.linspace(0, 1, 12))).shape == (3, 4)
+    assert field(layer("c", "channel", np.linspace(0, 1, 7))).shape == (1, 7)
+
+
+def test_the_sentence() -> None:
+    classes = ["1", "7"]
+    assert moved(classes, np.array([0.07, 0.93]), np.array([0.51, 0.49])) == "The prediction moves from 7 (0.93) to 1 (0.51)."
+    assert moved(classes, np.array([0.07, 0.93]), np.array([0.1, 0.9])) == "The prediction stays 7: 0.93 before, 0.90 after."

@@ -1,0 +1,315 @@
+"""Train: the form follows the registries, mistakes are told in words, and what is started is trained."""
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from attnlab.attention import list_attention
+from attnlab.config import ProtocolConfig, RunConfig, TrainingConfig
+from attnlab.data import PathOptions, list_datasets
+from attnlab.experiments.managers import get_manager
+from attnlab.models import REPORT_ROWS, list_models, report_config
+from attnlab.queue.executors.process import WorkerProcessExecutor
+from attnlab.queue.settings import ExecutorSettings, load_settings, save_settings
+from attnlab.runs.records import RunState
+from attnlab.training.presets import one_minute
+from attnlab.ui.form import own_images
+from attnlab.ui.form.run_form import FROM_PATH, parse_seeds
+from attnlab.ui.inspect import own_picture
+from attnlab.ui.open_checkpoint import page as open_checkpoint
+from tests.pages import ROOT, app, finished_run, open_page, texts
+
+__all__ = ["app"]
+
+PAGE = "pages/train.py"
+
+
+def drafted(app: AppTest) -> RunConfig:
+    return RunConfig.model_validate(app.session_state["draft"])
+
+
+def make_tiny(app: AppTest) -> None:
+    """Seconds of work: 80 images, one epoch, a network of width 4."""
+    for key, value in {
+        "form.dataset.subset": 80,
+        "form.dataset.test_subset": 20,
+        "form.model.width": 4,
+        "form.training.epochs": 1,
+        "form.training.batch_size": 16,
+    }.items():
+        app.number_input(key).set_value(value)
+    app.run()
+
+
+def test_the_form_offers_what_is_registered(app: AppTest) -> None:
+    open_page(app, PAGE)
+    assert app.multiselect("form.variants").options == [variant.title for variant in list_attention().values()]
+    assert app.selectbox("form.model.backbone").options == [network.title for network in list_models().values()]
+    assert app.selectbox("form.source").options == [*(info.title for info in list_datasets().values()), FROM_PATH]
+    keys = {widget.key for kind in (app.selectbox, app.number_input, app.toggle) for widget in kind}
+    hidden = {"focal_alpha", "focal_gamma", "momentum"}  # they belong to another loss or optimizer
+    assert {f"form.training.{name}" for name in set(TrainingConfig.model_fields) - hidden} <= keys
+    assert {f"form.protocol.{name}" for name in ProtocolConfig.model_fields} <= keys
+
+
+def test_it_begins_with_the_one_minute_run(app: AppTest) -> None:
+    open_page(app, PAGE)
+    assert drafted(app) == one_minute()
+
+
+def test_a_link_brings_its_variant(app: AppTest) -> None:
+    app.query_params["attention"] = "cbam"
+    open_page(app, PAGE)
+    assert drafted(app) == one_minute("cbam")
+
+
+@pytest.mark.parametrize("protocol", ["published", "described"])
+def test_presets_fill_in_a_row_of_the_report(app: AppTest, protocol: str) -> None:
+    open_page(app, PAGE)
+    app.segmented_control("train.preset").set_value(protocol).run()
+    app.selectbox("train.row").set_value("CNN + CBAM spatial + ECA").run()
+    assert drafted(app) == report_config("CNN + CBAM spatial + ECA", protocol)
+    assert f"{REPORT_ROWS['CNN + CBAM spatial + ECA'].parameters[protocol]:,}" in texts(app)
+
+
+def test_variants_are_composed_in_the_order_they_are_chosen_and_defaults_stay_unnamed(app: AppTest) -> None:
+    open_page(app, PAGE)
+    app.multiselect("form.variants").set_value(["cbam_spatial", "eca"]).run()
+    assert drafted(app).model.attention == "cbam_spatial+eca"
+    assert drafted(app).model.attention_options == {}
+    kernel = app.selectbox("form.model.attention.eca.kernel_size")
+    kernel.set_value(list(list_attention()["eca"].options["kernel_size"]).index(5)).run()
+    assert drafted(app).model.attention_options == {"eca": {"kernel_size": 5}}
+    app.multiselect("form.variants").set_value([]).run()
+    assert drafted(app).model.attention == "none"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "words"),
+    [
+        ("number_input", "form.training.epochs", None, "training.epochs"),
+        ("number_input", "form.training.lr", 0.0, "training.lr: Input should be greater than 0"),
+        ("text_input", "form.seeds", "one", "neither a number nor a range"),
+    ],
+)
+def test_mistakes_are_told_in_words_and_nothing_can_be_started(app: AppTest, kind: str, key: str, value, words: str) -> None:
+    open_page(app, PAGE)
+    getattr(app, kind)(key).set_value(value).run()
+    assert words in "\n".join(error.value for error in app.error)
+    assert app.button("train.start").disabled
+
+
+def test_a_network_that_cannot_be_built_is_told_before_it_is_started(app: AppTest) -> None:
+    open_page(app, PAGE)
+    app.number_input("form.dataset.image_size").set_value(8).run()
+    assert "at least" in app.error[0].value
+    assert app.button("train.start").disabled
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("0", (0,)), ("0-4", (0, 1, 2, 3, 4)), ("3, 1, 3", (3, 1)), ("7;0-1", (7, 0, 1)), (" 5 ", (5,))]
+)
+def test_seeds(text: str, seeds: tuple[int, ...]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "-1", "4-2", "0-1000000", "1.5", "0-40, 50-90"])
+def test_seeds_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="seeds"):
+        parse_seeds(text)
+
+
+def test_what_is_started_is_trained_and_shown(app: AppTest) -> None:
+    open_page(app, PAGE)
+    make_tiny(app)
+    app.text_input("form.seeds").set_value("0-1").run()
+    app.button("train.start").click().run()
+    assert not app.exception
+    runs = get_manager().runs()
+    started = sorted(run.run_id for run in runs if not run.demo)
+    assert len(started) == 2
+    assert sorted(app.query_params["run"]) == started  # a reload finds them again
+    for run_id in started:
+        assert get_manager().wait(run_id, 120).state is RunState.FINISHED
+    app.run()
+    shown = [json.loads(element.proto.json) for element in app.get("bidi_component")]
+    chart = next(data for data in shown if "runs" in data)
+    assert sorted(run["id"] for run in chart["runs"]) == started
+    assert "test accuracy" in texts(app)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("backbone", ["attention_vgg16", "gated_cnn", "pay_attention_vgg", "resnet18", "resnet_cifar"])
+def test_every_network_of_the_sources_is_trained_on_real_pictures(app: AppTest, shared_data: Path, backbone: str) -> None:
+    open_page(app, PAGE)
+    app.selectbox("form.source").set_value(FROM_PATH).run()
+    (path,) = [field for field in app.text_input if "path" in (field.key or "")]
+    path.set_value(str(shared_data / "cifar10-mini.tar.gz")).run()
+    app.selectbox("form.model.backbone").set_value(backbone).run()
+    make_tiny(app)
+    assert not app.error
+    app.button("train.start").click().run()
+    (run,) = [run for run in get_manager().runs() if not run.demo]
+    done = get_manager().wait(run.run_id, 120)
+    assert (done.state, done.config.model.backbone, done.reason) == (RunState.FINISHED, backbone, "")
+
+
+def test_runs_can_be_renamed_and_deleted(app: AppTest, private_home: Path) -> None:
+    folder = finished_run(private_home, RunConfig(), 0.9)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    app.text_input(f"train.title.{folder.run_id}").set_value("My *best* run").run()
+    assert get_manager().get(folder.run_id).title == "My *best* run"
+    assert r"My \*best\* run" in texts(app)  # a name is text, not Markdown
+    app.button(f"train.delete.{folder.run_id}").click().run()
+    assert not folder.path.exists()
+    assert folder.run_id not in texts(app)
+
+
+def test_a_failure_is_shown_with_its_reason_and_can_be_resumed(app: AppTest, private_home: Path) -> None:
+    folder = finished_run(private_home, RunConfig(), 0.9)
+    folder.write_end(RunState.FAILED, 1, reason="loss became NaN at step 7")
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    assert "loss became NaN at step 7" in texts(app)
+    assert any(button.key == f"train.resume.{folder.run_id}" for button in app.button)
+
+
+def test_the_chart_is_sent_only_what_is_new(app: AppTest, private_home: Path) -> None:
+    folder = finished_run(private_home, RunConfig(), 0.9)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+
+    def sent() -> dict:
+        (element,) = [each for each in app.get("bidi_component") if "runs" in json.loads(each.proto.json)]
+        (run,) = json.loads(element.proto.json)["runs"]
+        return run
+
+    assert (sent()["since"], sent()["step"]) == (0, [1, 2])
+    with folder.metrics_path.open("a") as lines:
+        lines.write(json.dumps({"kind": "step", "step": 3, "epoch": 3, "loss": 0.2, "lr": 0.1}) + "\n")
+    app.run()
+    assert (sent()["since"], sent()["step"], sent()["loss"]) == (2, [3], [0.2])
+
+
+def test_the_time_is_estimated_from_a_few_steps(app: AppTest) -> None:
+    open_page(app, PAGE)
+    make_tiny(app)
+    app.button("train.estimate").click().run()
+    assert not app.exception
+    assert "images/s" in app.success[0].value
+
+
+@pytest.fixture
+def flowers(tmp_path: Path) -> Path:
+    """A folder with a table whose columns have other names, images in two classes, and one that is not there."""
+    folder = tmp_path / "flowers"
+    folder.mkdir()
+    lines = ["file,kind"]
+    for number in range(20):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((24, 24, 3), 10 * number, np.uint8))
+        lines.append(f"{number},{'rose' if number % 2 else 'tulip'}")
+    (folder / "flowers.csv").write_text("\n".join([*lines, "lost,rose"]))
+    return folder
+
+
+def test_a_path_is_a_data_set_and_no_path_is_a_mistake(app: AppTest, flowers: Path) -> None:
+    open_page(app, PAGE)
+    app.selectbox("form.source").set_value(FROM_PATH).run()
+    assert app.button("train.start").disabled
+    app.text_input("form.path").set_value("/nowhere/flowers.zip").run()
+    assert "there is no file or folder '/nowhere/flowers.zip'" in texts(app)
+    assert app.button("train.start").disabled
+    app.text_input("form.path").set_value(f" {flowers} ").run()
+    assert drafted(app).dataset.name == str(flowers)
+    assert "flowers.csv has no column 'image_id'; its columns: file, kind" in texts(app)
+    assert app.button("train.start").disabled
+
+
+def test_a_table_is_read_by_the_columns_that_are_chosen_and_they_stay(app: AppTest, flowers: Path) -> None:
+    open_page(app, PAGE)
+    app.selectbox("form.source").set_value(FROM_PATH).run()
+    app.text_input("form.path").set_value(str(flowers)).run()
+    keys = {
+        str(widget.key).split(".")[3]
+        for kind in (app.selectbox, app.toggle, app.text_input, app.number_input)
+        for widget in kind
+        if str(widget.key).startswith("form.dataset.path.")
+    }
+    assert keys == set(PathOptions.model_fields), "every option of a path is on the form"
+    app.selectbox("form.dataset.path.image_column.file|kind").set_value("file").run()
+    app.selectbox("form.dataset.path.label_column.file|kind").set_value("kind").run()
+    app.text_input("form.dataset.path.class_names").set_value("rose = a rose").run()
+    assert "**20** images" in texts(app) and "of class a rose" in texts(app)
+    assert not app.button("train.start").disabled
+    chosen = drafted(app).dataset
+    assert chosen.options == {"image_column": "file", "label_column": "kind", "class_names": {"rose": "a rose"}}
+    app.selectbox("form.source").set_value("digits").run()
+    assert drafted(app).dataset == one_minute().dataset, "its own options, not those of the table"
+    app.selectbox("form.source").set_value(FROM_PATH).run()
+    assert drafted(app).dataset == chosen
+    app.text_input("form.dataset.path.balance").set_value("some").run()
+    assert "balance" in app.error[0].value and app.button("train.start").disabled
+
+
+def test_an_upload_is_kept_by_its_content(app: AppTest, private_home: Path, flowers: Path) -> None:
+    open_page(app, PAGE)
+    app.selectbox("form.source").set_value(FROM_PATH).run()
+    app.text_input("form.path").set_value("/typed/before").run()
+    app.file_uploader("form.upload").set_value(("notes.zip", b"bytes", "application/zip")).run()
+    assert "notes.zip is no folder and no .zip" in texts(app)
+    assert app.text_input("form.path").value == "/typed/before"
+    content = Path(shutil.make_archive(str(flowers), "gztar", flowers)).read_bytes()
+    app.file_uploader("form.upload").set_value(("../my flowers.tar.gz", content, "application/gzip")).run()
+    kept = Path(drafted(app).dataset.name)
+    assert kept.parent == private_home / "uploads"
+    assert kept.name.startswith("my_flowers-") and kept.name.endswith(".tar.gz")
+    assert kept.read_bytes() == content
+    assert [file.name for file in kept.parent.iterdir()] == [kept.name]
+    app.text_input("form.path").set_value(str(flowers)).run()
+    assert drafted(app).dataset.name == str(flowers), "a path that is typed later counts, though the upload is still there"
+
+
+def test_what_was_measured_of_a_variant_stands_beside_its_options(app: AppTest) -> None:
+    open_page(app, PAGE)
+    assert "What the fast kernel needs" not in texts(app)
+    app.multiselect("form.variants").set_value(["self_attention"]).run()
+    assert "What the fast kernel needs" in texts(app)
+
+
+def test_a_damaged_checkpoint_is_told_of_the_run_that_went_on(app: AppTest, private_home: Path) -> None:
+    folder = finished_run(private_home, RunConfig(), 0.9)
+    folder.begin_attempt()
+    folder.write_progress(folder.progress() | {"attempt": 2, "recovered": "A checkpoint could not be used (cut off)."})
+    folder.write_end(RunState.FINISHED, 2, result=folder.end()["result"])
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    assert r"A checkpoint could not be used \(cut off\)\." in texts(app)
+
+
+def test_no_page_offers_a_larger_upload_than_the_server_takes() -> None:
+    taken = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["server"]["maxUploadSize"]
+    assert max(own_images.MOST_MEGABYTES, open_checkpoint.MOST_MEGABYTES, own_picture.MOST_MEGABYTES) <= taken
+
+
+def test_where_runs_train_is_chosen_and_kept(app: AppTest, private_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_page(app, PAGE)
+    assert app.radio("train.where.executor").disabled  # the environment of these tests decides
+    monkeypatch.delenv("ATTNLAB_EXECUTOR")
+    save_settings(private_home, ExecutorSettings(executor="thread"))
+    app.run()
+    app.radio("train.where.executor").set_value("ray").run()
+    app.text_input("train.where.address").set_value("cluster").run()
+    app.button("train.where.save").click().run()
+    assert "ray_address" in app.error[0].value
+    app.radio("train.where.executor").set_value("process").run()
+    app.button("train.where.save").click().run()
+    assert load_settings(private_home).executor == "process"
+    assert isinstance(get_manager().executor, WorkerProcessExecutor)
+    assert any("trains from now on" in message.value for message in app.success)
