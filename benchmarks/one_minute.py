@@ -141,16 +141,18 @@ def report(runs: list[Run], threads: int) -> str:
     return "\n\n".join(
         [
             "# One minute",
-            "What the preset of the Train page, `attnlab.training.presets.one_minute`, reaches on digits in clutter.\n"
-            "Measured by `python -m benchmarks.one_minute`; its docstring says what is counted.",
+            "What the one-minute preset of the Train page (`attnlab.training.presets.one_minute`) reaches on digits in\n"
+            "clutter. Measured with `python -m benchmarks.one_minute`; its docstring says exactly what is counted.",
             f"{platform.processor() or platform.machine()}, {threads} threads, torch {torch.__version__}, Python "
-            f"{platform.python_version()}; load average of the machine at the end {load}.",
+            f"{platform.python_version()}; load average at the end {load}.",
             "## Accuracy and time",
             table(("variant", "seed", "test accuracy", "seconds", "CPU seconds", "training images/s"), summary),
-            "Where CPU seconds come near the seconds, the process had one core at most; two idle ones take about half of them.",
+            "Where the CPU seconds are close to the seconds, the process had only one core; on two idle cores a run takes\n"
+            "about half its CPU seconds.",
             "## Weight on the digit",
-            "Mean weight inside the digit's mask over the mean weight of the map, and the share of images whose largest\n"
-            "weight lies on the digit (it covers 11 % of the image), with 95 % intervals over the test images.",
+            "Ratio: the mean weight inside the digit's mask divided by the mean weight of the whole map. Pointing game:\n"
+            "the share of images whose largest weight lies on the digit, which covers 11% of the image. In brackets, 95%\n"
+            "intervals over the test images.",
             table(("variant", "seed", "map", "ratio untrained", "ratio trained", "pointing game"), maps),
         ]
     )

@@ -298,11 +298,11 @@ def report(found: dict[str, Any]) -> str:
     lines.append(f"| **geometric mean** | {len(train)} | | | **{_spread(train)}** | | | **{_spread(test)}** |")
     text = [
         "# Table 1: how fast its networks train",
-        "Measured by `python -m benchmarks.table1_speed`, whose docstring says what the plain loop is and how both run.\n"
+        "Measured with `python -m benchmarks.table1_speed`; its docstring says what the plain loop is and how both loops run.\n"
         "Ratios: median of the turns ± standard deviation, then the smallest and the largest. Images per second: median.\n"
-        "The peak is a product of two 2048 x 2048 matrices, best of five, measured between the turns.",
+        "The matmul peak is a product of two 2048 x 2048 matrices, best of five, measured between the turns.",
         f"{found['device']}, torch {found['torch']}, Python {found['python']}, {found['date']}; "
-        f"n turns of {found['batches']} batches of {BATCH}; the geometric mean over the turns that every row has.",
+        f"n turns of {found['batches']} batches of {BATCH} each; the geometric mean is over the turns that every row has.",
         "\n".join(lines),
     ]
     if found["kind"] == "cuda":
@@ -317,22 +317,22 @@ def report(found: dict[str, Any]) -> str:
 
 WHY = """## What makes the difference
 
-- Freed memory is kept. A large activation is otherwise mapped, cleared page by page and returned to the kernel at every
-  step; `attnlab.training.device.prepare_process` tells glibc not to, in every worker process, so every run has it. The
-  linear autoencoder, which makes the largest activations, gains most. It costs resident memory until the worker ends.
-- The images lie in one uint8 tensor and are normalised a batch at a time; there is no loader and no transform per image.
-- Batches are channels last, evaluation runs in inference mode.
+- Freed memory is kept. Otherwise a large activation is mapped, cleared page by page and returned to the kernel at every
+  step. `attnlab.training.device.prepare_process` tells glibc to keep it, in every worker process, so every run benefits. The
+  linear autoencoder, which has the largest activations, gains most. The price is resident memory until the worker ends.
+- The images lie in one uint8 tensor and are normalised one batch at a time; there is no loader and no per-image transform.
+- Batches are in channels-last format, and evaluation runs in inference mode.
 
-The plain CNN then runs close to what this machine's matrix product reaches, so little is left to gain there; small
-convolutions (the autoencoders') and element-wise work keep the other rows further from it. Training the seeds of a row
-together is slower on a CPU, so there they train one after the other. The machine was not idle all the time: a turn in
+The plain CNN then runs close to the speed of this machine's matrix product, so little is left to gain there. Small
+convolutions (in the autoencoders) and element-wise work keep the other rows further away from it. Training the seeds of a
+row together is slower on a CPU, so there they train one after the other. The machine was not always idle: a turn in
 which one of the two loops was disturbed shows in the smallest or the largest ratio."""
 
-OPEN = """## On a GPU: open
+OPEN = """## On a GPU: unmeasured
 
-No GPU was there. What is written and not measured: 16 seeds of a row train together (`attnlab.training.stacked`), in bf16
-autocast, with fused SGD. The aims are all 144 runs x 10 epochs in under 10 minutes and 20 times the images per second
-of the plain loop. `python -m benchmarks.table1_speed --device cuda --output FILE` measures both, and the share of the peak,
+No GPU was available. Written but not measured: the 16 seeds of a row train together (`attnlab.training.stacked`), in bf16
+autocast, with fused SGD. The aims are all 144 runs of 10 epochs in under 10 minutes, and 20 times as many images per second
+as the plain loop. `python -m benchmarks.table1_speed --device cuda --output FILE` measures both, and the share of the peak,
 in one run."""
 
 
