@@ -18,7 +18,7 @@ from attnlab.attention import record_attention
 from attnlab.attention.self_attention import SelfAttention
 from attnlab.data import normalise
 from attnlab.explain.large_maps import LargeMap, large_maps
-from attnlab.ui.components.rows import Question, RowLayer, decode_question, encode, identity
+from attnlab.ui.components.large_maps import Question, RowLayer, decode_question, encode, identity
 
 MEAN, STD = (0.5,) * 3, (0.25,) * 3
 

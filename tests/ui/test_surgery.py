@@ -23,7 +23,7 @@ from attnlab.explain.surgery.effect import accuracy_change, operate, standard_in
 from attnlab.explain.surgery.operations import OPERATIONS, Intervention
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
-from attnlab.ui.components.brush import Canvas, cells_from_link, cells_to_link, decode_cells
+from attnlab.ui.components.mask_editor import Canvas, cells_from_link, cells_to_link, decode_cells
 from attnlab.ui.inspect.network import opened_network, run_dataset
 from attnlab.ui.inspect.surgery import field, moved, target
 from attnlab.viz.panels import layer

@@ -16,7 +16,7 @@ from torch import Tensor
 from attnlab.attention.self_attention import MAX_POSITIONS
 from attnlab.explain.large_maps import LargeMap, large_maps
 from attnlab.runs.records import RunRecord
-from attnlab.ui.components.rows import Question, RowLayer, asked, identity, rows, wire
+from attnlab.ui.components.large_maps import Question, RowLayer, asked, identity, rows, wire
 from attnlab.ui.inspect.network import Shown, network_stamp, opened_network
 from attnlab.viz.titles import tap_titles
 

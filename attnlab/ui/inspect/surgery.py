@@ -25,7 +25,8 @@ from attnlab.explain.surgery.effect import AccuracyChange, accuracy_change, oper
 from attnlab.explain.surgery.operations import OPERATIONS, PAINTED_SOFTMAX, Intervention, Operation, applicable
 from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
-from attnlab.ui.components.brush import (
+from attnlab.ui.components.before_after import shift
+from attnlab.ui.components.mask_editor import (
     ERASED,
     PAINTED,
     Canvas,
@@ -34,7 +35,6 @@ from attnlab.ui.components.brush import (
     cells_to_link,
     painted_cells,
 )
-from attnlab.ui.components.shift import shift
 from attnlab.ui.inspect.network import Shown, opened_network, run_dataset
 from attnlab.ui.links import keep_linked, linked
 from attnlab.viz.panels import Layer, layer

@@ -24,9 +24,9 @@ _HERE = Path(__file__).parent
 _COLOURS = f"const COLOURS = Uint8Array.from({table('viridis').ravel().tolist()});\n"
 _mount = st.components.v2.component(
     "attnlab_brush",
-    html=(_HERE / "brush.html").read_text(encoding="utf-8"),
-    css=(_HERE / "brush.css").read_text(encoding="utf-8"),
-    js=_COLOURS + (_HERE / "brush.js").read_text(encoding="utf-8"),
+    html=(_HERE / "mask_editor.html").read_text(encoding="utf-8"),
+    css=(_HERE / "mask_editor.css").read_text(encoding="utf-8"),
+    js=_COLOURS + (_HERE / "mask_editor.js").read_text(encoding="utf-8"),
 )
 
 

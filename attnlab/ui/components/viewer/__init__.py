@@ -21,8 +21,8 @@ from attnlab.viz.panels import Panel, pack
 
 _HERE = Path(__file__).parent
 _PARTS = (
-    *("viewer_maths", "viewer_field", "viewer_gif", "viewer_card", "viewer_numbers", "viewer_strip", "viewer_controls"),
-    *("viewer", "viewer_bars", "viewer_hands", "viewer_picture", "viewer_mount"),
+    *("maths", "field", "gif", "card", "numbers", "channel_strip", "controls"),
+    *("viewer", "bars", "gestures", "save", "viewer_mount"),
 )
 
 

@@ -21,7 +21,7 @@ _mount = st.components.v2.component(
     "attnlab_curves",
     html=(_HERE / "curves.html").read_text(encoding="utf-8"),
     css=(_HERE / "curves.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / f"{part}.js").read_text(encoding="utf-8") for part in ("curves_drawing", "curves")),
+    js="\n".join((_HERE / f"{part}.js").read_text(encoding="utf-8") for part in ("drawing", "curves")),
 )
 
 EPOCH_FIELDS = ("step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")

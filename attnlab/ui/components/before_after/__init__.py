@@ -15,9 +15,9 @@ MOST = 6
 _HERE = Path(__file__).parent
 _mount = st.components.v2.component(
     "attnlab_shift",
-    html=(_HERE / "shift.html").read_text(encoding="utf-8"),
-    css=(_HERE / "shift.css").read_text(encoding="utf-8"),
-    js=(_HERE / "shift.js").read_text(encoding="utf-8"),
+    html=(_HERE / "before_after.html").read_text(encoding="utf-8"),
+    css=(_HERE / "before_after.css").read_text(encoding="utf-8"),
+    js=(_HERE / "before_after.js").read_text(encoding="utf-8"),
 )
 
 

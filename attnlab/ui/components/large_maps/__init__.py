@@ -22,13 +22,11 @@ from attnlab.ui.components.viewer import colour_constants
 _HERE = Path(__file__).parent
 _mount = st.components.v2.component(
     "attnlab_rows",
-    html=(_HERE / "rows.html").read_text(encoding="utf-8"),
-    css=(_HERE / "rows.css").read_text(encoding="utf-8"),
-    js=colour_constants() + "\n".join((_HERE / f"{part}.js").read_text(encoding="utf-8") for part in ("rows_drawing", "rows")),
+    html=(_HERE / "large_maps.html").read_text(encoding="utf-8"),
+    css=(_HERE / "large_maps.css").read_text(encoding="utf-8"),
+    js=colour_constants() + "\n".join((_HERE / f"{part}.js").read_text(encoding="utf-8") for part in ("drawing", "large_maps")),
 )
-_wire = st.components.v2.component(
-    "attnlab_rows_wire", html="<div></div>", js=(_HERE / "rows_wire.js").read_text(encoding="utf-8")
-)
+_wire = st.components.v2.component("attnlab_rows_wire", html="<div></div>", js=(_HERE / "wire.js").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
