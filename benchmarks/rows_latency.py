@@ -22,14 +22,14 @@ LATTICE = 33
 """Positions are taken from a lattice coarser than any large square map, so that no two lie in one cell."""
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
-# the picture says "asking" until its row is there; both are written in the frame that draws
+# the picture says "Loading…" until its row is there; both are written in the frame that draws
 WAIT = """(canvas) => {
   const numbers = canvas.parentElement.querySelector(".numbers");
   window.waits = [];
   let begun = null;
   canvas.addEventListener("pointermove", () => (begun = performance.now()), { capture: true });
   new MutationObserver(() => {
-    if (begun === null || numbers.textContent.startsWith("asking")) return;
+    if (begun === null || numbers.textContent.startsWith("Loading")) return;
     window.waits.push(performance.now() - begun);
     begun = null;
   }).observe(numbers, { childList: true, characterData: true, subtree: true });
@@ -51,7 +51,7 @@ def main() -> None:
         page.on("websocket", lambda opened: opened.on("framereceived", lambda data: got.append(len(data))))
         page.on("websocket", lambda opened: opened.on("framesent", lambda data: sent.append(len(data))))
         page.goto(given.address + "&rq=0.0312_0.0312" + ("&rc=1" if given.columns else "&rc=0"))
-        canvas = page.locator(".rows canvas").first
+        canvas = page.locator(".large-maps canvas").first
         canvas.wait_for(timeout=120_000)
         canvas.scroll_into_view_if_needed()
         page.wait_for_timeout(4000)

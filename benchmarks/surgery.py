@@ -140,9 +140,9 @@ def stroke_times(strokes: int = 20) -> dict[str, Any]:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.goto(f"{url}/inspect_attention?run={run}&surgery=true&operation=Painted")
-        page.wait_for_selector(".brush canvas", timeout=120_000)
+        page.wait_for_selector(".mask-editor canvas", timeout=120_000)
         page.get_by_role("button", name="erase", exact=True).click()
-        left = page.locator(".brush canvas").first
+        left = page.locator(".mask-editor canvas").first
         left.scroll_into_view_if_needed()
         page.wait_for_timeout(2000)
         box = left.bounding_box()
@@ -163,7 +163,7 @@ def stroke_times(strokes: int = 20) -> dict[str, Any]:
 
 # Resolves with the time from the pointer's release to the first frame in which the right picture is another one.
 WATCH = """(left) => {
-  const right = left.getRootNode().querySelectorAll(".brush canvas")[1];
+  const right = left.getRootNode().querySelectorAll(".mask-editor canvas")[1];
   const look = () => right.getContext("2d").getImageData(0, 0, right.width, right.height).data.join();
   const before = look();
   window.changed_ = new Promise((done) => {

@@ -120,7 +120,7 @@ def main() -> None:
             _row(name, [_measure(browser, f"{url}?which={which}", act) for _ in range(given.repeats)])
             for name, which, act in (
                 ("opacity, N = 1024", "large", lambda page: _drag(page, "Opacity")),
-                ("threshold, N = 1024", "large", lambda page: _drag(page, "Hide lowest")),
+                ("threshold, N = 1024", "large", lambda page: _drag(page, "Hide values below")),
                 ("gamma, N = 1024", "large", lambda page: _drag(page, "Gamma")),
                 ("hover, N = 1024", "large", _hover),
                 ("gamma, 4 panels", "four", lambda page: _drag(page, "Gamma")),

@@ -53,7 +53,7 @@ def section(page: Page, base: str, name: str, out: Path) -> None:
     page.goto(f"{base}/{address}&run={run}", wait_until="domcontentloaded")
     page.locator(selector).wait_for(timeout=90_000)
     settle(page)
-    for left in page.locator(".brush.painting canvas").all()[:1]:
+    for left in page.locator(".mask-editor.painting canvas").all()[:1]:
         page.get_by_role("button", name="erase", exact=True).click()
         box = left.bounding_box()
         assert box is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,12 +13,16 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from attnlab.ui.components.viewer import hand_out, module_text
+from attnlab.ui.components.large_maps import encode_weights
+from attnlab.ui.components.mask_editor import Canvas, cells_from_link, cells_to_link, decode_cells
+from attnlab.ui.components.viewer import offline_page
+from attnlab.viz import panels as viz_panels
 from attnlab.viz.colour import colourise, table, unit
 from attnlab.viz.overlay import overlay, resize_map, thumbnails
 from attnlab.viz.panels import MAX_POSITIONS, Panel, layer, layer_from_codes, pack, quantise
 from attnlab.viz.titles import tap_titles
 
+JAVASCRIPT = Path(__file__).parent / "js"
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
 
@@ -38,33 +43,61 @@ def panels() -> list[Panel]:
     ]
     mask = np.zeros((6, 8), bool)
     mask[2:4, 3:5] = True
-    learned = Panel("with", IMAGE, layers, classes=("x", "y"), probabilities=probabilities, steps=(0, 10, 100), mask=mask)
-    return [learned, Panel("without", IMAGE[:, :, 0])]
+    over_time = Panel("with", IMAGE, layers, classes=("x", "y"), probabilities=probabilities, steps=(0, 10, 100), mask=mask)
+    return [over_time, Panel("without", IMAGE[:, :, 0])]
 
 
-def test_browser_reads_and_computes_what_python_packed(tmp_path: Path) -> None:
-    """Every weight within (peak - floor) / 510 of the original, and the viewer's arithmetic on hand-computed cases."""
+def test_browser_reads_what_python_packed_and_python_what_the_browser_sends(tmp_path: Path) -> None:
+    """Panels and the answer about a large map in one direction, painted cells in the other."""
     node = shutil.which("node")
     if node is None:
-        pytest.skip("node is not installed; it runs the viewer's arithmetic")
-    given = panels()
-    meta, content = pack(given)
-    paths = {name: tmp_path / name.lower() for name in ("META", "BYTES", "TOLD")}
-    paths["META"].write_text(json.dumps(meta))
-    paths["BYTES"].write_bytes(content.tobytes())
-    (tmp_path / "viewer.mjs").write_text(module_text(), encoding="utf-8")
-    environment = os.environ | {name: str(path) for name, path in paths.items()} | {"VIEWER": str(tmp_path / "viewer.mjs")}
-    script = Path(__file__).parent / "viewer.test.mjs"
-    done = subprocess.run([node, "--test", str(script)], env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
+        pytest.skip("node is not installed; it runs the JavaScript")
+    packed = panels()
+    meta, content = pack(packed)
+    weights = np.array([[0.25, 1.5, 4.0], [0.0, 0.125, 2.0]], np.float32)
+    files = {name: tmp_path / name.lower() for name in ("META", "BYTES", "ANSWER", "READ")}
+    files["META"].write_text(json.dumps(meta))
+    files["BYTES"].write_bytes(content.tobytes())
+    files["ANSWER"].write_text(json.dumps(encode_weights(weights)))
+    environment = os.environ | {name: str(path) for name, path in files.items()}
+    script = JAVASCRIPT / "payload.test.js"
+    result = subprocess.run([node, "--test", str(script)], env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
 
-    told = json.loads(paths["TOLD"].read_text())
-    assert told[0]["pixels"] == IMAGE.ravel().tolist()
-    assert told[1]["pixels"] == np.repeat(IMAGE[:, :, :1], 3, axis=2).ravel().tolist()
-    assert np.array(told[0]["mask"]).sum() == 4
-    assert told[0]["probabilities"][1] == [0.75, 0.25]
-    for seen, source in zip(told[0]["layers"], given[0].layers, strict=True):
-        np.testing.assert_allclose(np.array(seen), [source.weights(moment) for moment in range(source.moments)], atol=1e-6)
+    read = json.loads(files["READ"].read_text())
+    first, second = read["panels"]
+    assert first["pixels"] == IMAGE.ravel().tolist()
+    assert second["pixels"] == np.repeat(IMAGE[:, :, :1], 3, axis=2).ravel().tolist()
+    assert np.array(first["mask"]).sum() == 4
+    assert first["probabilities"][1] == [0.75, 0.25]
+    for values, source in zip(first["layers"], packed[0].layers, strict=True):
+        np.testing.assert_allclose(np.array(values), [source.weights(moment) for moment in range(source.moments)], atol=1e-6)
+    np.testing.assert_allclose(read["weights"], weights.ravel(), rtol=5e-4)
+
+    canvas = Canvas("a map", np.zeros((4, 5), np.float32))  # the second row is painted from its second to its fourth cell
+    cells = decode_cells({"id": canvas.identity, "cells": read["cells"]}, canvas)
+    assert cells is not None and cells_to_link(cells) == "0x6.1x3"
+    assert (cells_from_link("0x6.1x3", canvas) == cells).all()
+
+
+def test_the_packed_payload_has_exactly_the_keys_of_its_typedef() -> None:
+    """What JavaScript is type-checked against, panels.d.ts, is what `pack` writes."""
+    typedef = Path(viz_panels.__file__).with_suffix(".d.ts").read_text(encoding="utf-8")
+    interfaces = {
+        name: {key: optional == "?" for key, optional in re.findall(r"^  (\w+)(\??):", body, re.MULTILINE)}
+        for name, body in re.findall(r"^export interface (\w+) \{\n(.*?)^\}", typedef, re.MULTILINE | re.DOTALL)
+    }
+    meta, _ = pack(panels())
+    with_all, bare = meta["panels"]
+    assert set(meta) == set(interfaces["PackedPanels"])
+    assert set(with_all) == set(interfaces["PackedPanel"])
+    assert set(bare) == {key for key, optional in interfaces["PackedPanel"].items() if not optional}
+    assert set(with_all["image"]) == set(interfaces["PackedImage"])
+    assert set(with_all["probabilities"]) == set(interfaces["PackedTable"])
+    kinds = re.search(r"type Kind = ([^;]+);", typedef)
+    assert kinds and {item["kind"] for item in with_all["layers"]} == set(re.findall(r'"(\w+)"', kinds[1]))
+    for item in with_all["layers"]:
+        assert set(item) == set(interfaces["PackedLayer"])
 
 
 def test_weights_lose_less_than_a_510th_of_their_own_range() -> None:
@@ -157,8 +190,8 @@ def test_page_sends_bytes_that_streamlit_does_not_turn_into_text() -> None:
     assert list(data["bytes"]) != [] and len(proto.mixed.arrow_blobs) == 1
 
 
-def test_hand_out_needs_no_network_and_cannot_be_broken_out_of() -> None:
-    text = hand_out([Panel("</script><b>", IMAGE)], title="a < b")
+def test_the_offline_page_needs_no_network_and_cannot_be_broken_out_of() -> None:
+    text = offline_page([Panel("</script><b>", IMAGE)], title="a < b")
     assert "a &lt; b" in text
     assert text.count("</script>") == 1
     assert "src=" not in text and "@import" not in text and "fetch(" not in text

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import streamlit as st
 from attnlab.ui.components.paste import paste
-given = paste(most=10_000_000, key="p", on_change=lambda: None)
-st.text("nothing yet" if given is None else f"got {list(given)}")
+content = paste(most=10_000_000, key="p", on_change=lambda: None)
+st.text("nothing yet" if content is None else f"got {list(content)}")
 """
 PASTE = """([bytes, size, kind]) => {
   const held = new DataTransfer();
@@ -54,11 +54,11 @@ def test_the_clipboards_bytes_arrive_as_they_are(chromium: Browser, tmp_path: Pa
 
 def _use(page: Page) -> None:
     page.locator(".paste button").wait_for(timeout=60_000)
-    said = page.locator(".paste .said")
+    message = page.locator(".paste .message")
     page.evaluate(PASTE, [None, None, None])
-    assert said.inner_text() == "The clipboard holds no picture."
+    assert message.inner_text() == "The clipboard contains no image."
     page.evaluate(PASTE, [[137, 80, 0, 255], None, "image/png"])
     page.get_by_text("got [137, 80, 0, 255]").wait_for(timeout=20_000)
-    assert said.inner_text() == ""
+    assert message.inner_text() == ""
     page.evaluate(PASTE, [None, 10_000_001, "image/png"])
-    assert said.inner_text() == "This has 10.0 MB; at most 10 MB can be pasted."
+    assert message.inner_text() == "This image is 10.0 MB; the limit is 10 MB."

@@ -33,7 +33,7 @@ def test_pictures_are_laid_beside_each_other(app: App, page: Page) -> None:
     strip.nth(5).click(modifiers=["Shift"])
     expect(cards).to_have_text(["test picture 2", "test picture 5"], timeout=PATIENT)
     expect(page).to_have_url(re.compile(r"img=2&img=5"))
-    several = page.get_by_role("button", name="several pictures")
+    several = page.get_by_role("button", name="select several")
     expect(several).to_have_attribute("aria-pressed", "true")
 
     strip.nth(0).click()  # the button is down, so that a finger without Shift goes on adding

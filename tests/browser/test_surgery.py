@@ -28,12 +28,12 @@ def test_a_brush_stroke(app: App, page: Page) -> None:
     sent: list[int] = []
     page.on("websocket", lambda opened: opened.on("framesent", lambda data: sent.append(len(data))))
     page.goto(f"{app.url}/inspect_attention?run={shipped[0].name}&surgery=true&operation=Painted")
-    left = page.locator(".brush canvas").first
+    left = page.locator(".mask-editor canvas").first
     expect(left).to_be_visible(timeout=PATIENT)
     page.get_by_role("button", name="erase", exact=True).click()
     left.scroll_into_view_if_needed()
     page.wait_for_timeout(1500)
-    readout = page.locator(".brush .readout")
+    readout = page.locator(".mask-editor .readout")
     box = left.bounding_box()
     assert box is not None
 

@@ -17,7 +17,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-from attnlab.ui.components.viewer import hand_out
+from attnlab.ui.components.viewer import offline_page
 from attnlab.viz.panels import Panel, layer
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def panels() -> list[Panel]:
 
 @pytest.fixture
 def page(chromium: Browser, tmp_path: Path) -> Iterator[Page]:
-    """The hand-out, opened from a file in a browser that has no network."""
-    file = tmp_path / "hand-out.html"
-    file.write_text(hand_out(panels(), title="A hand-out"), encoding="utf-8")
+    """The offline page, opened from a file in a browser that has no network."""
+    file = tmp_path / "offline.html"
+    file.write_text(offline_page(panels(), title="An offline page"), encoding="utf-8")
     context = chromium.new_context(viewport={"width": 1200, "height": 900}, offline=True)
     page = context.new_page()
     complaints: list[str] = []
@@ -124,7 +124,7 @@ def test_colours_are_those_of_the_map_over_the_image(page: Page) -> None:
     assert colour(page, 0.995, 0.3)[:3] == [128, 128, 128]
     slide(page, "Opacity", 0.5)
     assert colour(page, 0.995, 0.3)[:3] == pytest.approx([190, 180, 82], abs=2)
-    slide(page, "Hide lowest", 0.5)
+    slide(page, "Hide values below", 0.5)
     assert colour(page, 0.2, 0.3)[:3] == [128, 128, 128]
     assert colour(page, 0.995, 0.3)[:3] == pytest.approx([190, 180, 82], abs=2)
 
@@ -136,7 +136,9 @@ def test_channels_tell_gate_and_rank(page: Page) -> None:
     assert box is not None
     page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 40)
     frame(page)
-    assert page.locator(".readout").inner_text() == "channel 2 of 4 · gate 0.50 · rank 2; its features, black -1 to white 2"
+    assert (
+        page.locator(".readout").inner_text() == "channel 2 of 4 · gate 0.50 · rank 2 · features from -1 (black) to 2 (white)"
+    )
     assert colour(page, 0.05, 0.05)[:3] == [0, 0, 0] and colour(page, 0.95, 0.05)[:3] == [255, 255, 255]
     choose(page, "sort channels")
     page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 40)
@@ -146,13 +148,13 @@ def test_channels_tell_gate_and_rank(page: Page) -> None:
     assert colour(page, 0.05, 0.05)[:3] == [128, 128, 128]  # the image comes back
 
 
-def test_a_position_shows_where_it_looks_and_who_looks_at_it(page: Page) -> None:
+def test_a_position_shows_the_attention_it_pays_and_receives(page: Page) -> None:
     choose(page, "pairs")
-    assert hover(page, 0.1, 0.1).startswith("row 0, column 0 · 16.0 × uniform (weight 1.00)")
-    assert hover(page, 0.9, 0.9).startswith("row 3, column 3 · 0.0 × uniform")
-    choose(page, "who looks at it")
-    assert "16.0 × uniform" in hover(page, 0.1, 0.1)  # everyone looks at the upper left
-    assert hover(page, 0.9, 0.9).startswith("row 3, column 3 · 0.0 × uniform")
+    assert hover(page, 0.1, 0.1).startswith("row 0, column 0 · 16.0× uniform (weight 1.00)")
+    assert hover(page, 0.9, 0.9).startswith("row 3, column 3 · 0.0× uniform")
+    choose(page, "attention received")
+    assert "16.0× uniform" in hover(page, 0.1, 0.1)  # every position attends to the upper left
+    assert hover(page, 0.9, 0.9).startswith("row 3, column 3 · 0.0× uniform")
     choose(page, "entropy")
     assert hover(page, 0.5, 0.5).endswith("entropy 0 of 1")
 
@@ -170,7 +172,7 @@ def test_keyboard_does_what_the_mouse_does(page: Page) -> None:
     frame(page)
     assert page.get_by_role("combobox", name="Colours").input_value() == "cividis"
     assert page.get_by_role("button", name="reveal").get_attribute("aria-pressed") == "true"
-    assert page.get_by_label("Hide lowest", exact=True).input_value() == "0.05"
+    assert page.get_by_label("Hide values below", exact=True).input_value() == "0.05"
     page.keyboard.press("]")
     frame(page)
     assert page.get_by_role("button", name="gates", exact=True).get_attribute("aria-pressed") == "true"
@@ -190,16 +192,16 @@ def setting(page: Page, role: str, name: str) -> str:
     [
         ("ramp", "o", SLIDER, "Opacity", "0.55"),
         ("ramp", "Shift+O", SLIDER, "Opacity", "0.65"),
-        ("ramp", "Shift+T", SLIDER, "Hide lowest", "0.05"),
-        ("ramp", "%", MENU, "What the hidden share is of", "percentile"),
+        ("ramp", "Shift+T", SLIDER, "Hide values below", "0.05"),
+        ("ramp", "%", MENU, "Unit of the threshold", "percentile"),
         ("ramp", "Shift+G", SLIDER, "Gamma", "0.15"),  # log2 of 1.1 on a track of steps of 0.05
         ("ramp", "c", MENU, "Colours", "cividis"),
         ("ramp", "b", PRESSED, "reveal", "true"),
         ("ramp", "s", MENU, "Scale", "map"),
         ("ramp", "i", PRESSED, "smooth", "false"),
         ("gates", "h", PRESSED, "sort channels", "true"),
-        ("pairs", "v", PRESSED, "who looks at it", "true"),
-        ("pairs", "Shift+N", SLIDER, "Leave out neighbours", "1"),
+        ("pairs", "v", PRESSED, "attention received", "true"),
+        ("pairs", "Shift+N", SLIDER, "Ignore nearby positions", "1"),
         ("learned", ",", SLIDER, "Training step", "1"),
         ("ramp", "]", PRESSED, "gates", "true"),
     ],
@@ -220,7 +222,7 @@ def test_every_control_has_its_key(page: Page, map_name: str, key: str, role: st
 def test_keys_go_through_the_channels_and_back_to_their_mean(page: Page, tmp_path: Path) -> None:
     each = layer("each", "element", np.stack([np.full((2, 2), value) for value in (0.2, 0.6, 0.4)]), title="each")
     file = tmp_path / "channels.html"
-    file.write_text(hand_out([Panel("one run", IMAGE, [each])], title="Channels"), encoding="utf-8")
+    file.write_text(offline_page([Panel("one run", IMAGE, [each])], title="Channels"), encoding="utf-8")
     page.goto(file.as_uri())
     page.locator(".stage canvas").focus()
     shown = []
@@ -233,8 +235,8 @@ def test_keys_go_through_the_channels_and_back_to_their_mean(page: Page, tmp_pat
 
 
 def test_a_finger_does_what_the_pointer_does(chromium: Browser, tmp_path: Path) -> None:
-    file = tmp_path / "hand-out.html"
-    file.write_text(hand_out(panels(), title="A hand-out"), encoding="utf-8")
+    file = tmp_path / "offline.html"
+    file.write_text(offline_page(panels(), title="An offline page"), encoding="utf-8")
     context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, offline=True)
     page = context.new_page()
     page.goto(file.as_uri())
@@ -245,7 +247,7 @@ def test_a_finger_does_what_the_pointer_does(chromium: Browser, tmp_path: Path) 
     assert box is not None
     page.touchscreen.tap(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"])
     frame(page)
-    assert page.locator(".readout").inner_text().startswith("row 3, column 3 · 0.0 × uniform")
+    assert page.locator(".readout").inner_text().startswith("row 3, column 3 · 0.0× uniform")
     unpin = page.get_by_role("button", name="unpin")
     assert unpin.is_visible()  # the tap has pinned it
     unpin.tap()
@@ -263,10 +265,10 @@ def test_time_lapse_moves_map_and_prediction(page: Page) -> None:
     choose(page, "learned")
     slide(page, "Training step", 0)
     assert "min 0 · mean 0 · max 0" in page.locator(".facts").inner_text()
-    assert page.locator(".odds .true .number").inner_text() == "50 %"
+    assert page.locator(".odds .true .number").inner_text() == "50%"
     slide(page, "Training step", 1)
     assert hover(page, 0.5, 0.5).endswith("gate 0.5")
-    assert page.locator(".odds .true .number").inner_text() == "70 %"
+    assert page.locator(".odds .true .number").inner_text() == "70%"
     page.evaluate("document.dispatchEvent(new CustomEvent('attnlab:step', {detail: {group: 'other', step: 0}}))")
     frame(page)
     assert page.locator(".time output").inner_text() == "step 10 of 200"  # only its own group moves it
@@ -281,13 +283,13 @@ def test_all_maps_side_by_side(page: Page) -> None:
 def test_many_maps_become_a_menu(chromium: Browser, tmp_path: Path) -> None:
     many = [layer(f"m{index}", "spatial", np.full((2, 2), index / 20), title=f"map {index}") for index in range(14)]
     file = tmp_path / "many.html"
-    file.write_text(hand_out([Panel("deep", IMAGE, many)], title="Many", initial={"layer": 3}), encoding="utf-8")
+    file.write_text(offline_page([Panel("deep", IMAGE, many)], title="Many", initial={"layer": 3}), encoding="utf-8")
     page = chromium.new_page(viewport={"width": 390, "height": 844})
     page.goto(file.as_uri())
     page.wait_for_selector(".stage canvas")
     menu = page.get_by_role("combobox", name="Map")
     assert menu.input_value() == "3"
-    page.get_by_role("button", name="Map after").click()
+    page.get_by_role("button", name="Next map").click()
     frame(page)
     assert menu.input_value() == "4"
     assert "mean 0.2 " in page.locator(".facts").inner_text()

@@ -30,7 +30,7 @@ def save(page: Page, button: str, folder: Path) -> Image.Image:
 def test_a_picture_has_the_chosen_width_and_the_colours_of_the_map(page: Page, tmp_path: Path, width: int) -> None:
     choose(page, "ramp")
     slide(page, "Opacity", 1)
-    page.get_by_label("Width of the saved picture").select_option(str(width))
+    page.get_by_label("Width of the saved image").select_option(str(width))
     picture = save(page, "save PNG", tmp_path)
     assert picture.format == "PNG" and picture.width == width
     assert Path(picture.filename).name == f"one-run-{width}px.png"

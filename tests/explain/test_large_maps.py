@@ -18,7 +18,7 @@ from attnlab.attention import record_attention
 from attnlab.attention.self_attention import SelfAttention
 from attnlab.data import normalise
 from attnlab.explain.large_maps import LargeMap, large_maps
-from attnlab.ui.components.large_maps import Question, RowLayer, decode_question, encode, identity
+from attnlab.ui.components.large_maps import LargeMapLayer, Question, decode_question, encode_weights, identity
 
 MEAN, STD = (0.5,) * 3, (0.25,) * 3
 
@@ -147,7 +147,7 @@ def test_what_is_not_there_is_refused() -> None:
         large_maps(network((4, 4)), torch.zeros(2, 3, 4, 4, dtype=torch.uint8), MEAN, STD)
 
 
-LAYERS = [RowLayer("a", (40, 30), (20, 15), heads=2)]
+LAYERS = [LargeMapLayer("a", (40, 30), (20, 15), heads=2)]
 GOOD = {"id": "x", "layer": 0, "row": 39, "col": 29, "column": False, "head": -1}
 
 
@@ -176,11 +176,11 @@ def test_only_questions_that_make_sense_are_answered(change: dict[str, Any], exp
 def test_what_is_sent_is_small_and_precise_below_a_high_peak() -> None:
     """A colour scale from 0 to 4 times uniform needs the low weights of a row whose peak is hundreds of times uniform."""
     values = np.concatenate([[900.0], np.geomspace(0.1, 4, 2303)]).astype(np.float32).reshape(48, 48)
-    told = encode(values)
+    told = encode_weights(values)
     back = np.frombuffer(base64.b64decode(told["shares"]), "<f2").astype(np.float32) * told["peak"]
     assert np.abs(back - values.ravel()).max() <= 0.0005 * 900 and np.abs(back[1:] / values.ravel()[1:] - 1).max() < 5e-4
     assert len(told["shares"]) < 2304 * 2 * 1.34
-    assert not np.isnan(np.frombuffer(base64.b64decode(encode(np.zeros((2, 2), np.float32))["shares"]), "<f2")).any()
+    assert not np.isnan(np.frombuffer(base64.b64decode(encode_weights(np.zeros((2, 2), np.float32))["shares"]), "<f2")).any()
 
 
 def test_an_answer_belongs_to_one_picture_and_one_network() -> None:

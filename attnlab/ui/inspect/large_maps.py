@@ -16,7 +16,14 @@ from torch import Tensor
 from attnlab.attention.self_attention import MAX_POSITIONS
 from attnlab.explain.large_maps import LargeMap, large_maps
 from attnlab.runs.records import RunRecord
-from attnlab.ui.components.large_maps import Question, RowLayer, asked, identity, rows, wire
+from attnlab.ui.components.large_maps import (
+    LargeMapLayer,
+    Question,
+    identity,
+    large_maps_picture,
+    large_maps_wire,
+    latest_question,
+)
 from attnlab.ui.inspect.network import Shown, network_stamp, opened_network
 from attnlab.viz.titles import tap_titles
 
@@ -30,7 +37,7 @@ def rows_section(shown: Shown) -> None:
     if not maps:
         return
     titles = tap_titles([each.name for each in maps])
-    layers = [RowLayer(titles[each.name], each.grid, each.key_grid, each.heads) for each in maps]
+    layers = [LargeMapLayer(titles[each.name], each.grid, each.key_grid, each.heads) for each in maps]
     picture = shown.panels[0].image
     id = identity(layers, picture, f"{record.folder} {network_stamp(record)}")
     st.subheader("Rows of large maps", anchor=False)
@@ -38,15 +45,15 @@ def rows_section(shown: Shown) -> None:
         f"Above {MAX_POSITIONS:,} positions a map of pairs is too large to be sent whole: its rows are computed on demand, one "
         "when you point at a position. Click to keep up to three beside each other."
     )
-    rows(layers, picture, id=id, key=PICTURE)
+    large_maps_picture(layers, picture, id=id, key=PICTURE)
     _answer(record, image, layers, id)
 
 
 @st.fragment
-def _answer(record: RunRecord, image: Tensor, layers: Sequence[RowLayer], id: str) -> None:
-    question = asked(layers, id=id, key=WIRE)
+def _answer(record: RunRecord, image: Tensor, layers: Sequence[LargeMapLayer], id: str) -> None:
+    question = latest_question(layers, id=id, key=WIRE)
     values = None if question is None else answer(_large_maps(record, image)[question.layer], question)
-    wire(question, values, id=id, key=WIRE)
+    large_maps_wire(question, values, id=id, key=WIRE)
 
 
 def answer(large: LargeMap, question: Question) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from attnlab.runs.naming import attention_name, run_name, run_names, short_names
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.components.picker import Thumbnail, picker
-from attnlab.ui.components.viewer import hand_out, viewer
+from attnlab.ui.components.viewer import offline_page, viewer
 from attnlab.ui.inspect.pictures import pictures_to_show, run_colour
 from attnlab.ui.snapshots import snapshot_panel, weights_of_maps
 from attnlab.ui.state import colours, manager
@@ -132,7 +132,7 @@ def take_away(
     offers: tuple[tuple[str, str, str, str, Callable[[], bytes]], ...] = (
         (
             *("Save as a page that works offline", "html", "text/html", "html"),
-            lambda: hand_out(panels, title=title, note=f"Attention maps of {name}, made with attnlab.").encode(),
+            lambda: offline_page(panels, title=title, note=f"Attention maps of {name}, made with attnlab.").encode(),
         ),
         ("Save the raw maps (NPZ)", "npz", "application/octet-stream", "data_array", lambda: npz_bytes(make())),
         ("(JSON)", "json", "application/json", "data_object", lambda: json_bytes(make())),

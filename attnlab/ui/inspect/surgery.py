@@ -25,14 +25,14 @@ from attnlab.explain.surgery.effect import AccuracyChange, accuracy_change, oper
 from attnlab.explain.surgery.operations import OPERATIONS, PAINTED_SOFTMAX, Intervention, Operation, applicable
 from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
-from attnlab.ui.components.before_after import shift
+from attnlab.ui.components.before_after import before_after
 from attnlab.ui.components.mask_editor import (
     ERASED,
     PAINTED,
     Canvas,
-    brush,
     cells_from_link,
     cells_to_link,
+    mask_editor,
     painted_cells,
 )
 from attnlab.ui.inspect.network import Shown, opened_network, run_dataset
@@ -165,10 +165,10 @@ def _effect(opened: OpenRun, shown: Shown, chosen: Intervention) -> None:
         else:
             st.markdown(f"**{seen.title}**" + _reduced(seen))
             edited = next(each for each in result.maps if each.name == seen.name)
-            brush(canvas, field(_as_layer(edited)), cells, key=BRUSH)
+            mask_editor(canvas, field(_as_layer(edited)), cells, key=BRUSH)
     with bars:
         st.markdown(f"**{moved(panel.classes, before, after)}**")
-        shift(panel.classes, before, after, truth=panel.truth, key="surgery.shift")
+        before_after(panel.classes, before, after, truth=panel.truth, key="surgery.shift")
         st.caption(f"One forward, {1000 * took:.0f} ms.")
         st.caption(
             "Such maps never occurred while the network learned. A prediction that stays did not need this map; one that moves "

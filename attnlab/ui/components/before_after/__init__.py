@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
-MOST = 6
-"""So many classes have bars."""
+from attnlab.ui.components.mount import mount
 
-_HERE = Path(__file__).parent
-_mount = st.components.v2.component(
-    "attnlab_shift",
-    html=(_HERE / "before_after.html").read_text(encoding="utf-8"),
-    css=(_HERE / "before_after.css").read_text(encoding="utf-8"),
-    js=(_HERE / "before_after.js").read_text(encoding="utf-8"),
-)
+MOST_BARS = 6
+"""At most this many classes are shown."""
+
+_mount = mount("before_after")
 
 
-def shift(
+def before_after(
     classes: Sequence[str], before: NDArray[np.floating], after: NDArray[np.floating], *, truth: int | None, key: str
 ) -> None:
     """Shows the classes that are likely before or after, and the true one.
@@ -30,7 +24,7 @@ def shift(
         classes: names. before, after: (classes,) probabilities.
         truth: index of the true class; `None` when unknown.
     """
-    likely = np.argsort(-np.maximum(before, after), kind="stable")[:MOST].tolist()
+    likely = np.argsort(-np.maximum(before, after), kind="stable")[:MOST_BARS].tolist()
     if truth is not None and truth not in likely:
         likely[-1] = truth
     rows = [

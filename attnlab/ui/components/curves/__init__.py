@@ -9,20 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from attnlab.ui.components.mount import mount
 from attnlab.viz.palette import CATEGORICAL
 
-_HERE = Path(__file__).parent
-_mount = st.components.v2.component(
-    "attnlab_curves",
-    html=(_HERE / "curves.html").read_text(encoding="utf-8"),
-    css=(_HERE / "curves.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / f"{part}.js").read_text(encoding="utf-8") for part in ("drawing", "curves")),
-)
+_mount = mount("curves")
 
 EPOCH_FIELDS = ("step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
@@ -54,7 +48,7 @@ class Curve:
 
 
 def curves(runs: Sequence[Curve], *, key: str, sync: str = "") -> None:
-    """Shows the runs; call it again with longer ones to let the chart grow.
+    """Shows the runs; called again with longer ones, the chart grows.
 
     Args:
         key: stays the same as long as it is the same chart; zoom, smoothing and hidden runs stay with it.

@@ -1,49 +1,80 @@
+// @ts-check
 // Loss and accuracy of several runs while they train.
 //
 // Python sends only the rows that are new (`since` says how many came before); rows are appended here, so zoom,
 // smoothing and hidden runs stay as they are. When a message was lost the component asks for everything again.
 // Lines: thin and faint is the loss of every step, bold its debiased moving average; dots are validation.
+import { sharpContext } from "../lib/canvas.js";
+import { button, element, find, setPressed } from "../lib/dom.js";
+import { clamp } from "../lib/grid.js";
+import { Latest } from "../lib/latest.js";
+import { mounted } from "../lib/mount.js";
+import { History } from "./history.js";
+import { DASHES, drawable, formatValue, logTicks, nearest, reduced, short, smoothed, stripes, ticks, valueRange } from "./scales.js";
 
-const STATE = new WeakMap();
+/** @import { Call } from "../lib/mount.js" */
+/** @import { Epoch, RunRows } from "./history.js" */
+/** @import { Line, Metric, Range } from "./scales.js" */
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  let view = STATE.get(parentElement);
-  if (!view) {
-    view = new Curves(parentElement);
-    STATE.set(parentElement, view);
-  }
-  view.palette = data.palette;
-  view.sync = data.sync;
-  if (!view.take(data.runs)) setTriggerValue("resync", Date.now());
-  view.schedule();
-  return () => {
-    view.destroy();
-    STATE.delete(parentElement);
-  };
-}
+const MARGIN = { left: 46, right: 10, top: 8, bottom: 22 };
+const SHORTEST_ZOOM = 5; // pixels
+const MOST_IN_TIP = 8;
+
+/** @typedef {{ palette: string[], sync: string, runs: RunRows[] }} CurvesData */
+/** @typedef {{ label: string, colour: string, dash: number[], perEpoch: number, history: History, smooth: Latest<(number | null)[]> }} Run */
+
+/**
+ * @typedef {object} Plot a chart as it was drawn last
+ * @property {{ x: number, y: number, w: number, h: number }} box inside the axes
+ * @property {Line[]} lines
+ * @property {Range} across
+ * @property {(x: number) => number} toX
+ * @property {(y: number) => number} toY
+ */
+
+/** @typedef {{ canvas: HTMLCanvasElement, metric: Metric, plot: Plot | null }} Panel */
 
 class Curves {
+  /** @param {HTMLElement} root */
   constructor(root) {
-    this.root = root.querySelector(".curves");
+    this.root = root;
+    /** @type {string[]} */
+    this.palette = [];
+    this.sync = "";
+    /** @type {Map<string, Run>} by id */
     this.runs = new Map();
+    /** @type {Set<string>} ids */
     this.hidden = new Set();
     this.weight = 0.8;
     this.log = false;
     this.byEpoch = false;
-    this.zoom = null; // [low, high] in the unit of the axis
+    /** @type {Range | null} in the unit of the axis */
+    this.zoom = null;
+    /** @type {{ x: number, panel: Panel } | null} */
     this.hover = null;
+    /** @type {{ from: number, to: number, start: number } | null} */
     this.drag = null;
-    this.mark = null; // a step that another view of the run points at
+    /** @type {number | null} a step that another view of the run points at */
+    this.mark = null;
     this.frame = 0;
-    this.find = (selector) => this.root.querySelector(selector);
-    this.tip = this.find(".tip");
-    this.panels = [...this.root.querySelectorAll("canvas")].map((canvas, index) => ({
-      canvas,
-      metric: index === 0 ? "loss" : "accuracy",
-    }));
+    this.legendKey = "";
+    this.theme = { text: "", background: "", border: "", font: "" };
+
+    this.legend = find(root, ".legend", HTMLElement);
+    this.empty = find(root, ".empty", HTMLElement);
+    this.charts = find(root, ".panels", HTMLElement);
+    this.reset = find(root, ".reset", HTMLButtonElement);
+    this.tip = find(root, ".tip", HTMLElement);
+    const [loss, accuracy] = root.querySelectorAll("canvas");
+    /** @type {Panel[]} */
+    this.panels = [
+      { canvas: loss, metric: "loss", plot: null },
+      { canvas: accuracy, metric: "accuracy", plot: null },
+    ];
     this.listen();
     this.abort = new AbortController();
-    document.addEventListener("attnlab:step", (event) => this.onStep(event.detail), { signal: this.abort.signal });
+    const onStep = (/** @type {Event} */ event) => this.onStep(/** @type {CustomEvent} */ (event).detail);
+    document.addEventListener("attnlab:step", onStep, { signal: this.abort.signal });
     this.observer = new ResizeObserver(() => this.schedule());
     this.panels.forEach((panel) => this.observer.observe(panel.canvas));
   }
@@ -54,15 +85,22 @@ class Curves {
     this.abort.abort();
   }
 
-  // The viewer of the same run has moved to another step of the training.
+  /**
+   * The viewer of the same run has moved to another step of the training.
+   * @param {{ group: string, source?: object, step: number }} detail
+   */
   onStep({ group, source, step }) {
     if (!this.sync || group !== this.sync || source === this) return;
     this.mark = step;
     this.schedule();
   }
 
-  // The pointer is at a step: the viewer of the same run follows.
-  tellStep(run, x) {
+  /**
+   * The pointer is at a step: the viewer of the same run follows.
+   * @param {number} x
+   */
+  tellStep(x) {
+    const [run] = this.visible();
     if (!this.sync || !run) return;
     const step = Math.round(x / this.unit(run));
     this.mark = null;
@@ -74,36 +112,40 @@ class Curves {
     this.frame = requestAnimationFrame(() => this.draw());
   }
 
-  // Appends what is new. False when rows are missing.
-  take(runs) {
-    let complete = true;
-    const seen = new Set();
-    for (const run of runs) {
-      seen.add(run.id);
-      let mine = this.runs.get(run.id);
-      if (!mine || run.attempt !== mine.attempt) {
-        mine = { attempt: run.attempt, step: [], loss: [], epochs: [] };
-        this.runs.set(run.id, mine);
-      }
-      mine.label = run.label;
-      mine.colour = run.colour;
-      mine.dash = DASHES[(run.sibling + Math.floor(run.colour / this.palette.length)) % DASHES.length];
-      mine.perEpoch = run.steps_per_epoch || 0;
-      if (run.since > mine.step.length || run.epochs_since > mine.epochs.length) {
-        complete = false;
-        continue;
-      }
-      mine.step.length = mine.loss.length = run.since;
-      mine.epochs.length = run.epochs_since;
-      for (let i = 0; i < run.step.length; i++) {
-        mine.step.push(run.step[i]);
-        mine.loss.push(run.loss[i]);
-      }
-      mine.epochs.push(...run.epochs);
-      mine.smooth = null;
-    }
-    for (const id of [...this.runs.keys()]) if (!seen.has(id)) this.runs.delete(id);
-    this.legend();
+  // ---- runs -------------------------------------------------------------------------------------------------------
+
+  /**
+   * @param {CurvesData} data
+   * @returns whether no rows are missing
+   */
+  load({ palette, sync, runs }) {
+    this.palette = palette;
+    this.sync = sync;
+    const complete = runs.map((rows) => this.take(rows));
+    const ids = new Set(runs.map(({ id }) => id));
+    for (const id of [...this.runs.keys()]) if (!ids.has(id)) this.runs.delete(id);
+    this.drawLegend();
+    this.schedule();
+    return complete.every(Boolean);
+  }
+
+  /**
+   * @param {RunRows} rows
+   * @returns whether none are missing
+   */
+  take(rows) {
+    const { palette } = this;
+    let history = this.runs.get(rows.id)?.history;
+    if (history?.attempt !== rows.attempt) history = new History(rows.attempt);
+    const complete = history.append(rows);
+    this.runs.set(rows.id, {
+      label: rows.label,
+      colour: palette[rows.colour % palette.length],
+      dash: DASHES[(rows.sibling + Math.floor(rows.colour / palette.length)) % DASHES.length],
+      perEpoch: rows.steps_per_epoch || 0,
+      history,
+      smooth: new Latest(),
+    });
     return complete;
   }
 
@@ -111,212 +153,246 @@ class Curves {
     return [...this.runs.entries()].filter(([id]) => !this.hidden.has(id)).map(([, run]) => run);
   }
 
-  colour(run) {
-    return this.palette[run.colour % this.palette.length];
+  /**
+   * Factor from steps to the unit of the axis.
+   * @param {Run} run
+   */
+  unit({ perEpoch }) {
+    return this.byEpoch && perEpoch ? 1 / perEpoch : 1;
   }
 
-  // Debiased exponential moving average: early values are not pulled towards zero.
-  smoothed(run) {
-    if (run.smooth && run.smoothWeight === this.weight) return run.smooth;
-    const result = new Array(run.loss.length);
-    let sum = 0;
-    let mass = 0;
-    for (let i = 0; i < run.loss.length; i++) {
-      if (run.loss[i] === null) {
-        result[i] = null;
-        continue;
-      }
-      sum = this.weight * sum + (1 - this.weight) * run.loss[i];
-      mass = this.weight * mass + (1 - this.weight);
-      result[i] = sum / mass;
-    }
-    run.smooth = result;
-    run.smoothWeight = this.weight;
-    return result;
-  }
-
-  unit(run) {
-    return this.byEpoch && run.perEpoch ? 1 / run.perEpoch : 1;
-  }
-
-  // The lines of one panel: {x, y, colour, width, alpha, dash, dots, name}.
+  /**
+   * The lines of one panel.
+   * @param {Metric} metric
+   * @returns {Line[]}
+   */
   lines(metric) {
-    const lines = [];
-    for (const run of this.visible()) {
+    return this.visible().flatMap((run) => {
+      const { label, colour, dash, history, smooth } = run;
       const unit = this.unit(run);
-      const colour = this.colour(run);
-      const at = run.epochs.map((epoch) => epoch.step * unit);
-      const epochs = (field) => run.epochs.map((epoch) => epoch[field]);
-      const common = { colour, run, dash: run.dash };
-      if (metric === "loss") {
-        const x = run.step.map((step) => step * unit);
-        if (this.weight > 0) lines.push({ ...common, x, y: run.loss, width: 1, alpha: 0.25 });
-        lines.push({ ...common, x, y: this.smoothed(run), width: 1.8, alpha: 1, name: "train" });
-        lines.push({ ...common, x: at, y: epochs("validation_loss"), width: 1.2, alpha: 0.9, dots: true, name: "validation" });
-      } else {
-        lines.push({ ...common, x: at, y: epochs("train_accuracy"), width: 1.2, alpha: 0.55, name: "train" });
-        lines.push({ ...common, x: at, y: epochs("validation_accuracy"), width: 1.8, alpha: 1, dots: true, name: "validation" });
+      const common = { label, colour, dash };
+      const epochs = (/** @type {keyof Epoch} */ field) => ({
+        ...common,
+        x: history.epochs.map((epoch) => epoch.step * unit),
+        y: history.epochs.map((epoch) => epoch[field]),
+      });
+      if (metric === "accuracy") {
+        return [
+          { ...epochs("train_accuracy"), width: 1.2, alpha: 0.55, name: "train" },
+          { ...epochs("validation_accuracy"), width: 1.8, alpha: 1, dots: true, name: "validation" },
+        ];
       }
-    }
-    return lines;
+      const x = history.step.map((step) => step * unit);
+      const average = smooth.get(String(this.weight), () => smoothed(history.loss, this.weight));
+      return [
+        ...(this.weight > 0 ? [{ ...common, x, y: history.loss, width: 1, alpha: 0.25 }] : []),
+        { ...common, x, y: average, width: 1.8, alpha: 1, name: "train" },
+        { ...epochs("validation_loss"), width: 1.2, alpha: 0.9, dots: true, name: "validation" },
+      ];
+    });
   }
 
-  range() {
-    if (this.zoom) return this.zoom;
-    let high = 0;
-    for (const run of this.visible()) {
-      const last = Math.max(run.step.at(-1) ?? 0, run.epochs.at(-1)?.step ?? 0);
-      high = Math.max(high, last * this.unit(run));
-    }
-    return [0, high || 1];
+  /** @returns {Range} of the horizontal axis */
+  across() {
+    const lasts = this.visible().map((run) => run.history.lastStep * this.unit(run));
+    return this.zoom ?? [0, Math.max(0, ...lasts) || 1];
   }
+
+  // ---- drawing ----------------------------------------------------------------------------------------------------
 
   draw() {
     const style = getComputedStyle(this.root);
-    this.ink = style.color;
-    this.paper = style.getPropertyValue("--st-background-color") || "#fff";
-    this.font = `11px ${style.fontFamily}`;
-    this.grid = style.getPropertyValue("--st-border-color") || "#ccc";
-    const filled = [...this.runs.values()].some((run) => run.step.length || run.epochs.length);
-    const empty = this.find(".empty");
-    empty.hidden = filled;
-    empty.textContent = this.runs.size ? "Waiting for the first step." : "No run chosen.";
-    this.find(".panels").hidden = !filled;
-    this.find(".reset").disabled = !this.zoom;
-    if (!filled) return;
-    for (const panel of this.panels) this.drawPanel(panel);
+    this.theme = {
+      text: style.color,
+      background: style.getPropertyValue("--st-background-color") || "#fff",
+      border: style.getPropertyValue("--st-border-color") || "#ccc",
+      font: `11px ${style.fontFamily}`,
+    };
+    const filled = [...this.runs.values()].some(({ history }) => history.step.length || history.epochs.length);
+    this.empty.hidden = filled;
+    this.empty.textContent = this.runs.size ? "Waiting for the first step." : "No run selected.";
+    this.charts.hidden = !filled;
+    this.reset.disabled = !this.zoom;
+    if (filled) for (const panel of this.panels) this.drawPanel(panel);
   }
 
+  /** @param {Panel} panel */
   drawPanel(panel) {
     const { canvas, metric } = panel;
-    const ratio = window.devicePixelRatio || 1;
-    const width = canvas.clientWidth;
-    const height = canvas.clientHeight;
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
     if (!width) return;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-    }
-    const g = canvas.getContext("2d");
-    g.setTransform(ratio, 0, 0, ratio, 0, 0);
-    g.clearRect(0, 0, width, height);
+    const context = sharpContext(canvas, width, height);
     const box = { x: MARGIN.left, y: MARGIN.top, w: width - MARGIN.left - MARGIN.right, h: height - MARGIN.top - MARGIN.bottom };
     const lines = this.lines(metric);
     const log = this.log && metric === "loss";
-    const [x0, x1] = this.range();
-    const [y0, y1] = extent(lines, x0, x1, log, metric);
-    const scale = (value) => (log ? Math.log10(value) : value);
-    const X = (x) => box.x + ((x - x0) / (x1 - x0)) * box.w;
-    const Y = (y) => box.y + (1 - (scale(y) - scale(y0)) / (scale(y1) - scale(y0))) * box.h;
-    Object.assign(panel, { box, lines, X, Y, x0, x1 });
+    const across = this.across();
+    const [y0, y1] = valueRange(lines, across, log, metric);
+    const scale = (/** @type {number} */ value) => (log ? Math.log10(value) : value);
+    const toX = (/** @type {number} */ x) => box.x + ((x - across[0]) / (across[1] - across[0])) * box.w;
+    const toY = (/** @type {number} */ y) => box.y + (1 - (scale(y) - scale(y0)) / (scale(y1) - scale(y0))) * box.h;
+    const plot = { box, lines, across, toX, toY };
+    panel.plot = plot;
 
-    this.axes(g, panel, log ? logTicks(y0, y1) : ticks(y0, y1, 5), ticks(x0, x1, Math.max(2, Math.floor(box.w / 70))));
-    g.save();
-    g.beginPath();
-    g.rect(box.x, box.y - 4, box.w + 4, box.h + 8);
-    g.clip();
-    for (const line of lines) stroke(g, line, X, Y, x0, x1, log, this.paper);
-    g.restore();
-    this.pointer(g, panel);
-    const last = lines.filter((line) => line.name).map((line) => `${line.run.label} ${line.name} ${number(lastOf(line.y), metric)}`);
+    const label = metric === "accuracy" ? (/** @type {number} */ y) => `${Math.round(y * 1000) / 10}%` : short;
+    this.drawAxes(context, plot, log ? logTicks(y0, y1) : ticks(y0, y1, 5), label);
+    context.save();
+    context.beginPath();
+    context.rect(box.x, box.y - 4, box.w + 4, box.h + 8);
+    context.clip();
+    for (const line of lines) this.drawLine(context, plot, line, log);
+    context.restore();
+    this.drawPointer(context, plot);
+    const last = lines.filter(({ name }) => name).map(({ label, name, y }) => `${label} ${name} ${formatValue(y.at(-1), metric)}`);
     canvas.setAttribute("aria-label", `${metric}: ${last.join(", ")}`);
   }
 
-  axes(g, { box, X, Y, metric }, ys, xs) {
-    g.font = this.font;
-    g.lineWidth = 1;
-    g.strokeStyle = this.grid;
-    g.fillStyle = this.ink;
-    g.textBaseline = "middle";
-    g.textAlign = "right";
-    for (const y of ys) {
-      const at = Math.round(Y(y)) + 0.5;
-      g.globalAlpha = 0.7;
-      g.beginPath();
-      g.moveTo(box.x, at);
-      g.lineTo(box.x + box.w, at);
-      g.stroke();
-      g.globalAlpha = 0.75;
-      g.fillText(metric === "accuracy" ? `${Math.round(y * 1000) / 10} %` : short(y), box.x - 6, at);
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {Plot} plot
+   * @param {number[]} values ticks of the vertical axis
+   * @param {(value: number) => string} label
+   */
+  drawAxes(context, { box, across, toX, toY }, values, label) {
+    context.font = this.theme.font;
+    context.lineWidth = 1;
+    context.strokeStyle = this.theme.border;
+    context.fillStyle = this.theme.text;
+    context.textBaseline = "middle";
+    context.textAlign = "right";
+    for (const value of values) {
+      const at = Math.round(toY(value)) + 0.5;
+      context.globalAlpha = 0.7;
+      context.beginPath();
+      context.moveTo(box.x, at);
+      context.lineTo(box.x + box.w, at);
+      context.stroke();
+      context.globalAlpha = 0.75;
+      context.fillText(label(value), box.x - 6, at);
     }
-    g.textBaseline = "top";
-    g.textAlign = "center";
-    for (const x of xs) g.fillText(short(x), X(x), box.y + box.h + 7);
-    g.globalAlpha = 1;
+    context.textBaseline = "top";
+    context.textAlign = "center";
+    for (const x of ticks(...across, Math.max(2, Math.floor(box.w / 70)))) context.fillText(short(x), toX(x), box.y + box.h + 7);
+    context.globalAlpha = 1;
   }
 
-  pointer(g, { box, X }) {
-    if (this.drag) {
-      const from = clamp(X(this.drag.from), box.x, box.x + box.w);
-      const to = clamp(X(this.drag.to), box.x, box.x + box.w);
-      g.globalAlpha = 0.12;
-      g.fillStyle = this.ink;
-      g.fillRect(Math.min(from, to), box.y, Math.abs(to - from), box.h);
-      g.globalAlpha = 1;
-    } else if (this.hover || this.mark !== null) {
-      const run = this.visible()[0];
-      const at = Math.round(X(this.hover ? this.hover.x : this.mark * (run ? this.unit(run) : 1))) + 0.5;
-      if (at < box.x || at > box.x + box.w) return;
-      g.globalAlpha = 0.4;
-      g.strokeStyle = this.ink;
-      g.beginPath();
-      g.moveTo(at, box.y);
-      g.lineTo(at, box.y + box.h);
-      g.stroke();
-      g.globalAlpha = 1;
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {Plot} plot
+   * @param {Line} line
+   * @param {boolean} log
+   */
+  drawLine(context, { across, toX, toY }, line, log) {
+    context.globalAlpha = line.alpha;
+    context.strokeStyle = line.colour;
+    context.lineWidth = line.width;
+    context.lineJoin = "round";
+    context.setLineDash(line.dash);
+    context.beginPath();
+    for (const [first, ...others] of reduced(line, toX, across, log)) {
+      context.moveTo(first[0], toY(first[1]));
+      for (const [at, value] of others) context.lineTo(at, toY(value));
     }
+    context.stroke();
+    context.setLineDash([]);
+    if (line.dots) {
+      context.fillStyle = this.theme.background;
+      line.x.forEach((x, i) => {
+        const value = drawable(line.y[i], log);
+        if (value === null || x < across[0] || x > across[1]) return;
+        context.beginPath();
+        context.arc(toX(x), toY(value), 2.6, 0, 7);
+        context.fill();
+        context.stroke();
+      });
+    }
+    context.globalAlpha = 1;
   }
+
+  /**
+   * The range that is being dragged, or the step that is pointed at.
+   * @param {CanvasRenderingContext2D} context
+   * @param {Plot} plot
+   */
+  drawPointer(context, { box, toX }) {
+    const right = box.x + box.w;
+    if (this.drag) {
+      const [from, to] = [this.drag.from, this.drag.to].map((x) => clamp(toX(x), box.x, right));
+      context.globalAlpha = 0.12;
+      context.fillStyle = this.theme.text;
+      context.fillRect(Math.min(from, to), box.y, Math.abs(to - from), box.h);
+      context.globalAlpha = 1;
+      return;
+    }
+    const [run] = this.visible();
+    const pointed = this.hover?.x ?? (this.mark === null ? null : this.mark * (run ? this.unit(run) : 1));
+    if (pointed === null) return;
+    const at = Math.round(toX(pointed)) + 0.5;
+    if (at < box.x || at > right) return;
+    context.globalAlpha = 0.4;
+    context.strokeStyle = this.theme.text;
+    context.beginPath();
+    context.moveTo(at, box.y);
+    context.lineTo(at, box.y + box.h);
+    context.stroke();
+    context.globalAlpha = 1;
+  }
+
+  // ---- pointer and buttons ----------------------------------------------------------------------------------------
 
   listen() {
-    const slider = this.find("input");
+    const slider = find(this.root, "input", HTMLInputElement);
+    const output = find(this.root, "output", HTMLElement);
     slider.addEventListener("input", () => {
       this.weight = Number(slider.value);
-      this.find("output").textContent = this.weight.toFixed(2);
+      output.textContent = this.weight.toFixed(2);
       this.schedule();
     });
-    const log = this.find(".log");
+    const log = find(this.root, ".log", HTMLElement);
     log.addEventListener("click", () => {
       this.log = !this.log;
-      log.setAttribute("aria-pressed", String(this.log));
+      setPressed(log, this.log);
       this.schedule();
     });
-    const axis = this.find(".axis");
+    const axis = find(this.root, ".axis", HTMLElement);
     axis.addEventListener("click", () => {
       this.byEpoch = !this.byEpoch;
       axis.textContent = this.byEpoch ? "x: epoch" : "x: step";
-      this.zoom = null;
-      this.schedule();
+      this.unzoom();
     });
-    this.find(".reset").addEventListener("click", () => this.unzoom());
+    this.reset.addEventListener("click", () => this.unzoom());
     for (const panel of this.panels) this.listenTo(panel);
   }
 
+  /** @param {Panel} panel */
   listenTo(panel) {
     const { canvas } = panel;
-    const value = (event) => {
-      const { left } = canvas.getBoundingClientRect();
-      const share = (event.clientX - left - panel.box.x) / panel.box.w;
-      return panel.x0 + clamp(share, 0, 1) * (panel.x1 - panel.x0);
+    const valueAt = (/** @type {PointerEvent} */ event, /** @type {Plot} */ { box, across: [x0, x1] }) => {
+      const share = (event.clientX - canvas.getBoundingClientRect().left - box.x) / box.w;
+      return x0 + clamp(share, 0, 1) * (x1 - x0);
     };
     canvas.addEventListener("pointerdown", (event) => {
-      if (!panel.box || event.button !== 0) return;
+      if (!panel.plot || event.button !== 0) return;
       canvas.setPointerCapture(event.pointerId);
-      this.drag = { from: value(event), to: value(event), start: event.clientX };
+      const x = valueAt(event, panel.plot);
+      this.drag = { from: x, to: x, start: event.clientX };
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (!panel.box) return;
-      if (this.drag) this.drag.to = value(event);
+      if (!panel.plot) return;
+      const x = valueAt(event, panel.plot);
+      if (this.drag) this.drag.to = x;
       else {
-        this.hover = { x: value(event), panel };
-        this.tellStep(this.visible()[0], this.hover.x);
+        this.hover = { x, panel };
+        this.tellStep(x);
       }
       this.showTip(event);
       this.schedule();
     });
     canvas.addEventListener("pointerup", (event) => {
-      const drag = this.drag;
+      const { drag } = this;
       this.drag = null;
-      if (drag && Math.abs(event.clientX - drag.start) > 5) this.zoom = [Math.min(drag.from, drag.to), Math.max(drag.from, drag.to)];
+      if (drag && Math.abs(event.clientX - drag.start) > SHORTEST_ZOOM) {
+        this.zoom = [Math.min(drag.from, drag.to), Math.max(drag.from, drag.to)];
+      }
       this.schedule();
     });
     canvas.addEventListener("pointercancel", () => {
@@ -336,30 +412,12 @@ class Curves {
     this.schedule();
   }
 
+  /** @param {PointerEvent} event */
   showTip(event) {
     const { hover, tip } = this;
-    tip.hidden = !hover || Boolean(this.drag);
-    if (tip.hidden) return;
-    const { lines, metric } = hover.panel;
-    const rows = lines.filter((line) => line.name && line.x.length).map((line) => ({ line, i: nearest(line.x, hover.x) }));
-    const unit = this.byEpoch ? "epoch" : "step";
-    const head = document.createElement("div");
-    head.textContent = `${unit} ${short(this.byEpoch ? Math.round(hover.x * 100) / 100 : Math.round(hover.x))}`;
-    const many = this.runs.size > 1;
-    const shown = rows.slice(0, 8).map(({ line, i }) => {
-      const row = document.createElement("div");
-      const dot = document.createElement("b");
-      dot.style.background = line.colour;
-      dot.style.opacity = line.alpha;
-      row.append(dot, `${number(line.y[i], metric)} ${line.name}${many ? ` · ${line.run.label}` : ""}`);
-      return row;
-    });
-    if (rows.length > shown.length) {
-      const more = document.createElement("div");
-      more.textContent = `and ${rows.length - shown.length} more`;
-      shown.push(more);
-    }
-    tip.replaceChildren(head, ...shown);
+    tip.hidden = !hover?.panel.plot || Boolean(this.drag);
+    if (tip.hidden || !hover?.panel.plot) return;
+    tip.replaceChildren(...this.tipRows(hover.x, hover.panel.metric, hover.panel.plot.lines));
     const frame = this.root.getBoundingClientRect();
     const left = event.clientX - frame.left;
     const flip = left > frame.width / 2;
@@ -368,33 +426,64 @@ class Curves {
     tip.style.top = `${event.clientY - frame.top + 12}px`;
   }
 
-  legend() {
-    const box = this.find(".legend");
-    const entries = [...this.runs.entries()];
-    const signature = JSON.stringify([entries.map(([id, run]) => [id, run.label, run.colour, run.dash]), [...this.hidden], this.palette]);
-    if (signature === this.legendSignature) return;
-    this.legendSignature = signature;
-    const buttons = entries.map(([id, run]) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.setAttribute("aria-pressed", String(!this.hidden.has(id)));
-      const mark = document.createElement("i");
-      mark.style.background = stripes(this.colour(run), run.dash);
-      const label = document.createElement("span");
-      label.textContent = run.label;
-      button.append(mark, label);
-      button.addEventListener("click", () => {
-        if (!this.hidden.delete(id)) this.hidden.add(id);
-        this.legend();
-        this.schedule();
-      });
-      button.addEventListener("dblclick", () => {
-        this.hidden = new Set([...this.runs.keys()].filter((other) => other !== id));
-        this.legend();
-        this.schedule();
-      });
-      return button;
+  /**
+   * @param {number} x
+   * @param {Metric} metric
+   * @param {Line[]} lines
+   */
+  tipRows(x, metric, lines) {
+    const many = this.runs.size > 1;
+    const read = lines.filter((line) => line.name && line.x.length);
+    const rows = read.slice(0, MOST_IN_TIP).map((line) => {
+      const row = element("div");
+      const dot = element("b");
+      dot.style.background = line.colour;
+      dot.style.opacity = String(line.alpha);
+      const value = formatValue(line.y[nearest(line.x, x)], metric);
+      row.append(dot, `${value} ${line.name}${many ? ` · ${line.label}` : ""}`);
+      return row;
     });
-    box.replaceChildren(...buttons);
+    const digits = this.byEpoch ? 2 : 0;
+    const head = element("div", "", `${this.byEpoch ? "epoch" : "step"} ${short(Number(x.toFixed(digits)))}`);
+    const more = read.length > rows.length ? [element("div", "", `and ${read.length - rows.length} more`)] : [];
+    return [head, ...rows, ...more];
+  }
+
+  drawLegend() {
+    const entries = [...this.runs.entries()];
+    const key = JSON.stringify([entries.map(([id, { label, colour, dash }]) => [id, label, colour, dash]), [...this.hidden]]);
+    if (key === this.legendKey) return;
+    this.legendKey = key;
+    const buttons = entries.map(([id, { label, colour, dash }]) => {
+      const show = (/** @type {Set<string>} */ hidden) => {
+        this.hidden = hidden;
+        this.drawLegend();
+        this.schedule();
+      };
+      const node = button("", () => show(this.hidden.has(id) ? without(this.hidden, id) : new Set([...this.hidden, id])));
+      node.addEventListener("dblclick", () => show(without(this.runs.keys(), id)));
+      setPressed(node, !this.hidden.has(id));
+      const mark = element("i");
+      mark.style.background = stripes(colour, dash);
+      node.append(mark, element("span", "", label));
+      return node;
+    });
+    this.legend.replaceChildren(...buttons);
   }
 }
+
+/**
+ * @param {Iterable<string>} ids
+ * @param {string} id
+ */
+function without(ids, id) {
+  return new Set([...ids].filter((other) => other !== id));
+}
+
+export default mounted(
+  (root) => new Curves(find(root, ".curves", HTMLElement)),
+  (curves, /** @type {Call<CurvesData>} */ { data, setTriggerValue }) => {
+    if (!curves.load(data)) setTriggerValue("resync", Date.now());
+  },
+  (curves) => curves.destroy(),
+);

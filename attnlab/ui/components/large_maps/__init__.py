@@ -1,6 +1,6 @@
-"""Rows of maps too large for the browser: a picture that asks for one row at a time, and the wire that brings it.
+"""Attention maps too large for the browser: a picture that asks for one row at a time, and the wire that brings it.
 
-Two components, because Streamlit sends all data of one with each answer: the picture gets its image once, the wire, alone
+Two components, because Streamlit sends all data of one with each answer: the picture gets its image once; the wire, alone
 in a fragment, brings a row and nothing else.
 """
 
@@ -10,28 +10,21 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from attnlab.ui.components.viewer import colour_constants
+from attnlab.ui.components.mount import mount
 
-_HERE = Path(__file__).parent
-_mount = st.components.v2.component(
-    "attnlab_rows",
-    html=(_HERE / "large_maps.html").read_text(encoding="utf-8"),
-    css=(_HERE / "large_maps.css").read_text(encoding="utf-8"),
-    js=colour_constants() + "\n".join((_HERE / f"{part}.js").read_text(encoding="utf-8") for part in ("drawing", "large_maps")),
-)
-_wire = st.components.v2.component("attnlab_rows_wire", html="<div></div>", js=(_HERE / "wire.js").read_text(encoding="utf-8"))
+_mount_picture = mount("large_maps")
+_mount_wire = mount("large_maps", "wire")
 
 
 @dataclass(frozen=True)
-class RowLayer:
-    """One map the picture may ask about.
+class LargeMapLayer:
+    """One map that can be asked about.
 
     Attributes:
         title: for people.
@@ -53,7 +46,7 @@ class Question:
     Attributes:
         layer: index of the map.
         place: (row, column) of the query, or of the key.
-        column: who looks at the place, instead of what it looks at.
+        column: the attention the place receives, instead of the attention it pays.
         head: from 0; `None` for the mean.
     """
 
@@ -63,7 +56,7 @@ class Question:
     head: int | None = None
 
 
-def identity(layers: Sequence[RowLayer], image: NDArray[np.uint8], of: str) -> str:
+def identity(layers: Sequence[LargeMapLayer], image: NDArray[np.uint8], of: str) -> str:
     """Names what is asked about, so that an answer about another picture is never drawn.
 
     Args:
@@ -74,8 +67,8 @@ def identity(layers: Sequence[RowLayer], image: NDArray[np.uint8], of: str) -> s
     return digest.hexdigest()
 
 
-def rows(layers: Sequence[RowLayer], image: NDArray[np.uint8], *, id: str, key: str) -> None:
-    """The picture. Its state (map, position, pins, row or column, head) is kept in the page's address.
+def large_maps_picture(layers: Sequence[LargeMapLayer], image: NDArray[np.uint8], *, id: str, key: str) -> None:
+    """Shows the picture. Its state (map, position, pins, direction, head) is kept in the page's address.
 
     Args:
         image: uint8 (H, W, 3) or (H, W, 1).
@@ -83,16 +76,16 @@ def rows(layers: Sequence[RowLayer], image: NDArray[np.uint8], *, id: str, key: 
     """
     height, width = image.shape[:2]
     pixels = np.ascontiguousarray(np.broadcast_to(image.reshape(height, width, -1), (height, width, 3)))
-    data = {"id": id, "layers": [asdict(each) for each in layers], "size": [height, width], "bytes": pixels.ravel()}
-    _mount(key=key, data=data)
+    data = {"id": id, "layers": [asdict(layer) for layer in layers], "size": [height, width], "bytes": pixels.ravel()}
+    _mount_picture(key=key, data=data)
 
 
-def asked(layers: Sequence[RowLayer], *, id: str, key: str) -> Question | None:
+def latest_question(layers: Sequence[LargeMapLayer], *, id: str, key: str) -> Question | None:
     """The question that arrived last on the wire of this key; `None` for none, or one that does not fit these maps."""
     return decode_question((st.session_state.get(key) or {}).get("asked"), layers, id)
 
 
-def wire(question: Question | None, values: NDArray[np.float32] | None, *, id: str, key: str) -> None:
+def large_maps_wire(question: Question | None, values: NDArray[np.float32] | None, *, id: str, key: str) -> None:
     """Brings the answer to the picture; call it in a fragment.
 
     Args:
@@ -100,32 +93,32 @@ def wire(question: Question | None, values: NDArray[np.float32] | None, *, id: s
     """
     data: dict[str, Any] = {"id": id}
     if question is not None and values is not None:
-        data["answer"] = {**asdict(question), **encode(values)}
-    _wire(key=key, data=data, default={"asked": None}, on_asked_change=lambda: None)
+        data["answer"] = {**asdict(question), **encode_weights(values)}
+    _mount_wire(key=key, data=data, default={"asked": None}, on_asked_change=lambda: None)
 
 
-def encode(values: NDArray[np.float32]) -> dict[str, Any]:
+def encode_weights(values: NDArray[np.float32]) -> dict[str, Any]:
     """Weights as little-endian float16 shares of the greatest one, in base64.
 
-    Each is kept to within 0.05 % of itself, or of 6e-5 of the greatest one where it is smaller than that. One byte a
-    weight would not do: a row may peak at hundreds of times uniform.
+    The error of each is at most 0.05% of itself, or of 6e-5 of the greatest weight where it is smaller than that. One byte
+    per weight would not do: a row may peak at hundreds of times uniform.
     """
     peak = float(values.max())
     shares = values.ravel() / (peak or 1.0)
     return {"peak": peak, "shares": base64.b64encode(shares.astype("<f2").tobytes()).decode()}
 
 
-def decode_question(told: Mapping[str, Any] | None, layers: Sequence[RowLayer], id: str) -> Question | None:
-    """What a browser sent, as a question about these maps; `None` where it is about others or makes no sense."""
-    if not told or told.get("id") != id:
+def decode_question(message: Mapping[str, Any] | None, layers: Sequence[LargeMapLayer], id: str) -> Question | None:
+    """A browser's message as a question about these maps; `None` where it is about others or makes no sense."""
+    if not message or message.get("id") != id:
         return None
-    numbers = [number for number in map(told.get, ("layer", "row", "col", "head")) if isinstance(number, int)]
+    numbers = [number for number in map(message.get, ("layer", "row", "col", "head")) if isinstance(number, int)]
     if len(numbers) != 4:
         return None
     index, row, col, head = numbers
     if not 0 <= index < len(layers):
         return None
-    by_column = bool(told.get("column"))
+    by_column = bool(message.get("column"))
     height, width = layers[index].key_grid if by_column else layers[index].grid
     if not (0 <= row < height and 0 <= col < width and -1 <= head < layers[index].heads):
         return None

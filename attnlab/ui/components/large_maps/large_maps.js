@@ -1,173 +1,295 @@
-// One image, and over it the row of a large map that the position under the pointer has.
+// @ts-check
+// One image, and over it the attention that the position under the pointer pays or receives in a large map.
 //
-// The image comes once. Rows are asked for one at a time over the wire (rows_wire.js): while one is under way only the
-// newest position waits, and what was told once is kept, so that a way back asks for nothing.
+// The image comes once. Rows are asked for one at a time over the wire (wire.js): while one is under way only the newest
+// position waits, and each answer is kept, so that a way back asks for nothing.
+import { contextOf, newCanvas, rgbCanvas } from "../lib/canvas.js";
+import { SOFTMAX_TOP } from "../lib/colour_tables.js";
+import { COLOUR_MAPS, gradient, mapCanvas } from "../lib/colours.js";
+import { button, element, fillMenu, find, labelled, menu, range, setPressed } from "../lib/dom.js";
+import { ARROWS, cellAt, cellOf, cellWords, middleOf, placeOf } from "../lib/grid.js";
+import { bytesOf, mounted } from "../lib/mount.js";
+import { nameOf, questionOf, readAnswer, timesUniform } from "./answer.js";
+import { markCell, markCross } from "./marks.js";
+import { linkWithState, stateFromLink } from "./state.js";
+
+/** @import { Cell, Grid, Place } from "../lib/grid.js" */
+/** @import { Call, Column } from "../lib/mount.js" */
+/** @import { Question, Weights } from "./answer.js" */
+/** @import { State } from "./state.js" */
+/** @import { WireData } from "./wire.js" */
 
 const MOST_PINS = 3;
-const MOST_KNOWN = 300; // rows kept: of 256 x 256 positions 75 MB
+const MOST_KNOWN = 300; // answers kept: of 256 x 256 positions 75 MB
 const BETWEEN_MS = 40; // two questions
 const LOST_MS = 5000; // after this a question is asked again
+const LEAST_WIDTH = 320; // of a canvas that is not laid out yet
 
-const mounted = new WeakMap();
+/** @typedef {{ title: string, grid: Grid, key_grid: Grid, heads: number }} Layer see LargeMapLayer on the Python side */
+/** @typedef {{ id: string, layers: Layer[], size: Grid, bytes: Column }} LargeMapsData */
+/** @typedef {{ figure: HTMLElement, canvas: HTMLCanvasElement, words: HTMLElement, numbers: HTMLElement }} Stage */
 
-export default function ({ data, parentElement }) {
-  let rows = mounted.get(parentElement);
-  if (!rows) {
-    rows = new Rows(parentElement.querySelector(".rows"));
-    mounted.set(parentElement, rows);
-  }
-  rows.load(data);
-  return () => {
-    mounted.delete(parentElement);
-    rows.destroy();
-  };
-}
-
-class Rows {
+class LargeMaps {
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
-    this.state = rowsFromLink(window.location.search, MOST_PINS);
-    this.look = { colours: "viridis", stretched: false, opacity: 0.7 };
+    this.state = stateFromLink(window.location.search, MOST_PINS);
+    this.look = { colours: COLOUR_MAPS[0][0], stretched: false, opacity: 0.7 };
+    this.id = "";
+    /** @type {Layer[]} */
+    this.layers = [];
+    this.image = newCanvas(1, 1);
+    /** @type {Map<string, Weights>} answers by the name of their question */
     this.known = new Map();
+    /** @type {string | null} name of the question that has no answer yet */
+    this.underWay = null;
+    /** @type {Weights | null} drawn faintly until the next answer comes */
+    this.last = null;
+    /** @type {Place | null} */
     this.pointer = null;
     this.askedAt = 0;
+    this.timers = { ask: 0, lost: 0, link: 0 };
+    this.frame = 0;
     this.abort = new AbortController();
-    document.addEventListener("attnlab:rows-told", (event) => this.hear(event.detail), { signal: this.abort.signal });
+    const hear = (/** @type {Event} */ event) => this.hear(/** @type {CustomEvent<WireData>} */ (event).detail);
+    document.addEventListener("attnlab:large-map-answer", hear, { signal: this.abort.signal });
     this.resize = new ResizeObserver(() => this.schedule());
     this.resize.observe(root);
+
+    this.layerMenu = menu([], (value) => this.set({ layer: Number(value) }));
+    this.layerLabel = labelled("Map", this.layerMenu);
+    this.headMenu = menu([], (value) => this.set({ head: Number(value) }));
+    this.headLabel = labelled("Head", this.headMenu);
+    this.paid = button("attention paid", () => this.set({ column: false }));
+    this.received = button("attention received", () => this.set({ column: true }));
+    this.clear = button("remove all pins", () => this.set({ pins: [] }));
+    this.low = element("span");
+    this.ramp = element("i");
+    this.high = element("span");
+    this.stages = Array.from({ length: 1 + MOST_PINS }, (_, at) => (at ? this.pinnedStage(at - 1) : this.mainStage()));
     this.build();
+  }
+
+  build() {
+    const sides = element("div", "sides");
+    sides.setAttribute("role", "group");
+    sides.setAttribute("aria-label", "Direction of attention");
+    sides.append(this.paid, this.received);
+    const colours = menu(COLOUR_MAPS, (value) => this.show({ colours: value }));
+    const scale = menu([["absolute", "fixed (comparable)"], ["map", "stretched to each map"]], (value) =>
+      this.show({ stretched: value === "map" }),
+    );
+    const opacity = range({ min: 0, max: 1, step: 0.05, value: this.look.opacity });
+    opacity.addEventListener("input", () => this.show({ opacity: Number(opacity.value) }));
+    const tools = element("div", "tools");
+    tools.append(
+      ...[this.layerLabel, sides, this.headLabel, labelled("Colours", colours), labelled("Scale", scale)],
+      ...[labelled("Opacity", opacity), this.clear],
+    );
+    const stages = element("div", "stages");
+    stages.append(...this.stages.map(({ figure }) => figure));
+    const bar = element("div", "scale");
+    bar.append(this.low, this.ramp, this.high);
+    const keys =
+      "Keyboard, on the first image: arrow keys move (with Shift by four), Enter pins, c switches between attention paid " +
+      "and received, h changes the head, Escape removes all pins.";
+    this.root.replaceChildren(tools, stages, bar, element("p", "keys", keys));
+  }
+
+  /** The image on which a position is pointed at. */
+  mainStage() {
+    const stage = buildStage("");
+    const { canvas } = stage;
+    canvas.tabIndex = 0;
+    canvas.addEventListener("keydown", (event) => this.onKey(event));
+    canvas.addEventListener("keyup", (event) => event.stopPropagation());
+    canvas.addEventListener("click", () => this.pin());
+    this.listen(canvas, (place) => this.point(place));
+    return stage;
+  }
+
+  /** @param {number} pin its place in the list of pins */
+  pinnedStage(pin) {
+    const stage = buildStage("pinned");
+    const unpin = button("unpin", () => this.set({ pins: this.state.pins.filter((_, at) => at !== pin) }));
+    stage.caption.append(unpin);
+    this.listen(stage.canvas, () => this.schedule());
+    return stage;
+  }
+
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {(place: Place) => void} change
+   */
+  listen(canvas, change) {
+    const move = (/** @type {PointerEvent} */ event) => {
+      this.pointer = placeOf(event, canvas);
+      change(this.pointer);
+    };
+    canvas.addEventListener("pointermove", move);
+    canvas.addEventListener("pointerdown", move);
+    canvas.addEventListener("pointerleave", () => {
+      this.pointer = null;
+      this.schedule();
+    });
   }
 
   destroy() {
     this.abort.abort();
     this.resize.disconnect();
     cancelAnimationFrame(this.frame);
-    for (const timer of [this.askTimer, this.lostTimer, this.linkTimer]) clearTimeout(timer);
+    Object.values(this.timers).forEach(clearTimeout);
     this.root.replaceChildren();
   }
 
-  load(data) {
-    if (this.id === data.id) return;
-    this.id = data.id;
-    this.layers = data.layers;
-    this.size = data.size;
-    this.image = paintImage(data.bytes.getChildAt(0).toArray(), data.size);
+  /** @param {LargeMapsData} data */
+  load({ id, layers, size, bytes }) {
+    if (this.id === id) return;
+    this.id = id;
+    this.layers = layers;
+    this.image = rgbCanvas(bytesOf(bytes), ...size);
     this.known.clear();
     this.underWay = null;
     this.last = null;
-    this.state.layer = Math.min(this.state.layer, this.layers.length - 1);
-    this.fillChoices();
-    this.set({});
+    fillMenu(this.layerMenu, layers.map(({ title }, at) => [String(at), title]));
+    const most = Math.max(...layers.map(({ heads }) => heads));
+    fillMenu(this.headMenu, [["-1", "mean of all heads"], ...headOptions(most)]);
+    this.set({ layer: Math.min(this.state.layer, layers.length - 1) });
   }
 
   get layer() {
     return this.layers[this.state.layer];
   }
 
-  // Where a position is pointed at, and where the weights lie.
+  /** The grid of the positions that are pointed at: queries, or keys for attention received. */
   get pointedGrid() {
     return this.state.column ? this.layer.key_grid : this.layer.grid;
   }
 
-  get shownGrid() {
-    return this.state.column ? this.layer.grid : this.layer.key_grid;
-  }
-
   // ---- asking ----------------------------------------------------------------------------------------------------
 
+  /**
+   * @param {Place} place
+   * @returns {Question}
+   */
   question(place) {
-    const [row, col] = cellAt(place, this.pointedGrid);
-    return { layer: this.state.layer, row, col, column: this.state.column, head: this.state.head };
+    const { row, column: col } = cellAt(this.pointedGrid, place);
+    const { layer, column, head } = this.state;
+    return { layer, row, col, column, head };
   }
 
-  nameOf({ layer, row, col, column, head }) {
-    return [layer, row, col, column, head].join();
-  }
-
+  /** @param {Place} place */
   answerTo(place) {
-    return this.known.get(this.nameOf(this.question(place)));
+    return this.known.get(nameOf(this.question(place)));
   }
 
-  pump() {
+  /** Asks for the first position without an answer, unless a question is under way. */
+  askNext() {
     const next = [this.state.cursor, ...this.state.pins].find((place) => !this.answerTo(place));
     if (!next || this.underWay) return;
-    clearTimeout(this.askTimer);
+    clearTimeout(this.timers.ask);
     const early = this.askedAt + BETWEEN_MS - performance.now();
     if (early > 0) {
-      this.askTimer = setTimeout(() => this.pump(), early);
+      this.timers.ask = window.setTimeout(() => this.askNext(), early);
       return;
     }
     const question = this.question(next);
     const detail = { id: this.id, question, heard: false };
-    document.dispatchEvent(new CustomEvent("attnlab:rows-ask", { detail }));
+    document.dispatchEvent(new CustomEvent("attnlab:large-map-question", { detail }));
     if (!detail.heard) return; // the wire is not there yet; it says when it is
     this.askedAt = performance.now();
-    this.underWay = this.nameOf(question);
-    clearTimeout(this.lostTimer);
-    this.lostTimer = setTimeout(() => {
+    this.underWay = nameOf(question);
+    clearTimeout(this.timers.lost);
+    this.timers.lost = window.setTimeout(() => {
       this.underWay = null;
-      this.pump();
+      this.askNext();
     }, LOST_MS);
   }
 
+  /** @param {WireData} data */
   hear({ id, answer }) {
     if (id !== this.id) return;
     if (answer) {
-      const [row, col] = answer.place;
-      const name = this.nameOf({ ...answer, row, col, head: answer.head ?? -1 });
+      const name = nameOf(questionOf(answer));
       const layer = this.layers[answer.layer];
       this.known.set(name, readAnswer(answer, answer.column ? layer.grid : layer.key_grid));
-      if (this.known.size > MOST_KNOWN) this.known.delete(this.known.keys().next().value);
+      const [oldest] = this.known.keys();
+      if (this.known.size > MOST_KNOWN) this.known.delete(oldest);
       if (this.underWay === name) this.underWay = null;
     }
     this.schedule();
-    this.pump();
+    this.askNext();
   }
 
   // ---- changes ---------------------------------------------------------------------------------------------------
 
+  /** @param {Partial<State>} change */
   set(change) {
     Object.assign(this.state, change);
     this.state.head = Math.min(this.state.head, this.layer.heads - 1);
-    this.pump();
+    this.askNext();
     this.schedule();
-    clearTimeout(this.linkTimer);
-    this.linkTimer = setTimeout(() => {
-      window.history.replaceState(window.history.state, "", linkWithRows(window.location.href, this.state));
+    clearTimeout(this.timers.link);
+    this.timers.link = window.setTimeout(() => {
+      window.history.replaceState(window.history.state, "", linkWithState(window.location.href, this.state));
     }, 200);
   }
 
+  /** @param {Partial<LargeMaps["look"]>} change */
   show(change) {
     Object.assign(this.look, change);
     this.schedule();
   }
 
-  // The position is kept as the middle of its cell, so that it means the same on the other grid.
+  /**
+   * The position is kept as the middle of its cell, so that it means the same on the other grid.
+   * @param {Place} place
+   */
   point(place) {
-    this.set({ cursor: middleOf(cellAt(place, this.pointedGrid), this.pointedGrid) });
+    this.set({ cursor: middleOf(this.pointedGrid, cellAt(this.pointedGrid, place)) });
   }
 
+  /** Pins the position, or removes the pin that is already there. */
   pin() {
     const { cursor, pins } = this.state;
-    const same = (place) => this.nameOf(this.question(place)) === this.nameOf(this.question(cursor));
-    this.set({ pins: pins.some(same) ? pins.filter((place) => !same(place)) : [...pins, { ...cursor }].slice(-MOST_PINS) });
+    const name = nameOf(this.question(cursor));
+    const others = pins.filter((place) => nameOf(this.question(place)) !== name);
+    this.set({ pins: others.length < pins.length ? others : [...pins, cursor].slice(-MOST_PINS) });
   }
 
+  /** @param {KeyboardEvent} event */
   onKey(event) {
-    const by = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    const { state } = this;
-    if (by) {
-      const [row, column] = cellAt(state.cursor, this.pointedGrid);
-      const far = event.shiftKey ? 4 : 1;
-      this.pointer = null;
-      this.point(middleOf([row + far * by[0], column + far * by[1]], this.pointedGrid));
-    } else if (event.key === "Enter" || event.key === " ") this.pin();
-    else if (event.key === "Escape" && state.pins.length) this.set({ pins: [] });
-    else if (event.key === "c") this.set({ column: !state.column });
-    else if (event.key === "h" && this.layer.heads > 1) this.set({ head: state.head + 1 < this.layer.heads ? state.head + 1 : -1 });
-    else return;
+    const action = this.actionOf(event);
+    if (!action) return;
+    action();
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  /**
+   * @param {KeyboardEvent} event
+   * @returns {(() => void) | null}
+   */
+  actionOf({ key, shiftKey }) {
+    const { pins, column, head } = this.state;
+    const { heads } = this.layer;
+    if (key in ARROWS) return () => this.nudge(ARROWS[key], shiftKey ? 4 : 1);
+    if (key === "Enter" || key === " ") return () => this.pin();
+    if (key === "Escape" && pins.length) return () => this.set({ pins: [] });
+    if (key === "c") return () => this.set({ column: !column });
+    if (key === "h" && heads > 1) return () => this.set({ head: head + 1 < heads ? head + 1 : -1 });
+    return null;
+  }
+
+  /**
+   * Moves the position by some cells.
+   * @param {readonly [row: number, column: number]} by
+   * @param {number} far
+   */
+  nudge(by, far) {
+    const { row, column } = cellAt(this.pointedGrid, this.state.cursor);
+    this.pointer = null;
+    this.point(middleOf(this.pointedGrid, cellOf(this.pointedGrid, row + far * by[0], column + far * by[1])));
   }
 
   // ---- drawing ---------------------------------------------------------------------------------------------------
@@ -180,163 +302,109 @@ class Rows {
   }
 
   draw() {
-    if (!this.layers || !this.root.clientWidth) return;
+    if (!this.layers.length || !this.root.clientWidth) return;
     const { state, look } = this;
-    this.layerInput.value = String(state.layer);
-    this.headInput.value = String(state.head);
-    this.layerInput.parentNode.hidden = this.layers.length < 2;
-    this.headInput.parentNode.hidden = this.layer.heads < 2;
-    this.sides.forEach(([column, button]) => button.setAttribute("aria-pressed", String(column === state.column)));
-    const rgb = colourTable(look.colours);
-    const stops = [0, 64, 128, 192, 255].map((at) => `rgb(${rgb.slice(3 * at, 3 * at + 3).join(" ")})`);
-    this.ramp.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
-    this.low.textContent = look.stretched ? "least of each row" : "0";
-    this.high.textContent = look.stretched ? "greatest of each row (stretched)" : `${SOFTMAX_TOP} × uniform or more`;
-    this.stages.forEach((stage, at) => this.drawStage(stage, at ? state.pins[at - 1] : state.cursor, at));
+    this.layerMenu.value = String(state.layer);
+    this.headMenu.value = String(state.head);
+    this.layerLabel.hidden = this.layers.length < 2;
+    this.headLabel.hidden = this.layer.heads < 2;
+    setPressed(this.paid, !state.column);
+    setPressed(this.received, state.column);
+    this.ramp.style.background = gradient(look.colours);
+    this.low.textContent = look.stretched ? "minimum of each map" : "0";
+    this.high.textContent = look.stretched ? "maximum of each map (stretched)" : `${SOFTMAX_TOP}× uniform or more`;
     this.clear.hidden = !state.pins.length;
+    const [main, ...pinned] = this.stages;
+    const answer = this.answerTo(state.cursor);
+    this.last = answer ?? this.last;
+    this.drawStage(main, state.cursor, answer, this.last, this.pointer ?? state.cursor);
+    pinned.forEach((stage, at) => {
+      const place = state.pins[at];
+      stage.figure.hidden = !place;
+      if (!place) return;
+      const weights = this.answerTo(place) ?? null;
+      const context = this.drawStage(stage, place, weights, weights, this.pointer);
+      if (this.pointer) markCross(context, this.pointer);
+    });
   }
 
-  drawStage(stage, place, at) {
-    stage.figure.hidden = !place;
-    if (!place) return;
+  /**
+   * @param {Stage} stage
+   * @param {Place} place whose attention is shown
+   * @param {Weights | null | undefined} answer to the question about it, if there is one already
+   * @param {Weights | null} shown the answer, or the one before while the new one is under way
+   * @param {Place | null} read the place whose number is read out
+   */
+  drawStage(stage, place, answer, shown, read) {
     const { canvas } = stage;
-    const wide = Math.round(canvas.clientWidth * Math.min(window.devicePixelRatio || 1, 2)) || 320;
-    const tall = Math.round((wide * this.size[0]) / this.size[1]);
+    const [height, width] = [this.image.height, this.image.width];
+    const wide = Math.round(canvas.clientWidth * Math.min(window.devicePixelRatio || 1, 2)) || LEAST_WIDTH;
+    const tall = Math.round((wide * height) / width);
     if (canvas.width !== wide || canvas.height !== tall) Object.assign(canvas, { width: wide, height: tall });
-    canvas.style.aspectRatio = `${this.size[1]} / ${this.size[0]}`;
-    const told = this.answerTo(place);
-    const answer = told ?? (at ? null : this.last);
-    if (told && !at) this.last = told;
-    const context = canvas.getContext("2d");
+    canvas.style.aspectRatio = `${width} / ${height}`;
+    const context = contextOf(canvas);
     context.imageSmoothingEnabled = false;
     context.globalAlpha = 1;
     context.drawImage(this.image, 0, 0, wide, tall);
-    if (answer) {
-      context.globalAlpha = told ? this.look.opacity : this.look.opacity / 2; // an older row, while the new one is under way
-      context.drawImage(paintRow(answer, this.look.colours, this.look.stretched), 0, 0, wide, tall);
+    if (shown) {
+      const { colours, stretched, opacity } = this.look;
+      context.globalAlpha = answer ? opacity : opacity / 2;
+      const map = mapCanvas(shown.weights, shown.grid, stretched ? [shown.low, shown.high] : [0, SOFTMAX_TOP], colours);
+      context.drawImage(map, 0, 0, wide, tall);
       context.globalAlpha = 1;
     }
-    const cell = cellAt(place, this.pointedGrid);
-    if (this.pointer && at) markCross(context, this.pointer, canvas);
-    markCell(context, cell, this.pointedGrid, canvas);
-    this.say(stage, cell, told, at);
+    const cell = cellAt(this.pointedGrid, place);
+    markCell(context, cell, this.pointedGrid);
+    this.writeCaption(stage, cell, answer, read);
+    return context;
   }
 
-  say(stage, cell, told, at) {
-    const where = placeWords(cell);
-    stage.words.textContent = this.state.column ? `Who looks at ${where}` : `What ${where} looks at`;
-    if (!told) stage.numbers.textContent = "asking the server …";
-    else {
-      const { weights, grid, best, high } = told;
-      const here = this.pointer ?? (at ? null : this.state.cursor);
-      const [row, column] = here ? cellAt(here, grid) : [];
-      const number = here ? `${timesUniform(weights[row * grid[1] + column])} ${this.pointer ? "under the pointer" : "on itself"} · ` : "";
-      stage.numbers.textContent = `${number}most ${timesUniform(high)}, at ${placeWords([Math.floor(best / grid[1]), best % grid[1]])}`;
-    }
+  /**
+   * @param {Stage} stage
+   * @param {Cell} cell
+   * @param {Weights | null | undefined} answer
+   * @param {Place | null} read
+   */
+  writeCaption(stage, cell, answer, read) {
+    stage.words.textContent = `${this.state.column ? "Positions attending to" : "Attention paid by"} ${cellWords(cell)}`;
+    stage.numbers.textContent = answer ? this.numbers(answer, read) : "Loading…";
     const [height, width] = this.pointedGrid;
     const map = this.layers.length > 1 ? `${this.layer.title}: ` : "";
     const words = `${map}${stage.words.textContent} (${height} × ${width} positions); ${stage.numbers.textContent}`;
     stage.canvas.setAttribute("aria-label", words);
   }
 
-  // ---- the page --------------------------------------------------------------------------------------------------
-
-  build() {
-    const tools = make("div", "tools");
-    this.layerInput = this.choice(tools, "Map", {}, (value) => this.set({ layer: Number(value) }));
-    const sides = make("div", "sides");
-    sides.setAttribute("role", "group");
-    sides.setAttribute("aria-label", "Row or column");
-    this.sides = [
-      [false, "row: what it looks at"],
-      [true, "column: who looks at it"],
-    ].map(([column, words]) => [column, push(sides, words, () => this.set({ column }))]);
-    tools.append(sides);
-    this.headInput = this.choice(tools, "Head", {}, (value) => this.set({ head: Number(value) }));
-    const names = Object.fromEntries(Object.entries(COLOUR_TABLES).map(([name, { title }]) => [name, title]));
-    this.choice(tools, "Colours", names, (colours) => this.show({ colours }));
-    const scales = { absolute: "absolute", row: "each row stretched" };
-    this.choice(tools, "Scale", scales, (value) => this.show({ stretched: value === "row" }));
-    const opacity = Object.assign(make("input"), { type: "range", min: 0, max: 1, step: 0.05, value: this.look.opacity });
-    opacity.addEventListener("input", () => this.show({ opacity: Number(opacity.value) }));
-    const label = make("label", "", "Opacity");
-    label.append(opacity);
-    this.clear = push(tools, "remove the pins", () => this.set({ pins: [] }));
-    tools.insertBefore(label, this.clear);
-    const stages = make("div", "stages");
-    this.stages = Array.from({ length: 1 + MOST_PINS }, (_, at) => this.stage(stages, at));
-    const scale = make("div", "scale");
-    [this.low, this.ramp, this.high] = [make("span"), make("i"), make("span")];
-    scale.append(this.low, this.ramp, this.high);
-    const keys = "Keys on the picture: arrows move (with shift by four), Enter pins, c row or column, h head, Escape removes the pins.";
-    this.root.replaceChildren(tools, stages, scale, make("p", "keys", keys));
-  }
-
-  stage(stages, at) {
-    const figure = make("figure", at ? "pinned" : "");
-    const [words, numbers] = [make("b"), make("span", "numbers")];
-    const caption = make("figcaption");
-    caption.append(words, numbers);
-    const canvas = make("canvas");
-    canvas.setAttribute("role", "img");
-    figure.append(canvas, caption);
-    stages.append(figure);
-    if (at) push(caption, "unpin", () => this.set({ pins: this.state.pins.filter((_, each) => each !== at - 1) }));
-    else {
-      canvas.tabIndex = 0;
-      canvas.addEventListener("keydown", (event) => this.onKey(event));
-      canvas.addEventListener("keyup", (event) => event.stopPropagation());
-    }
-    const move = (event) => {
-      const box = canvas.getBoundingClientRect();
-      this.pointer = { u: (event.clientX - box.left) / box.width, v: (event.clientY - box.top) / box.height };
-      if (at) this.schedule();
-      else this.point(this.pointer);
-    };
-    canvas.addEventListener("pointermove", move);
-    canvas.addEventListener("pointerdown", move);
-    canvas.addEventListener("pointerleave", () => {
-      this.pointer = null;
-      this.schedule();
-    });
-    if (!at) canvas.addEventListener("click", () => this.pin());
-    return { figure, canvas, words, numbers };
-  }
-
-  choice(parent, words, options, change) {
-    const select = make("select");
-    fill(select, options);
-    select.addEventListener("change", () => change(select.value));
-    const label = make("label", "", words);
-    label.append(select);
-    parent.append(label);
-    return select;
-  }
-
-  fillChoices() {
-    fill(this.layerInput, Object.fromEntries(this.layers.map(({ title }, at) => [` ${at}`, title])));
-    const most = Math.max(...this.layers.map(({ heads }) => heads));
-    fill(this.headInput, { " -1": "mean of all", ...Object.fromEntries(Array.from({ length: most }, (_, at) => [` ${at}`, `head ${at + 1}`])) });
+  /**
+   * @param {Weights} answer
+   * @param {Place | null} read
+   */
+  numbers({ weights, grid, best, high }, read) {
+    const where = this.pointer ? "under the pointer" : "on itself";
+    const number = read ? `${timesUniform(weights[cellAt(grid, read).index])} ${where} · ` : "";
+    const at = cellWords({ row: Math.floor(best / grid[1]), column: best % grid[1] });
+    return `${number}maximum ${timesUniform(high)}, at ${at}`;
   }
 }
 
-// A leading space in a name keeps the order of names that are numbers.
-function fill(select, options) {
-  const nodes = Object.entries(options).map(([value, words]) => Object.assign(make("option", "", words), { value: value.trim() }));
-  select.replaceChildren(...nodes);
+/** @param {string} className */
+function buildStage(className) {
+  const figure = element("figure", className);
+  const caption = element("figcaption");
+  const [words, numbers] = [element("b"), element("span", "numbers")];
+  caption.append(words, numbers);
+  const canvas = element("canvas");
+  canvas.setAttribute("role", "img");
+  figure.append(canvas, caption);
+  return { figure, canvas, caption, words, numbers };
 }
 
-function push(parent, words, action) {
-  const button = make("button", "", words);
-  button.type = "button";
-  button.addEventListener("click", action);
-  parent.append(button);
-  return button;
+/** @param {number} heads */
+function headOptions(heads) {
+  return Array.from({ length: heads }, (_, at) => /** @type {[string, string]} */ ([String(at), `head ${at + 1}`]));
 }
 
-function make(name, className = "", words = "") {
-  const node = document.createElement(name);
-  if (className) node.className = className;
-  if (words) node.textContent = words;
-  return node;
-}
+export default mounted(
+  (root) => new LargeMaps(find(root, ".large-maps", HTMLElement)),
+  (maps, /** @type {Call<LargeMapsData>} */ { data }) => maps.load(data),
+  (maps) => maps.destroy(),
+);

@@ -1,25 +1,40 @@
-// The wire between the picture of rows (rows.js) and the server, alone in a fragment: a question reruns nothing else,
-// and nothing but the one answer travels back.
+// @ts-check
+// The wire between the picture (large_maps.js) and the server, alone in a fragment: a question reruns nothing else, and
+// nothing but the one answer travels back.
+import { mounted } from "../lib/mount.js";
 
-const wires = new WeakMap();
+/** @import { Call } from "../lib/mount.js" */
+/** @import { Answer, Question } from "./answer.js" */
 
-export default function ({ data, parentElement, setStateValue }) {
-  let wire = wires.get(parentElement);
-  if (!wire) {
-    wire = { abort: new AbortController() };
-    wires.set(parentElement, wire);
-    const heard = (event) => {
-      if (event.detail.id !== wire.id) return;
-      event.detail.heard = true;
-      wire.ask(event.detail.question);
+/** @typedef {{ id: string, answer?: Answer }} WireData id: of the picture and maps that are asked about */
+/** @typedef {CustomEvent<{ id: string, question: Question, heard: boolean }>} QuestionEvent */
+
+class Wire {
+  constructor() {
+    this.id = "";
+    /** @type {(question: Question) => void} */
+    this.ask = () => {};
+    this.abort = new AbortController();
+    const hear = (/** @type {Event} */ event) => {
+      const { detail } = /** @type {QuestionEvent} */ (event);
+      if (detail.id !== this.id) return;
+      detail.heard = true;
+      this.ask(detail.question);
     };
-    document.addEventListener("attnlab:rows-ask", heard, { signal: wire.abort.signal });
+    document.addEventListener("attnlab:large-map-question", hear, { signal: this.abort.signal });
   }
-  wire.id = data.id;
-  wire.ask = (question) => setStateValue("asked", { id: data.id, ...question });
-  document.dispatchEvent(new CustomEvent("attnlab:rows-told", { detail: data }));
-  return () => {
-    wires.delete(parentElement);
-    wire.abort.abort();
-  };
+
+  destroy() {
+    this.abort.abort();
+  }
 }
+
+export default mounted(
+  () => new Wire(),
+  (wire, /** @type {Call<WireData>} */ { data, setStateValue }) => {
+    wire.id = data.id;
+    wire.ask = (question) => setStateValue("asked", { id: data.id, ...question });
+    document.dispatchEvent(new CustomEvent("attnlab:large-map-answer", { detail: data }));
+  },
+  (wire) => wire.destroy(),
+);

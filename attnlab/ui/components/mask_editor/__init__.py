@@ -1,4 +1,4 @@
-"""One map before and after an operation, and a brush to paint on it; what was painted is sent when the brush is lifted."""
+"""One map before and after an operation, with a brush to paint on it; the cells are sent when the brush is lifted."""
 
 from __future__ import annotations
 
@@ -9,25 +9,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from attnlab.viz.colour import SOFTMAX_TOP, table
+from attnlab.ui.components.mount import mount
+from attnlab.viz.colour import SOFTMAX_TOP
 
 LEFT_ALONE, PAINTED, ERASED = 0, 1, 2
 
-_HERE = Path(__file__).parent
-_COLOURS = f"const COLOURS = Uint8Array.from({table('viridis').ravel().tolist()});\n"
-_mount = st.components.v2.component(
-    "attnlab_brush",
-    html=(_HERE / "mask_editor.html").read_text(encoding="utf-8"),
-    css=(_HERE / "mask_editor.css").read_text(encoding="utf-8"),
-    js=_COLOURS + (_HERE / "mask_editor.js").read_text(encoding="utf-8"),
-)
+_mount = mount("mask_editor")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +41,7 @@ class Canvas:
 
     @property
     def identity(self) -> str:
-        """Another one for another map or picture: what was painted belongs to one."""
+        """Differs for another map or picture: cells belong to one of them."""
         digest = hashlib.blake2b(self.label.encode(), digest_size=12)
         for array in (self.values, self.image):
             digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
@@ -56,19 +49,19 @@ class Canvas:
 
 
 def painted_cells(canvas: Canvas, key: str) -> NDArray[np.uint8] | None:
-    """What was painted on this canvas in this session: uint8 (h, w) of `LEFT_ALONE`, `PAINTED` and `ERASED`.
+    """The cells painted on this canvas in this session: uint8 (h, w) of `LEFT_ALONE`, `PAINTED` and `ERASED`.
 
-    `None` where nothing came from the browser for it.
+    `None` when the browser has sent none for it.
     """
     return decode_cells((st.session_state.get(key) or {}).get("painted"), canvas)
 
 
-def decode_cells(told: Mapping[str, Any] | None, canvas: Canvas) -> NDArray[np.uint8] | None:
-    """The cells a browser sent, one byte each in base64; `None` where they are not those of this canvas."""
-    if not told or told.get("id") != canvas.identity:
+def decode_cells(message: Mapping[str, Any] | None, canvas: Canvas) -> NDArray[np.uint8] | None:
+    """The cells in a browser's message, one byte each in base64; `None` when they are not those of this canvas."""
+    if not message or message.get("id") != canvas.identity:
         return None
     try:
-        content = base64.b64decode(str(told.get("cells", "")), validate=True)
+        content = base64.b64decode(str(message.get("cells", "")), validate=True)
     except (binascii.Error, ValueError):
         return None
     cells = np.frombuffer(content, np.uint8)
@@ -78,10 +71,10 @@ def decode_cells(told: Mapping[str, Any] | None, canvas: Canvas) -> NDArray[np.u
 
 
 def cells_to_link(cells: NDArray[np.uint8]) -> str:
-    """The cells as a short text for an address; empty where nothing is painted.
+    """The cells as a short text for an address; empty when nothing is painted.
 
-    Runs of equal cells in reading order, as 0 to 2 and their number: ``0x12.1x3`` leaves twelve cells alone and paints
-    three; what follows is left alone.
+    Runs of equal cells in reading order, as their value (0 to 2) and their number: ``0x12.1x3`` leaves twelve cells alone
+    and paints three; the rest is left alone.
     """
     flat = cells.ravel()
     begins = [0, *(np.flatnonzero(np.diff(flat)) + 1).tolist(), flat.size]
@@ -92,25 +85,25 @@ def cells_to_link(cells: NDArray[np.uint8]) -> str:
 
 
 def cells_from_link(text: str, canvas: Canvas) -> NDArray[np.uint8]:
-    """The cells of `cells_to_link`; nothing painted where the text is not of a canvas of this size."""
-    nothing = np.zeros(canvas.values.shape, np.uint8)
+    """The cells of `cells_to_link`; nothing painted when the text does not fit a canvas of this size."""
+    cells = np.zeros(canvas.values.shape, np.uint8)
     if not re.fullmatch(r"[0-2]x\d{1,6}(\.[0-2]x\d{1,6})*", text):
-        return nothing
+        return cells
     runs = [[int(part) for part in run.split("x")] for run in text.split(".")]
-    if sum(count for _, count in runs) > nothing.size:
-        return nothing
-    cells = np.repeat(*np.asarray(runs, np.int64).T).astype(np.uint8)
-    nothing.ravel()[: cells.size] = cells
-    return nothing
+    if sum(count for _, count in runs) > cells.size:
+        return cells
+    painted = np.repeat(*np.asarray(runs, np.int64).T)
+    cells.ravel()[: painted.size] = painted
+    return cells
 
 
-def brush(canvas: Canvas, after: NDArray[np.float32], cells: NDArray[np.uint8] | None, *, key: str) -> None:
-    """Shows the map before and after; `painted_cells` with the same key tells what was painted on it.
+def mask_editor(canvas: Canvas, after: NDArray[np.float32], cells: NDArray[np.uint8] | None, *, key: str) -> None:
+    """Shows the map before and after; `painted_cells` with the same key returns what was painted on it.
 
     Args:
         after: (h, w) as `Canvas.values`.
-        cells: uint8 (h, w), what is painted already; without them there is no brush, only the two pictures and the numbers
-            under the pointer.
+        cells: uint8 (h, w), painted already; without them there is no brush, only the two pictures and the numbers under
+            the pointer.
 
     Raises:
         ValueError: when the two maps have different sizes.

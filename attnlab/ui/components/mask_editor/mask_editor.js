@@ -1,323 +1,277 @@
+// @ts-check
 // Two pictures of one map, as the network made it and as an operation left it, and a brush on the first.
 //
-// Python sends image and weights; cells are painted here and sent when the pointer or key is released, one byte a cell
-// in base64: 0 left alone, 1 painted, 2 erased. The picture on the right follows with the server's answer.
+// Python sends image and weights; cells are painted here and sent when the pointer or key is released, one byte per cell
+// in base64. The picture on the right follows with the server's answer.
+import { fromBase64, toBase64 } from "../lib/base64.js";
+import { contextOf, rgbCanvas, strokeTwice } from "../lib/canvas.js";
+import { COLOUR_MAPS, gradient, mapCanvas } from "../lib/colours.js";
+import { button, element, find, labelled, range, setPressed } from "../lib/dom.js";
+import { ARROWS, cellAt, cellOf, cellWords, placeOf } from "../lib/grid.js";
+import { bytesOf, mounted } from "../lib/mount.js";
+import { brushBox, ERASED, LEFT_ALONE, PAINTED, Painting } from "./painting.js";
 
-const LEFT_ALONE = 0;
-const PAINTED = 1;
-const ERASED = 2;
+/** @import { Cell, Grid } from "../lib/grid.js" */
+/** @import { Call, Column } from "../lib/mount.js" */
+
 const SIDE = 320; // longer side of a canvas in its own pixels
 const OPACITY = 0.62;
+const COLOURS = COLOUR_MAPS[0][0];
 
-const mounted = new WeakMap();
+/**
+ * @typedef {object} MaskEditorData
+ * @property {string} id of the map and picture that are painted on
+ * @property {string} label of the map
+ * @property {Grid} grid
+ * @property {Grid} size of the picture; [0, 0] where there is none
+ * @property {boolean} channels the cells are channels, which have no place in a picture
+ * @property {boolean} softmax the weights are relative to uniform attention
+ * @property {number} top the weight at the end of the colour scale
+ * @property {boolean} paintable
+ * @property {string} painted cells in base64, or empty
+ * @property {Column} bytes weights before and after (float32 each), then the picture (RGB)
+ */
 
-export default function ({ data, parentElement, setStateValue }) {
-  let brush = mounted.get(parentElement);
-  if (!brush) {
-    brush = new Brush(parentElement.querySelector(".brush"));
-    mounted.set(parentElement, brush);
-  }
-  brush.send = (cells) => setStateValue("painted", { id: data.id, cells: toBase64(cells) });
-  brush.load(data);
-  return () => mounted.delete(parentElement);
-}
-
-class Brush {
+class MaskEditor {
+  /** @param {HTMLElement} root */
   constructor(root) {
+    /** @type {MaskEditorData | null} */
+    this.data = null;
+    this.painting = new Painting([0, 0]);
+    this.before = new Float32Array();
+    this.after = new Float32Array();
+    /** @type {HTMLCanvasElement | null} */
+    this.picture = null;
+    /** @type {Cell | null} under the pointer */
+    this.cursor = null;
+    /** @type {Cell | null} where the stroke that is being drawn has come to */
+    this.last = null;
+    /** @type {(cells: Uint8Array) => void} */
+    this.send = () => {};
+
     this.root = root;
-    this.mode = PAINTED;
-    this.size = 3;
-    this.build();
+    this.left = this.buildStage(true);
+    this.right = this.buildStage(false);
+    this.readout = element("p", "readout");
+    this.readout.setAttribute("aria-live", "polite");
+    this.paint = button("paint", () => this.choose(PAINTED));
+    this.erase = button("erase", () => this.choose(ERASED));
+    this.sizeInput = range({ min: 1, max: 9, step: 1, label: "Brush size in cells" });
+    this.sizeInput.addEventListener("input", () => this.resize(Number(this.sizeInput.value)));
+    this.sizeOutput = element("output");
+    this.undoButton = button("undo", () => this.undo());
+    this.clearButton = button("clear", () => this.clear());
+    this.tools = element("div", "tools");
+    this.tools.setAttribute("role", "toolbar");
+    this.tools.setAttribute("aria-label", "Brush");
+    this.tools.append(this.paint, this.erase, labelled("size", this.sizeInput, this.sizeOutput), this.undoButton, this.clearButton);
+    this.low = element("span");
+    this.ramp = element("i");
+    this.high = element("span");
+    this.ramp.style.background = gradient(COLOURS);
+    this.keys = element(
+      "p",
+      "keys",
+      "Keyboard, on the left map: arrow keys move, space paints, p paint, e erase, [ ] brush size, u undo, Delete clear.",
+    );
+    const stages = element("div", "stages");
+    stages.append(this.left.figure, this.right.figure);
+    const scale = element("div", "scale");
+    scale.append(this.low, this.ramp, this.high);
+    root.replaceChildren(stages, this.readout, this.tools, scale, this.keys);
+  }
+
+  /** @param {boolean} isLeft the map on which the brush works */
+  buildStage(isLeft) {
+    const figure = element("figure");
+    const caption = element("figcaption", "", isLeft ? "original map" : "after the operation");
+    const canvas = element("canvas");
+    canvas.tabIndex = 0;
+    canvas.setAttribute("role", "img");
+    figure.append(caption, canvas);
+    const stage = { figure, caption, canvas, isLeft };
+    this.listen(stage);
+    return stage;
   }
 
   // ---- what is shown ----------------------------------------------------------------------------------------------
 
+  /** @param {MaskEditorData} data */
   load(data) {
-    const bytes = data.bytes.getChildAt(0).toArray();
-    const count = data.grid[0] * data.grid[1];
-    const floats = new Float32Array(bytes.slice(0, 8 * count).buffer);
-    const fresh = this.id !== data.id;
-    this.id = data.id;
+    const fresh = this.data?.id !== data.id;
     this.data = data;
-    this.before = floats.subarray(0, count);
-    this.after = floats.subarray(count);
-    this.pixels = bytes.subarray(8 * count);
-    if (fresh) {
-      this.cells = data.painted ? fromBase64(data.painted) : new Uint8Array(count);
-      this.history = [];
-      this.cursor = null;
-      this.picture = data.size[0] ? this.drawImage() : null;
-      const [height, width] = data.size[0] ? data.size : data.grid;
-      for (const { canvas } of this.stages) {
-        canvas.width = Math.round((SIDE * width) / Math.max(width, height));
-        canvas.height = Math.round((SIDE * height) / Math.max(width, height));
-      }
-    }
+    const bytes = bytesOf(data.bytes);
+    const count = data.grid[0] * data.grid[1];
+    const weights = new Float32Array(bytes.slice(0, 8 * count).buffer);
+    this.before = weights.subarray(0, count);
+    this.after = weights.subarray(count);
+    if (fresh) this.begin(data, bytes.subarray(8 * count));
     this.root.classList.toggle("painting", data.paintable);
     this.tools.hidden = this.keys.hidden = !data.paintable;
     this.low.textContent = "0";
-    this.high.textContent = data.softmax ? `${data.top} × uniform or more` : "gate 1";
-    this.ramp.style.background = `linear-gradient(to right, ${[0, 64, 128, 192, 255].map((at) => this.css(at)).join(", ")})`;
-    this.stages.forEach((stage, side) => {
-      stage.words.textContent = side ? "after the operation" : "as the network made it";
-      const what = side === 0 && data.paintable ? "; paint with the pointer, or arrows and space" : "";
-      stage.canvas.setAttribute("aria-label", `${data.label}, ${stage.words.textContent}${what}`);
-    });
-    this.draw();
-    this.say();
-  }
-
-  css(at) {
-    return `rgb(${COLOURS.slice(3 * at, 3 * at + 3).join(" ")})`;
-  }
-
-  drawImage() {
-    const [height, width] = this.data.size;
-    const canvas = Object.assign(document.createElement("canvas"), { width, height });
-    const image = new ImageData(width, height);
-    for (let i = 0, from = 0; i < image.data.length; i += 4, from += 3) {
-      image.data.set(this.pixels.subarray(from, from + 3), i);
-      image.data[i + 3] = 255;
+    this.high.textContent = data.softmax ? `${data.top}× uniform or more` : "gate 1";
+    for (const { canvas, caption, isLeft } of [this.left, this.right]) {
+      const help = isLeft && data.paintable ? "; paint with the pointer, or with the arrow keys and space" : "";
+      canvas.setAttribute("aria-label", `${data.label}, ${caption.textContent}${help}`);
     }
-    canvas.getContext("2d").putImageData(image, 0, 0);
-    return canvas;
+    this.draw();
+    this.writeReadout();
+  }
+
+  /**
+   * Another map or picture.
+   * @param {MaskEditorData} data
+   * @param {Uint8Array} pixels
+   */
+  begin({ grid, size, painted }, pixels) {
+    const { mode, size: brush } = this.painting;
+    this.painting = new Painting(grid, painted ? fromBase64(painted) : undefined);
+    Object.assign(this.painting, { mode, size: brush });
+    this.cursor = null;
+    this.picture = size[0] ? rgbCanvas(pixels, ...size) : null;
+    const [height, width] = size[0] ? size : grid;
+    for (const { canvas } of [this.left, this.right]) {
+      canvas.width = Math.round((SIDE * width) / Math.max(width, height));
+      canvas.height = Math.round((SIDE * height) / Math.max(width, height));
+    }
   }
 
   draw() {
-    this.drawSide(0, this.before);
-    this.drawSide(1, this.after);
-    this.undo.disabled = !this.history.length;
-    this.clear.disabled = !this.cells.some((cell) => cell !== LEFT_ALONE);
-    this.buttons.forEach(([mode, button]) => button.setAttribute("aria-pressed", String(mode === this.mode)));
-    this.sizeInput.value = String(this.size);
-    this.sizeWords.textContent = String(this.size);
+    if (!this.data) return;
+    const { painting } = this;
+    this.drawStage(this.left, this.before, this.data);
+    this.drawStage(this.right, this.after, this.data);
+    this.undoButton.disabled = !painting.history.length;
+    this.clearButton.disabled = painting.isEmpty;
+    setPressed(this.paint, painting.mode === PAINTED);
+    setPressed(this.erase, painting.mode === ERASED);
+    this.sizeInput.value = String(painting.size);
+    this.sizeOutput.textContent = String(painting.size);
   }
 
-  drawSide(side, values) {
-    const { canvas } = this.stages[side];
-    const context = canvas.getContext("2d");
-    const [height, width] = this.data.grid;
-    const map = Object.assign(document.createElement("canvas"), { width, height });
-    const image = new ImageData(width, height);
-    values.forEach((value, at) => {
-      const level = Math.round(Math.min(Math.max(value / this.data.top, 0), 1) * 255);
-      image.data.set(COLOURS.subarray(3 * level, 3 * level + 3), 4 * at);
-      image.data[4 * at + 3] = 255;
-    });
-    map.getContext("2d").putImageData(image, 0, 0);
+  /**
+   * @param {{ canvas: HTMLCanvasElement, isLeft: boolean }} stage
+   * @param {Float32Array} weights
+   * @param {MaskEditorData} data
+   */
+  drawStage({ canvas, isLeft }, weights, { grid, top, paintable }) {
+    const context = contextOf(canvas);
+    const { width, height } = canvas;
     context.imageSmoothingEnabled = false;
     context.globalAlpha = 1;
-    if (this.picture) context.drawImage(this.picture, 0, 0, canvas.width, canvas.height);
+    if (this.picture) context.drawImage(this.picture, 0, 0, width, height);
     context.globalAlpha = this.picture ? OPACITY : 1;
-    context.drawImage(map, 0, 0, canvas.width, canvas.height);
+    context.drawImage(mapCanvas(weights, grid, [0, top], COLOURS), 0, 0, width, height);
     context.globalAlpha = 1;
-    if (side === 0 && this.data.paintable) this.drawCells(context, canvas);
-    if (this.cursor) this.drawCursor(context, canvas, side);
+    const [wide, tall] = [width / grid[1], height / grid[0]];
+    const painting = isLeft && paintable;
+    if (painting) this.drawCells(context, wide, tall);
+    if (this.cursor) drawCursor(context, this.cursor, painting ? this.painting.size : 1, wide, tall);
   }
 
-  // Painted cells carry a bright dot, erased ones are crossed out: to be told apart without colours.
-  drawCells(context, canvas) {
-    const [height, width] = this.data.grid;
-    const wide = canvas.width / width;
-    const tall = canvas.height / height;
-    this.cells.forEach((cell, at) => {
+  /**
+   * Painted cells are bright, erased ones are dark and crossed out: to be told apart without colours.
+   * @param {CanvasRenderingContext2D} context
+   * @param {number} wide of a cell
+   * @param {number} tall
+   */
+  drawCells(context, wide, tall) {
+    const { cells, grid } = this.painting;
+    cells.forEach((cell, at) => {
       if (cell === LEFT_ALONE) return;
-      const x = (at % width) * wide;
-      const y = Math.floor(at / width) * tall;
+      const x = (at % grid[1]) * wide;
+      const y = Math.floor(at / grid[1]) * tall;
       context.fillStyle = cell === PAINTED ? "rgb(255 255 255 / 0.75)" : "rgb(0 0 0 / 0.78)";
       context.fillRect(x, y, Math.ceil(wide), Math.ceil(tall));
+      if (cell !== ERASED || wide <= 5) return;
       context.strokeStyle = "#fff";
       context.lineWidth = 1;
-      if (cell === ERASED && wide > 5) {
-        context.beginPath();
-        context.moveTo(x + 2, y + 2);
-        context.lineTo(x + wide - 2, y + tall - 2);
-        context.stroke();
-      }
+      context.beginPath();
+      context.moveTo(x + 2, y + 2);
+      context.lineTo(x + wide - 2, y + tall - 2);
+      context.stroke();
     });
   }
 
-  drawCursor(context, canvas, side) {
-    const [height, width] = this.data.grid;
-    const reach = side === 0 && this.data.paintable ? Math.floor((this.size - 1) / 2) : 0;
-    const extra = side === 0 && this.data.paintable ? (this.size - 1) % 2 : 0;
-    const wide = canvas.width / width;
-    const tall = canvas.height / height;
-    const [row, column] = this.cursor;
-    const box = [(column - reach) * wide, (row - reach) * tall, (2 * reach + 1 + extra) * wide, (2 * reach + 1 + extra) * tall];
-    context.lineWidth = 3;
-    context.strokeStyle = "#000";
-    context.strokeRect(...box);
-    context.lineWidth = 1.5;
-    context.strokeStyle = "#fff";
-    context.strokeRect(...box);
-  }
-
-  say() {
-    const { grid, softmax, channels, paintable } = this.data;
+  writeReadout() {
+    if (!this.data) return;
+    const { softmax, channels, paintable } = this.data;
     if (!this.cursor) {
-      this.readout.textContent = paintable ? "Paint on the left picture." : "";
+      this.readout.textContent = paintable ? "Paint on the left map." : "";
       return;
     }
-    const [row, column] = this.cursor;
-    const at = row * grid[1] + column;
-    const place = channels ? `channel ${at}` : `row ${row}, column ${column}`;
-    const [before, after] = [this.before[at], this.after[at]].map((value) => value.toFixed(2));
-    this.readout.textContent = `${place} · ${softmax ? "" : "gate "}${before} → ${after}${softmax ? " × uniform" : ""}`;
+    const { index } = this.cursor;
+    const place = channels ? `channel ${index}` : cellWords(this.cursor);
+    const change = `${this.before[index].toFixed(2)} → ${this.after[index].toFixed(2)}`;
+    this.readout.textContent = `${place} · ${softmax ? `${change}× uniform` : `gate ${change}`}`;
   }
 
   // ---- painting ---------------------------------------------------------------------------------------------------
 
-  cellAt(event) {
-    const box = event.currentTarget.getBoundingClientRect();
-    const [height, width] = this.data.grid;
-    const within = (share, count) => Math.min(Math.max(Math.floor(share * count), 0), count - 1);
-    return [within((event.clientY - box.top) / box.height, height), within((event.clientX - box.left) / box.width, width)];
+  /**
+   * The stroke goes on to a cell, if one is being drawn.
+   * @param {Cell} cell
+   */
+  drawTo(cell) {
+    if (this.last) this.painting.stroke(this.last, cell);
+    if (this.last) this.last = cell;
   }
 
-  remember() {
-    this.history.push(this.cells.slice());
-    if (this.history.length > 50) this.history.shift();
-  }
-
-  // A square of `size` cells at each place between the last one and this one.
-  stroke(from, to) {
-    const [height, width] = this.data.grid;
-    const steps = Math.max(Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1]), 1);
-    const reach = Math.floor((this.size - 1) / 2);
-    for (let step = 0; step <= steps; step++) {
-      const row = Math.round(from[0] + ((to[0] - from[0]) * step) / steps);
-      const column = Math.round(from[1] + ((to[1] - from[1]) * step) / steps);
-      for (let r = Math.max(0, row - reach); r < Math.min(height, row - reach + this.size); r++) {
-        this.cells.fill(this.mode, r * width + Math.max(0, column - reach), r * width + Math.min(width, column - reach + this.size));
-      }
-    }
+  /** @param {Cell} cell */
+  press(cell) {
+    this.painting.remember();
+    this.last = cell;
+    this.drawTo(cell);
   }
 
   release() {
     if (!this.last) return;
     this.last = null;
-    this.send(this.cells);
+    this.send(this.painting.cells);
     this.draw();
   }
 
-  back() {
-    const cells = this.history.pop();
-    if (!cells) return;
-    this.cells = cells;
-    this.send(cells);
+  undo() {
+    if (this.painting.undo()) this.send(this.painting.cells);
     this.draw();
   }
 
-  wipe() {
-    if (this.clear.disabled) return;
-    this.remember();
-    this.cells = new Uint8Array(this.cells.length);
-    this.send(this.cells);
+  clear() {
+    if (this.painting.isEmpty) return;
+    this.painting.clear();
+    this.send(this.painting.cells);
     this.draw();
   }
 
+  /** @param {number} mode */
   choose(mode) {
-    this.mode = mode;
+    this.painting.mode = mode;
     this.draw();
   }
 
+  /** @param {number} size */
   resize(size) {
-    this.size = Math.min(Math.max(size, 1), 9);
+    this.painting.resize(size);
     this.draw();
   }
 
-  onKey(event, side) {
-    const [height, width] = this.data.grid;
-    const by = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    const paints = side === 0 && this.data.paintable;
-    if (by) {
-      const from = this.cursor ?? [Math.floor(height / 2), Math.floor(width / 2)];
-      const held = (value, count) => Math.min(Math.max(value, 0), count - 1);
-      this.cursor = [held(from[0] + by[0], height), held(from[1] + by[1], width)];
-      if (this.last) this.stroke(this.last, (this.last = this.cursor));
-    } else if (paints && event.key === " ") {
-      this.cursor ??= [Math.floor(height / 2), Math.floor(width / 2)];
-      if (!this.last) {
-        this.remember();
-        this.last = this.cursor;
-        this.stroke(this.last, this.last);
-      }
-    } else if (paints && (event.key === "u" || (event.key === "z" && (event.ctrlKey || event.metaKey)))) this.back();
-    else if (paints && event.key === "Delete") this.wipe();
-    else if (paints && event.key === "p") this.choose(PAINTED);
-    else if (paints && event.key === "e") this.choose(ERASED);
-    else if (paints && (event.key === "[" || event.key === "]")) this.resize(this.size + (event.key === "]" ? 1 : -1));
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-    this.draw();
-    this.say();
-  }
+  // ---- pointer and keyboard ---------------------------------------------------------------------------------------
 
-  // ---- the page ---------------------------------------------------------------------------------------------------
-
-  build() {
-    const stages = make("div", "stages");
-    this.stages = [0, 1].map((side) => {
-      const figure = make("figure");
-      const canvas = make("canvas");
-      canvas.tabIndex = 0;
-      canvas.setAttribute("role", "img");
-      const words = make("figcaption");
-      figure.append(words, canvas);
-      stages.append(figure);
-      this.listen(canvas, side);
-      return { canvas, words };
-    });
-    this.tools = make("div", "tools");
-    this.tools.setAttribute("role", "toolbar");
-    this.tools.setAttribute("aria-label", "Brush");
-    this.buttons = [
-      [PAINTED, this.push("paint", () => this.choose(PAINTED))],
-      [ERASED, this.push("erase", () => this.choose(ERASED))],
-    ];
-    this.sizeInput = Object.assign(make("input"), { type: "range", min: 1, max: 9, step: 1 });
-    this.sizeInput.setAttribute("aria-label", "Brush size in cells");
-    this.sizeInput.addEventListener("input", () => this.resize(Number(this.sizeInput.value)));
-    this.sizeWords = make("output");
-    this.undo = this.push("undo", () => this.back());
-    this.clear = this.push("clear", () => this.wipe());
-    const size = make("label", "", "size");
-    size.append(this.sizeInput, this.sizeWords);
-    this.tools.append(...this.buttons.map(([, button]) => button), size, this.undo, this.clear);
-    const scale = make("div", "scale");
-    [this.low, this.ramp, this.high] = [make("span"), make("i"), make("span")];
-    scale.append(this.low, this.ramp, this.high);
-    this.readout = make("p", "readout");
-    this.readout.setAttribute("aria-live", "polite");
-    this.keys = make("p", "keys", "Keys on the left picture: arrows move, space paints, p paint, e erase, [ ] size, u undo, Delete clear.");
-    this.root.replaceChildren(stages, this.readout, this.tools, scale, this.keys);
-  }
-
-  push(words, action) {
-    const button = make("button", "", words);
-    button.type = "button";
-    button.addEventListener("click", action);
-    return button;
-  }
-
-  listen(canvas, side) {
-    const paints = () => side === 0 && this.data.paintable;
+  /** @param {{ canvas: HTMLCanvasElement, isLeft: boolean }} stage */
+  listen({ canvas, isLeft }) {
+    const paints = () => isLeft && !!this.data?.paintable;
+    const point = (/** @type {PointerEvent} */ event) => (this.cursor = cellAt(this.painting.grid, placeOf(event, canvas)));
     canvas.addEventListener("pointerdown", (event) => {
       if (!paints() || event.button !== 0) return;
       canvas.setPointerCapture(event.pointerId);
-      this.cursor = this.cellAt(event);
-      this.remember();
-      this.last = this.cursor;
-      this.stroke(this.last, this.last);
+      this.press(point(event));
       this.draw();
     });
     canvas.addEventListener("pointermove", (event) => {
-      this.cursor = this.cellAt(event);
-      if (paints() && this.last) this.stroke(this.last, (this.last = this.cursor));
+      const cell = point(event);
+      if (paints()) this.drawTo(cell);
       this.draw();
-      this.say();
+      this.writeReadout();
     });
     canvas.addEventListener("pointerup", () => this.release());
     canvas.addEventListener("pointercancel", () => this.release());
@@ -325,25 +279,86 @@ class Brush {
       if (this.last) return;
       this.cursor = null;
       this.draw();
-      this.say();
+      this.writeReadout();
     });
-    canvas.addEventListener("keydown", (event) => this.onKey(event, side));
+    canvas.addEventListener("keydown", (event) => this.onKey(event, paints()));
     canvas.addEventListener("keyup", (event) => event.key === " " && this.release());
     canvas.addEventListener("blur", () => this.release());
   }
+
+  /**
+   * @param {KeyboardEvent} event
+   * @param {boolean} paints whether this is the map on which the brush works
+   */
+  onKey(event, paints) {
+    const action = this.moveOf(event) ?? (paints ? this.actionOf(event) : undefined);
+    if (!action) return;
+    action();
+    event.preventDefault();
+    event.stopPropagation();
+    this.draw();
+    this.writeReadout();
+  }
+
+  /**
+   * The action of an arrow key.
+   * @param {KeyboardEvent} event
+   */
+  moveOf({ key }) {
+    if (!(key in ARROWS)) return undefined;
+    return () => {
+      const { row, column } = this.cursor ?? this.middle();
+      this.cursor = cellOf(this.painting.grid, row + ARROWS[key][0], column + ARROWS[key][1]);
+      this.drawTo(this.cursor);
+    };
+  }
+
+  /**
+   * The action of a key of the brush.
+   * @param {KeyboardEvent} event
+   */
+  actionOf({ key, ctrlKey, metaKey }) {
+    if (key === "z") return ctrlKey || metaKey ? () => this.undo() : undefined;
+    /** @type {Record<string, () => void>} */
+    const actions = {
+      " ": () => {
+        this.cursor ??= this.middle();
+        if (!this.last) this.press(this.cursor);
+      },
+      u: () => this.undo(),
+      Delete: () => this.clear(),
+      p: () => this.choose(PAINTED),
+      e: () => this.choose(ERASED),
+      "[": () => this.resize(this.painting.size - 1),
+      "]": () => this.resize(this.painting.size + 1),
+    };
+    return Object.hasOwn(actions, key) ? actions[key] : undefined;
+  }
+
+  middle() {
+    return cellAt(this.painting.grid, { u: 0.5, v: 0.5 });
+  }
 }
 
-function make(name, className = "", words = "") {
-  const node = document.createElement(name);
-  if (className) node.className = className;
-  if (words) node.textContent = words;
-  return node;
+/**
+ * Marks the cells under the brush.
+ * @param {CanvasRenderingContext2D} context
+ * @param {Cell} cell
+ * @param {number} size of the brush
+ * @param {number} wide of a cell
+ * @param {number} tall
+ */
+function drawCursor(context, cell, size, wide, tall) {
+  const { top, bottom, left, right } = brushBox(cell, size);
+  const box = new Path2D();
+  box.rect(left * wide, top * tall, (right - left) * wide, (bottom - top) * tall);
+  strokeTwice(context, box, 3, 1.5);
 }
 
-function toBase64(cells) {
-  return btoa(String.fromCharCode(...cells));
-}
-
-function fromBase64(text) {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-}
+export default mounted(
+  (root) => new MaskEditor(find(root, ".mask-editor", HTMLElement)),
+  (editor, /** @type {Call<MaskEditorData>} */ { data, setStateValue }) => {
+    editor.send = (cells) => setStateValue("painted", { id: data.id, cells: toBase64(cells) });
+    editor.load(data);
+  },
+);

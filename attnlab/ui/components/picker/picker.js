@@ -1,89 +1,108 @@
-// A strip of small pictures of which one is chosen, or several: with Shift, or with the button for those who have none.
+// @ts-check
+// A strip of small images of which one is chosen, or several: with Shift, or with the button for those who have none.
 // The choice is sent when it is made; arrows move it.
+import { rgbCanvas } from "../lib/canvas.js";
+import { button, element, find, setAria } from "../lib/dom.js";
+import { ARROWS } from "../lib/grid.js";
+import { bytesOf, mounted } from "../lib/mount.js";
+import { selectionAfter } from "./selection.js";
 
-const mounted = new WeakMap();
+/** @import { Call, Column } from "../lib/mount.js" */
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".picker");
-  let strip = mounted.get(parentElement);
-  if (!strip) {
-    strip = { root, several: parentElement.querySelector(".several") };
-    mounted.set(parentElement, strip);
-    strip.several.addEventListener("click", () => {
-      const on = strip.several.getAttribute("aria-pressed") !== "true";
-      strip.several.setAttribute("aria-pressed", String(on));
-      if (!on && strip.chosen.length > 1) strip.send([strip.chosen[0]]);
+/** @typedef {{ index: number, words: string, title: string, right: boolean | null }} Item see Thumbnail on the Python side */
+/** @typedef {{ id: string, items: Item[], side: number, chosen: number[], most: number, bytes: Column }} PickerData */
+
+class Picker {
+  /**
+   * @param {HTMLElement} root
+   * @param {HTMLElement} several
+   */
+  constructor(root, several) {
+    this.root = root;
+    this.several = several;
+    this.id = "";
+    this.most = 1;
+    /** @type {number[]} */
+    this.chosen = [];
+    /** @type {{ index: number, node: HTMLButtonElement }[]} */
+    this.buttons = [];
+    /** @type {(chosen: number[]) => void} */
+    this.send = () => {};
+    several.addEventListener("click", () => {
+      const on = !this.isAdding();
+      setAria(several, "pressed", on);
+      if (!on && this.chosen.length > 1) this.choose([this.chosen[0]]);
     });
-    root.addEventListener("keydown", (event) => {
-      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      const from = strip.buttons.indexOf(event.target.closest("button"));
-      if (!by || from < 0 || !strip.buttons[from + by]) return;
-      event.preventDefault();
-      strip.buttons[from + by].focus();
-      if (strip.most === 1 || strip.chosen.length === 1) strip.buttons[from + by].click();
+    root.addEventListener("keydown", (event) => this.onKey(event));
+  }
+
+  /** @param {PickerData} data */
+  load(data) {
+    this.most = data.most;
+    this.several.hidden = data.most === 1;
+    if (data.most === 1) setAria(this.several, "pressed", false);
+    if (data.chosen.length > 1) setAria(this.several, "pressed", true);
+    setAria(this.root, "multiselectable", data.most > 1);
+    if (this.id !== data.id) this.build(data);
+    this.mark(data.chosen);
+  }
+
+  /** @param {PickerData} data */
+  build({ id, items, side, bytes }) {
+    this.id = id;
+    const pixels = bytesOf(bytes);
+    const size = side * side * 3;
+    this.buttons = items.map(({ index, words, title, right }, place) => {
+      const click = (/** @type {MouseEvent} */ event) =>
+        this.choose(selectionAfter(this.chosen, index, event.shiftKey || this.isAdding(), this.most));
+      const node = button("", click, { title });
+      node.setAttribute("role", "option");
+      const verdict = right === null ? "" : right ? "right" : "wrong";
+      node.append(rgbCanvas(pixels.subarray(place * size, (place + 1) * size), side, side), element("span", verdict, words));
+      return { index, node };
     });
+    this.root.replaceChildren(...this.buttons.map(({ node }) => node));
   }
-  strip.most = data.most;
-  strip.send = (chosen) => {
-    mark(strip, chosen);
-    setStateValue("picked", chosen);
-  };
-  strip.several.hidden = data.most === 1;
-  if (data.most === 1) strip.several.setAttribute("aria-pressed", "false");
-  if (data.chosen.length > 1) strip.several.setAttribute("aria-pressed", "true");
-  root.setAttribute("aria-multiselectable", String(data.most > 1));
-  if (strip.id !== data.id) build(strip, data);
-  mark(strip, data.chosen);
-  return () => mounted.delete(parentElement);
-}
 
-function build(strip, data) {
-  strip.id = data.id;
-  const bytes = data.bytes.getChildAt(0).toArray();
-  const { side } = data;
-  strip.buttons = data.items.map((item, place) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.setAttribute("role", "option");
-    button.dataset.index = item.index;
-    button.title = item.title;
-    const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = side;
-    const pixels = new ImageData(side, side);
-    for (let i = 0, from = place * side * side * 3; i < pixels.data.length; i += 4, from += 3) {
-      pixels.data.set(bytes.subarray(from, from + 3), i);
-      pixels.data[i + 3] = 255;
-    }
-    canvas.getContext("2d").putImageData(pixels, 0, 0);
-    const words = document.createElement("span");
-    words.textContent = item.words;
-    if (item.right !== null) words.className = item.right ? "right" : "wrong";
-    button.append(canvas, words);
-    button.addEventListener("click", (event) => choose(strip, item.index, event.shiftKey));
-    return button;
-  });
-  strip.root.replaceChildren(...strip.buttons);
-}
+  isAdding() {
+    return this.several.getAttribute("aria-pressed") === "true";
+  }
 
-// One picture, or one more or less beside the others.
-function choose(strip, index, more) {
-  const adding = strip.most > 1 && (more || strip.several.getAttribute("aria-pressed") === "true");
-  const others = strip.chosen.filter((other) => other !== index);
-  if (!adding) strip.send([index]);
-  else if (others.length < strip.chosen.length) strip.send(others.length ? others : [index]);
-  else strip.send([...strip.chosen.slice(0, strip.most - 1), index]);
-}
+  /** @param {number[]} chosen */
+  choose(chosen) {
+    this.mark(chosen);
+    this.send(chosen);
+  }
 
-function mark(strip, chosen) {
-  strip.chosen = chosen;
-  for (const button of strip.buttons) {
-    const index = Number(button.dataset.index);
-    const first = index === chosen[0];
-    button.setAttribute("aria-selected", String(chosen.includes(index)));
-    button.tabIndex = first ? 0 : -1;
-    if (first) {
-      const hidden = button.offsetLeft < strip.root.scrollLeft || button.offsetLeft + button.offsetWidth > strip.root.scrollLeft + strip.root.clientWidth;
-      if (hidden) strip.root.scrollLeft = button.offsetLeft - strip.root.clientWidth / 2;
+  /** @param {number[]} chosen */
+  mark(chosen) {
+    this.chosen = chosen;
+    const { root } = this;
+    for (const { index, node } of this.buttons) {
+      setAria(node, "selected", chosen.includes(index));
+      const first = index === chosen[0];
+      node.tabIndex = first ? 0 : -1;
+      const hidden = node.offsetLeft < root.scrollLeft || node.offsetLeft + node.offsetWidth > root.scrollLeft + root.clientWidth;
+      if (first && hidden) root.scrollLeft = node.offsetLeft - root.clientWidth / 2;
     }
   }
+
+  /** @param {KeyboardEvent} event */
+  onKey(event) {
+    const by = ARROWS[event.key]?.[1];
+    const from = this.buttons.findIndex(({ node }) => event.composedPath().includes(node));
+    const next = by && from >= 0 ? this.buttons[from + by] : undefined;
+    if (!next) return;
+    event.preventDefault();
+    next.node.focus();
+    if (this.most === 1 || this.chosen.length === 1) next.node.click();
+  }
 }
+
+export default mounted(
+  (root) => new Picker(find(root, ".picker", HTMLElement), find(root, ".several", HTMLElement)),
+  (picker, /** @type {Call<PickerData>} */ { data, setStateValue }) => {
+    picker.send = (chosen) => setStateValue("picked", chosen);
+    picker.load(data);
+  },
+);

@@ -1,7 +1,7 @@
 """The attention viewer: a canvas that gets images and maps once and is scrubbed, hovered and compared without the server.
 
-The JavaScript lies in several text files that are joined here into one module, the same for Streamlit and for the page
-that works from a file without network (`hand_out`). A rerun with unchanged panels sends no map again.
+The same modules serve Streamlit and the page that works from a file without network (`offline_page`). A rerun with unchanged
+panels sends no map again.
 """
 
 from __future__ import annotations
@@ -11,36 +11,13 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import streamlit as st
-
-from attnlab.viz.colour import SOFTMAX_TOP, TITLES, table
+from attnlab.ui.components.modules import joined
+from attnlab.ui.components.mount import HERE, mount, style
 from attnlab.viz.panels import Panel, pack
 
-_HERE = Path(__file__).parent
-_PARTS = (
-    *("maths", "field", "gif", "card", "numbers", "channel_strip", "controls"),
-    *("viewer", "bars", "gestures", "save", "viewer_mount"),
-)
-
-
-def colour_constants() -> str:
-    """The colour maps and the top of the absolute scale, as the first lines of a module that draws weights."""
-    tables = {name: {"title": title, "rgb": base64.b64encode(table(name).tobytes()).decode()} for name, title in TITLES.items()}
-    return f"const COLOUR_TABLES = {json.dumps(tables)};\nconst SOFTMAX_TOP = {SOFTMAX_TOP};\n"
-
-
-def module_text() -> str:
-    """The viewer as the text of one ES module, with the colour tables in it."""
-    return colour_constants() + "\n".join((_HERE / f"{part}.js").read_text(encoding="utf-8") for part in _PARTS)
-
-
-_CSS = "\n".join((_HERE / f"{part}.css").read_text(encoding="utf-8") for part in ("viewer", "viewer_controls"))
-_mount = st.components.v2.component(
-    "attnlab_viewer", html=(_HERE / "viewer.html").read_text(encoding="utf-8"), css=_CSS, js=module_text()
-)
+_mount = mount("viewer")
 
 
 def viewer(
@@ -50,10 +27,9 @@ def viewer(
     compact: bool = False,
     autoplay: bool = False,
     link: bool = False,
-    report: bool = False,
     sync: str = "",
     initial: Mapping[str, Any] | None = None,
-) -> dict[str, Any] | None:
+) -> None:
     """Shows the panels side by side, with one cross-hair and one set of controls.
 
     Args:
@@ -61,42 +37,32 @@ def viewer(
         compact: only the pictures, their numbers and the time-lapse; for pages that explain something else.
         autoplay: plays the time-lapse at once, unless the browser is asked to reduce motion.
         link: the view is kept in the page's address and can be copied as a link. At most one viewer of a page.
-        report: returns the view after each gesture, at the price of a rerun each time.
         sync: a name shared with a chart of the same run; both follow each other's training step.
-        initial: the view at first, by the names in viewer_controls.js (``opacity``, ``blend``, ``scope`` ...).
+        initial: the view at first, by the names in view.js (``opacity``, ``blend``, ``scope`` ...).
 
     Raises:
         ValueError: when a panel's arrays do not fit together.
     """
     meta, content = pack(panels)
-    options = {
-        "compact": compact,
-        "autoplay": autoplay,
-        "link": link,
-        "report": report,
-        "sync": sync,
-        "initial": dict(initial or {}),
-    }
-    data = {"id": _digest(meta, content.tobytes(), options), "meta": meta, "options": options, "bytes": content}
-    result = _mount(key=key, data=data, default={"view": None}, on_view_change=_ignore)
-    return result.get("view")
+    options = {"compact": compact, "autoplay": autoplay, "link": link, "sync": sync, "initial": dict(initial or {})}
+    _mount(key=key, data={"id": _digest(meta, content.tobytes(), options), "meta": meta, "options": options, "bytes": content})
 
 
-def hand_out(panels: Sequence[Panel], *, title: str, note: str = "", initial: Mapping[str, Any] | None = None) -> str:
+def offline_page(panels: Sequence[Panel], *, title: str, note: str = "", initial: Mapping[str, Any] | None = None) -> str:
     """One HTML page with the panels and the working viewer in it; it needs no server and no network.
 
     Raises:
         ValueError: when a panel's arrays do not fit together.
     """
     meta, content = pack(panels)
-    payload = {"id": "hand-out", "meta": meta, "options": {"initial": dict(initial or {})}}
+    payload = {"id": "offline", "meta": meta, "options": {"initial": dict(initial or {})}}
     # "<" cannot end the script element when it is written as an escape
     written = json.dumps(payload).replace("<", "\\u003c")
     return _PAGE.format(
         title=html.escape(title),
         note=html.escape(note),
-        css=_CSS,
-        module=module_text(),
+        css=style("viewer"),
+        module=joined(HERE / "viewer" / "viewer.js"),
         payload=written,
         bytes=base64.b64encode(content.tobytes()).decode(),
     )
@@ -106,10 +72,6 @@ def _digest(meta: Mapping[str, Any], content: bytes, options: Mapping[str, Any])
     digest = hashlib.blake2b(content, digest_size=16)
     digest.update(json.dumps([meta, options], sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def _ignore() -> None:
-    """Streamlit wants a callback for each state; the page reads the returned view instead."""
 
 
 _PAGE = """<!doctype html>
@@ -145,8 +107,7 @@ h1 {{ font: 600 1.7rem/1.2 var(--st-heading-font); }}
 <section id="viewer" aria-label="Attention viewer"></section>
 <script type="module">
 {module}
-const bytes = Uint8Array.from(atob("{bytes}"), (letter) => letter.charCodeAt(0));
-mountViewer(document.getElementById("viewer"), {{ ...{payload}, bytes }});
+mountViewer(document.getElementById("viewer"), {payload}, fromBase64("{bytes}"));
 </script>
 </body>
 </html>

@@ -1,106 +1,91 @@
-// A part of the attention viewer: the bars that choose a map and a training step, and the list of keys.
+// @ts-check
+// The bars that choose a map and a training step.
+import { button, element, menu, range, setPressed, setText } from "../lib/dom.js";
+import { fillTrack } from "./controls.js";
+import { KIND_WORDS } from "./field.js";
+
+/** @import { Control, Viewer } from "./viewer.js" */
 
 const FEW_LAYERS = 10; // as buttons; more become a menu
-const MOST_BESIDE = 24; // maps side by side
+export const MOST_BESIDE = 24; // maps beside each other
 
-Object.assign(Viewer.prototype, {
-  buildLayerBar() {
-    const bar = element("div", "layers");
-    bar.setAttribute("role", "group");
-    bar.setAttribute("aria-label", "Map");
-    const few = this.layers.length <= FEW_LAYERS;
-    const choice = few ? this.buildLayerButtons() : this.buildLayerMenu();
-    const all = element("button", "", "all side by side");
-    all.type = "button";
-    all.hidden = this.layers.length > MOST_BESIDE;
-    all.addEventListener("click", () => this.showAll(!this.state.all));
-    bar.append(choice, all);
-    this.syncs.push(() => all.setAttribute("aria-pressed", String(this.state.all)));
-    return bar;
-  },
+/**
+ * @param {Viewer} viewer
+ * @returns {Control}
+ */
+export function buildLayerBar(viewer) {
+  const node = element("div", "layers");
+  node.setAttribute("role", "group");
+  node.setAttribute("aria-label", "Map");
+  const choice = viewer.layers.length <= FEW_LAYERS ? layerButtons(viewer) : layerMenu(viewer);
+  const all = button("all side by side", () => viewer.showAll(!viewer.state.all));
+  all.hidden = viewer.layers.length > MOST_BESIDE;
+  node.append(choice.node, all);
+  const sync = () => {
+    choice.sync();
+    setPressed(all, viewer.state.all);
+  };
+  return { node, sync };
+}
 
-  buildLayerButtons() {
-    const row = element("div", "choices");
-    const buttons = this.layers.map((layer, index) => {
-      const button = element("button", "", layer.title);
-      button.type = "button";
-      button.title = `${layer.title}: ${KIND_WORDS[layer.kind]}`;
-      button.addEventListener("click", () => this.showLayer(index));
-      return button;
+/**
+ * @param {Viewer} viewer
+ * @returns {Control}
+ */
+function layerButtons(viewer) {
+  const node = element("div", "choices");
+  const buttons = viewer.layers.map(({ title, kind }, index) =>
+    button(title, () => viewer.showLayer(index), { title: `${title}: ${KIND_WORDS[kind]}` }),
+  );
+  node.append(...buttons);
+  const sync = () =>
+    buttons.forEach((each, index) => {
+      const pressed = !viewer.state.all && viewer.layerIndex === index;
+      if (!setPressed(each, pressed) || !pressed) return;
+      node.scrollLeft = each.offsetLeft - node.offsetLeft - (node.clientWidth - each.offsetWidth) / 2;
     });
-    row.append(...buttons);
-    this.syncs.push(() => {
-      buttons.forEach((button, index) => {
-        const pressed = String(!this.state.all && this.layerIndex === index);
-        if (button.getAttribute("aria-pressed") === pressed) return;
-        button.setAttribute("aria-pressed", pressed);
-        if (pressed === "true") row.scrollLeft = button.offsetLeft - row.offsetLeft - (row.clientWidth - button.offsetWidth) / 2;
-      });
-    });
-    return row;
-  },
+  return { node, sync };
+}
 
-  buildLayerMenu() {
-    const row = element("div", "choices");
-    const select = element("select");
-    select.setAttribute("aria-label", "Map");
-    this.layers.forEach((layer, index) => {
-      const option = element("option", "", `${layer.title} (${KIND_WORDS[layer.kind]})`);
-      option.value = String(index);
-      select.append(option);
-    });
-    select.addEventListener("change", () => this.showLayer(Number(select.value)));
-    const step = (by, text, words) => {
-      const button = pusher(text, () => this.showLayer(this.layerIndex + by), words);
-      button.setAttribute("aria-label", words);
-      return button;
-    };
-    row.append(step(-1, "‹", "Map before"), select, step(1, "›", "Map after"));
-    this.syncs.push(() => (select.value = String(this.layerIndex)));
-    return row;
-  },
+/**
+ * @param {Viewer} viewer
+ * @returns {Control}
+ */
+function layerMenu(viewer) {
+  const node = element("div", "choices");
+  /** @type {[string, string][]} */
+  const options = viewer.layers.map(({ title, kind }, index) => [String(index), `${title} (${KIND_WORDS[kind]})`]);
+  const select = menu(options, (value) => viewer.showLayer(Number(value)), { label: "Map" });
+  const step = (/** @type {number} */ by, /** @type {string} */ text, /** @type {string} */ words) =>
+    button(text, () => viewer.showLayer(viewer.layerIndex + by), { className: "push", title: words, label: words });
+  node.append(step(-1, "‹", "Previous map"), select, step(1, "›", "Next map"));
+  return { node, sync: () => void (select.value = String(viewer.layerIndex)) };
+}
 
-  buildTimeBar() {
-    const bar = element("div", "time");
-    const play = element("button", "play");
-    play.type = "button";
-    play.addEventListener("click", () => this.play(!this.playing));
-    const input = element("input");
-    Object.assign(input, { type: "range", min: 0, max: this.steps.length - 1, step: 1 });
-    input.setAttribute("aria-label", "Training step");
-    input.addEventListener("input", () => {
-      this.playing = false;
-      this.toStep(Number(input.value));
-    });
-    input.addEventListener("change", () => this.commit());
-    const output = element("output");
-    bar.append(play, input, output);
-    this.syncs.push(() => {
-      const at = this.stepIndex();
-      if (input.value !== String(at)) input.value = String(at);
-      fillTrack(input);
-      const words = `step ${this.steps[at].toLocaleString("en")} of ${this.steps.at(-1).toLocaleString("en")}`;
-      if (output.textContent !== words) {
-        output.textContent = words;
-        input.setAttribute("aria-valuetext", words);
-      }
-      const mark = this.playing ? "❙❙" : "▶";
-      if (play.textContent !== mark) {
-        play.textContent = mark;
-        play.setAttribute("aria-label", this.playing ? "Pause" : "Play the training");
-      }
-    });
-    return bar;
-  },
-
-  buildHelp() {
-    const help = element("dl", "help");
-    help.hidden = !this.helpShown;
-    for (const [keys, words] of KEYS) {
-      const line = element("div");
-      line.append(element("dt", "", keys), element("dd", "", words));
-      help.append(line);
-    }
-    return help;
-  },
-});
+/**
+ * @param {Viewer} viewer
+ * @returns {Control}
+ */
+export function buildTimeBar(viewer) {
+  const { steps } = viewer;
+  const node = element("div", "time");
+  const play = button("", () => viewer.play(!viewer.playing), { className: "play" });
+  const input = range({ min: 0, max: steps.length - 1, step: 1, label: "Training step" });
+  input.addEventListener("input", () => {
+    viewer.playing = false;
+    viewer.toStep(Number(input.value));
+  });
+  input.addEventListener("change", () => viewer.commit());
+  const output = element("output");
+  node.append(play, input, output);
+  const count = (/** @type {number} */ step) => step.toLocaleString("en");
+  const sync = () => {
+    const at = viewer.stepIndex();
+    if (input.value !== String(at)) input.value = String(at);
+    fillTrack(input);
+    const words = `step ${count(steps[at])} of ${count(steps[steps.length - 1])}`;
+    if (setText(output, words)) input.setAttribute("aria-valuetext", words);
+    if (setText(play, viewer.playing ? "❙❙" : "▶")) play.setAttribute("aria-label", viewer.playing ? "Pause" : "Play training");
+  };
+  return { node, sync };
+}

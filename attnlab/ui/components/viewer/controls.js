@@ -1,230 +1,193 @@
-// A part of the attention viewer: state with its names in the link, and the controls.
+// @ts-check
+// The controls under the cards. Each keeps itself in step with the state: `sync` is called after every change.
+import { COLOUR_MAPS } from "../lib/colours.js";
+import { button, element, menu, range, setPressed, setText } from "../lib/dom.js";
+import { percent } from "../lib/numbers.js";
+import { SCOPE_TITLES } from "./field.js";
+import { PICTURE_WIDTHS, savePicture, saveTimeLapse } from "./save.js";
+import { SCOPES, usualView, VIEW_FIELDS } from "./view.js";
 
-// name: [default, short name in the link, how it is read from text]
-const number = (low, high) => (text) => {
-  const value = Number(text);
-  return text !== "" && Number.isFinite(value) ? Math.min(Math.max(value, low), high) : undefined;
-};
-const oneOf = (known) => (text) => (known().includes(text) ? text : undefined);
-const flag = (text) => (text === "1" ? true : text === "0" ? false : undefined);
-const places = (text) => {
-  const pins = text.split("~").map((pair) => pair.split("_").map(Number));
-  return pins.every(([u, v]) => u >= 0 && u <= 1 && v >= 0 && v <= 1) ? pins.map(([u, v]) => ({ u, v })) : undefined;
-};
+/** @import { Control, Viewer } from "./viewer.js" */
+/** @import { View } from "./view.js" */
 
-export const VIEW = {
-  layer: [null, "ly", number(0, 999)],
-  all: [false, "al", flag],
-  step: [null, "st", number(0, 1e12)],
-  opacity: [0.6, "op", number(0, 1)],
-  threshold: [0, "th", number(0, 1)],
-  cut: ["value", "ct", oneOf(() => ["value", "percentile"])],
-  gamma: [1, "ga", number(0.2, 5)],
-  colours: ["viridis", "cm", oneOf(() => Object.keys(COLOUR_TABLES))],
-  smooth: [true, "sm", flag],
-  blend: ["heat", "bl", oneOf(() => ["heat", "reveal", "contour"])],
-  scope: ["absolute", "sc", oneOf(() => Object.keys(SCOPES))],
-  pair: ["row", "pr", oneOf(() => ["row", "column", "entropy"])],
-  near: [0, "nx", number(0, 16)],
-  channel: [null, "ch", number(0, 99999)],
-  sorted: [false, "so", flag],
-  mask: [true, "mk", flag],
-  pins: [[], "px", places],
-};
+/**
+ * The parts of the state with values of one type.
+ * @template Value
+ * @typedef {{ [Name in keyof View]: View[Name] extends Value ? Name : never }[keyof View]} NameOf
+ */
 
-// The view that a link holds; what is unknown or out of range is ignored.
-export function viewFromLink(search) {
-  const given = new URLSearchParams(search);
-  const view = {};
-  for (const [name, [, short, read]] of Object.entries(VIEW)) {
-    if (!given.has(short)) continue;
-    const value = read(given.get(short));
-    if (value !== undefined) view[name] = value;
-  }
-  return view;
-}
-
-// A link with the view in it; what is as usual is left out.
-export function linkWithView(href, view) {
-  const url = new URL(href);
-  for (const [name, [usual, short]] of Object.entries(VIEW)) {
-    const value = view[name];
-    if (JSON.stringify(value) === JSON.stringify(usual)) url.searchParams.delete(short);
-    else url.searchParams.set(short, textOf(value));
-  }
-  return url.href;
-}
-
-function textOf(value) {
-  if (typeof value === "boolean") return value ? "1" : "0";
-  if (Array.isArray(value)) return value.map(({ u, v }) => `${u.toFixed(3)}_${v.toFixed(3)}`).join("~");
-  return typeof value === "number" ? String(Number(value.toFixed(3))) : value;
-}
-
-export function usualView() {
-  return Object.fromEntries(Object.entries(VIEW).map(([name, [usual]]) => [name, Array.isArray(usual) ? [] : usual]));
-}
-
-// ---- controls --------------------------------------------------------------------------------------------------------
-// Each keeps itself in step with the state: `sync` is called after every change, whoever made it.
-
-// Colours the track up to the thumb.
+/**
+ * Colours the track up to the thumb.
+ * @param {HTMLInputElement} input
+ */
 export function fillTrack(input) {
   const share = (Number(input.value) - Number(input.min)) / (Number(input.max) - Number(input.min) || 1);
   input.style.setProperty("--at", `${(share * 100).toFixed(1)}%`);
 }
 
-function labelled(text, ...content) {
-  const label = element("label", "control");
-  label.append(element("span", "caption", text), ...content);
-  return label;
-}
-
+/**
+ * @param {Viewer} viewer
+ * @param {NameOf<number>} name
+ * @param {string} text
+ * @param {{ min: number, max: number, step: number, words: (value: number) => string, log?: boolean, extra?: HTMLElement[] }} options
+ * @returns {Control}
+ */
 function slider(viewer, name, text, { min, max, step, words, log = false, extra = [] }) {
-  const input = element("input");
-  input.type = "range";
-  Object.assign(input, log ? { min: Math.log2(min), max: Math.log2(max), step } : { min, max, step });
+  const [toTrack, fromTrack] = log ? [Math.log2, (/** @type {number} */ at) => 2 ** at] : [Number, Number];
+  const input = range({ min: toTrack(min), max: toTrack(max), step, label: text });
   const output = element("output");
-  input.setAttribute("aria-label", text);
-  const box = element("div", "control"); // no <label>: it may hold a menu as well
-  box.append(element("span", "caption", text), ...extra, output, input);
-  input.addEventListener("input", () => viewer.set({ [name]: log ? 2 ** Number(input.value) : Number(input.value) }));
+  const node = element("div", "control"); // no <label>: it may hold a menu as well
+  node.append(element("span", "caption", text), ...extra, output, input);
+  input.addEventListener("input", () => viewer.set({ [name]: fromTrack(Number(input.value)) }));
   input.addEventListener("change", () => viewer.commit());
-  input.addEventListener("dblclick", () => viewer.set({ [name]: VIEW[name][0] }, true));
+  input.addEventListener("dblclick", () => viewer.set({ [name]: VIEW_FIELDS[name].usual }, true));
   const sync = () => {
     const value = viewer.state[name];
-    const shown = String(log ? Math.log2(value) : value);
+    const shown = String(toTrack(value));
     if (input.value !== shown) input.value = shown;
     fillTrack(input);
-    const said = words(value);
-    if (output.textContent !== said) {
-      output.textContent = said;
-      input.setAttribute("aria-valuetext", said);
-    }
+    if (setText(output, words(value))) input.setAttribute("aria-valuetext", words(value));
   };
-  return { node: box, sync };
+  return { node, sync };
 }
 
-function choice(viewer, name, text, options) {
-  const select = element("select");
-  for (const [value, title] of Object.entries(options)) {
-    const option = element("option", "", title);
-    option.value = value;
-    select.append(option);
-  }
-  select.addEventListener("change", () => viewer.set({ [name]: select.value }, true));
-  return { node: labelled(text, select), sync: () => (select.value = viewer.state[name]) };
+/**
+ * A menu of the values of a part of the state.
+ * @param {Viewer} viewer
+ * @param {NameOf<string>} name
+ * @param {[value: string, title: string][]} options
+ * @param {{ className?: string, label?: string }} [names]
+ */
+function choice(viewer, name, options, names) {
+  const node = menu(options, (value) => viewer.set({ [name]: value }, true), names);
+  return { node, sync: () => void (node.value = viewer.state[name]) };
 }
 
-// Buttons of which one is pressed.
+/**
+ * A menu with its caption.
+ * @param {Viewer} viewer
+ * @param {NameOf<string>} name
+ * @param {string} text
+ * @param {[value: string, title: string][]} options
+ * @returns {Control}
+ */
+function labelledChoice(viewer, name, text, options) {
+  const { node, sync } = choice(viewer, name, options);
+  const label = element("label", "control");
+  label.append(element("span", "caption", text), node);
+  return { node: label, sync };
+}
+
+/**
+ * Buttons of which one is pressed.
+ * @param {Viewer} viewer
+ * @param {NameOf<string>} name
+ * @param {string} text
+ * @param {[value: string, title: string][]} options
+ * @returns {Control}
+ */
 function segments(viewer, name, text, options) {
-  const box = element("div", "control");
+  const node = element("div", "control");
   const row = element("div", "segments");
   row.setAttribute("role", "group");
   row.setAttribute("aria-label", text);
-  const buttons = Object.entries(options).map(([value, title]) => {
-    const button = element("button", "", title);
-    button.type = "button";
-    button.addEventListener("click", () => viewer.set({ [name]: value }, true));
-    row.append(button);
-    return [value, button];
-  });
-  box.append(element("span", "caption", text), row);
-  if (Object.values(options).join("").length > 24) box.classList.add("wide");
-  const sync = () => buttons.forEach(([value, button]) => button.setAttribute("aria-pressed", String(viewer.state[name] === value)));
-  return { node: box, sync };
+  const buttons = options.map(([value, title]) => button(title, () => viewer.set({ [name]: value }, true)));
+  row.append(...buttons);
+  node.append(element("span", "caption", text), row);
+  if (options.map(([, title]) => title).join("").length > 24) node.classList.add("wide");
+  const sync = () => options.forEach(([value], at) => setPressed(buttons[at], viewer.state[name] === value));
+  return { node, sync };
 }
 
+/**
+ * @param {Viewer} viewer
+ * @param {NameOf<boolean>} name
+ * @param {string} text
+ * @returns {Control}
+ */
 function toggle(viewer, name, text) {
-  const button = element("button", "toggle", text);
-  button.type = "button";
-  button.addEventListener("click", () => viewer.set({ [name]: !viewer.state[name] }, true));
-  return { node: button, sync: () => button.setAttribute("aria-pressed", String(viewer.state[name])) };
+  const node = button(text, () => viewer.set({ [name]: !viewer.state[name] }, true), { className: "toggle" });
+  return { node, sync: () => void setPressed(node, viewer.state[name]) };
 }
 
-function pusher(text, action, title) {
-  const button = element("button", "push", text);
-  button.type = "button";
-  if (title) button.title = title;
-  button.addEventListener("click", action);
-  return button;
+/**
+ * @param {string} text
+ * @param {(event: MouseEvent) => void} action
+ * @param {string} [title]
+ */
+function push(text, action, title) {
+  return button(text, action, { className: "push", title });
 }
 
-const percent = (value) => `${Math.round(value * 100)} %`;
+/** @param {number} near */
+function nearWords(near) {
+  if (near === 0) return "none";
+  return near === 1 ? "itself only" : `within ${near - 1}`;
+}
 
-// The controls under the cards. Those that belong to one kind of map are hidden while no such map is shown.
-export function buildDock(viewer) {
-  const dock = element("div", "dock");
-  const cut = choice(viewer, "cut", "What the share is of", { value: "of scale", percentile: "of cells" });
-  const cutMenu = cut.node.querySelector("select");
-  cutMenu.className = "inline";
-  cutMenu.setAttribute("aria-label", "What the hidden share is of");
-  const parts = [
+/**
+ * All controls; those that belong to one kind of map are hidden while no such map is shown.
+ * @param {Viewer} viewer
+ * @returns {Control}
+ */
+export function buildControls(viewer) {
+  const cut = choice(viewer, "cut", [["value", "% of scale"], ["percentile", "percentile"]], {
+    className: "inline",
+    label: "Unit of the threshold",
+  });
+  const always = [
     slider(viewer, "opacity", "Opacity", { min: 0, max: 1, step: 0.01, words: percent }),
     slider(viewer, "gamma", "Gamma", { min: 0.25, max: 4, step: 0.05, log: true, words: (value) => value.toFixed(2) }),
-    slider(viewer, "threshold", "Hide lowest", { min: 0, max: 1, step: 0.01, words: percent, extra: [cutMenu] }),
-    segments(viewer, "blend", "Draw as", { heat: "heat", reveal: "reveal", contour: "contour" }),
-    choice(viewer, "colours", "Colours", Object.fromEntries(Object.entries(COLOUR_TABLES).map(([name, { title }]) => [name, title]))),
-    choice(viewer, "scope", "Scale", SCOPES),
+    slider(viewer, "threshold", "Hide values below", { min: 0, max: 1, step: 0.01, words: percent, extra: [cut.node] }),
+    segments(viewer, "blend", "Draw as", [["heat", "heat"], ["reveal", "reveal"], ["contour", "contour"]]),
+    labelledChoice(viewer, "colours", "Colours", COLOUR_MAPS),
+    labelledChoice(viewer, "scope", "Scale", SCOPES.map((scope) => [scope, SCOPE_TITLES[scope]])),
   ];
-  const pair = [
-    segments(viewer, "pair", "Show", { row: "where it looks", column: "who looks at it", entropy: "entropy" }),
-    slider(viewer, "near", "Leave out neighbours", { min: 0, max: 8, step: 1, words: (value) => (value ? `within ${value - 1}` : "none") }),
+  const pairs = [
+    segments(viewer, "pair", "Show", [["row", "attention paid"], ["column", "attention received"], ["entropy", "entropy"]]),
+    slider(viewer, "near", "Ignore nearby positions", { min: 0, max: 8, step: 1, words: nearWords }),
   ];
-  const grid = element("div", "grid");
-  grid.append(...parts.map((part) => part.node), ...pair.map((part) => part.node));
   const smooth = toggle(viewer, "smooth", "smooth");
   const mask = toggle(viewer, "mask", "object outline");
   const sorted = toggle(viewer, "sorted", "sort channels");
-  const mean = pusher("mean of channels", () => viewer.set({ channel: null }, true));
-  const unpin = pusher("unpin", () => viewer.set({ pins: [] }, true), "Remove the pinned positions");
-  const row = element("div", "row");
-  const help = pusher("keys", () => viewer.toggleHelp(), "Keyboard");
-  help.setAttribute("aria-expanded", "false");
-  const reset = pusher("reset", () => viewer.set({ ...usualView(), layer: viewer.state.layer }, true), "Back to the usual view");
-  const link = pusher("copy link", () => viewer.copyLink(link), "Copy a link to this very view");
+  const mean = push("mean of channels", () => viewer.set({ channel: null }, true));
+  const unpin = push("unpin", () => viewer.set({ pins: [] }, true), "Remove all pins");
+  const keys = push("keys", () => viewer.toggleHelp(), "Keyboard shortcuts");
+  const usual = () => viewer.set({ ...usualView(), layer: viewer.state.layer }, true);
+  const link = push("copy link", () => viewer.copyLink(link), "Copy a link to this view");
   link.hidden = !viewer.options.link;
-  const saving = element("span", "saving");
-  const widths = element("select", "inline");
-  widths.setAttribute("aria-label", "Width of the saved picture");
-  for (const width of PICTURE_WIDTHS) widths.append(Object.assign(element("option", "", `${width} px`), { value: width }));
-  widths.value = "1024";
-  const png = pusher("save PNG", () => viewer.savePicture(Number(widths.value)), "Save all cards with their scales as one picture");
-  const gif = pusher("save GIF", () => viewer.saveTimeLapse(gif), "Save the time-lapse as a moving picture");
-  gif.hidden = viewer.steps.length < 2;
-  saving.append(png, widths, gif);
-  row.append(smooth.node, mask.node, sorted.node, mean, unpin, element("span", "space"), help, reset, link, saving);
-  dock.append(grid, row);
+
+  const node = element("div", "dock");
+  const grid = element("div", "grid");
+  grid.append(...[...always, ...pairs].map((control) => control.node));
+  const row = element("div", "row");
+  const reset = push("reset", usual, "Restore the default view");
+  row.append(smooth.node, mask.node, sorted.node, mean, unpin, element("span", "space"), keys, reset, link, buildSaving(viewer));
+  node.append(grid, row);
   const sync = () => {
-    for (const part of [...parts, cut, ...pair, smooth, mask, sorted]) part.sync();
+    for (const control of [...always, cut, ...pairs, smooth, mask, sorted]) control.sync();
     const kinds = new Set(viewer.cards.map((card) => card.layer?.kind));
-    for (const part of pair) part.node.hidden = !kinds.has("pairwise");
+    for (const control of pairs) control.node.hidden = !kinds.has("pairwise");
     unpin.hidden = !kinds.has("pairwise") || !viewer.state.pins.length;
     sorted.node.hidden = !kinds.has("channel") && !kinds.has("element");
     mean.hidden = !kinds.has("element") || viewer.state.channel === null;
     mask.node.hidden = !viewer.panels.some((panel) => panel.mask);
-    help.setAttribute("aria-expanded", String(viewer.helpShown));
+    keys.setAttribute("aria-expanded", String(!viewer.help.hidden));
   };
-  return { node: dock, sync };
+  return { node, sync };
 }
 
-export const KEYS = [
-  ["← ↑ → ↓", "move the cross-hair, or along the channels"],
-  ["Enter, p", "pin the position (Shift: one more)"],
-  ["Esc, x", "remove the pins"],
-  ["[ ]", "previous, next map; a shows all"],
-  [", .", "previous, next training step; space plays"],
-  ["o O", "less, more opacity"],
-  ["t T", "hide less, more; % of the scale or of the cells"],
-  ["g G", "less, more gamma"],
-  ["c", "next colours"],
-  ["b", "heat, reveal, contour"],
-  ["s", "next scale"],
-  ["i", "smooth or exact cells"],
-  ["v", "pairs: row, column, entropy"],
-  ["n N", "pairs: leave out fewer, more neighbours"],
-  ["h", "channels in order or sorted"],
-  ["k K", "channel by channel: previous, next"],
-  ["m", "outline of the object"],
-  ["0", "back to the usual view"],
-];
+/** @param {Viewer} viewer */
+function buildSaving(viewer) {
+  const node = element("span", "saving");
+  const widths = menu(PICTURE_WIDTHS.map((width) => [String(width), `${width} px`]), () => {}, {
+    className: "inline",
+    label: "Width of the saved image",
+  });
+  widths.value = "1024";
+  const png = push("save PNG", () => savePicture(viewer, Number(widths.value)), "Save all cards and their scales as one image");
+  const gif = push("save GIF", () => saveTimeLapse(viewer, gif), "Save the time-lapse as an animated image");
+  gif.hidden = viewer.steps.length < 2;
+  node.append(png, widths, gif);
+  return node;
+}

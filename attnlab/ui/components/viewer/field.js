@@ -1,77 +1,95 @@
-// A part of the attention viewer: what of a layer is shown now (the field), on which scale, and in which colours.
+// @ts-check
+// What of a layer is shown now (the field), and on which scale.
 //
-// Shown values: a gate as it is; a softmax weight as N x weight, so that 1 is what uniform attention gives; entropy as
-// its share of the greatest possible. Fixed ends ("absolute") are the default, stretching is a choice that is named.
+// Shown values: a gate as it is; a softmax weight relative to uniform attention, N times the weight, so that 1 is average;
+// entropy as its share of the greatest possible. Fixed ends ("absolute") are the default, stretching is a choice that is
+// named.
+import { SOFTMAX_TOP } from "../lib/colour_tables.js";
+import { cellAt } from "../lib/grid.js";
+import { extent, formatNumber, formatTo } from "../lib/numbers.js";
+import { columnWeights, entropyMap, layerExtent, meanWeights, rowWeights } from "./maths.js";
 
-export const SCOPES = {
-  absolute: "fixed, comparable",
-  map: "stretched: this map",
-  image: "stretched: this image",
-  layer: "stretched: this layer",
+/** @import { Grid, Place } from "../lib/grid.js" */
+/** @import { Kind } from "../../../viz/panels" */
+/** @import { Layer, Panel } from "./payload.js" */
+/** @import { Scope, View } from "./view.js" */
+
+/** @type {Record<Scope, string>} */
+export const SCOPE_TITLES = {
+  absolute: "fixed (comparable)",
+  map: "stretched to this map",
+  image: "stretched to this image",
+  layer: "stretched to this layer",
 };
 
+/** @type {Record<Kind, string>} */
 export const KIND_WORDS = {
-  channel: "one gate a channel",
-  spatial: "one weight a position",
-  element: "one gate a channel and position",
-  pairwise: "every position looks at every position",
+  channel: "one weight per channel",
+  spatial: "one weight per position",
+  element: "one weight per channel and position",
+  pairwise: "each position attends to all positions",
 };
 
-// Factor from weights to shown values.
+/**
+ * @typedef {object} Field
+ * @property {string} key what of the layer it is
+ * @property {number} height
+ * @property {number} width
+ * @property {boolean} softmax whether the values are relative to uniform attention
+ * @property {boolean} entropy
+ * @property {number[]} queries indices of the positions looked from (or at)
+ * @property {() => Float32Array} compute the values
+ */
+
+/**
+ * Factor from weights to shown values.
+ * @param {Layer} layer
+ */
 export function shownFactor(layer) {
   return layer.scale === "softmax" ? layer.length : 1;
 }
 
-export function cellAt(grid, { u, v }) {
-  const row = Math.min(Math.max(Math.floor(v * grid[0]), 0), grid[0] - 1);
-  const column = Math.min(Math.max(Math.floor(u * grid[1]), 0), grid[1] - 1);
-  return { row, column, index: row * grid[1] + column };
-}
-
-// The field of a layer: {key, values, height, width, softmax, entropy, queries}, or null for a channel map.
-// `focus` are the positions looked from (or at), in shares of the picture; `pointed` is the channel pointed at, or null.
+/**
+ * The field of a layer; null for a channel map, which has no places.
+ * @param {Layer | null} layer
+ * @param {number} moment
+ * @param {View} state
+ * @param {Place[]} focus the positions looked from (or at)
+ * @param {number | null} [pointed] the channel pointed at
+ * @returns {Field | null}
+ */
 export function fieldOf(layer, moment, state, focus, pointed = null) {
   if (!layer || layer.kind === "channel") return null;
-  const factor = shownFactor(layer);
-  const field = { softmax: layer.scale === "softmax", entropy: false, queries: [] };
-  [field.height, field.width] = layer.grid;
-  let values;
-  if (layer.kind === "spatial") {
-    field.key = `${moment}`;
-    values = () => rowWeights(layer, moment, 0);
-  } else if (layer.kind === "element") {
+  const softmax = layer.scale === "softmax";
+  const shown = (/** @type {Float32Array} */ weights) => (softmax ? weights.map((weight) => weight * layer.length) : weights);
+  /** @type {(key: string, grid: Grid, compute: () => Float32Array, more?: Partial<Field>) => Field} */
+  const field = (key, [height, width], compute, more) => ({ key: moment + key, height, width, softmax, entropy: false, queries: [], compute, ...more });
+  if (layer.kind === "spatial") return field("", layer.grid, () => shown(rowWeights(layer, moment, 0)));
+  if (layer.kind === "element") {
     const wanted = pointed ?? state.channel;
-    const channel = wanted === null ? null : Math.min(wanted, layer.rows - 1);
-    field.key = `${moment}c${channel}`;
-    values = () => (channel === null ? meanWeights(layer, moment, allRows(layer)) : rowWeights(layer, moment, channel));
-  } else if (state.pair === "entropy") {
-    [field.height, field.width] = layer.queries;
-    field.key = `${moment}e`;
-    field.entropy = true;
-    field.softmax = false;
-    values = () => entropyMap(layer, moment);
-  } else if (state.pair === "column") {
-    [field.height, field.width] = layer.queries;
-    field.queries = focus.map((at) => cellAt(layer.grid, at).index);
-    field.key = `${moment}k${field.queries}`;
-    values = () => meanOf(field.queries.map((column) => columnWeights(layer, moment, column)));
-  } else {
-    field.queries = focus.map((at) => cellAt(layer.queries, at).index);
-    field.key = `${moment}r${field.queries}x${state.near}`;
-    values = () => withoutNear(layer, meanWeights(layer, moment, field.queries), focus, state.near);
+    if (wanted === null) return field("mean", layer.grid, () => shown(meanWeights(layer, moment, upTo(layer.rows))));
+    const channel = Math.min(wanted, layer.rows - 1);
+    return field(`c${channel}`, layer.grid, () => shown(rowWeights(layer, moment, channel)));
   }
-  field.compute = () => {
-    const result = values();
-    if (factor !== 1 && !field.entropy) for (let i = 0; i < result.length; i++) result[i] *= factor;
-    return result;
-  };
-  return field;
+  if (state.pair === "entropy") {
+    return field("e", layer.queries, () => entropyMap(layer, moment), { softmax: false, entropy: true });
+  }
+  if (state.pair === "column") {
+    const keys = focus.map((at) => cellAt(layer.grid, at).index);
+    const received = () => meanOf(keys.map((column) => columnWeights(layer, moment, column)));
+    return field(`k${keys}`, layer.queries, () => shown(received()), { queries: keys });
+  }
+  const queries = focus.map((at) => cellAt(layer.queries, at).index);
+  const paid = () => withoutNear(layer, meanWeights(layer, moment, queries), focus, state.near);
+  return field(`r${queries}x${state.near}`, layer.grid, () => shown(paid()), { queries });
 }
 
-function allRows(layer) {
-  return Array.from({ length: layer.rows }, (_, row) => row);
+/** @param {number} count */
+function upTo(count) {
+  return Array.from({ length: count }, (_, index) => index);
 }
 
+/** @param {Float32Array[]} columns */
 function meanOf(columns) {
   const result = columns[0];
   for (const column of columns.slice(1)) for (let i = 0; i < result.length; i++) result[i] += column[i];
@@ -79,7 +97,13 @@ function meanOf(columns) {
   return result;
 }
 
-// Sets the keys within `near` cells of a query to nothing: a position mostly looks at itself, which hides the rest.
+/**
+ * Sets the keys within `near` cells of a query to 0: a position mostly attends to itself, which hides the rest.
+ * @param {Layer} layer
+ * @param {Float32Array} values
+ * @param {Place[]} focus
+ * @param {number} near
+ */
 function withoutNear(layer, values, focus, near) {
   if (!near) return values;
   const [height, width] = layer.grid;
@@ -92,80 +116,64 @@ function withoutNear(layer, values, focus, near) {
   return values;
 }
 
-// Both ends of the colour scale, in shown values.
+/**
+ * Both ends of the colour scale, in shown values.
+ * @param {Scope} scope
+ * @param {Layer} layer
+ * @param {number} moment
+ * @param {Field | null} field
+ * @param {Float32Array} values
+ * @param {Panel} panel
+ * @param {Panel[]} panels
+ * @returns {[low: number, high: number]}
+ */
 export function scaleEnds(scope, layer, moment, field, values, panel, panels) {
   if (scope === "absolute") return [0, field?.softmax || (!field && layer.scale === "softmax") ? SOFTMAX_TOP : 1];
   if (scope === "map" || field?.entropy) return extent(values);
-  let low = Infinity;
-  let high = -Infinity;
-  const take = (other, moments) => {
-    const ends = layerExtent(other, moments).map((end) => end * shownFactor(other));
-    low = Math.min(low, ends[0]);
-    high = Math.max(high, ends[1]);
-  };
+  /** @type {number[]} */
+  const ends = [];
+  const take = (/** @type {Layer} */ other, /** @type {number[]} */ weights) =>
+    ends.push(...weights.map((weight) => weight * shownFactor(other)));
   if (scope === "image") {
-    for (const other of panel.layers) if (other.scale === layer.scale) take(other, [other.moments > 1 ? moment : 0]);
+    for (const other of panel.layers) {
+      if (other.scale === layer.scale) take(other, layerExtent(other, [other.moments > 1 ? moment : 0]));
+    }
   } else {
-    for (const { layers } of panels) {
-      for (const other of layers) {
-        if (other.name !== layer.name) continue;
-        take(other, allMoments(other));
-        if (other.reference) {
-          low = Math.min(low, other.reference[0] * shownFactor(other));
-          high = Math.max(high, other.reference[1] * shownFactor(other));
-        }
-      }
+    for (const other of panels.flatMap(({ layers }) => layers)) {
+      if (other.name === layer.name) take(other, [...layerExtent(other, upTo(other.moments)), ...(other.reference ?? [])]);
     }
   }
-  return [low, high];
+  return extent(ends);
 }
 
-function allMoments(layer) {
-  return Array.from({ length: layer.moments }, (_, moment) => moment);
-}
-
-// Values as levels 0 to 255 between two ends.
-export function levelsOf(values, low, high) {
-  const factor = high > low ? 255 / (high - low) : 0;
-  const result = new Uint8ClampedArray(values.length);
-  for (let i = 0; i < values.length; i++) result[i] = (values[i] - low) * factor;
-  return result;
-}
-
-const palettes = new Map();
-
-// A colour map as 256 packed pixels (opaque, little endian) and 256 CSS colours.
-export function palette(name) {
-  if (!palettes.has(name)) {
-    const rgb = Uint8Array.from(atob(COLOUR_TABLES[name].rgb), (letter) => letter.charCodeAt(0));
-    const pixels = new Uint32Array(256);
-    const css = [];
-    for (let i = 0; i < 256; i++) {
-      const [red, green, blue] = rgb.subarray(3 * i, 3 * i + 3);
-      pixels[i] = ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
-      css.push(`rgb(${red} ${green} ${blue})`);
-    }
-    palettes.set(name, { pixels, css });
-  }
-  return palettes.get(name);
-}
-
-// How a shown value reads in words.
+/**
+ * A shown value in words.
+ * @param {Layer} layer
+ * @param {Field | null} field
+ * @param {number} value
+ * @param {number} precision
+ */
 export function valueWords(layer, field, value, precision) {
   if (field?.entropy) return `entropy ${formatNumber(value)} of 1`;
   if (layer.scale !== "softmax") return `gate ${formatTo(value, precision)}`;
   const times = formatTo(value, precision * layer.length);
-  return `${times} × uniform (weight ${formatTo(value / layer.length, precision)})`;
+  return `${times}× uniform (weight ${formatTo(value / layer.length, precision)})`;
 }
 
-// The line under the colour bar.
+/**
+ * The line under the colour bar.
+ * @param {Scope} scope
+ * @param {Layer} layer
+ * @param {Field | null} field
+ * @param {readonly [low: number, high: number]} ends
+ */
 export function scaleWords(scope, layer, field, [low, high]) {
   const what = field?.entropy
-    ? "entropy of each position's row, 1 = uniform"
+    ? "entropy of each position's attention (1 = uniform)"
     : layer.scale === "softmax"
-      ? "N × weight, 1 = uniform"
-      : "gate, 1 lets all through";
+      ? "weight relative to uniform attention (1 = average)"
+      : "gate value (1 = unchanged)";
   if (scope === "absolute") return `${what} · fixed scale`;
-  const over = field?.entropy ? "this map" : { map: "this map", image: "this image", layer: "this layer" }[scope];
-  return `${what} · colours stretched to ${over}: ${formatNumber(low)} to ${formatNumber(high)}`;
+  const over = field?.entropy ? "map" : scope;
+  return `${what} · colours stretched to this ${over}: ${formatNumber(low)} to ${formatNumber(high)}`;
 }

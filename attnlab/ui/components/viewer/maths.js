@@ -1,37 +1,14 @@
-// A part of the attention viewer (viewer.py joins the parts into one module): arithmetic without a screen.
-//
-// A layer holds one byte a weight. Row r at moment t: weight = floor + code / 255 * (peak - floor).
+// @ts-check
+// Arithmetic on weights. Row r of a layer at moment t: weight = floor + code / 255 * (peak - floor).
 
-// The description and the bytes of `attnlab.viz.panels.pack`, as panels with typed arrays.
-export function decodePanels(meta, bytes) {
-  const buffer = bytes.slice().buffer; // its own buffer, so that float32 lies on multiples of four
-  const codes = (at, length) => new Uint8Array(buffer, at, length);
-  const floats = (at, length) => new Float32Array(buffer, at, length);
-  const decodeLayer = (layer) => ({
-    ...layer,
-    codes: codes(layer.codes, layer.moments * layer.rows * layer.length),
-    floor: floats(layer.floor, layer.moments * layer.rows),
-    peak: floats(layer.peak, layer.moments * layer.rows),
-    features: layer.features ? decodeLayer(layer.features) : null,
-  });
-  return meta.panels.map((panel) => {
-    const { width, height, at } = panel.image;
-    const table = panel.probabilities;
-    return {
-      ...panel,
-      width,
-      height,
-      pixels: codes(at, width * height * 3),
-      mask: panel.mask === undefined ? null : codes(panel.mask, width * height),
-      probabilities: table
-        ? Array.from({ length: table.rows }, (_, row) => floats(table.at + row * panel.classes.length * 4, panel.classes.length))
-        : [],
-      layers: panel.layers.map(decodeLayer),
-    };
-  });
-}
+/** @import { Layer } from "./payload.js" */
 
-// Weights of one row.
+/**
+ * Weights of one row.
+ * @param {Layer} layer
+ * @param {number} moment
+ * @param {number} row
+ */
 export function rowWeights(layer, moment, row) {
   const { length } = layer;
   const at = moment * layer.rows + row;
@@ -42,7 +19,12 @@ export function rowWeights(layer, moment, row) {
   return result;
 }
 
-// Weights that one position gets from every row: for pairwise maps, who looks at this key.
+/**
+ * Weights that one position gets from every row: for pairwise maps, the attention received by this key.
+ * @param {Layer} layer
+ * @param {number} moment
+ * @param {number} column
+ */
 export function columnWeights(layer, moment, column) {
   const result = new Float32Array(layer.rows);
   for (let row = 0; row < layer.rows; row++) {
@@ -53,7 +35,12 @@ export function columnWeights(layer, moment, column) {
   return result;
 }
 
-// Mean of several rows.
+/**
+ * Mean of several rows.
+ * @param {Layer} layer
+ * @param {number} moment
+ * @param {number[]} rows
+ */
 export function meanWeights(layer, moment, rows) {
   const result = new Float32Array(layer.length);
   for (const row of rows) {
@@ -66,7 +53,11 @@ export function meanWeights(layer, moment, rows) {
   return result;
 }
 
-// Mean weight of every row: of every channel of an element map.
+/**
+ * Mean weight of every row: of every channel of an element map.
+ * @param {Layer} layer
+ * @param {number} moment
+ */
 export function rowMeans(layer, moment) {
   const result = new Float32Array(layer.rows);
   for (let row = 0; row < layer.rows; row++) {
@@ -78,7 +69,10 @@ export function rowMeans(layer, moment) {
   return result;
 }
 
-// Entropy of weights as a distribution over positions, over the greatest possible: 1 is uniform, 0 a single position.
+/**
+ * Entropy of weights as a distribution over positions, over the greatest possible: 1 is uniform, 0 a single position.
+ * @param {Float32Array} weights
+ */
 export function entropy(weights) {
   let sum = 0;
   for (const weight of weights) sum += weight;
@@ -88,12 +82,20 @@ export function entropy(weights) {
   return total / Math.log(weights.length);
 }
 
-// Entropy of every row of a layer.
+/**
+ * Entropy of every row of a layer.
+ * @param {Layer} layer
+ * @param {number} moment
+ */
 export function entropyMap(layer, moment) {
   return Float32Array.from({ length: layer.rows }, (_, row) => entropy(rowWeights(layer, moment, row)));
 }
 
-// Quantile with straight lines between order statistics, as numpy's default.
+/**
+ * Quantile with straight lines between order statistics, as numpy's default.
+ * @param {ArrayLike<number>} values
+ * @param {number} share
+ */
 export function quantile(values, share) {
   const sorted = Float32Array.from(values).sort();
   const at = Math.min(Math.max(share, 0), 1) * (sorted.length - 1);
@@ -101,17 +103,12 @@ export function quantile(values, share) {
   return sorted[low] + (at - low) * (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]);
 }
 
-export function extent(values) {
-  let low = Infinity;
-  let high = -Infinity;
-  for (const value of values) {
-    if (value < low) low = value;
-    if (value > high) high = value;
-  }
-  return [low, high];
-}
-
-// Least and greatest weight of a layer at some moments, read off its floors and peaks.
+/**
+ * Least and greatest weight of a layer at some moments, read off its floors and peaks.
+ * @param {Layer} layer
+ * @param {number[]} moments
+ * @returns {[low: number, high: number]}
+ */
 export function layerExtent(layer, moments) {
   let low = Infinity;
   let high = -Infinity;
@@ -124,7 +121,14 @@ export function layerExtent(layer, moments) {
   return [low, high];
 }
 
-// Bilinear between pixel centres, edges held.
+/**
+ * Bilinear between pixel centres, edges held.
+ * @param {Float32Array} values
+ * @param {number} height
+ * @param {number} width
+ * @param {number} tall
+ * @param {number} wide
+ */
 export function upsample(values, height, width, tall, wide) {
   const result = new Float32Array(tall * wide);
   const left = new Int32Array(wide);
@@ -151,11 +155,19 @@ export function upsample(values, height, width, tall, wide) {
   return result;
 }
 
-// Lines where values cross a level (marching squares), as [x0, y0, x1, y1, ...] in shares of the picture.
+/**
+ * Lines where values cross a level (marching squares), as [x0, y0, x1, y1, ...] in shares of the picture.
+ * @param {ArrayLike<number>} values
+ * @param {number} height
+ * @param {number} width
+ * @param {number} level
+ */
 export function contourLines(values, height, width, level) {
+  /** @type {number[]} */
   const lines = [];
+  /** @type {(edge: number, x: number, y: number, a: number, b: number, c: number, d: number) => void} */
   const point = (edge, x, y, a, b, c, d) => {
-    const cut = (from, to) => (level - from) / (to - from);
+    const cut = (/** @type {number} */ from, /** @type {number} */ to) => (level - from) / (to - from);
     if (edge === 0) lines.push((x + 0.5 + cut(a, b)) / width, (y + 0.5) / height);
     else if (edge === 1) lines.push((x + 1.5) / width, (y + 0.5 + cut(b, c)) / height);
     else if (edge === 2) lines.push((x + 0.5 + cut(d, c)) / width, (y + 1.5) / height);
@@ -181,7 +193,15 @@ const CROSSED = [
   [0, 3], [0, 2], [0, 3, 1, 2], [0, 1], [1, 3], [1, 2], [2, 3], [],
 ];
 
-// Share of a map's weight on a mask, and the mask's share of the picture. Their ratio is 1 for a uniform map.
+/**
+ * Share of a map's weight on a mask, and the mask's share of the picture. Their ratio is 1 for a uniform map.
+ * @param {ArrayLike<number>} values
+ * @param {number} height
+ * @param {number} width
+ * @param {Uint8Array} mask (tall, wide)
+ * @param {number} tall
+ * @param {number} wide
+ */
 export function weightInside(values, height, width, mask, tall, wide) {
   let inside = 0;
   let total = 0;
@@ -200,7 +220,11 @@ export function weightInside(values, height, width, mask, tall, wide) {
   return { weight: total > 0 ? inside / total : 0, area: area / (tall * wide) };
 }
 
-// Which of 256 colours each of 256 levels gets: gamma bends, what lies below the cut is hidden (-1).
+/**
+ * Which of 256 colours each of 256 levels gets: gamma bends, what lies below the cut is hidden (-1).
+ * @param {number} gamma
+ * @param {number} cut
+ */
 export function colourIndex(gamma, cut) {
   return Int16Array.from({ length: 256 }, (_, level) => {
     const share = level / 255;
@@ -208,34 +232,29 @@ export function colourIndex(gamma, cut) {
   });
 }
 
-// The classes shown as bars: the most probable ones at the end, and the true one.
+/**
+ * The classes shown as bars: the most probable ones at the end, and the true one.
+ * @param {ArrayLike<number>[]} rows
+ * @param {number} count
+ * @param {number | null} truth
+ */
 export function shownClasses(rows, count, truth) {
   const last = rows[rows.length - 1];
   const order = Array.from(last, (_, index) => index).sort((a, b) => last[b] - last[a]);
   const shown = order.slice(0, count);
-  if (truth !== null && truth !== undefined && !shown.includes(truth)) shown[shown.length - 1] = truth;
+  if (truth !== null && !shown.includes(truth)) shown[shown.length - 1] = truth;
   return shown;
 }
 
-// Positions of the moments in a list of steps: the last one not later than `step`.
-export function momentAt(steps, step) {
-  let moment = 0;
-  for (let i = 0; i < steps.length; i++) if (steps[i] <= step) moment = i;
-  return moment;
-}
-
-// Whether a colour written #rrggbb is dark.
-export function isDark(colour) {
-  const parts = /^#(..)(..)(..)/.exec(colour);
-  if (!parts) return false;
-  const [red, green, blue] = parts.slice(1).map((part) => parseInt(part, 16));
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
-}
-
-// Half a step between two codes, the largest among these rows: weights are known to this.
+/**
+ * Half a step between two codes, the largest among these rows: weights are known to this.
+ * @param {Layer} layer
+ * @param {number} moment
+ * @param {number[] | null} rows all of them when null
+ */
 export function precisionOf(layer, moment, rows) {
   let span = 0;
-  const take = (row) => {
+  const take = (/** @type {number} */ row) => {
     const at = moment * layer.rows + row;
     span = Math.max(span, layer.peak[at] - layer.floor[at]);
   };
@@ -244,18 +263,3 @@ export function precisionOf(layer, moment, rows) {
   return span / 510;
 }
 
-// A number with the digits that its precision warrants.
-export function formatTo(value, precision) {
-  if (!(precision > 0)) return formatNumber(value);
-  const digits = Math.min(Math.max(Math.floor(-Math.log10(2 * precision)), 0), 6);
-  const least = 10 ** -digits;
-  return value > 0 && value < least / 2 && digits ? `< ${least.toFixed(digits)}` : value.toFixed(digits);
-}
-
-export function formatNumber(value) {
-  if (!Number.isFinite(value)) return "–";
-  const size = Math.abs(value);
-  if (size < 1e-6) return "0";
-  if (size >= 10000 || size < 0.001) return value.toExponential(1);
-  return String(Number(value.toPrecision(3)));
-}

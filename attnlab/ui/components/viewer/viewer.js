@@ -1,40 +1,95 @@
-// A part of the attention viewer: the viewer itself, what it shows and how that changes.
+// @ts-check
+// The attention viewer: what it shows, and how that changes.
 //
 // Maps arrive once. Every control changes `state`; the next animation frame draws it. Nothing is sent to the server
 // while a person drags or hovers.
+import { isDark } from "../lib/colours.js";
+import { element, find } from "../lib/dom.js";
+import { bytesOf, mounted } from "../lib/mount.js";
+import { buildLayerBar, buildTimeBar } from "./bars.js";
+import { Card } from "./card.js";
+import { buildControls } from "./controls.js";
+import { buildHelp, onKey } from "./keyboard.js";
+import { decodePanels } from "./payload.js";
+import { listenToPointer } from "./pointer.js";
+import { FRAME_MS, momentAt, REST_MS } from "./time_lapse.js";
+import { linkWithView, usualView, viewFromLink } from "./view.js";
 
-const FRAME_MS = 130; // of the time-lapse
-const REST_MS = 1400; // at its end
+/** @import { PackedPanels } from "../../../viz/panels" */
+/** @import { Place } from "../lib/grid.js" */
+/** @import { Call, Column } from "../lib/mount.js" */
+/** @import { Layer, Panel } from "./payload.js" */
+/** @import { View } from "./view.js" */
+
 const CARD_PIXELS = 216; // the least width of one of several cards, with the gap
 const TELLING_POSITIONS = 16; // a map with fewer cells says little of where
 
+/**
+ * @typedef {object} Options
+ * @property {boolean} [compact] only the pictures, their numbers and the time-lapse
+ * @property {boolean} [autoplay]
+ * @property {boolean} [link] the view is kept in the page's address
+ * @property {string} [sync] a name shared with a chart of the same run
+ * @property {Partial<View>} [initial] the view at first
+ */
+/** @typedef {{ id: string, meta: PackedPanels, options: Options }} ViewerData */
+/** @typedef {{ text: string, border: string, faint: string, hidden: string, window: string, background: string, font: string }} Theme */
+/** @typedef {{ node: HTMLElement, sync: () => void }} Control sync: shows the state as it is now */
+
 export class Viewer {
-  constructor(root, callbacks) {
+  /** @param {HTMLElement} root */
+  constructor(root) {
     this.root = root;
-    this.callbacks = callbacks;
+    /** @type {string | null} of what is shown */
+    this.id = null;
     this.state = usualView();
+    /** @type {Options} */
     this.options = {};
+    this.compact = false;
+    /** @type {Panel[]} */
     this.panels = [];
+    /** @type {number[]} of all panels, in order */
+    this.steps = [];
+    /** @type {Layer[]} that can be chosen */
+    this.layers = [];
+    this.manyLayers = false; // the panels' layers have different names
+
+    /** @type {Card[]} */
     this.cards = [];
+    this.columns = 0;
+    /** @type {Control[]} */
+    this.controls = [];
+    this.deck = element("div");
+    this.help = buildHelp();
+    this.spoken = element("p", "spoken");
+    this.spoken.setAttribute("aria-live", "polite");
+    this.theme = themeOf(root);
+    this.look = "";
+
+    /** @type {Place | null} under the pointer */
     this.hover = null;
+    /** @type {Place} */
     this.lastHover = { u: 0.5, v: 0.5 };
+    /** @type {number | null} */
     this.hoverChannel = null;
-    this.helpShown = false;
+
     this.playing = false;
+    this.nextAt = 0; // when the next step of the time-lapse is due
+    this.visible = true;
     this.frame = 0;
+    this.linkTimer = 0;
     this.abort = new AbortController();
     this.resize = new ResizeObserver(() => this.schedule());
-    this.sight = new IntersectionObserver((entries) => {
-      this.seen = entries[entries.length - 1].isIntersecting;
-      if (this.seen && this.playing) this.schedule();
-    });
-    this.seen = true;
-    this.sight.observe(root);
     this.resize.observe(root);
-    const signal = this.abort.signal;
-    root.addEventListener("keydown", (event) => this.onKey(event), { signal });
+    this.sight = new IntersectionObserver((entries) => {
+      this.visible = entries[entries.length - 1].isIntersecting;
+      if (this.visible && this.playing) this.schedule();
+    });
+    this.sight.observe(root);
+    const { signal } = this.abort;
+    root.addEventListener("keydown", (event) => onKey(this, event), { signal });
     root.addEventListener("keyup", (event) => event.stopPropagation(), { signal });
-    document.addEventListener("attnlab:step", (event) => this.onStep(event.detail), { signal });
+    document.addEventListener("attnlab:step", (event) => this.onStep(/** @type {CustomEvent} */ (event).detail), { signal });
   }
 
   destroy() {
@@ -48,40 +103,50 @@ export class Viewer {
 
   // ---- what is shown ------------------------------------------------------------------------------------------------
 
-  load({ id, meta, bytes, options }) {
-    if (this.id === id) {
-      this.readTheme();
-      this.schedule();
-      return;
+  /**
+   * Shows other panels; those that are shown already only follow the theme.
+   * @param {ViewerData} data
+   * @param {() => Uint8Array} bytes asked for only where they are needed
+   */
+  load({ id, meta, options }, bytes) {
+    if (this.id !== id) {
+      const first = this.id === null;
+      this.id = id;
+      this.options = options;
+      this.compact = !!options.compact;
+      this.panels = decodePanels(meta, bytes());
+      this.steps = [...new Set(this.panels.flatMap((panel) => panel.steps))].sort((a, b) => a - b);
+      this.nameLayers();
+      if (first) this.begin();
+      if (this.state.layer !== null) this.state.layer = Math.min(this.state.layer, Math.max(this.layers.length - 1, 0));
+      this.build();
     }
-    const first = this.id === undefined;
-    this.id = id;
-    this.options = options;
-    this.compact = !!options.compact;
-    this.panels = decodePanels(meta, bytes);
-    this.steps = [...new Set(this.panels.flatMap((panel) => panel.steps))].sort((a, b) => a - b);
-    this.nameLayers();
-    if (first) {
-      Object.assign(this.state, options.initial, options.link ? viewFromLink(window.location.search) : {});
-      const still = window.matchMedia?.("(prefers-reduced-motion: reduce)").matches;
-      this.playing = !!options.autoplay && this.steps.length > 1 && !still;
-      if (this.playing && this.state.step === null) this.state.step = this.steps[0];
-    }
-    if (this.state.layer !== null) this.state.layer = Math.min(this.state.layer, Math.max(this.layers.length - 1, 0));
-    this.build();
     this.readTheme();
     this.schedule();
   }
 
-  // One list of layers for all panels. Panels with the same taps are matched by name; others by how deep a tap lies.
-  nameLayers() {
-    const names = (panel) => panel.layers.map((layer) => layer.name).join("\n");
-    const withMaps = this.panels.filter((panel) => panel.layers.length);
-    const longest = withMaps.reduce((best, panel) => (panel.layers.length > best.length ? panel.layers : best), []);
-    this.manyLayers = withMaps.some((panel) => names(panel) !== names(withMaps[0]));
-    this.layers = longest;
+  /** The view at first: what the page asks for, then what the link holds. */
+  begin() {
+    const { initial, link, autoplay } = this.options;
+    Object.assign(this.state, initial, link ? viewFromLink(window.location.search) : {});
+    const still = window.matchMedia?.("(prefers-reduced-motion: reduce)").matches;
+    this.playing = !!autoplay && this.steps.length > 1 && !still;
+    if (this.playing) this.state.step ??= this.steps[0];
   }
 
+  /** One list of layers for all panels. Panels with the same taps are matched by name; others by how deep a tap lies. */
+  nameLayers() {
+    const names = (/** @type {Panel} */ panel) => panel.layers.map((layer) => layer.name).join("\n");
+    const withMaps = this.panels.filter((panel) => panel.layers.length);
+    this.manyLayers = withMaps.some((panel) => names(panel) !== names(withMaps[0]));
+    this.layers = [];
+    for (const { layers } of withMaps) if (layers.length > this.layers.length) this.layers = layers;
+  }
+
+  /**
+   * The chosen layer in a panel; null where it has none.
+   * @param {Panel} panel
+   */
   layerOf(panel) {
     const count = panel.layers.length;
     if (!count) return null;
@@ -89,72 +154,60 @@ export class Viewer {
     return panel.layers[Math.round((this.layerIndex * (count - 1)) / (this.layers.length - 1))];
   }
 
-  // The chosen layer; until one is chosen the deepest that can be laid over the picture and has enough positions to show a
-  // place, else the deepest that can be laid over it at all.
+  /**
+   * The chosen layer; until one is chosen the deepest that can be laid over the picture and has enough positions to show a
+   * place, else the deepest that can be laid over it at all.
+   */
   get layerIndex() {
     if (this.state.layer !== null) return this.state.layer;
-    const overlays = (fewest) => this.layers.findLastIndex(({ kind, grid }) => kind !== "channel" && grid[0] * grid[1] >= fewest);
-    const telling = overlays(TELLING_POSITIONS);
-    return Math.max(0, telling < 0 ? overlays(1) : telling);
+    const overlay = (/** @type {number} */ fewest) =>
+      this.layers.findLastIndex(({ kind, grid }) => kind !== "channel" && grid[0] * grid[1] >= fewest);
+    const telling = overlay(TELLING_POSITIONS);
+    return Math.max(0, telling < 0 ? overlay(1) : telling);
   }
 
   get step() {
     return this.state.step ?? Infinity;
   }
 
-  // The position under the pointer, else the one pinned last.
+  /** The position under the pointer, else the one pinned last. */
   get cursor() {
     return this.hover ?? this.state.pins.at(-1) ?? null;
   }
 
-  // The positions a pairwise map is looked at from.
+  /** The positions a pairwise map is looked at from. */
   focus() {
     return this.state.pins.length ? this.state.pins : [this.hover ?? this.lastHover];
   }
 
   build() {
+    const { all } = this.state;
     this.root.classList.toggle("compact", this.compact);
-    this.root.replaceChildren();
     this.cards = this.panels.flatMap((panel) =>
-      this.state.all && panel.layers.length ? panel.layers.map((layer, at) => new Card(this, panel, layer, at > 0)) : [new Card(this, panel)],
+      all && panel.layers.length ? panel.layers.map((layer, at) => new Card(this, panel, layer, at > 0)) : [new Card(this, panel)],
     );
-    this.syncs = [];
-    if (this.layers.length > 1) this.root.append(this.buildLayerBar());
+    this.cards.forEach((card) => listenToPointer(this, card));
     this.columns = 0;
     this.deck = element("div", this.cards.length === 1 ? "deck single" : "deck");
     this.deck.append(...this.cards.map((card) => card.root));
-    this.root.append(this.deck);
-    this.cards.forEach((card) => this.listen(card));
-    if (this.steps.length > 1) this.root.append(this.buildTimeBar());
-    this.spoken = element("p", "spoken");
-    this.spoken.setAttribute("aria-live", "polite");
-    if (!this.compact) {
-      const dock = buildDock(this);
-      this.help = this.buildHelp();
-      (this.cards.length === 1 ? this.cards[0].side : this.root).append(dock.node);
-      this.root.append(this.help);
-      this.syncs.push(dock.sync);
-    }
+    const layerBar = this.layers.length > 1 ? [buildLayerBar(this)] : [];
+    const timeBar = this.steps.length > 1 ? [buildTimeBar(this)] : [];
+    const dock = this.compact ? [] : [buildControls(this)];
+    this.controls = [...layerBar, ...timeBar, ...dock];
+    const nodes = (/** @type {Control[]} */ controls) => controls.map(({ node }) => node);
+    this.root.replaceChildren(...nodes(layerBar), this.deck, ...nodes(timeBar));
+    (this.cards.length === 1 ? this.cards[0].side : this.root).append(...nodes(dock));
+    if (!this.compact) this.root.append(this.help);
     this.root.append(this.spoken);
   }
 
   readTheme() {
-    const style = getComputedStyle(this.root);
-    const colour = (name, usual) => style.getPropertyValue(name).trim() || usual;
-    this.theme = {
-      text: colour("--st-text-color", "#222"),
-      border: colour("--st-border-color", "#ccc"),
-      faint: colour("--st-secondary-background-color", "#eee"),
-      hidden: colour("--st-gray-color", "#8a949c"),
-      window: colour("--st-blue-background-color", colour("--st-secondary-background-color", "#eee")),
-      background: colour("--st-background-color", "#fff"),
-      font: colour("--st-font", "sans-serif"),
-    };
+    this.theme = themeOf(this.root);
     this.look = JSON.stringify(this.theme);
-    this.root.style.colorScheme = isDark(colour("--st-background-color", "#fff")) ? "dark" : "light"; // for sliders and menus
+    this.root.style.colorScheme = isDark(this.theme.background) ? "dark" : "light"; // for sliders and menus
   }
 
-  // As many cards in a row as fit, the rows evenly filled.
+  /** As many cards in a row as fit, the rows evenly filled. */
   spread() {
     const fitting = Math.max(1, Math.floor((this.root.clientWidth + 16) / CARD_PIXELS));
     const rows = Math.ceil(this.cards.length / fitting);
@@ -173,43 +226,52 @@ export class Viewer {
     });
   }
 
+  /** @param {number} now */
   draw(now) {
-    if (!this.theme || !this.root.clientWidth) return;
+    if (this.id === null || !this.root.clientWidth) return;
     this.spread();
     for (const card of this.cards) card.measure();
     if (this.playing) this.advance(now);
     for (const card of this.cards) card.draw();
-    for (const sync of this.syncs) sync();
-    if (this.playing && this.seen) this.schedule();
+    for (const control of this.controls) control.sync();
+    if (this.playing && this.visible) this.schedule();
   }
 
+  /**
+   * The time-lapse goes on when its next step is due.
+   * @param {number} now
+   */
   advance(now) {
     const at = this.stepIndex();
-    const last = at === this.steps.length - 1;
-    this.nextAt ??= now + FRAME_MS;
+    const last = this.steps.length - 1;
+    this.nextAt ||= now + FRAME_MS;
     if (now < this.nextAt) return;
-    this.toStep(last ? 0 : at + 1);
-    this.nextAt = now + (at + 1 === this.steps.length - 1 ? REST_MS : FRAME_MS);
+    this.toStep(at === last ? 0 : at + 1);
+    this.nextAt = now + (at + 1 === last ? REST_MS : FRAME_MS);
   }
 
   // ---- changes ------------------------------------------------------------------------------------------------------
 
+  /**
+   * @param {Partial<View>} change
+   * @param {boolean} [done] whether the gesture has ended
+   */
   set(change, done = false) {
     Object.assign(this.state, change);
     this.schedule();
     if (done) this.commit();
   }
 
-  // A gesture has ended: the link follows, and whoever asked for it is told.
+  /** A gesture has ended: the link follows. */
   commit() {
-    this.callbacks.onView?.(structuredClone(this.state));
     if (!this.options.link) return;
     clearTimeout(this.linkTimer);
-    this.linkTimer = setTimeout(() => {
+    this.linkTimer = window.setTimeout(() => {
       window.history.replaceState(window.history.state, "", linkWithView(window.location.href, this.state));
     }, 150);
   }
 
+  /** @param {number} index */
   showLayer(index) {
     const rebuild = this.state.all;
     this.hoverChannel = null;
@@ -217,15 +279,29 @@ export class Viewer {
     if (rebuild) this.build();
   }
 
+  /** @param {boolean} all */
   showAll(all) {
     this.set({ all }, true);
     this.build();
+  }
+
+  /**
+   * Pins a position, or removes the pin that is already there.
+   * @param {Place} at
+   * @param {boolean} more keeps the other pins
+   */
+  pin(at, more) {
+    const same = (/** @type {Place} */ other) => Math.hypot(other.u - at.u, other.v - at.v) < 0.02;
+    const { pins } = this.state;
+    if (pins.some(same)) this.set({ pins: pins.filter((other) => !same(other)) }, true);
+    else this.set({ pins: more ? [...pins, at] : [at] }, true);
   }
 
   stepIndex() {
     return momentAt(this.steps, this.step);
   }
 
+  /** @param {number} index */
   toStep(index) {
     const step = this.steps[Math.min(Math.max(index, 0), this.steps.length - 1)];
     this.set({ step: step === this.steps.at(-1) ? null : step });
@@ -234,33 +310,37 @@ export class Viewer {
     }
   }
 
-  // Another view of the same run (the loss curve) points at a step.
+  /**
+   * Another view of the same run (the loss curve) points at a step.
+   * @param {{ group: string, source?: object, step: number }} detail
+   */
   onStep({ group, source, step }) {
     if (!this.options.sync || group !== this.options.sync || source === this) return;
     this.playing = false;
     this.set({ step });
   }
 
+  /** @param {boolean} on */
   play(on) {
     this.playing = on && this.steps.length > 1;
-    this.nextAt = undefined;
+    this.nextAt = 0;
     this.schedule();
     if (!on) this.commit();
   }
 
   toggleHelp() {
-    this.helpShown = !this.helpShown;
-    this.help.hidden = !this.helpShown;
+    this.help.hidden = !this.help.hidden;
     this.schedule();
   }
 
+  /** @param {HTMLButtonElement} button says when the link is copied */
   async copyLink(button) {
     const href = linkWithView(window.location.href, this.state);
-    const said = button.textContent;
+    const text = button.textContent;
     if (navigator.clipboard && window.isSecureContext) {
       await navigator.clipboard.writeText(href);
       button.textContent = "copied";
-      setTimeout(() => (button.textContent = said), 1500);
+      setTimeout(() => (button.textContent = text), 1500);
       return;
     }
     const field = element("input", "href"); // without a secure page there is no clipboard: offer the text
@@ -270,5 +350,40 @@ export class Viewer {
     button.before(field);
     field.select();
   }
-
 }
+
+/**
+ * @param {HTMLElement} root
+ * @returns {Theme}
+ */
+function themeOf(root) {
+  const style = getComputedStyle(root);
+  const colour = (/** @type {string} */ name, /** @type {string} */ usual) => style.getPropertyValue(name).trim() || usual;
+  const faint = colour("--st-secondary-background-color", "#eee");
+  return {
+    text: colour("--st-text-color", "#222"),
+    border: colour("--st-border-color", "#ccc"),
+    faint,
+    hidden: colour("--st-gray-color", "#8a949c"),
+    window: colour("--st-blue-background-color", faint),
+    background: colour("--st-background-color", "#fff"),
+    font: colour("--st-font", "sans-serif"),
+  };
+}
+
+/**
+ * Puts a viewer into an element; for the offline page.
+ * @param {HTMLElement} root
+ * @param {ViewerData} data
+ * @param {Uint8Array} bytes
+ */
+export function mountViewer(root, data, bytes) {
+  root.classList.add("attention-viewer");
+  new Viewer(root).load(data, () => bytes);
+}
+
+export default mounted(
+  (root) => new Viewer(find(root, ".attention-viewer", HTMLElement)),
+  (viewer, /** @type {Call<ViewerData & { bytes: Column }>} */ { data }) => viewer.load(data, () => bytesOf(data.bytes)),
+  (viewer) => viewer.destroy(),
+);

@@ -1,0 +1,41 @@
+"""A folder of this package as a Streamlit component."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import streamlit as st
+
+from attnlab.ui.components.modules import joined
+
+HERE = Path(__file__).parent
+
+
+class Mount(Protocol):
+    """Puts the component on the page, see `st.components.v2.component`; returns what the browser has sent."""
+
+    def __call__(self, *, key: str, data: Any, **options: Any) -> Any: ...
+
+
+def mount(folder: str, entry: str = "") -> Mount:
+    """The component whose entry module is ``<folder>/<entry>.js``, with markup and style of the same name where there are any.
+
+    Args:
+        entry: the name of the folder unless said otherwise.
+
+    Raises:
+        ModuleError: when its modules cannot be joined.
+    """
+    entry = entry or folder
+    markup = HERE / folder / f"{entry}.html"
+    html = markup.read_text(encoding="utf-8") if markup.exists() else "<div></div>"
+    return st.components.v2.component(
+        f"attnlab_{entry}", html=html, css=style(folder, entry) or None, js=joined(HERE / folder / f"{entry}.js")
+    )
+
+
+def style(folder: str, entry: str = "") -> str:
+    """The style sheets whose names begin with the entry's, in order; empty where there are none."""
+    sheets = sorted((HERE / folder).glob(f"{entry or folder}*.css"))
+    return "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)

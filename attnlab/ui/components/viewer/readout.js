@@ -1,0 +1,48 @@
+// @ts-check
+// What a card says in words: the value that is pointed at, and facts about the whole map.
+import { cellAt, cellWords } from "../lib/grid.js";
+import { formatNumber } from "../lib/numbers.js";
+import { valueWords } from "./field.js";
+import { entropy, weightInside } from "./maths.js";
+
+/** @import { Card } from "./card.js" */
+
+/**
+ * The value under the cross-hair, or of the marked channel; empty where nothing is pointed at.
+ * @param {Card} card
+ */
+export function readoutWords(card) {
+  const { layer, field, viewer, gates } = card;
+  if (!layer) return "";
+  const channel = viewer.hoverChannel === null ? null : card.strip.marked();
+  if (channel !== null && gates) {
+    const value = gates[channel];
+    const rank = gates.reduce((count, gate) => count + Number(gate > value), 1);
+    const words = valueWords(layer, null, value, card.precision());
+    const { features } = layer;
+    const colours = features
+      ? ` · features from ${formatNumber(features.floor[channel])} (black) to ${formatNumber(features.peak[channel])} (white)`
+      : "";
+    return `channel ${channel} of ${gates.length} · ${layer.kind === "element" ? `mean ${words}` : words} · rank ${rank}${colours}`;
+  }
+  if (!viewer.cursor || !field) return "";
+  const cell = cellAt([field.height, field.width], viewer.cursor);
+  return `${cellWords(cell)} · ${valueWords(layer, field, card.values[cell.index], card.precision())}`;
+}
+
+/**
+ * Facts about the map of a card.
+ * @param {Card} card
+ */
+export function factsOf(card) {
+  const { layer, field, panel, values } = card;
+  const [low, high] = card.extent();
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const facts = [`min ${formatNumber(low)}`, `mean ${formatNumber(mean)}`, `max ${formatNumber(high)}`];
+  if (layer?.scale === "softmax" && !field?.entropy) facts.push(`entropy ${formatNumber(entropy(values))}`);
+  if (panel.mask && field && !field.entropy) {
+    const { weight, area } = weightInside(values, field.height, field.width, panel.mask, panel.height, panel.width);
+    if (area > 0) facts.push(`average weight on the object: ${formatNumber(weight / area)}× the image mean`);
+  }
+  return facts;
+}

@@ -1,0 +1,167 @@
+// What the viewer computes, without a browser.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { formatTo } from "../../attnlab/ui/components/lib/numbers.js";
+import { barAt, stripPlan } from "../../attnlab/ui/components/viewer/channel_strip.js";
+import { fieldOf, scaleEnds, scaleWords, valueWords } from "../../attnlab/ui/components/viewer/field.js";
+import {
+  colourIndex,
+  columnWeights,
+  contourLines,
+  entropyMap,
+  meanWeights,
+  precisionOf,
+  quantile,
+  rowMeans,
+  rowWeights,
+  shownClasses,
+  upsample,
+  weightInside,
+} from "../../attnlab/ui/components/viewer/maths.js";
+import { momentAt } from "../../attnlab/ui/components/viewer/time_lapse.js";
+import { linkWithView, usualView, viewFromLink } from "../../attnlab/ui/components/viewer/view.js";
+
+// Two queries over four keys on a 2 x 2 grid; codes 0..255 between floor and peak.
+const pairs = {
+  name: "p",
+  kind: "pairwise",
+  scale: "softmax",
+  moments: 1,
+  rows: 4,
+  length: 4,
+  grid: [2, 2],
+  queries: [2, 2],
+  reference: null,
+  codes: Uint8Array.from([255, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0, 255, 255, 0, 0]),
+  floor: Float32Array.from([0, 0.25, 0, 0]),
+  peak: Float32Array.from([1, 0.25, 1, 0.5]),
+};
+const gate = (name, low, high) => ({
+  ...{ name, kind: "spatial", scale: "gate", moments: 1, rows: 1, length: 4, grid: [2, 2], queries: [1, 1], reference: null },
+  codes: Uint8Array.from([0, 255, 0, 0]),
+  floor: Float32Array.from([low]),
+  peak: Float32Array.from([high]),
+});
+
+test("a row is the attention a position pays, a column the attention it receives", () => {
+  assert.deepEqual([...rowWeights(pairs, 0, 1)], [0.25, 0.25, 0.25, 0.25]);
+  assert.deepEqual([...columnWeights(pairs, 0, 1)], [0, 0.25, 1, 0.5]);
+  assert.deepEqual([...meanWeights(pairs, 0, [0, 2])], [0.5, 0.5, 0, 0]);
+});
+
+test("entropy is 1 for uniform weights and 0 for a single position", () => {
+  const shares = [...entropyMap(pairs, 0)];
+  assert.deepEqual(shares.map((value) => Number(value.toFixed(6))), [0, 1, 0, 0.5]);
+});
+
+test("softmax weights are shown as multiples of uniform, gates as they are", () => {
+  const usual = usualView();
+  const field = fieldOf(pairs, 0, usual, [{ u: 0.9, v: 0.1 }]); // the upper right query
+  assert.deepEqual([...field.compute()], [1, 1, 1, 1]);
+  assert.deepEqual([...fieldOf(gate("g", 0.2, 0.5), 0, usual, []).compute()].map((v) => v.toFixed(1)), ["0.2", "0.5", "0.2", "0.2"]);
+});
+
+test("ignoring nearby positions takes the query's own cell away and keeps the rest", () => {
+  const field = fieldOf(pairs, 0, { ...usualView(), near: 1 }, [{ u: 0.1, v: 0.9 }]); // query 2 attends to key 1
+  assert.deepEqual([...field.compute()], [0, 4, 0, 0]);
+  const own = fieldOf(pairs, 0, { ...usualView(), near: 1 }, [{ u: 0.1, v: 0.1 }]); // query 0 attends to itself
+  assert.deepEqual([...own.compute()], [0, 0, 0, 0]);
+});
+
+test("the colour scale is fixed unless stretching is chosen", () => {
+  const first = gate("a", 0.2, 0.5);
+  const deeper = gate("b", 0.1, 0.9);
+  const elsewhere = { layers: [{ ...gate("a", 0.4, 0.7), reference: [0.05, 0.6] }] };
+  const panel = { layers: [first, deeper] };
+  const ends = (scope) => scaleEnds(scope, first, 0, { softmax: false }, Float32Array.from([0.2, 0.5]), panel, [panel, elsewhere]);
+  const near = (actual, expected) => actual.forEach((value, i) => assert.ok(Math.abs(value - expected[i]) < 1e-6, `${actual} is not ${expected}`));
+  near(ends("absolute"), [0, 1]);
+  near(ends("map"), [0.2, 0.5]);
+  near(ends("image"), [0.1, 0.9]);
+  near(ends("layer"), [0.05, 0.7]);
+  assert.equal(scaleEnds("absolute", pairs, 0, { softmax: true }, [], panel, [panel])[1], 4);
+});
+
+test("quantiles lie on straight lines between order statistics", () => {
+  assert.equal(quantile([4, 1, 3, 2], 0.5), 2.5);
+  assert.equal(quantile([4, 1, 3, 2], 1), 4);
+});
+
+test("bilinear drawing keeps the weights at pixel centres and never leaves their range", () => {
+  const fine = upsample(Float32Array.from([0, 1]), 1, 2, 1, 4);
+  assert.deepEqual([...fine], [0, 0.25, 0.75, 1]);
+});
+
+test("a contour crosses a ramp where the ramp has the level", () => {
+  const lines = contourLines([0, 1, 0, 1], 2, 2, 0.25);
+  assert.deepEqual(lines, [0.375, 0.25, 0.375, 0.75]); // pixel centres at 0.25 and 0.75
+});
+
+test("weight on the object is compared with the object's area", () => {
+  const { weight, area } = weightInside([3, 1, 0, 0], 2, 2, [1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 4, 4);
+  assert.equal(weight, 0.75);
+  assert.equal(area, 0.25);
+});
+
+test("what lies below the cut gets no colour, and gamma bends the rest", () => {
+  const plain = colourIndex(1, 0.5);
+  assert.equal(plain[127], -1);
+  assert.equal(plain[128], 128);
+  assert.equal(colourIndex(2, 0)[128], Math.round(255 * (128 / 255) ** 2));
+});
+
+test("a link brings the view back, leaves out what is as usual, and ignores nonsense", () => {
+  const view = { ...usualView(), layer: 2, gamma: 1.5, blend: "contour", pins: [{ u: 0.25, v: 0.5 }, { u: 0.75, v: 0.125 }] };
+  const href = linkWithView("http://host/inspect?run=abc&op=0.3", view);
+  assert.equal(new URL(href).searchParams.get("run"), "abc");
+  assert.equal(new URL(href).searchParams.has("op"), false);
+  assert.deepEqual({ ...usualView(), ...viewFromLink(new URL(href).search) }, view);
+  assert.deepEqual(viewFromLink("?op=7&cm=rainbow&ly=&px=2_3&ga=abc"), { opacity: 1 });
+});
+
+test("numbers have the digits that one byte per weight warrants", () => {
+  assert.equal(precisionOf(pairs, 0, [3]), 0.5 / 510);
+  assert.equal(formatTo(4 / 7, 1 / 510), "0.57");
+  assert.equal(formatTo(0.50123, 0.002 / 510), "0.50123");
+  assert.equal(formatTo(0.0004, 1 / 510), "< 0.01");
+  assert.equal(formatTo(0, 1 / 510), "0.00");
+});
+
+test("a time-lapse shows the last snapshot not later than the step", () => {
+  assert.equal(momentAt([0, 1, 5, 40], 39), 2);
+  assert.equal(momentAt([0, 1, 5, 40], Infinity), 3);
+});
+
+test("the true class is among the bars, however improbable", () => {
+  assert.deepEqual(shownClasses([[0.1, 0.5, 0.3, 0.1]], 2, 3), [1, 3]);
+});
+
+test("an element map shows the channel pointed at, else the one picked, else their mean", () => {
+  const codes = Uint8Array.from([0, 0, 0, 0, 255, 255, 255, 255, 0, 255, 0, 255]);
+  const [floor, peak] = [new Float32Array(3), new Float32Array(3).fill(1)];
+  const layer = { ...gate("e", 0, 1), kind: "element", rows: 3, codes, floor, peak };
+  const values = (state, pointed) => [...fieldOf(layer, 0, { ...usualView(), ...state }, [], pointed).compute()];
+  assert.deepEqual(values({ channel: 0 }, 1), [1, 1, 1, 1]);
+  assert.deepEqual(values({ channel: 9 }, null), [0, 1, 0, 1]); // the last channel there is
+  assert.deepEqual(values({}, null).map((value) => value.toFixed(3)), ["0.333", "0.667", "0.333", "0.667"]);
+  assert.deepEqual([...rowMeans(layer, 0)], [0, 1, 0.5]);
+});
+
+test("values and scales are said in words", () => {
+  assert.equal(valueWords(pairs, fieldOf(pairs, 0, usualView(), [{ u: 0.1, v: 0.1 }]), 4, 1 / 510), "4.0× uniform (weight 1.00)");
+  assert.equal(valueWords(gate("g", 0, 1), null, 0.5, 1 / 510), "gate 0.50");
+  assert.equal(scaleWords("absolute", gate("g", 0, 1), null, [0, 1]), "gate value (1 = unchanged) · fixed scale");
+  assert.equal(
+    scaleWords("map", pairs, null, [0, 2.5]),
+    "weight relative to uniform attention (1 = average) · colours stretched to this map: 0 to 2.5",
+  );
+});
+
+test("bars of channels are at least five pixels wide, and the pointer finds them", () => {
+  const plan = stripPlan(64, 100); // twenty bars fit in a row
+  assert.deepEqual([plan.rows, plan.perRow, plan.step, plan.tall, plan.height], [4, 16, 6.25, 30, 148]);
+  assert.equal(barAt(plan, 6.3, 0), 1);
+  assert.equal(barAt(plan, 0, 37), 16);
+  assert.equal(barAt(plan, 999, 999), 63);
+});
