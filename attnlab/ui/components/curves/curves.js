@@ -9,6 +9,7 @@ import { button, element, find, setPressed } from "../lib/dom.js";
 import { clamp } from "../lib/grid.js";
 import { Latest } from "../lib/latest.js";
 import { mounted } from "../lib/mount.js";
+import { hearSteps, tellStep } from "../lib/training_step.js";
 import { History } from "./history.js";
 import { DASHES, drawable, formatValue, logTicks, nearest, reduced, short, smoothed, stripes, ticks, valueRange } from "./scales.js";
 
@@ -73,8 +74,7 @@ class Curves {
     ];
     this.listen();
     this.abort = new AbortController();
-    const onStep = (/** @type {Event} */ event) => this.onStep(/** @type {CustomEvent} */ (event).detail);
-    document.addEventListener("attnlab:step", onStep, { signal: this.abort.signal });
+    hearSteps(this, () => this.sync, (step) => this.follow(step), this.abort.signal);
     this.observer = new ResizeObserver(() => this.schedule());
     this.panels.forEach((panel) => this.observer.observe(panel.canvas));
   }
@@ -86,11 +86,10 @@ class Curves {
   }
 
   /**
-   * The viewer of the same run has moved to another step of the training.
-   * @param {{ group: string, source?: object, step: number }} detail
+   * The viewer of the same run has moved to another step.
+   * @param {number} step
    */
-  onStep({ group, source, step }) {
-    if (!this.sync || group !== this.sync || source === this) return;
+  follow(step) {
     this.mark = step;
     this.schedule();
   }
@@ -99,12 +98,11 @@ class Curves {
    * The pointer is at a step: the viewer of the same run follows.
    * @param {number} x
    */
-  tellStep(x) {
+  lead(x) {
     const [run] = this.visible();
     if (!this.sync || !run) return;
-    const step = Math.round(x / this.unit(run));
     this.mark = null;
-    document.dispatchEvent(new CustomEvent("attnlab:step", { detail: { group: this.sync, source: this, step } }));
+    tellStep(this, this.sync, Math.round(x / this.unit(run)));
   }
 
   schedule() {
@@ -382,7 +380,7 @@ class Curves {
       if (this.drag) this.drag.to = x;
       else {
         this.hover = { x, panel };
-        this.tellStep(x);
+        this.lead(x);
       }
       this.showTip(event);
       this.schedule();

@@ -27,6 +27,7 @@ export class ColourBar {
     this.pointer = element("span", "pointer");
     this.root.append(this.pointer, this.canvas, this.words, this.stretch);
     this.drawn = { ticks: "", colours: "" };
+    this.rampCanvas = newCanvas(256, 1); // kept: a new one for each frame would cost more than the drawing
     /** @type {Latest<HTMLCanvasElement>} */
     this.ramp = new Latest();
   }
@@ -73,7 +74,7 @@ export class ColourBar {
     context.fillStyle = theme.faint;
     context.fillRect(left, top, span, tall);
     context.imageSmoothingEnabled = false;
-    context.drawImage(this.rampCanvas(), left, top, span, tall);
+    context.drawImage(this.drawnRamp(), left, top, span, tall);
     context.lineWidth = 1;
     context.strokeStyle = theme.border;
     context.strokeRect(left - 0.5, top - 0.5, span + 1, tall + 1);
@@ -115,12 +116,12 @@ export class ColourBar {
   }
 
   /** The 256 colours in a row, nothing where weights are hidden. */
-  rampCanvas() {
+  drawnRamp() {
     const { bend, index, viewer } = this.card;
     const { colours } = viewer.state;
     return this.ramp.get(`${colours}:${bend}`, () => {
       const { pixels } = palette(colours);
-      return putPixels(newCanvas(256, 1), Uint32Array.from(index, (at) => (at < 0 ? 0 : pixels[at])), 1, 256);
+      return putPixels(this.rampCanvas, Uint32Array.from(index, (at) => (at < 0 ? 0 : pixels[at])), 1, 256);
     });
   }
 

@@ -29,15 +29,17 @@ export function fillTrack(input) {
  * @param {Viewer} viewer
  * @param {NameOf<number>} name
  * @param {string} text
- * @param {{ min: number, max: number, step: number, words: (value: number) => string, log?: boolean, extra?: HTMLElement[] }} options
+ * @param {{ min: number, max: number, step: number, words: (value: number) => string, log?: boolean, unit?: HTMLElement }} options
  * @returns {Control}
  */
-function slider(viewer, name, text, { min, max, step, words, log = false, extra = [] }) {
+function slider(viewer, name, text, { min, max, step, words, log = false, unit }) {
   const [toTrack, fromTrack] = log ? [Math.log2, (/** @type {number} */ at) => 2 ** at] : [Number, Number];
   const input = range({ min: toTrack(min), max: toTrack(max), step, label: text });
   const output = element("output");
   const node = element("div", "control"); // no <label>: it may hold a menu as well
-  node.append(element("span", "caption", text), ...extra, output, input);
+  const track = unit ? element("div", "with-menu") : input;
+  if (unit) track.append(input, unit);
+  node.append(element("span", "caption", text), output, track);
   input.addEventListener("input", () => viewer.set({ [name]: fromTrack(Number(input.value)) }));
   input.addEventListener("change", () => viewer.commit());
   input.addEventListener("dblclick", () => viewer.set({ [name]: VIEW_FIELDS[name].usual }, true));
@@ -122,7 +124,7 @@ function push(text, action, title) {
 /** @param {number} near */
 function nearWords(near) {
   if (near === 0) return "none";
-  return near === 1 ? "itself only" : `within ${near - 1}`;
+  return near === 1 ? "itself" : `within ${near - 1}`;
 }
 
 /**
@@ -131,14 +133,14 @@ function nearWords(near) {
  * @returns {Control}
  */
 export function buildControls(viewer) {
-  const cut = choice(viewer, "cut", [["value", "% of scale"], ["percentile", "percentile"]], {
+  const cut = choice(viewer, "cut", [["value", "of scale"], ["percentile", "by rank"]], {
     className: "inline",
     label: "Unit of the threshold",
   });
   const always = [
     slider(viewer, "opacity", "Opacity", { min: 0, max: 1, step: 0.01, words: percent }),
     slider(viewer, "gamma", "Gamma", { min: 0.25, max: 4, step: 0.05, log: true, words: (value) => value.toFixed(2) }),
-    slider(viewer, "threshold", "Hide values below", { min: 0, max: 1, step: 0.01, words: percent, extra: [cut.node] }),
+    slider(viewer, "threshold", "Hide values below", { min: 0, max: 1, step: 0.01, words: percent, unit: cut.node }),
     segments(viewer, "blend", "Draw as", [["heat", "heat"], ["reveal", "reveal"], ["contour", "contour"]]),
     labelledChoice(viewer, "colours", "Colours", COLOUR_MAPS),
     labelledChoice(viewer, "scope", "Scale", SCOPES.map((scope) => [scope, SCOPE_TITLES[scope]])),

@@ -17,7 +17,7 @@ const KEYS = [
   ["[ ]", "previous or next map; a: show all"],
   [", .", "previous or next training step; space: play"],
   ["o O", "less or more opacity"],
-  ["t T", "hide fewer or more values; %: by scale or percentile"],
+  ["t T", "hide fewer or more values; %: of the scale or by rank"],
   ["g G", "less or more gamma"],
   ["c", "next colour map"],
   ["b", "heat, reveal or contour"],

@@ -6,6 +6,7 @@
 import { isDark } from "../lib/colours.js";
 import { element, find } from "../lib/dom.js";
 import { bytesOf, mounted } from "../lib/mount.js";
+import { hearSteps, tellStep } from "../lib/training_step.js";
 import { buildLayerBar, buildTimeBar } from "./bars.js";
 import { Card } from "./card.js";
 import { buildControls } from "./controls.js";
@@ -89,7 +90,7 @@ export class Viewer {
     const { signal } = this.abort;
     root.addEventListener("keydown", (event) => onKey(this, event), { signal });
     root.addEventListener("keyup", (event) => event.stopPropagation(), { signal });
-    document.addEventListener("attnlab:step", (event) => this.onStep(/** @type {CustomEvent} */ (event).detail), { signal });
+    hearSteps(this, () => this.options.sync ?? "", (step) => this.follow(step), signal);
   }
 
   destroy() {
@@ -305,17 +306,14 @@ export class Viewer {
   toStep(index) {
     const step = this.steps[Math.min(Math.max(index, 0), this.steps.length - 1)];
     this.set({ step: step === this.steps.at(-1) ? null : step });
-    if (this.options.sync) {
-      document.dispatchEvent(new CustomEvent("attnlab:step", { detail: { group: this.options.sync, source: this, step } }));
-    }
+    tellStep(this, this.options.sync ?? "", step);
   }
 
   /**
-   * Another view of the same run (the loss curve) points at a step.
-   * @param {{ group: string, source?: object, step: number }} detail
+   * The loss curve of the same run points at a step.
+   * @param {number} step
    */
-  onStep({ group, source, step }) {
-    if (!this.options.sync || group !== this.options.sync || source === this) return;
+  follow(step) {
     this.playing = false;
     this.set({ step });
   }
