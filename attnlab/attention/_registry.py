@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from attnlab.attention._tap import MapKind
-from attnlab.options import default_options, offered_options, refuse_unknown
+from attnlab.plugins import load_plugins
+from attnlab.registry import Registry, default_options, offered_options, refuse_unknown
 
 NONE = "none"
 
@@ -48,7 +50,7 @@ class Variant:
         return default_options(self.block, self.options)
 
 
-_VARIANTS: dict[str, Variant] = {}
+_VARIANTS: Registry[Variant] = Registry("attention variant", load=partial(load_plugins, "attnlab.attention"), reserved=[NONE])
 
 
 def register_attention(
@@ -69,12 +71,8 @@ def register_attention(
     """
 
     def decorate(block: type[nn.Module]) -> type[nn.Module]:
-        if name in _VARIANTS or name == NONE:
-            raise ValueError(f"attention variant {name!r} is registered twice")
-        if not name.isidentifier():
-            raise ValueError(f"attention variant name {name!r} must be a plain word (letters, digits, _)")
         offered = offered_options(name, block, options)
-        _VARIANTS[name] = Variant(name, title, paper, summary, formula, tuple(kinds), block, offered)
+        _VARIANTS.register(Variant(name, title, paper, summary, formula, tuple(kinds), block, offered))
         return block
 
     return decorate
@@ -82,7 +80,7 @@ def register_attention(
 
 def list_attention() -> dict[str, Variant]:
     """All registered variants by name, sorted."""
-    return dict(sorted(_VARIANTS.items()))
+    return _VARIANTS.list()
 
 
 def get_attention(name: str) -> Variant:
@@ -91,10 +89,7 @@ def get_attention(name: str) -> Variant:
     Raises:
         ValueError: for an unknown name, listing the known ones.
     """
-    try:
-        return _VARIANTS[name]
-    except KeyError:
-        raise ValueError(f"unknown attention variant {name!r}; known: {', '.join([NONE, *sorted(_VARIANTS)])}") from None
+    return _VARIANTS.get(name)
 
 
 def split_composition(name: str) -> tuple[str, ...]:
