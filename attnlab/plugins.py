@@ -101,7 +101,7 @@ def _described(entry: EntryPoint) -> str:
 def _in_folders(variable: str) -> Iterator[Plugin]:
     for folder in folders():
         if not folder.is_dir():
-            yield str(folder), "", partial(_refuse_folder, folder)
+            yield str(folder), "", _refuse_folder
             continue
         package = _as_package(folder)
         for file in sorted(folder.glob("*.py")):
@@ -109,8 +109,8 @@ def _in_folders(variable: str) -> Iterator[Plugin]:
                 yield str(file), package, partial(import_module, f"{package}.{file.stem}")
 
 
-def _refuse_folder(folder: Path) -> None:
-    raise NotADirectoryError(f"{VARIABLE} names {folder}, which is not a folder")
+def _refuse_folder() -> None:
+    raise NotADirectoryError(f"{VARIABLE} names it, but there is no such folder")
 
 
 def _as_package(folder: Path) -> str:
