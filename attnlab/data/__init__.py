@@ -11,7 +11,18 @@ from attnlab.config import DatasetConfig
 from attnlab.data import digits as digits
 from attnlab.data import lesions as lesions
 from attnlab.data import torchvision_sets as torchvision_sets
-from attnlab.data._dataset import DataError, ImageDataset, Part, Pool, Progress, Provenance, Split, hold_out, normalise
+from attnlab.data._dataset import (
+    IMAGENET,
+    DataError,
+    ImageDataset,
+    Part,
+    Pool,
+    Progress,
+    Provenance,
+    Split,
+    hold_out,
+    normalise,
+)
 from attnlab.data._listing import Listing, PathOptions
 from attnlab.data._paths import build_path, list_path, own_side, tables_at
 from attnlab.data._registry import DatasetInfo, build_registered, list_datasets, register_dataset
@@ -20,6 +31,7 @@ from attnlab.data.uploads import keep_upload
 from attnlab.plugins import load_plugins
 
 __all__ = [
+    "IMAGENET",
     "DataError",
     "DatasetInfo",
     "ImageDataset",
