@@ -17,6 +17,19 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 Placement = Literal["every_conv", "block_first", "block_end"]
 
+OWN_ATTENTION = {
+    "attention_vgg16": "gates",
+    "gated_cnn": "gates",
+    "pay_attention_vgg": "attention of its own",
+    "resnet18": "",
+    "resnet_cifar": "",
+    "small_cnn": "",
+}
+"""What the attention of each built-in network is called that has some without a variant; empty for the others.
+
+Runs are named by it before torch is loaded. `attnlab.models.register_model` refuses a network that says otherwise.
+"""
+
 
 class Section(BaseModel):
     """A frozen part of a configuration. Unknown keys and non-finite numbers are refused."""

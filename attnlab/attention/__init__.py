@@ -1,7 +1,7 @@
 """Attention blocks: each maps (B, C, H, W) to the same shape, with its weights passing through a named tap.
 
-Every module of this package without a leading underscore is imported here, and what it registers is a variant: a new
-variant is one new file. An import error in it is an error, not a variant that silently is not there.
+Every module of this package without a leading underscore is imported here and registers its variants; an error in one
+of them is raised, not hidden. Variants outside this package are plug-ins (`attnlab.plugins`).
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Attention over the positions of a local map, guided by a global feature: two inputs, one vector out.
+"""Attention over the positions of a local map, guided by a global feature: two inputs, one output vector.
 
 Learn To Pay Attention (Jetley et al., ICLR 2018, arXiv:1804.02391), with local vectors l_i and one global vector g:
 
@@ -9,10 +9,12 @@ with Attention"), with a guide map G that is coarser than the local one:
 
     c = phi(relu(W_l l + resize(W_g G)))
 
-Both read the local map through the normalised scores: a = softmax(c) over all positions, and the weighted sum of l; or
-a = sigmoid(c), and the mean of a * l. The reference code of the first returns the raw scores c; here the normalised a
-pass through the tap, because they are what multiplies. The second's fixed factor of enlargement is replaced by the
-size of the local map, which is the same for sides that divide and works for all others.
+Both read the local map through the normalised scores: a = softmax(c) over all positions and the weighted sum of l, or
+a = sigmoid(c) and the mean of a * l.
+
+Departures: the reference code of the first returns the raw scores c; here the normalised weights a pass through the tap,
+because they are what multiplies the features. The second enlarges the guide by a fixed factor; here it is resized to the
+local map, which is the same for sides that divide evenly and works for all others.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def require_choice(name: str, value: object, allowed: tuple[object, ...]) -> Non
 
 
 class WeightedReadout(nn.Module):
-    """Scores (B, 1, H, W) and a local map (B, C, H, W) to one vector (B, C), the weights through a tap.
+    """One vector (B, C) from scores (B, 1, H, W) and a local map (B, C, H, W); the weights pass through a tap.
 
     Args:
         normalize: ``"softmax"`` for weights that sum to 1 and a weighted sum, ``"sigmoid"`` for gates and a mean.
@@ -59,8 +61,8 @@ class GlobalAttention(nn.Module):
 
     Args:
         channels: C of the local map.
-        guide_channels: channels of the global feature; a 1x1 convolution without bias projects the local map where they
-            differ, and the projected map is what is read.
+        guide_channels: channels of the global feature. Where they differ from C, a 1x1 convolution without bias projects
+            the local map, and the projected map is read.
 
     ``forward(local (B, C, H, W), guide (B, guide_channels, 1, 1))`` returns (B, guide_channels).
     """
@@ -85,7 +87,7 @@ class GridGate(nn.Module):
     Args:
         channels: C of the local map.
         guide_channels: channels of the guide.
-        hidden: channels in which the two are added (256 in the article).
+        hidden: channels to which both are projected before they are added (256 in the article).
 
     ``forward(local (B, C, H, W), guide (B, guide_channels, h, w))`` returns (B, C).
     """

@@ -1,35 +1,37 @@
 """Attention variants by name, and their composition.
 
-A variant is one file: a class decorated with `register_attention`. `build_attention("eca+conv_autoencoder", ...)`
-stacks registered variants in the order they are named. Options carry the values the form offers; defaults and types
-stay in the constructor's signature.
+A variant is one file with a class decorated by `register_attention`. `build_attention("eca+conv_autoencoder", ...)` stacks
+variants in the order they are named. Options list the values on offer; defaults and types stay in the constructor's
+signature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from attnlab.attention._tap import MapKind
-from attnlab.options import default_options, offered_options, refuse_unknown
+from attnlab.plugins import load_plugins
+from attnlab.registry import Registry, default_options, offered_options, refuse_unknown
 
 NONE = "none"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A registered attention block and what a person should know of it.
+    """A registered attention block, with what the app says about it.
 
     Attributes:
-        name: as used in configs and links.
-        title: as shown.
+        name: used in configs and links.
+        title: shown to people.
         paper: link to the paper, or its citation where it has none.
         summary: one sentence: what it attends over, and how.
         formula: LaTeX of the weights.
-        kinds: the kinds of map it makes, in the order of its taps.
+        kinds: the kinds of its maps, in the order of its taps.
         options: option name -> the values offered; the default is the signature's.
         block: ``block(channels, size, **options)``, with ``size = (H, W)``.
     """
@@ -48,7 +50,7 @@ class Variant:
         return default_options(self.block, self.options)
 
 
-_VARIANTS: dict[str, Variant] = {}
+_VARIANTS: Registry[Variant] = Registry("attention variant", load=partial(load_plugins, "attnlab.attention"), reserved=[NONE])
 
 
 def register_attention(
@@ -61,7 +63,7 @@ def register_attention(
     kinds: Sequence[MapKind],
     options: Mapping[str, Sequence[Any]] | None = None,
 ) -> Callable[[type[nn.Module]], type[nn.Module]]:
-    """Registers a block class under ``name``.
+    """Registers a block class under ``name``. The arguments are those of `Variant`.
 
     Raises:
         ValueError: when the name is taken or not a plain word, an option is not a keyword-only argument of the
@@ -69,12 +71,8 @@ def register_attention(
     """
 
     def decorate(block: type[nn.Module]) -> type[nn.Module]:
-        if name in _VARIANTS or name == NONE:
-            raise ValueError(f"attention variant {name!r} is registered twice")
-        if not name.isidentifier():
-            raise ValueError(f"attention variant name {name!r} must be a plain word (letters, digits, _)")
         offered = offered_options(name, block, options)
-        _VARIANTS[name] = Variant(name, title, paper, summary, formula, tuple(kinds), block, offered)
+        _VARIANTS.register(Variant(name, title, paper, summary, formula, tuple(kinds), block, offered))
         return block
 
     return decorate
@@ -82,7 +80,7 @@ def register_attention(
 
 def list_attention() -> dict[str, Variant]:
     """All registered variants by name, sorted."""
-    return dict(sorted(_VARIANTS.items()))
+    return _VARIANTS.list()
 
 
 def get_attention(name: str) -> Variant:
@@ -91,10 +89,7 @@ def get_attention(name: str) -> Variant:
     Raises:
         ValueError: for an unknown name, listing the known ones.
     """
-    try:
-        return _VARIANTS[name]
-    except KeyError:
-        raise ValueError(f"unknown attention variant {name!r}; known: {', '.join([NONE, *sorted(_VARIANTS)])}") from None
+    return _VARIANTS.get(name)
 
 
 def split_composition(name: str) -> tuple[str, ...]:
@@ -116,27 +111,35 @@ def build_attention(
 ) -> nn.Module:
     """Builds a variant or a composition for maps of shape (B, ``channels``, H, W) with ``size = (H, W)``.
 
-    A composition is an `nn.Sequential` whose members carry the variants' names, so that a tap reads
-    ``...attention.eca.tap``; a variant named twice gets a number behind its name.
+    The result is an `nn.Sequential` whose members carry the variants' names, so that a tap is called
+    ``...attention.eca.tap``; the second of two equal variants gets a number: ``eca2``.
 
     Args:
-        options: variant name -> option -> value; options of variants that are not in the composition are refused.
+        options: variant name -> option -> value; options of a variant that is not in the composition are refused.
 
     Raises:
-        ValueError: for an unknown variant, option or value, with the known ones.
+        ValueError: for an unknown variant, option or value, naming the known ones.
+
+    >>> import torch
+    >>> block = build_attention("eca+cbam_spatial", channels=16, size=(8, 8), options={"eca": {"kernel_size": 5}})
+    >>> block(torch.zeros(2, 16, 8, 8)).shape
+    torch.Size([2, 16, 8, 8])
+    >>> build_attention("ecaa", channels=16, size=(8, 8))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: unknown attention variant 'ecaa'; known: none, ...
     """
     parts = split_composition(name)
     options = options or {}
-    if stray := set(options) - set(parts):
-        raise ValueError(f"options given for {', '.join(sorted(stray))}, which {name!r} does not contain")
+    if absent := set(options) - set(parts):
+        raise ValueError(f"options given for {', '.join(sorted(absent))}, which {name!r} does not contain")
     blocks: dict[str, nn.Module] = {}
     for part in parts:
         variant = get_attention(part)
-        given = dict(options.get(part, {}))
-        refuse_unknown(part, given, variant.options)
-        given = {option: _offered(variant, option, value) for option, value in given.items()}
+        values = dict(options.get(part, {}))
+        refuse_unknown(part, values, variant.options)
+        values = {option: _offered(variant, option, value) for option, value in values.items()}
         label = part if part not in blocks else f"{part}{sum(key.rstrip('0123456789') == part for key in blocks) + 1}"
-        blocks[label] = variant.block(channels, size, **given)
+        blocks[label] = variant.block(channels, size, **values)
     sequence = nn.Sequential()
     for label, block in blocks.items():
         sequence.add_module(label, block)

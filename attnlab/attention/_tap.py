@@ -1,9 +1,9 @@
 """Named points through which attention weights pass, so that they can be recorded and replaced.
 
-A block multiplies by ``self.tap(weights)``. The tap is an identity without parameters; outside a recording it returns
-its argument. `record_attention` yields what passed, `edit_attention` replaces it. Who is recording is held in a
-`ContextVar`: a second thread that runs the same model is never recorded, nothing stays behind after an exception, and
-a model can be deep-copied and saved after a forward because nothing is stored on it.
+A block multiplies its features by ``self.tap(weights)``. The tap is an identity without parameters: it returns its argument.
+`record_attention` collects what passes through it, `edit_attention` replaces it. Active recordings and edits are held in
+a `ContextVar`, not on the model: another thread that runs the same model is never recorded, nothing is left behind after
+an exception, and the model can be copied and saved at any time.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class MapScale(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
-    """The weights that one tap let through in one forward.
+    """The weights that passed through one tap in one forward pass.
 
     Attributes:
         name: path of the tap in the model, as in ``blocks.0.attention1.tap``.
-        kind: what the values are indexed by; fixes their shape.
+        kind: what the values are indexed by, which determines their shape (see `MapKind`).
         scale: gate or softmax.
-        values: the weights, detached unless recorded with ``detach=False``; shape as `MapKind` says.
+        values: the weights, detached unless recorded with ``detach=False``.
         grid: (H, W) of the keys behind a PAIRWISE map, else the map's own (H, W).
     """
 
@@ -57,7 +57,7 @@ Edit = Callable[[AttentionMap], Tensor | None]
 
 @dataclass
 class _Watch:
-    """One active recording or edit: the taps of one model by identity, and what to do with what passes."""
+    """One active recording or edit: the taps of one model by identity, and what to do with their weights."""
 
     names: Mapping[int, str]
     detach: bool
@@ -69,7 +69,7 @@ _ACTIVE: ContextVar[tuple[_Watch, ...]] = ContextVar("attnlab_taps", default=())
 
 
 class AttentionTap(nn.Module):
-    """Identity for attention weights. Give it a kind and a scale once, then pass the weights through it."""
+    """An identity for attention weights, with their kind and scale."""
 
     def __init__(self, kind: MapKind, scale: MapScale = MapScale.GATE) -> None:
         super().__init__()
@@ -78,36 +78,39 @@ class AttentionTap(nn.Module):
 
     @property
     def active(self) -> bool:
-        """Whether someone records or edits this tap here and now; a block asks before it makes an expensive map."""
+        """Whether a recording or an edit is active; a block asks before it computes an expensive map."""
         return any(id(self) in watch.names for watch in _ACTIVE.get())
 
     @property
     def editing(self) -> bool:
-        """Whether someone edits this tap here and now."""
+        """Whether an edit is active."""
         return any(id(self) in watch.names and watch.edit is not None for watch in _ACTIVE.get())
 
     def forward(self, weights: Tensor, grid: tuple[int, int] | None = None, *, part: bool = False) -> Tensor:
-        """Returns ``weights``, or what an edit put in their place.
+        """Returns ``weights``, or their replacement by an edit.
 
         Args:
-            weights: shape as `kind` says.
+            weights: of the shape that belongs to `kind`.
             grid: (H, W) of the keys; needed for PAIRWISE only.
-            part: these are some queries of a map too large to hold at once: edits apply to them, recordings leave them out.
+            part: these are only some queries of a map too large to hold at once: edits apply, recordings skip them.
+
+        Raises:
+            ValueError: when an edit returns another shape.
         """
         for watch in _ACTIVE.get():
             name = watch.names.get(id(self))
             if name is None or (part and watch.edit is None):
                 continue
-            where = grid if grid is not None else (weights.shape[-2], weights.shape[-1])
-            seen = weights.detach() if watch.detach else weights
-            record = AttentionMap(name, self.kind, self.scale, seen, where)
+            size = grid if grid is not None else (weights.shape[-2], weights.shape[-1])
+            values = weights.detach() if watch.detach else weights
+            record = AttentionMap(name, self.kind, self.scale, values, size)
             if watch.edit is None:
                 watch.maps.append(record)
                 continue
             edited = watch.edit(record)
             if edited is not None:
                 if edited.shape != weights.shape:
-                    raise ValueError(f"edit of {name!r} returned shape {tuple(edited.shape)}, needed {tuple(weights.shape)}")
+                    raise ValueError(f"the edit of {name!r} returned shape {tuple(edited.shape)}, not {tuple(weights.shape)}")
                 weights = edited.to(weights)
         return weights
 
@@ -116,14 +119,14 @@ class AttentionTap(nn.Module):
 
 
 def attention_taps(model: nn.Module) -> dict[str, AttentionTap]:
-    """The taps of a model by their path, in module order."""
+    """The taps of a model by path, in module order."""
     return {name: module for name, module in model.named_modules() if isinstance(module, AttentionTap)}
 
 
 def attention_scalars(model: nn.Module) -> dict[str, float]:
-    """The learned numbers that weigh a whole map: parameters of one element held by a module with a tap, by their path.
+    """The learned factors of whole maps, by path: one-element parameters of modules that hold a tap.
 
-    The gamma of self-attention is one: it starts at 0, so how far it has grown says how much the map counts.
+    An example is the gamma of self-attention, which starts at 0: the larger it has become, the more the map matters.
     """
     holders = {name.rpartition(".")[0] for name in attention_taps(model)}
     return {
@@ -137,13 +140,21 @@ def attention_scalars(model: nn.Module) -> dict[str, float]:
 
 @contextmanager
 def record_attention(model: nn.Module, *, detach: bool = True) -> Iterator[list[AttentionMap]]:
-    """Collects every map of ``model`` made inside the ``with``, in the order of the forward.
+    """Collects every map that ``model`` makes inside the ``with``, in the order of the forward pass.
 
-    A module called twice gives two maps. Inside `edit_attention` the edited weights are recorded when the recording is
-    opened second (inner), the original ones when it is opened first.
+    A module called twice gives two maps. A recording inside an `edit_attention` collects the edited weights, one around
+    it the original ones.
 
     Args:
         detach: ``False`` keeps the graph, for gradients with respect to a map.
+
+    >>> import torch
+    >>> from attnlab.attention import build_attention
+    >>> block = build_attention("eca", channels=16, size=(8, 8))
+    >>> with record_attention(block) as maps:
+    ...     y = block(torch.randn(2, 16, 8, 8))
+    >>> [(each.name, str(each.kind), tuple(each.values.shape)) for each in maps]
+    [('eca.tap', 'channel', (2, 16, 1, 1))]
     """
     watch = _Watch(_tap_names(model), detach, None)
     with _activated(watch):
@@ -152,11 +163,21 @@ def record_attention(model: nn.Module, *, detach: bool = True) -> Iterator[list[
 
 @contextmanager
 def edit_attention(model: nn.Module, edit: Edit) -> Iterator[None]:
-    """Lets ``edit`` replace the weights of any map of ``model``: it gets the `AttentionMap` and returns weights of the
-    same shape, or ``None`` to leave them.
+    """Replaces attention weights of ``model`` inside the ``with``.
+
+    Args:
+        edit: called with each `AttentionMap`; returns weights of the same shape, or ``None`` to keep them.
 
     Raises:
-        ValueError: inside the forward, when the returned weights have another shape.
+        ValueError: in the forward pass, when the returned weights have another shape.
+
+    >>> import torch
+    >>> from attnlab.attention import build_attention
+    >>> block = build_attention("eca", channels=16, size=(8, 8))
+    >>> x = torch.randn(2, 16, 8, 8)
+    >>> with edit_attention(block, lambda attention: torch.ones_like(attention.values)):
+    ...     torch.equal(block(x), x)
+    True
     """
     with _activated(_Watch(_tap_names(model), False, edit)):
         yield

@@ -4,8 +4,8 @@
     spatial:  s = sigmoid(BN(conv7x7([max_c(x); mean_c(x)])))
     CBAM:     x' = c * x,   y = s(x') * x'
 
-The batch norm after the 7x7 convolution (momentum 0.01) and the order [max; mean] are the official code's; the paper
-has neither. The two halves are variants of their own.
+Departures from the paper, as in the official code: batch norm (momentum 0.01) after the 7x7 convolution, and the order
+[max; mean]. The channel and the spatial part are variants of their own.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ KERNEL_SIZES = (3, 5, 7)
     "cbam_channel",
     title="CBAM channel",
     paper=PAPER,
-    summary="One gate per channel, from its mean and its maximum through one shared bottleneck network.",
+    summary="One weight per channel, from its mean and its maximum through a shared bottleneck network.",
     formula=r"c = \sigma(\mathrm{MLP}(\mathrm{mean}_{hw}\,x) + \mathrm{MLP}(\max_{hw} x)),\quad y = c \odot x",
     kinds=[MapKind.CHANNEL],
     options={"reduction": REDUCTIONS},
 )
 class CbamChannel(nn.Module):
-    """Channel gate from average- and max-pooled descriptors.
+    """One gate per channel from its average and its maximum.
 
     Args:
         reduction: the shared MLP has ``channels // reduction`` hidden units, at least one.
@@ -52,16 +52,16 @@ class CbamChannel(nn.Module):
     "cbam_spatial",
     title="CBAM spatial",
     paper=PAPER,
-    summary="One gate per position, from the maximum and the mean over the channels by a 7x7 convolution.",
+    summary="One weight per position: a 7x7 convolution over the maximum and the mean of the channels.",
     formula=r"s = \sigma(\mathrm{BN}(\mathrm{conv}_{k \times k}[\max_c x;\ \mathrm{mean}_c\,x])),\quad y = s \odot x",
     kinds=[MapKind.SPATIAL],
     options={"kernel_size": KERNEL_SIZES},
 )
 class CbamSpatial(nn.Module):
-    """Spatial gate from channel-pooled maps.
+    """One gate per position from the maximum and the mean over the channels.
 
     Args:
-        kernel_size: odd side of the convolution.
+        kernel_size: side of the convolution, odd.
     """
 
     def __init__(self, channels: int, size: tuple[int, int], *, kernel_size: int = 7) -> None:
@@ -71,7 +71,7 @@ class CbamSpatial(nn.Module):
         self.tap = AttentionTap(MapKind.SPATIAL)
 
     def forward(self, x: Tensor) -> Tensor:
-        # A CPU convolves two channels three times faster when they lie side by side.
+        # On a CPU the convolution is three times faster when the two channels lie side by side in memory.
         pooled = torch.stack([x.amax(dim=1), x.mean(dim=1)], dim=-1).movedim(-1, 1)  # (B, 2, H, W)
         return x * self.tap(self.bn(self.conv(pooled)).sigmoid())  # gate (B, 1, H, W)
 
@@ -80,13 +80,13 @@ class CbamSpatial(nn.Module):
     "cbam",
     title="CBAM",
     paper=PAPER,
-    summary="First one gate per channel, then one gate per position of the gated map.",
+    summary="First one weight per channel, then one weight per position of the weighted map.",
     formula=r"x' = c(x) \odot x,\quad y = s(x') \odot x'",
     kinds=[MapKind.CHANNEL, MapKind.SPATIAL],
     options={"reduction": REDUCTIONS, "kernel_size": KERNEL_SIZES},
 )
 class Cbam(nn.Module):
-    """The channel half followed by the spatial half."""
+    """Channel attention followed by spatial attention."""
 
     def __init__(self, channels: int, size: tuple[int, int], *, reduction: int = 16, kernel_size: int = 7) -> None:
         super().__init__()

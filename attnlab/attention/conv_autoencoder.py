@@ -3,10 +3,12 @@ report, 2023).
 
     a = sigmoid(decoder(encoder(x))),   y = a * x      element-wise, (B, C, H, W)
 
-Encoder: convolutions 4x4, stride 2, padding 1 (C -> 12 -> 24 -> 48), ReLU after each. Decoder: transposed convolutions
-4x4, stride 2 (48 -> 24 -> 12) with ReLU, then one transposed convolution 12 -> C that gives the input size back. The
-published code has that last layer for maps 32, 30, 15 and 13 wide; `last_layer` is the rule that yields those and
-serves any other side. Sides below 2^depth are padded with zeros and the gate is cropped.
+Encoder: convolutions 4x4, stride 2, padding 1 (C -> 12 -> 24 -> 48), each followed by ReLU. Decoder: transposed
+convolutions 4x4, stride 2 (48 -> 24 -> 12) with ReLU, then a transposed convolution 12 -> C that restores the input size.
+
+Departures: the published code defines the last layer for sides of 32, 30, 15 and 13 only; `last_layer` is a rule that
+gives the same layers there and works for any other side. Maps with a side below 2^depth are padded with zeros, and the
+gate is cropped.
 """
 
 from __future__ import annotations
@@ -32,11 +34,11 @@ class LastLayer(NamedTuple):
 
 
 def last_layer(small: int, side: int) -> LastLayer:
-    """The transposed convolution that takes ``small`` positions to exactly ``side``.
+    """The transposed convolution that turns ``small`` positions into exactly ``side``.
 
-    Kernel 3 and the smallest stride, then the smallest output padding, that solve
-    ``(small - 1) stride - 2 padding + kernel + output_padding = side`` with padding of at least one. The published
-    code departs from its own pattern for a side of 13, with a kernel of 2.
+    With kernel 3, it takes the smallest stride, then the smallest output padding, for which
+    ``(small - 1) stride - 2 padding + kernel + output_padding = side`` has a padding of at least one. For a side of 13 the
+    published code breaks this pattern with a kernel of 2.
     """
     if (small, side) == (4, 13):
         return LastLayer(2, 4, 1, 1)
@@ -53,17 +55,17 @@ def last_layer(small: int, side: int) -> LastLayer:
     "conv_autoencoder",
     title="Convolutional autoencoder",
     paper="Madmoni and Ben-Or, Attention Mechanisms for Image Classification, course report, 2023",
-    summary="One gate per channel and position, drawn by a small convolutional encoder and decoder with a bottleneck.",
+    summary="One weight per channel and position, from a small convolutional encoder and decoder with a bottleneck.",
     formula=r"a = \sigma(D(E(x))),\quad y = a \odot x",
     kinds=[MapKind.ELEMENT],
     options={"depth": (1, 2, 3, 4), "width": (4, 8, 12, 16, 24), "activation": tuple(ACTIVATIONS)},
 )
 class ConvAutoencoder(nn.Module):
-    """Element-wise gate from a convolutional autoencoder.
+    """One gate per channel and position from a convolutional autoencoder.
 
     Args:
-        depth: number of halvings; three in the report.
-        width: channels after the first convolution, doubled at each further one; 12 in the report.
+        depth: how often the encoder halves the map; three in the report.
+        width: channels after the first convolution, doubled by each further one; 12 in the report.
         activation: between the layers.
     """
 
@@ -81,7 +83,7 @@ class ConvAutoencoder(nn.Module):
         decoder: list[nn.Module] = []
         for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True):
             decoder += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), act()]
-        # Each halving floors, each doubling is exact: this many positions reach the last layer along each axis.
+        # Halving rounds down and doubling is exact, so this many positions reach the last layer along each axis.
         vertical, horizontal = (last_layer((side >> depth) << (depth - 1), side) for side in self.padded)
         decoder.append(
             nn.ConvTranspose2d(

@@ -2,8 +2,10 @@
 
     a = sigmoid(conv1d_k(mean_hw(x))),   y = a * x
 
-The convolution slides over the channels, so each gate sees its k neighbours. The paper's adaptive rule is
-k = |log2(C) / gamma + b / gamma| made odd, gamma = 2, b = 1; the report fixes k = 3.
+The convolution slides over the channels, so each weight depends on the means of k neighbouring channels. The paper's
+adaptive rule is k = |log2(C) / gamma + b / gamma| made odd, with gamma = 2 and b = 1.
+
+Departure: k is 3 unless ``kernel_size`` says otherwise, as in the report of Madmoni and Ben-Or (2023).
 """
 
 from __future__ import annotations
@@ -26,16 +28,16 @@ def adaptive_kernel_size(channels: int, gamma: int = 2, b: int = 1) -> int:
     "eca",
     title="ECA",
     paper="https://arxiv.org/abs/1910.03151",
-    summary="One gate per channel, computed from that channel's mean and its k neighbours by a 1-D convolution.",
+    summary="One weight per channel: a 1-D convolution over the means of the channel and its neighbours.",
     formula=r"a = \sigma(\mathrm{conv1d}_k(\mathrm{mean}_{hw}\,x)),\quad y = a \odot x",
     kinds=[MapKind.CHANNEL],
     options={"kernel_size": (3, 5, 7, 9, "adaptive")},
 )
 class Eca(nn.Module):
-    """Channel gate from a 1-D convolution over the channel means.
+    """One gate per channel from a 1-D convolution over the channel means.
 
     Args:
-        kernel_size: odd width of the convolution, or ``"adaptive"`` for the paper's rule.
+        kernel_size: width of the convolution, odd, or ``"adaptive"`` for the paper's rule.
 
     Raises:
         ValueError: for an even or non-positive kernel size.

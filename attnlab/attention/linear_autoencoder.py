@@ -3,8 +3,9 @@ report, 2023).
 
     a = sigmoid(decoder(encoder(x))),   y = a * x      element-wise, (B, C, H, W)
 
-Fully connected, W -> 128 -> 64 -> 12 and back, ReLU between. As published the layers act along the last axis only, so
-each row of pixels is coded by itself; the report's text speaks of the flattened map, which is ``over="map"``.
+Fully connected layers, W -> 128 -> 64 -> 12 and back, with ReLU between them. In the published code they act along the
+last axis only, so each row of positions is encoded separately; the report's text describes the flattened map, which is
+``over="map"``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ WIDTHS = (128, 64, 32, 16)
 
 
 def _layers(sizes: list[int], activation: str) -> nn.Sequential:
-    """Linear layers through ``sizes`` with an activation after each."""
+    """Linear layers from size to size, each followed by an activation."""
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
@@ -32,7 +33,7 @@ def _layers(sizes: list[int], activation: str) -> nn.Sequential:
     "linear_autoencoder",
     title="Linear autoencoder",
     paper="Madmoni and Ben-Or, Attention Mechanisms for Image Classification, course report, 2023",
-    summary="One gate per channel and position, coded row by row (as published) or over the whole map.",
+    summary="One weight per channel and position, from fully connected layers over each row or over the whole map.",
     formula=r"a = \sigma(D(E(x_{\mathrm{row}}))),\quad y = a \odot x",
     kinds=[MapKind.ELEMENT],
     options={
@@ -43,12 +44,12 @@ def _layers(sizes: list[int], activation: str) -> nn.Sequential:
     },
 )
 class LinearAutoencoder(nn.Module):
-    """Element-wise gate from a fully connected autoencoder.
+    """One gate per channel and position from a fully connected autoencoder.
 
     Args:
-        over: ``"rows"`` codes each row of W pixels by itself, ``"map"`` the H*W pixels of each channel.
-        depth: number of layers of the encoder; three in the report (128, 64, 12).
-        bottleneck: units of the code; 12 in the report.
+        over: ``"rows"`` encodes each row of W positions separately, ``"map"`` all H*W positions of a channel together.
+        depth: layers of the encoder; three in the report (128, 64, 12).
+        bottleneck: units of the innermost layer; 12 in the report.
         activation: between the layers.
     """
 
@@ -67,7 +68,7 @@ class LinearAutoencoder(nn.Module):
         side = size[1] if over == "rows" else size[0] * size[1]
         sizes = [side, *WIDTHS[: depth - 1], bottleneck]
         self.encoder = _layers(sizes, activation)
-        self.decoder = _layers(sizes[::-1], activation)[:-1]  # the sigmoid takes the last activation's place
+        self.decoder = _layers(sizes[::-1], activation)[:-1]  # a sigmoid replaces the last activation
         self.tap = AttentionTap(MapKind.ELEMENT)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,14 +5,14 @@
     y = gamma * (A v) + x                      gamma a scalar that starts at 0
 
 The map A alone has 65,536^2 weights at 256 x 256: 16 GiB an image. The fast path is scaled dot product attention, which
-never holds it, forward or backward; rows and columns of chosen positions come on demand (`row`, `column`). A recording
-makes A beside the fast path, whose bits it returns, and only where queries and keys number at most `MAX_POSITIONS`; of
-larger maps nothing is recorded. An edit takes effect through the edited A at any size: of larger maps it gets some
-queries at a time, each with all its keys.
+never holds it, neither forward nor backward; rows and columns of chosen positions are computed on demand (`row`, `column`).
+A recording computes A beside the fast path and still returns the fast path's output, bit for bit; it does so only up to
+`MAX_POSITIONS` queries and keys, and larger maps are not recorded. An edit works at any size: of a larger map it is given
+some queries at a time, each with all its keys.
 
-Departures: the scale is 1, as in the paper and the common PyTorch code, unless ``scaled`` asks for 1/sqrt(d); with
-``pooled_keys`` keys and values are max-pooled 2x2 as in the original TensorFlow code (whose halved value width and
-output convolution are left out). Over one position A is 1 and the block adds gamma * v.
+Departures: none by default; the scores are not scaled, as in the paper and the common PyTorch code. ``scaled`` divides them
+by sqrt(d). ``pooled_keys`` max-pools keys and values 2x2 as in the original TensorFlow code, without its halved value
+width and its output convolution. With a single position A is 1, and the block adds gamma * v.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PIECE = 2**22  # weights of one head and image held at once where all queries a
     "self_attention",
     title="Self-attention",
     paper="https://arxiv.org/abs/1805.08318",
-    summary="Every position gathers values from all positions, weighted by how well its query fits their keys.",
+    summary="Each position attends to all positions and gathers their values, weighted by how well its query fits their keys.",
     formula=r"A = \mathrm{softmax}(q^\top k),\quad y = \gamma\, A v + x",
     kinds=[MapKind.PAIRWISE],
     options={
@@ -47,13 +47,13 @@ _PIECE = 2**22  # weights of one head and image held at once where all queries a
     },
 )
 class SelfAttention(nn.Module):
-    """Self-attention in memory linear in N. With several heads the tap lets one map a head through, in order.
+    """Self-attention with memory linear in N. With several heads one map per head passes through the tap, in order.
 
     Args:
-        reduction: queries and keys have ``channels // reduction`` channels, at least one a head.
-        heads: attend in this many groups of channels.
-        scaled: divide the scores by sqrt of the head's query width.
-        pooled_keys: max-pool keys and values 2x2; a map one position high or wide is not pooled.
+        reduction: queries and keys have ``channels // reduction`` channels, at least one per head.
+        heads: the channels are split into this many groups, which attend separately.
+        scaled: divide the scores by the square root of the head's query width.
+        pooled_keys: max-pool keys and values 2x2; a map that is one position high or wide is not pooled.
 
     Raises:
         ValueError: when ``channels`` cannot be split into ``heads``.
@@ -98,16 +98,16 @@ class SelfAttention(nn.Module):
         return (height // 2, width // 2) if pooled else (height, width)
 
     def keys(self, x: Tensor) -> Tensor:
-        """Keys (B, heads, M, d) of an input (B, C, H, W); keep them to ask for many rows."""
+        """Keys (B, heads, M, d) of an input (B, C, H, W); pass them to `row` and `column` to compute them only once."""
         return self._split(self._pooled(self.key(x)))
 
     def row(self, x: Tensor, queries: Sequence[tuple[int, int]], keys: Tensor | None = None) -> Tensor:
-        """What the positions ``queries`` look at: (B, heads, Q, H', W') on the keys' grid, each row summing to 1.
+        """The weights with which ``queries`` attend to all keys: (B, heads, Q, H', W') on the keys' grid, each summing to 1.
 
         Args:
             x: the block's input (B, C, H, W).
             queries: (row, column) of each query.
-            keys: what `keys` returned for ``x``, to save computing them again.
+            keys: `keys` of ``x``; computed when left out.
 
         Raises:
             ValueError: for a position outside the map.
@@ -119,9 +119,9 @@ class SelfAttention(nn.Module):
         return rows.unflatten(-1, self.key_grid(x))
 
     def column(self, x: Tensor, key: tuple[int, int], keys: Tensor | None = None) -> Tensor:
-        """Who looks at one position of the keys' grid: the weight each query gives it, (B, heads, H, W).
+        """The attention that one key receives from each query: (B, heads, H, W).
 
-        All N x M scores are needed for the softmax; they are made some queries at a time, so memory stays bounded.
+        The softmax needs all N x M scores; they are computed for some queries at a time, so memory stays bounded.
 
         Raises:
             ValueError: for a position outside the keys' grid.
@@ -138,11 +138,11 @@ class SelfAttention(nn.Module):
         return F.max_pool2d(x, 2) if self.key_grid(x) != tuple(x.shape[2:]) else x
 
     def _split(self, x: Tensor) -> Tensor:
-        """(B, heads * d, H, W) -> (B, heads, N, d), contiguous: with other strides the kernel falls back to the direct form."""
+        """(B, heads * d, H, W) -> (B, heads, N, d), contiguous: the fast kernel accepts no other strides."""
         return x.flatten(2).unflatten(1, (self.heads, -1)).transpose(2, 3).contiguous()
 
     def _fast(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """A v without A. The fast kernel needs one width for all three, so the narrower are padded with zeros."""
+        """A v without A. The fast kernel needs one width for all three inputs, so narrower ones are padded with zeros."""
         narrow, wide = query.shape[-1], value.shape[-1]
         width = max(narrow, wide)
         query, key = (F.pad(part, (0, width - narrow)) for part in (query, key))
@@ -153,7 +153,7 @@ class SelfAttention(nn.Module):
         return (query @ key.transpose(2, 3) * self.scale).softmax(dim=-1)
 
     def _edited(self, query: Tensor, key: Tensor, value: Tensor, grid: tuple[int, int]) -> Tensor | None:
-        """Lets the map through the tap; the attended values if an edit changed it, else `None`."""
+        """Passes the map through the tap; returns the attended values if an edit changed it, else `None`."""
         whole = max(query.shape[2], key.shape[2]) <= MAX_POSITIONS
         if not (whole or self.tap.editing):
             return None
@@ -167,7 +167,7 @@ class SelfAttention(nn.Module):
 
 
 def _pieces(query: Tensor, key: Tensor) -> tuple[Tensor, ...]:
-    """Queries (B, heads, N, d), some at a time, so that their weights over all keys stay within `_PIECE`."""
+    """Queries (B, heads, N, d) in parts whose weights over all keys stay within `_PIECE`."""
     return query.split(max(1, _PIECE // key.shape[2]), dim=2)
 
 

@@ -1,6 +1,8 @@
 """Squeeze-and-Excitation (Hu, Shen and Sun, CVPR 2018, arXiv:1709.01507).
 
-s = sigmoid(W2 relu(W1 mean_hw(x))),   y = s * x
+    s = sigmoid(W2 relu(W1 mean_hw(x))),   y = s * x
+
+No departures.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ from attnlab.attention._tap import AttentionTap, MapKind
     "squeeze_excite",
     title="Squeeze-and-excitation",
     paper="https://arxiv.org/abs/1709.01507",
-    summary="One gate per channel, computed from the means of all channels by a small bottleneck network.",
+    summary="One weight per channel, from the means of all channels through a bottleneck network.",
     formula=r"s = \sigma(W_2\,\mathrm{ReLU}(W_1\,\mathrm{mean}_{hw}\,x)),\quad y = s \odot x",
     kinds=[MapKind.CHANNEL],
     options={"reduction": (2, 4, 8, 16)},
 )
 class SqueezeExcite(nn.Module):
-    """Channel gate from a two-layer bottleneck over the channel means.
+    """One gate per channel from a two-layer bottleneck over the channel means.
 
     Args:
         reduction: the bottleneck has ``channels // reduction`` units, at least one.

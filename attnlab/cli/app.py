@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -176,13 +177,17 @@ def list_(*, as_json: Json = False) -> int:
     from attnlab.attention import list_attention
     from attnlab.data import list_datasets
     from attnlab.models import list_models
+    from attnlab.plugins import failures
 
     found: dict[str, Mapping[str, Any]] = {"variants": list_attention(), "networks": list_models(), "datasets": list_datasets()}
     if as_json:
-        return _print_json({kind: [_registered(thing) for thing in things.values()] for kind, things in found.items()})
+        tree: dict[str, Any] = {kind: [_registered(thing) for thing in things.values()] for kind, things in found.items()}
+        return _print_json(tree | {"broken_plugins": [asdict(failure) for failure in failures()]})
     for kind, things in found.items():
         rows = [(name, thing.title, thing.summary, ", ".join(thing.options)) for name, thing in things.items()]
         _print_table((kind, "title", "", "options"), rows)
+    for failure in failures():
+        print(f"warning: {failure}", file=sys.stderr)
     return OK
 
 

@@ -37,8 +37,9 @@ def open_command(
     normalisation
         of the pixels: as in the source's training script, or ImageNet's
     """
+    from attnlab.data import IMAGENET
     from attnlab.interop import open_checkpoint, recognise, reference_config
-    from attnlab.runs.imported import IMAGENET, NO_PICTURES, fitting_datasets, import_checkpoint
+    from attnlab.runs.imported import NO_PICTURES, fitting_datasets, import_checkpoint
 
     weights = open_checkpoint(file)
     reference = recognise(weights)

@@ -11,19 +11,34 @@ from attnlab.config import DatasetConfig
 from attnlab.data import digits as digits
 from attnlab.data import lesions as lesions
 from attnlab.data import torchvision_sets as torchvision_sets
-from attnlab.data._dataset import DataError, ImageDataset, Progress, Provenance, Split, hold_out, normalise
+from attnlab.data._dataset import (
+    IMAGENET,
+    DataError,
+    ImageDataset,
+    Part,
+    Pool,
+    Progress,
+    Provenance,
+    Split,
+    hold_out,
+    normalise,
+)
 from attnlab.data._listing import Listing, PathOptions
 from attnlab.data._paths import build_path, list_path, own_side, tables_at
 from attnlab.data._registry import DatasetInfo, build_registered, list_datasets, register_dataset
 from attnlab.data._splits import split_pool
 from attnlab.data.uploads import keep_upload
+from attnlab.plugins import load_plugins
 
 __all__ = [
+    "IMAGENET",
     "DataError",
     "DatasetInfo",
     "ImageDataset",
     "Listing",
+    "Part",
     "PathOptions",
+    "Pool",
     "Progress",
     "Provenance",
     "Split",
@@ -55,7 +70,8 @@ def load_dataset(config: DatasetConfig, *, progress: Progress | None = None) -> 
         pool = build_path(path, config.image_size, config.options, tell)
     else:
         known = ", ".join(list_datasets())
-        raise DataError(f"there is no data set and no file or folder {config.name!r}; known: {known}; or give a path")
+        message = f"{config.name!r} is neither a data set nor a path; known: {known}; or give a path to a folder or archive"
+        raise DataError("; ".join([message, *map(str, load_plugins("attnlab.data"))]))
     return split_pool(pool, config, tell)
 
 

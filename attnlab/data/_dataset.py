@@ -21,6 +21,10 @@ Progress = Callable[[str, float], None]
 """Told what is being done and how much of it is done, in [0, 1]."""
 
 
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation per channel of ImageNet's training images scaled to [0, 1], as torchvision normalises them."""
+
+
 class DataError(ValueError):
     """The data cannot be used as asked; the message says what is wrong and what would be right."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from attnlab.config import explain
-from attnlab.data._dataset import DataError, Part, Pool, Progress, Provenance
+from attnlab.data._dataset import IMAGENET, DataError, Part, Pool, Progress, Provenance
 from attnlab.data._decoded import DecodedImages
 from attnlab.data._listing import Listing, PathOptions, balance, find_top
 from attnlab.data._open_source import open_source
@@ -21,7 +21,6 @@ from attnlab.data.csv_images import draw_test, find_table, list_table, read_tabl
 from attnlab.data.decode import ImageRefused, image_size
 from attnlab.data.folder import list_class_folders
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LARGEST_OWN_SIZE = 224
 SIZE_SAMPLE = 32
 MOST_LISTED = 1000
@@ -43,7 +42,7 @@ def build_path(path: Path, side: int | None, options: Mapping[str, Any], progres
     listing = _list(source, index, chosen)
     side = side or _own_size(source, index, listing)
     decoded = DecodedImages(source, listing.items, (1 if chosen.grey else 3, side, side))
-    imagenet = chosen.normalisation == "imagenet"
+    mean, std = IMAGENET if chosen.normalisation == "imagenet" else (None, None)
     return Pool(
         images=decoded.images,
         masks=decoded.masks,
@@ -52,8 +51,8 @@ def build_path(path: Path, side: int | None, options: Mapping[str, Any], progres
         names=[item.image for item in listing.items],
         class_names=listing.class_names,
         provenance=Provenance(source=str(path), digest=source.key, note=listing.note, skipped=_shorten(listing.skipped)),
-        mean=IMAGENET_MEAN if imagenet else None,
-        std=IMAGENET_STD if imagenet else None,
+        mean=mean,
+        std=std,
         prepare=decoded.prepare,
         extra=listing.extra | _parts(listing),
     )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from attnlab.data._dataset import DataError, Pool, Progress
-from attnlab.options import default_options, offered_options, refuse_unknown
+from attnlab.plugins import load_plugins
+from attnlab.registry import Registry, default_options, offered_options, refuse_unknown
 
 Builder = Callable[..., Pool]
 
@@ -58,7 +60,7 @@ class DatasetInfo:
         return default_options(self.build, self.options)
 
 
-_DATASETS: dict[str, DatasetInfo] = {}
+_DATASETS: Registry[DatasetInfo] = Registry("data set", load=partial(load_plugins, "attnlab.data"))
 
 
 def register_dataset(
@@ -82,22 +84,21 @@ def register_dataset(
     """
 
     def decorate(build: Builder) -> Builder:
-        if name in _DATASETS:
-            raise ValueError(f"data set {name!r} is registered twice")
-        offered = offered_options(name, build, options)
-        _DATASETS[name] = DatasetInfo(
-            name,
-            title,
-            summary,
-            image_size,
-            channels,
-            tuple(class_names),
-            source,
-            licence,
-            has_masks,
-            download_bytes,
-            offered,
-            build,
+        _DATASETS.register(
+            DatasetInfo(
+                name,
+                title,
+                summary,
+                image_size,
+                channels,
+                tuple(class_names),
+                source,
+                licence,
+                has_masks,
+                download_bytes,
+                offered_options(name, build, options),
+                build,
+            )
         )
         return build
 
@@ -105,8 +106,8 @@ def register_dataset(
 
 
 def list_datasets() -> dict[str, DatasetInfo]:
-    """All registered data sets, in the order they are offered: built in first, then those to be fetched."""
-    return dict(sorted(_DATASETS.items(), key=lambda item: (item[1].needs_network, item[0])))
+    """All registered data sets by name, sorted, those without a download first."""
+    return dict(sorted(_DATASETS.list().items(), key=lambda item: item[1].needs_network))
 
 
 def build_registered(name: str, image_size: int | None, options: Mapping[str, Any], progress: Progress) -> Pool:
@@ -114,7 +115,8 @@ def build_registered(name: str, image_size: int | None, options: Mapping[str, An
 
     Raises:
         DataError: for an option the data set does not have.
+        ValueError: for an unknown name.
     """
-    info = _DATASETS[name]
+    info = _DATASETS.get(name)
     refuse_unknown(name, options, info.options, DataError)
     return info.build(image_size or info.image_size, progress, **options)

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from attnlab.data._dataset import DataError, Part, Pool, Progress, Provenance
+from attnlab.data._drawn import require_whole, smooth_fields
 from attnlab.data._registry import register_dataset
 
 RECIPE = 1
@@ -77,13 +78,10 @@ def build(
     """
     if clutter not in CLUTTER:
         raise DataError(f"digits has no clutter {clutter!r}; it has {', '.join(CLUTTER)}")
-    if image_size < 16:
-        raise DataError(f"digits needs an image size of at least 16, got {image_size}")
-    for name, count in (("train_images", train_images), ("test_images", test_images)):
-        if not isinstance(count, int) or not 10 <= count <= 100_000:
-            raise DataError(f"digits {name} must be a whole number from 10 to 100000, got {count!r}")
-    if not isinstance(drawing_seed, int) or drawing_seed < 0:
-        raise DataError(f"digits drawing_seed must be a whole number from 0 up, got {drawing_seed!r}")
+    require_whole("digits", "image_size", image_size, 16)
+    require_whole("digits", "train_images", train_images, 10, 100_000)
+    require_whole("digits", "test_images", test_images, 10, 100_000)
+    require_whole("digits", "drawing_seed", drawing_seed, 0)
 
     glyphs, digits = _glyphs(image_size)
     sources = np.random.default_rng(RECIPE).permutation(len(digits))  # the same halves for every drawing seed
@@ -157,8 +155,7 @@ def _colours(count: int, rng: np.random.Generator, saturation: tuple[float, floa
 
 def _backgrounds(count: int, size: int, shading: float, rng: np.random.Generator) -> np.ndarray:
     """Two dark colours that run into each other over a smooth random field: float32 (n, S, S, 3)."""
-    fields = rng.random((count, 4, 4), np.float32)
-    fields = np.stack([cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC) for field in fields])
+    fields = smooth_fields(count, 4, size, rng)
     one, other = (_colours(count, rng, (0.45, 0.85), (0.12, 0.5))[:, None, None] for _ in range(2))
     return one + (other - one) * (shading * fields[..., None])
 

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from attnlab.data._dataset import DataError, Part, Pool, Progress, Provenance
+from attnlab.data._drawn import require_whole, smooth_fields
 from attnlab.data._registry import register_dataset
 
 RECIPE = 1
@@ -66,15 +67,12 @@ def build(
     Raises:
         DataError: for an option out of range, or a size below 24.
     """
-    if image_size < 24:
-        raise DataError(f"lesions needs an image size of at least 24, got {image_size}")
-    for name, count in (("train_images", train_images), ("test_images", test_images)):
-        if not isinstance(count, int) or not 20 <= count <= 100_000:
-            raise DataError(f"lesions {name} must be a whole number from 20 to 100000, got {count!r}")
+    require_whole("lesions", "image_size", image_size, 24)
+    require_whole("lesions", "train_images", train_images, 20, 100_000)
+    require_whole("lesions", "test_images", test_images, 20, 100_000)
+    require_whole("lesions", "drawing_seed", drawing_seed, 0)
     if not isinstance(malignant_share, int | float) or not 0.05 <= malignant_share <= 0.95:
         raise DataError(f"lesions malignant_share must lie between 0.05 and 0.95, got {malignant_share!r}")
-    if not isinstance(drawing_seed, int) or drawing_seed < 0:
-        raise DataError(f"lesions drawing_seed must be a whole number from 0 up, got {drawing_seed!r}")
 
     total = train_images + test_images
     images = np.empty((total, 3, image_size, image_size), np.uint8)
@@ -146,8 +144,8 @@ def _skin(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
     tone = SKIN[rng.integers(len(SKIN), size=count)] + rng.normal(0, 0.02, (count, 3)).astype(np.float32)
     return (
         tone[:, None, None]
-        * (0.93 + 0.14 * _field(count, 4, size, rng))[..., None]
-        * (0.98 + 0.04 * _field(count, max(4, size // 3), size, rng))[..., None]
+        * (0.93 + 0.14 * smooth_fields(count, 4, size, rng))[..., None]
+        * (0.98 + 0.04 * smooth_fields(count, max(4, size // 3), size, rng))[..., None]
     )
 
 
@@ -156,19 +154,13 @@ def _pigment(depth: np.ndarray, colour: np.ndarray, size: int, rng: np.random.Ge
     count = len(depth)
     light, dark = BROWN[rng.integers(0, 2, count)], BROWN[rng.integers(1, 3, count)]
     inner = np.clip(depth * rng.uniform(0.6, 1.4, (count, 1, 1)), 0, 1)
-    mix = np.clip(0.7 * inner + 0.5 * (_field(count, 6, size, rng) - 0.3), 0, 1)[..., None].astype(np.float32)
+    mix = np.clip(0.7 * inner + 0.5 * (smooth_fields(count, 6, size, rng) - 0.3), 0, 1)[..., None].astype(np.float32)
     pigment = light[:, None, None] + (dark - light)[:, None, None] * mix
     for other in FURTHER[rng.permutation(len(FURTHER))]:
         threshold = 1.05 - 0.55 * colour * rng.uniform(0.4, 1.0, count)
-        patch = np.clip((_field(count, 5, size, rng) - threshold[:, None, None]) * 6, 0, 0.9)[..., None]
+        patch = np.clip((smooth_fields(count, 5, size, rng) - threshold[:, None, None]) * 6, 0, 0.9)[..., None]
         pigment += (other - pigment) * patch.astype(np.float32)
     return pigment
-
-
-def _field(count: int, cells: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth random fields in about [0, 1]: float32 (n, S, S)."""
-    grids = rng.random((count, cells, cells), np.float32)
-    return np.stack([cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC) for grid in grids])
 
 
 def _artefacts(picture: np.ndarray, rng: np.random.Generator) -> None:

@@ -1,11 +1,12 @@
-"""CIFAR-10, CIFAR-100 and Fashion-MNIST, fetched once from where torchvision fetches them, and read by torchvision.
+"""CIFAR-10, CIFAR-100 and Fashion-MNIST, downloaded once from torchvision's addresses and read by torchvision.
 
 CIFAR: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009. Fashion-MNIST: Xiao, Rasul, Vollgraf,
 arXiv:1708.07747. The normalisation constants of CIFAR-10 are those of the report; those of the others are the
 statistics of their training images.
 
-Departs from torchvision's own download in two ways: the caller is told how far it is, and a half-fetched file is never
-left under its final name. Files are checked against torchvision's MD5 before they are opened.
+The original CIFAR files are read, not the JPEG copies in circulation, and CIFAR-100's labels are its hundred fine ones.
+Departs from torchvision's own download in two ways: it reports its progress, and a partial file never stands under its
+final name. Files are checked against torchvision's MD5 before they are opened.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import http.client
 import tarfile
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
 from attnlab.data._dataset import DataError, Part, Pool, Progress, Provenance
-from attnlab.data._registry import list_datasets, register_dataset
+from attnlab.data._registry import register_dataset
 from attnlab.paths import cache_dir
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -54,69 +55,8 @@ CHUNK = 1 << 18
 TIMEOUT_SECONDS = 20
 
 
-@register_dataset(
-    "cifar10",
-    title="CIFAR-10",
-    summary="60,000 small photographs in ten classes, the report's data set.",
-    image_size=32,
-    class_names=CIFAR10_CLASSES,
-    source=CIFAR_HOME,
-    licence="none stated; cite Krizhevsky 2009",
-    download_bytes=170_498_071,
-)
-def cifar10(image_size: int, progress: Progress) -> Pool:
-    """The original files, of which the JPEG copies that go around are a degraded version."""
-    from torchvision.datasets import CIFAR10
-
-    mean, std = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)
-    return _pool("cifar10", _cifar(CIFAR10, "cifar10", progress), image_size, mean, std)
-
-
-@register_dataset(
-    "cifar100",
-    title="CIFAR-100",
-    summary="60,000 small photographs in a hundred classes, 500 training images each.",
-    image_size=32,
-    class_names=CIFAR100_CLASSES,
-    source=CIFAR_HOME,
-    licence="none stated; cite Krizhevsky 2009",
-    download_bytes=169_001_437,
-)
-def cifar100(image_size: int, progress: Progress) -> Pool:
-    """Labels are the hundred fine ones."""
-    from torchvision.datasets import CIFAR100
-
-    mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
-    return _pool("cifar100", _cifar(CIFAR100, "cifar100", progress), image_size, mean, std)
-
-
-@register_dataset(
-    "fashion_mnist",
-    title="Fashion-MNIST",
-    summary="70,000 grey pictures of clothes in ten classes.",
-    image_size=28,
-    channels=1,
-    class_names=FASHION_CLASSES,
-    source="https://arxiv.org/abs/1708.07747",
-    licence="MIT",
-    download_bytes=30_878_645,
-)
-def fashion_mnist(image_size: int, progress: Progress) -> Pool:
-    """One channel, 28 x 28."""
-    from torchvision.datasets import FashionMNIST
-
-    root = cache_dir() / "downloads" / "fashion_mnist"
-    raw = root / "FashionMNIST" / "raw"
-    with _locked(raw):
-        for i, (name, md5) in enumerate(FashionMNIST.resources):
-            target = raw / Path(name).stem
-            if not target.exists():
-                archive = fetch([mirror + name for mirror in FashionMNIST.mirrors], raw / name, md5, "Fashion-MNIST", progress)
-                _replace(target, gzip.decompress(archive.read_bytes()))
-            progress("reading Fashion-MNIST", (i + 1) / len(FashionMNIST.resources))
-    halves = [FashionMNIST(root, train=train) for train in (True, False)]
-    read = [(half.data.numpy()[:, None], half.targets.numpy()) for half in halves]
-    return _pool("fashion_mnist", read, image_size, (0.2860,), (0.3530,))
+Halves = list[tuple[np.ndarray, np.ndarray]]
+"""Training and test images as (uint8 (n, C, H, W), labels (n,))."""
 
 
 def fetch(urls: list[str], file: Path, md5: str, title: str, progress: Progress) -> Path:
@@ -158,12 +98,14 @@ def _download(url: str, draft: Path, md5: str, what: str, progress: Progress) ->
         raise DataError("what came is not the expected file (wrong MD5)")
 
 
-def _cifar(kind: Any, name: str, progress: Progress) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Train and test as (uint8 (n, 3, 32, 32), labels)."""
+def _cifar(name: str, title: str, progress: Progress) -> Halves:
+    import torchvision
+
+    kind = getattr(torchvision.datasets, name.upper())
     root = cache_dir() / "downloads" / name
     with _locked(root):
         if not (root / kind.base_folder).exists():
-            archive = fetch([kind.url], root / kind.filename, kind.tgz_md5, name.upper().replace("CIFAR", "CIFAR-"), progress)
+            archive = fetch([kind.url], root / kind.filename, kind.tgz_md5, title, progress)
             unpacked = root / "unpacking"
             with tarfile.open(archive) as packed:
                 packed.extractall(unpacked, filter="data")
@@ -171,35 +113,72 @@ def _cifar(kind: Any, name: str, progress: Progress) -> list[tuple[np.ndarray, n
     try:
         halves = [kind(root, train=train) for train in (True, False)]
     except RuntimeError as error:  # torchvision's check of the unpacked files
-        raise DataError(f"{root / kind.base_folder} is damaged; delete it, and it is unpacked again") from error
-    progress(f"reading {name}", 1.0)
+        raise DataError(f"{root / kind.base_folder} is damaged; delete it, and it will be unpacked again") from error
+    progress(f"reading {title}", 1.0)
     return [(half.data.transpose(0, 3, 1, 2), np.array(half.targets)) for half in halves]
 
 
-def _pool(
+def _fashion_mnist(name: str, title: str, progress: Progress) -> Halves:
+    from torchvision.datasets import FashionMNIST
+
+    root = cache_dir() / "downloads" / name
+    raw = root / "FashionMNIST" / "raw"
+    with _locked(raw):
+        for i, (file, md5) in enumerate(FashionMNIST.resources):
+            target = raw / Path(file).stem
+            if not target.exists():
+                archive = fetch([mirror + file for mirror in FashionMNIST.mirrors], raw / file, md5, title, progress)
+                _replace(target, gzip.decompress(archive.read_bytes()))
+            progress(f"reading {title}", (i + 1) / len(FashionMNIST.resources))
+    halves = [FashionMNIST(root, train=train) for train in (True, False)]
+    return [(half.data.numpy()[:, None], half.targets.numpy()) for half in halves]
+
+
+def _register(
     name: str,
-    halves: list[tuple[np.ndarray, np.ndarray]],
-    image_size: int,
+    title: str,
+    summary: str,
+    class_names: tuple[str, ...],
+    *,
     mean: tuple[float, ...],
     std: tuple[float, ...],
-) -> Pool:
-    info = list_datasets()[name]
-    images = np.ascontiguousarray(np.concatenate([images for images, _ in halves]))
-    labels = np.concatenate([labels for _, labels in halves]).astype(np.int64)
-    counts = [len(labels) for _, labels in halves]
-    digest = hashlib.sha256(images.data)
-    digest.update(labels.data)
-    return Pool(
-        images=images,
-        labels=labels,
-        parts=np.repeat(np.array([Part.TRAIN, Part.TEST], np.int8), counts),
-        names=[f"{part} {i}" for part, count in zip(("train", "test"), counts, strict=True) for i in range(count)],
-        class_names=info.class_names,
-        provenance=Provenance(source=info.source, digest=digest.hexdigest(), licence=info.licence),
-        mean=mean,
-        std=std,
-        side=image_size,
+    download_bytes: int,
+    image_size: int = 32,
+    source: str = CIFAR_HOME,
+    licence: str = "none stated; cite Krizhevsky 2009",
+    load: Callable[[str, str, Progress], Halves] = _cifar,
+) -> None:
+    """Registers one of these data sets; the defaults are those of the two CIFAR sets."""
+
+    @register_dataset(
+        name,
+        title=title,
+        summary=summary,
+        image_size=image_size,
+        channels=len(mean),
+        class_names=class_names,
+        source=source,
+        licence=licence,
+        download_bytes=download_bytes,
     )
+    def build(image_size: int, progress: Progress) -> Pool:
+        halves = load(name, title, progress)
+        images = np.ascontiguousarray(np.concatenate([images for images, _ in halves]))
+        labels = np.concatenate([labels for _, labels in halves]).astype(np.int64)
+        counts = [len(labels) for _, labels in halves]
+        digest = hashlib.sha256(images.data)
+        digest.update(labels.data)
+        return Pool(
+            images=images,
+            labels=labels,
+            parts=np.repeat(np.array([Part.TRAIN, Part.TEST], np.int8), counts),
+            names=[f"{part} {i}" for part, count in zip(("train", "test"), counts, strict=True) for i in range(count)],
+            class_names=class_names,
+            provenance=Provenance(source=source, digest=digest.hexdigest(), licence=licence),
+            mean=mean,
+            std=std,
+            side=image_size,
+        )
 
 
 def _locked(folder: Path) -> FileLock:
@@ -212,3 +191,36 @@ def _replace(file: Path, content: bytes) -> None:
     draft = file.with_suffix(".tmp")
     draft.write_bytes(content)
     draft.replace(file)
+
+
+_register(
+    "cifar10",
+    "CIFAR-10",
+    "60,000 small photographs in ten classes, the report's data set.",
+    CIFAR10_CLASSES,
+    mean=(0.491, 0.482, 0.447),
+    std=(0.247, 0.243, 0.262),
+    download_bytes=170_498_071,
+)
+_register(
+    "cifar100",
+    "CIFAR-100",
+    "60,000 small photographs in a hundred classes, 500 training images per class.",
+    CIFAR100_CLASSES,
+    mean=(0.5071, 0.4865, 0.4409),
+    std=(0.2673, 0.2564, 0.2762),
+    download_bytes=169_001_437,
+)
+_register(
+    "fashion_mnist",
+    "Fashion-MNIST",
+    "70,000 grey images of clothes in ten classes.",
+    FASHION_CLASSES,
+    mean=(0.2860,),
+    std=(0.3530,),
+    download_bytes=30_878_645,
+    image_size=28,
+    source="https://arxiv.org/abs/1708.07747",
+    licence="MIT",
+    load=_fashion_mnist,
+)

@@ -56,7 +56,7 @@ class Scale:
         path = Path(self.dataset).expanduser()
         if self.dataset not in list_datasets() and not path.exists():
             known = ", ".join(list_datasets())
-            raise GridError(f"there is no data set and no file or folder {self.dataset!r}; known: {known}; or give a path")
+            raise GridError(f"{self.dataset!r} is neither a data set nor a path; known: {known}; or give a path")
         return config.changed(
             dataset__name=str(path.resolve()) if path.exists() else self.dataset,
             dataset__subset=self.subset,

@@ -56,7 +56,8 @@ def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> Ope
         which: the best epoch by validation, the newest checkpoint, or the kept checkpoint of this step.
 
     Raises:
-        OpenError: when a file of the run is missing or damaged, or its weights do not fit its config.
+        OpenError: when a file of the run is missing or damaged, its network cannot be built, or its weights do not
+            fit its config.
     """
     if not (folder / "config.json").is_file():
         raise OpenError(f"{folder} is no run: it has no config.json")
@@ -65,8 +66,11 @@ def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> Ope
     if about is None:
         raise OpenError(f"the run {folder.name} has no dataset.json yet: it has not started")
     channels, height, width = about["shape"]
-    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn only to be replaced
-        model = build_model(config.model, ImageShape(channels, height, width), len(about["class_names"]))
+    try:
+        with torch.random.fork_rng(devices=[]):  # the initial weights are drawn only to be replaced
+            model = build_model(config.model, ImageShape(channels, height, width), len(about["class_names"]))
+    except ValueError as error:  # of a plug-in that is not here, for one
+        raise OpenError(f"the network of {folder.name} cannot be built: {error}") from error
     weights = _best_weights(folder) if which == "best" else _checkpoint_weights(folder, which)
     try:
         model.load_state_dict(weights)

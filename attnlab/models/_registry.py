@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from torch import nn
 
 from attnlab.attention import NONE, build_attention, split_composition
-from attnlab.config import ModelConfig, Placement
-from attnlab.options import default_options, offered_options, refuse_unknown
+from attnlab.config import OWN_ATTENTION, ModelConfig, Placement
+from attnlab.plugins import load_plugins
+from attnlab.registry import Registry, default_options, offered_options, refuse_unknown
 
 
 class ImageShape(NamedTuple):
@@ -39,10 +41,12 @@ class Network:
         title: as shown.
         paper: link to the paper, or its citation where it has none.
         summary: one sentence.
-        placements: where it can put attention blocks; empty when its attention is its own.
+        placements: where it can put attention blocks; empty when it takes none.
         min_size: the smallest side in pixels it accepts.
         multiple: sides must be divisible by this.
         width: its own width, used when the config leaves it empty.
+        own_attention: what attention it has without any variant is called, as in "gates"; empty when it has none. With an
+            option ``depths`` at 0 it counts as switched off.
         options: option name -> the values offered; the default is the signature's.
         module: ``module(shape, classes, attention, *, placement, width, **options)``.
     """
@@ -56,6 +60,7 @@ class Network:
     multiple: int
     width: int
     module: type[nn.Module]
+    own_attention: str = ""
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     @property
@@ -63,7 +68,7 @@ class Network:
         return default_options(self.module, self.options)
 
 
-_NETWORKS: dict[str, Network] = {}
+_NETWORKS: Registry[Network] = Registry("network", load=partial(load_plugins, "attnlab.models"))
 
 
 def register_model(
@@ -76,19 +81,35 @@ def register_model(
     placements: Sequence[Placement] = (),
     min_size: int = 8,
     multiple: int = 1,
+    own_attention: str = "",
     options: Mapping[str, Sequence[Any]] | None = None,
 ) -> Callable[[type[nn.Module]], type[nn.Module]]:
-    """Registers a network class under ``name``.
+    """Registers a network class under ``name``. The arguments are those of `Network`.
 
     Raises:
-        ValueError: when the name is taken, or an option is not a keyword-only argument with its default among the values.
+        ValueError: when the name is taken or not a plain word, an option is not a keyword-only argument of the
+            constructor, its default is not among the values offered, or `attnlab.config.OWN_ATTENTION` disagrees with
+            ``own_attention``.
     """
 
     def decorate(module: type[nn.Module]) -> type[nn.Module]:
-        if name in _NETWORKS:
-            raise ValueError(f"network {name!r} is registered twice")
-        offered = offered_options(name, module, options)
-        _NETWORKS[name] = Network(name, title, paper, summary, tuple(placements), min_size, multiple, width, module, offered)
+        if OWN_ATTENTION.get(name, own_attention) != own_attention:
+            raise ValueError(f"{name}: own_attention is {own_attention!r}, but {OWN_ATTENTION[name]!r} in attnlab.config")
+        _NETWORKS.register(
+            Network(
+                name,
+                title,
+                paper,
+                summary,
+                tuple(placements),
+                min_size,
+                multiple,
+                width,
+                module,
+                own_attention,
+                offered_options(name, module, options),
+            )
+        )
         return module
 
     return decorate
@@ -96,7 +117,7 @@ def register_model(
 
 def list_models() -> dict[str, Network]:
     """All registered networks by name, sorted."""
-    return dict(sorted(_NETWORKS.items()))
+    return _NETWORKS.list()
 
 
 def get_model(name: str) -> Network:
@@ -105,10 +126,7 @@ def get_model(name: str) -> Network:
     Raises:
         ValueError: for an unknown name, listing the known ones.
     """
-    try:
-        return _NETWORKS[name]
-    except KeyError:
-        raise ValueError(f"unknown network {name!r}; known: {', '.join(sorted(_NETWORKS))}") from None
+    return _NETWORKS.get(name)
 
 
 def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Module:
@@ -127,7 +145,8 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
             raise ValueError(f"{network.name}: {option} takes values such as {offered}; got {value!r}")
     if config.attention != NONE:
         if not network.placements:
-            raise ValueError(f"{network.name} has its own attention; set model.attention to {NONE!r}, not {config.attention!r}")
+            why = "has its own attention" if network.own_attention else "takes no attention"
+            raise ValueError(f"{network.name} {why}; set model.attention to {NONE!r}, not {config.attention!r}")
         if config.placement not in network.placements:
             raise ValueError(
                 f"{network.name} cannot place attention at {config.placement!r}; it can at: {', '.join(network.placements)}"

@@ -36,6 +36,7 @@ GATES = ("pool3", "pool4")
     width=64,
     min_size=32,
     multiple=32,
+    own_attention="gates",
     options={
         "depths": (2, 1, 0),
         "normalize": get_args(Normalize),

@@ -26,6 +26,7 @@ from attnlab.models.small_cnn import ConvBlock
     width=64,
     min_size=12,
     placements=get_args(Placement),
+    own_attention="gates",
     options={
         "blocks": (2, 3, 4),
         "normalize": get_args(Normalize),

@@ -48,6 +48,7 @@ def conv_block(inputs: int, outputs: int, count: int, *, pool: bool = False) -> 
     summary="A VGG whose global feature scores the positions of three local maps; what it reads there is classified.",
     width=64,
     min_size=32,
+    own_attention="attention of its own",
     options={
         "depths": (3, 2, 1, 0),
         "pooling": get_args(Pooling),

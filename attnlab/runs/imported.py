@@ -25,7 +25,6 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 NO_PICTURES = "none"
 """The data set of a network whose pictures are not at hand."""
 
-IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NORMALISATION: dict[str, Normalisation] = {
     "report": ((0.491, 0.482, 0.447), (0.247, 0.243, 0.262)),
     "l2pa": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),

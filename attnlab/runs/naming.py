@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from attnlab.config import RunConfig
+from attnlab.config import OWN_ATTENTION, ModelConfig, RunConfig
 from attnlab.runs.records import RunRecord
 
 SPELT_OUT = 2
@@ -16,15 +16,23 @@ SPELT_OUT = 2
 PLAIN = "plain"
 """How a network without attention is called."""
 
-OWN_ATTENTION = {"attention_vgg16": "gates", "gated_cnn": "gates", "pay_attention_vgg": "attention of its own"}
-"""Networks that attend without a variant; here by name, since the registry needs torch."""
-
 
 def attention_name(config: RunConfig) -> str:
     """``"eca+cbam_spatial"`` -> ``"eca + cbam_spatial"``; gates of the network itself -> ``"gates"``; none -> ``"plain"``."""
-    own = OWN_ATTENTION.get(config.model.backbone) if config.model.options.get("depths") != 0 else None
-    variant = None if config.model.attention == "none" else config.model.attention.replace("+", " + ")
-    return " + ".join(filter(None, (own, variant))) or PLAIN
+    variant = "" if config.model.attention == "none" else config.model.attention.replace("+", " + ")
+    return " + ".join(filter(None, (_own_attention(config.model), variant))) or PLAIN
+
+
+def _own_attention(model: ModelConfig) -> str:
+    """What the network's attention is called that needs no variant; empty where it has none."""
+    if model.options.get("depths") == 0:
+        return ""
+    if model.backbone in OWN_ATTENTION:
+        return OWN_ATTENTION[model.backbone]
+    from attnlab.models import list_models  # loads torch, so only for a network that is not built in
+
+    network = list_models().get(model.backbone)
+    return network.own_attention if network else ""
 
 
 def dataset_name(config: RunConfig) -> str:

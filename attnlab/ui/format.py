@@ -1,4 +1,4 @@
-"""Figures as people say them."""
+"""Figures as people say them, and texts from people as they are."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def plain(text: str) -> str:
+    """Text from people, kept from being read as Markdown."""
+    return "".join(f"\\{letter}" if letter in r"\`*_{}[]()#+-.!|<>~$:" else letter for letter in text)

@@ -1,20 +1,19 @@
-"""A new variant is one new file: put into a copy of the package, it is listed, built, recorded and trained."""
+"""A new variant is one new file: put into a folder of plug-ins, it is listed, built, recorded and trained."""
 
 import json
-import shutil
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-import attnlab
+ROOT = Path(__file__).resolve().parents[2]
 
 VARIANT = '''
 """A gate from the brightness of each position."""
 
 from torch import Tensor, nn
 
-from attnlab.attention._registry import register_attention
-from attnlab.attention._tap import AttentionTap, MapKind
+from attnlab.attention import AttentionTap, MapKind, register_attention
 
 
 @register_attention(
@@ -57,10 +56,9 @@ print(json.dumps({
 
 
 def test_one_new_file_is_a_new_variant(tmp_path: Path) -> None:
-    package = Path(attnlab.__file__).parent
-    shutil.copytree(package, tmp_path / "attnlab", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "attnlab" / "attention" / "brightness.py").write_text(VARIANT.strip() + "\n")
-    done = subprocess.run([sys.executable, "-c", USE], cwd=tmp_path, capture_output=True, text=True)
+    (tmp_path / "brightness.py").write_text(VARIANT.strip() + "\n")
+    environment = os.environ | {"ATTNLAB_PLUGINS": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", USE], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert "brightness" in seen["listed"]

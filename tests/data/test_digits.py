@@ -72,7 +72,7 @@ def test_any_size(size: int) -> None:
         ({"cluter": "none"}, "no option cluter"),
         ({"clutter": "extreme"}, "none, light, medium, heavy"),
         ({"train_images": 3}, "from 10 to 100000"),
-        ({"drawing_seed": -1}, "from 0 up"),
+        ({"drawing_seed": -1}, "of at least 0"),
     ],
 )
 def test_bad_options_are_named(options, words: str) -> None:

@@ -1,7 +1,6 @@
 """A variant that is one new file is in the form, can be trained, and stands in the table, with nothing else changed."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +9,20 @@ from tests.attention.test_new_variant import VARIANT
 from tests.pages import ROOT
 
 VISIT = """
+import os
 from streamlit.testing.v1 import AppTest
+from attnlab import paths
 from attnlab.experiments.managers import get_manager, shutdown_all
 from attnlab.ui import warmup
 
+paths.DEMO_RUNS = paths.home() / "no-shipped-runs"
 warmup.wait()
-app = AppTest.from_file("app.py", default_timeout=60).run()
+app = AppTest.from_file(os.path.abspath("app.py"), default_timeout=60).run()
 assert any("Brightness" in element.value for element in app.markdown), "no card on the first page"
 
 app.switch_page("pages/train.py").run()
+(warning,) = (element.value.replace("\\\\", "") for element in app.warning)
+assert "broken.py could not be loaded" in warning and "line 3" in warning, warning
 variants = app.multiselect("form.variants")
 assert "Brightness" in variants.options
 variants.set_value(["brightness"]).run()
@@ -44,14 +48,13 @@ shutdown_all()
 
 
 def test_one_new_file_reaches_form_and_table(tmp_path: Path) -> None:
-    for part in ("attnlab", "pages", ".streamlit"):
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "app.py", tmp_path)
-    (tmp_path / "attnlab" / "attention" / "brightness.py").write_text(VARIANT.strip() + "\n")
+    (tmp_path / "brightness.py").write_text(VARIANT.strip() + "\n")
+    (tmp_path / "broken.py").write_text("import torch\n\nbroken(\n")
     environment = os.environ | {
         "ATTNLAB_EXECUTOR": "thread",
         "ATTNLAB_HOME": str(tmp_path / "home"),
-        "PYTHONPATH": str(tmp_path),
+        "ATTNLAB_PLUGINS": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
     }
-    done = subprocess.run([sys.executable, "-c", VISIT], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", VISIT], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

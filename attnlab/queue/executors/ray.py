@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
-from attnlab import paths
+from attnlab import paths, plugins
 from attnlab.config import RunConfig
 from attnlab.queue.executors.base import Answer, Job, JobState
 from attnlab.queue.settings import ExecutorSettings
@@ -189,6 +189,7 @@ class RayExecutor:
             "ATTNLAB_THREADS": f"{max(1, int(demand.cpus))}",
             **{key: value for key, value in os.environ.items() if key.startswith("ATTNLAB_") and key != "ATTNLAB_THREADS"},
             "ATTNLAB_HOME": str(paths.home()),
+            plugins.VARIABLE: os.pathsep.join(map(str, plugins.folders())),
         }
         refused = ""
         try:

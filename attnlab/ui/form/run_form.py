@@ -16,9 +16,11 @@ from attnlab.attention import NONE, list_attention
 from attnlab.config import ProtocolConfig, RunConfig, explain
 from attnlab.data import list_datasets
 from attnlab.models import Network, list_models
+from attnlab.plugins import failures
 from attnlab.ui.benchmarks import measured
 from attnlab.ui.form.draft import SEEDS, choice, draft, field, option_fields, source, words
 from attnlab.ui.form.path_options import own_dataset
+from attnlab.ui.format import plain
 
 FROM_PATH = "from a folder or archive"
 MORE_TRAINING = ("loss", "label_smoothing", "focal_alpha", "focal_gamma", "momentum", "weight_decay", "device", "amp")
@@ -38,6 +40,7 @@ class Filled:
 
 def run_form() -> Filled:
     """Shows the form; the draft must have been loaded."""
+    above = st.container()
     with st.container(border=True):
         st.markdown("**Data**")
         problem = _data()
@@ -55,6 +58,9 @@ def run_form() -> Filled:
         st.caption("Where the report's published code departs from its text. The presets set these together.")
         for name in ProtocolConfig.model_fields:
             field(f"protocol.{name}")
+    with above:
+        for failure in failures():  # the form has read all three registries by now
+            st.warning(plain(str(failure)), icon=":material/extension_off:")
     return _fill(seeds_text, problem)
 
 
@@ -122,7 +128,8 @@ def _data() -> str:
 def _attention(network: Network) -> None:
     tree = draft()["model"]
     if not network.placements:
-        st.caption(f"{network.title} has its own attention: {network.summary}")
+        why = "has its own attention" if network.own_attention else "takes no attention"
+        st.caption(f"{network.title} {why}: {network.summary}")
         tree.update(attention=NONE, attention_options={})
         return
     variants = list_attention()

@@ -28,6 +28,7 @@ from attnlab.runs.naming import attention_name, short_names
 from attnlab.runs.records import RunRecord
 from attnlab.ui.benchmarks import measured
 from attnlab.ui.components.picker import Thumbnail, picked_indices, picker
+from attnlab.ui.format import plain
 from attnlab.ui.inspect.own_picture import given_picture
 from attnlab.ui.inspect.pictures import linked_indices, pictures_to_show, run_colour
 from attnlab.ui.snapshots import ONE_POSITION
@@ -179,8 +180,12 @@ def raw_arrays(records: Sequence[RunRecord], images: Sequence[Tensor], names: Se
 
 def variant_facts(config: ModelConfig) -> None:
     """Formula, summary and paper of what gives the attention of this network."""
-    network = get_model(config.backbone)
-    variants = [get_attention(name) for name in split_composition(config.attention)]
+    try:
+        network = get_model(config.backbone)
+        variants = [get_attention(name) for name in split_composition(config.attention)]
+    except ValueError as error:  # of a plug-in that is not here
+        st.warning(plain(str(error)), icon=":material/extension_off:")
+        return
     if not variants:
         st.markdown(f"**{network.title}.** {network.summary}")
         _paper(network.paper)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attnlab import paths
 from attnlab.config import DatasetConfig, ModelConfig, explain
-from attnlab.data import list_datasets
+from attnlab.data import IMAGENET, list_datasets
 from attnlab.interop import (
     REFERENCES,
     CheckpointRefused,
@@ -24,7 +24,7 @@ from attnlab.interop import (
     reference_config,
 )
 from attnlab.models import ImageShape
-from attnlab.runs.imported import IMAGENET, NO_PICTURES, NORMALISATION, fitting_datasets, import_checkpoint
+from attnlab.runs.imported import NO_PICTURES, NORMALISATION, fitting_datasets, import_checkpoint
 from attnlab.ui.state import manager
 
 MOST_MEGABYTES = 256

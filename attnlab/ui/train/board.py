@@ -14,7 +14,7 @@ from attnlab.runs.history import history
 from attnlab.runs.naming import run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.components.curves import Curve, curves
-from attnlab.ui.format import duration
+from attnlab.ui.format import duration, plain
 from attnlab.ui.snapshots import weights_of_maps
 from attnlab.ui.state import chart, charted, colours, manager
 
@@ -114,7 +114,7 @@ def _curves(records: Sequence[RunRecord], index: Mapping[str, int]) -> list[Curv
 def _live_row(record: RunRecord) -> None:
     with st.container(border=True, key=f"train.live.{record.run_id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"{_badge(record)} **{_plain(run_name(record))}**", width="stretch")
+            st.markdown(f"{_badge(record)} **{plain(run_name(record))}**", width="stretch")
             if record.state is RunState.RUNNING:
                 _button(record, "pause", "Pause", ":material/pause:", manager().pause)
             _button(record, "stop", "Stop", ":material/stop:", manager().stop)
@@ -127,7 +127,7 @@ def _live_row(record: RunRecord) -> None:
         elif record.queue_position is not None:
             st.caption(f"number {record.queue_position} in the queue")
         else:
-            st.caption(_plain(record.phase) or "getting ready")
+            st.caption(plain(record.phase) or "getting ready")
         _recovered(record)
 
 
@@ -138,7 +138,7 @@ def _progress(record: RunRecord) -> str:
     if record.images_per_second is not None:
         parts.append(f"{record.images_per_second:,.0f} images/s")
     if record.device:
-        parts.append(f":gray-badge[:material/memory: {_plain(record.device)}]")
+        parts.append(f":gray-badge[:material/memory: {plain(record.device)}]")
     return " · ".join(parts)
 
 
@@ -160,7 +160,7 @@ def _done_row(record: RunRecord) -> None:
 
 def _done_line(record: RunRecord) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"{_badge(record)} **{_plain(run_name(record))}**  \n{_outcome(record)}", width="stretch")
+        st.markdown(f"{_badge(record)} **{plain(run_name(record))}**  \n{_outcome(record)}", width="stretch")
         if record.state.resumable:
             _button(record, "resume", "Resume", ":material/play_arrow:", manager().resume)
         if record.test_accuracy is not None or "imported" in record.result:
@@ -176,12 +176,12 @@ def _done_line(record: RunRecord) -> None:
 def _recovered(record: RunRecord) -> None:
     """That a damaged checkpoint was found when the run went on, and what that cost."""
     if record.attempt > 1 and (told := RunFolder(record.folder).progress().get("recovered")):
-        st.caption(f":material/healing: {_plain(told)}")
+        st.caption(f":material/healing: {plain(told)}")
 
 
 def _outcome(record: RunRecord) -> str:
     if record.reason:
-        return f":red[{_plain(record.reason)}]" if record.state is RunState.FAILED else _plain(record.reason)
+        return f":red[{plain(record.reason)}]" if record.state is RunState.FAILED else plain(record.reason)
     parts = []
     if record.test_accuracy is not None:
         parts.append(f"test accuracy **{100 * record.test_accuracy:.1f} %**")
@@ -239,8 +239,3 @@ def _button(record: RunRecord, action: str, label: str, icon: str, act: Callable
 def _badge(record: RunRecord) -> str:
     text, colour, icon = BADGES[record.state]
     return f":{colour}-badge[{icon} {text}]"
-
-
-def _plain(text: str) -> str:
-    """Text from people, kept from being read as Markdown."""
-    return "".join(f"\\{letter}" if letter in r"\`*_{}[]()#+-.!|<>~$:" else letter for letter in text)
