@@ -1,4 +1,4 @@
-"""Figures as people say them."""
+"""Numbers as a person reads them."""
 
 from __future__ import annotations
 
