@@ -1,4 +1,4 @@
-"""Figures as people say them, and texts from people as they are."""
+"""Numbers as a person reads them, and text that people typed as it is."""
 
 from __future__ import annotations
 
