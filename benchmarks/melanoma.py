@@ -219,8 +219,8 @@ def main() -> None:
         "colours_alone": colour_baseline(data),
         "concentration": [gates(folder, data) for folder in gated],
     }
-    (paths.FIGURES / "melanoma.json").write_text(json.dumps(found, indent=1) + "\n")
-    draw(max(gated, key=best_validation), data, paths.FIGURES / "melanoma-gates.png")
+    (paths.DOCS / "figures" / "melanoma.json").write_text(json.dumps(found, indent=1) + "\n")
+    draw(max(gated, key=best_validation), data, paths.DOCS / "figures" / "melanoma-gates.png")
     print(json.dumps({key: value for key, value in found.items() if key != "concentration"}, indent=1))
 
 
