@@ -98,13 +98,13 @@ def _put(into: dict[str, Any], text: str, setting: Setting) -> None:
         wanted = "variant.option=value" if setting.nested else "option=value"
         raise ValueError(f"--{setting.name} {text}: expected {wanted}")
     if setting.nested:
-        into.setdefault(outer, {})[inner] = _value(value)
+        into.setdefault(outer, {})[inner] = parse_value(value)
     else:
-        into[key] = _value(value)
+        into[key] = parse_value(value)
 
 
-def _value(text: str) -> Any:
-    """JSON where it is JSON (``5``, ``true``, ``[64, 12]``), text otherwise."""
+def parse_value(text: str) -> Any:
+    """The value if the text is JSON (``5``, ``true``, ``[64, 12]``), otherwise the text."""
     try:
         return json.loads(text)
     except ValueError:
