@@ -4,13 +4,13 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from cyclopts import App, CycloptsError, MissingArgumentError
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 from attnlab.cli.app import app
 
@@ -118,7 +118,7 @@ def test_programs_and_files_of_other_commands_exist(page: Page) -> None:
             case ["python", script, *_] if script.endswith(".py"):
                 files = [script]
             case ["pip", "install", *rest]:
-                files = [name for option, name in zip(rest, rest[1:], strict=False) if option == "-r"]
+                files = [name for option, name in pairwise(rest) if option == "-r"]
             case ["streamlit", "run", script, *_]:
                 files = [script]
             case _:
@@ -129,9 +129,8 @@ def test_programs_and_files_of_other_commands_exist(page: Page) -> None:
 
 def test_options_and_files_in_the_text_exist(page: Page) -> None:
     options = every_option() | OTHERS_OPTIONS
-    wrong = [
-        word for text in page.code if text.startswith("--") for word in text.split() if word[:2] == "--" and word not in options
-    ]
+    words = [word for text in page.code if text.startswith("--") for word in text.split()]
+    wrong = [word for word in words if word.startswith("--") and word not in options]
     for text in page.code:
         if re.fullmatch(r"[\w.-]+(/[\w.-]+)+\.(py|js|md|json|toml)", text):
             wrong += [text] if not any((root / text).is_file() for root in (ROOT, ROOT / "attnlab")) else []

@@ -41,6 +41,7 @@ except AttributeError:
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, timeout=120)
 
 
+@pytest.mark.slow
 def test_type_checkers_know_the_names_of_the_package(tmp_path: Path) -> None:
     """The names that are imported late have their types all the same."""
     script = tmp_path / "program.py"
