@@ -101,7 +101,7 @@ def _with_every_setting(command: Callable[..., int]) -> inspect.Signature:
         kind = list[str] if setting.mapping else setting.annotation
         option = Parameter(
             name=f"--{setting.name}",
-            help=setting.help,
+            help=f"{setting.help}, as {setting.syntax}" if setting.mapping else setting.help,
             group=groups[setting.section],
             negative=() if setting.mapping else None,
         )
