@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import runpy
 import sys
-from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError
 
 from attnlab import __version__, paths
 from attnlab.cli.common import OK, complain
@@ -54,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 @app.command(name="app")
 def app_(
-    *streamlit: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *streamlit: str,
     port: int | None = None,
     address: str = "127.0.0.1",
     browser: bool | None = None,
