@@ -1,11 +1,12 @@
-"""Where things are kept. Everything that is written goes below `home()`, which ``ATTNLAB_HOME`` moves.
+"""Where things are kept. Everything that is written goes below `home()`.
 
 <home>/runs/<run_id>/      new runs
 <home>/cache/              decoded data sets
-<home>/uploads/            archives that were uploaded, by their content
+<home>/uploads/            uploaded archives, named by their content
 <home>/attnlab.db          index of the runs; can be rebuilt from the folders
-checkpoints/demo/<run_id>/ the shipped runs, read only, always beside the code
-checkpoints/tables/*.json  the shipped grids, likewise
+
+In a clone the code reads what comes with it from the repository, and writes below ``checkpoints/``. A copy installed from a
+wheel carries the same files inside the package, and writes to the user's data folder. ``ATTNLAB_HOME`` moves the home of both.
 """
 
 from __future__ import annotations
@@ -13,15 +14,36 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from platformdirs import user_data_path
+
+_PACKAGE = Path(__file__).resolve().parent
+_BUNDLE = _PACKAGE / "_bundle"
+INSTALLED = _BUNDLE.is_dir()
+"""Whether this copy was installed from a wheel, which alone has the bundle."""
+
+ROOT = _BUNDLE if INSTALLED else _PACKAGE.parent
+"""Holds app.py, pages/, the shipped runs and the documentation. Read only."""
+
 DEMO_RUNS = ROOT / "checkpoints" / "demo"
 DEMO_TABLES = ROOT / "checkpoints" / "tables"
-FIGURES = ROOT / "docs" / "figures"
+DOCS = ROOT / "docs"
 
 
 def home() -> Path:
-    """The folder for everything that is written: ``ATTNLAB_HOME``, or ``checkpoints/`` beside ``app.py``."""
-    return Path(os.environ.get("ATTNLAB_HOME") or ROOT / "checkpoints").expanduser().resolve()
+    """The folder for everything that is written.
+
+    ``ATTNLAB_HOME``; without it ``checkpoints/`` of a clone, or the user's data folder for an installed copy.
+    """
+    default = user_data_path("attnlab", appauthor=False) if INSTALLED else ROOT / "checkpoints"
+    return Path(os.environ.get("ATTNLAB_HOME") or default).expanduser().resolve()
+
+
+def python_path() -> str:
+    """``PYTHONPATH`` for a child process, so that it imports this copy of the package whatever its folder is.
+
+    An installed copy is found without it, and its folder of packages must not come before the standard library.
+    """
+    return os.pathsep.join(filter(None, ["" if INSTALLED else str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
 
 def runs_dir() -> Path:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import JsonValue
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -44,7 +45,7 @@ from attnlab.training.snapshots import to_spatial
 from attnlab.viz.article import contact_sheet, gate_overlays
 from attnlab.worker.main import run
 
-OPTIONS = {"split_column": "", "class_names": {"0": "benign", "1": "malignant"}}
+OPTIONS: dict[str, JsonValue] = {"split_column": "", "class_names": {"0": "benign", "1": "malignant"}}
 SHOWN = 4
 RESAMPLES = 2000
 
@@ -197,7 +198,7 @@ def main() -> None:
     parser.add_argument("--measure", action="store_true", help="train nothing")
     given = parser.parse_args()
     prepare_process(int(os.environ.get("ATTNLAB_THREADS", "1")))
-    sides = {True: [], False: []}
+    sides: dict[bool, list[RunFolder]] = {True: [], False: []}
     for seed in range(given.seeds):
         for attention, folders in sides.items():
             wanted = config(str(given.data.resolve()), attention=attention, seed=seed, epochs=given.epochs)
@@ -219,8 +220,8 @@ def main() -> None:
         "colours_alone": colour_baseline(data),
         "concentration": [gates(folder, data) for folder in gated],
     }
-    (paths.FIGURES / "melanoma.json").write_text(json.dumps(found, indent=1) + "\n")
-    draw(max(gated, key=best_validation), data, paths.FIGURES / "melanoma-gates.png")
+    (paths.DOCS / "figures" / "melanoma.json").write_text(json.dumps(found, indent=1) + "\n")
+    draw(max(gated, key=best_validation), data, paths.DOCS / "figures" / "melanoma-gates.png")
     print(json.dumps({key: value for key, value in found.items() if key != "concentration"}, indent=1))
 
 

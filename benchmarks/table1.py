@@ -1,7 +1,7 @@
 """Writes docs/table1.md: the shipped tables beside the report's, and what each departure of its code does.
 
-    python -m attnlab reproduce table1 --subset 2000 ...; python -m attnlab reproduce finding ...
-    python -m attnlab grid export ID --format json --to checkpoints/tables/NAME.json
+    attnlab reproduce table1 --subset 2000 ...; attnlab reproduce finding ...
+    attnlab grid export ID --format json --to checkpoints/tables/NAME.json
     python -m benchmarks.table1
 
 The figures are those of the exported grids in checkpoints/tables, and what can be counted on the networks themselves.
@@ -247,18 +247,18 @@ WHY = """- Five of the eight changed networks cannot be told from the plain one 
 MEASURED = """Each of them off and on, everything else as published; the last row has all of those put right that concern the
 plain network, and keeps the incomplete last batch. Δ is against the row as published."""
 
-AGAIN = """    python -m attnlab reproduce table1 --protocol published      # 9 rows x 16 seeds x 10 epochs, CIFAR-10
-    python -m attnlab reproduce table1 --protocol described
-    python -m attnlab reproduce finding
+AGAIN = """    attnlab reproduce table1 --protocol published      # 9 rows x 16 seeds x 10 epochs, CIFAR-10
+    attnlab reproduce table1 --protocol described
+    attnlab reproduce finding
 
 `--estimate --no-run` says before how long it will take. Two CPU cores need days; on a GPU the seeds of a row train together.
 What is above, again (its minutes are of a machine that did other work beside):
 
-    python -m attnlab reproduce table1 --subset 2000 --seeds 2 --epochs 2 --dataset cifar10-jpeg.tar.xz
-    python -m attnlab reproduce table1 --protocol described --subset 2000 --seeds 2 --epochs 2 --dataset cifar10-jpeg.tar.xz
-    python -m attnlab reproduce finding --departures 1 2 3 4 5 6 --subset 5000 --test-subset 2000 --seeds 3 --epochs 10 \\
+    attnlab reproduce table1 --subset 2000 --seeds 2 --epochs 2 --dataset cifar10-jpeg.tar.xz
+    attnlab reproduce table1 --protocol described --subset 2000 --seeds 2 --epochs 2 --dataset cifar10-jpeg.tar.xz
+    attnlab reproduce finding --departures 1 2 3 4 5 6 --subset 5000 --test-subset 2000 --seeds 3 --epochs 10 \\
         --width 16 --dataset cifar10-jpeg.tar.xz
-    python -m attnlab reproduce finding --departures 7 --subset 5000 --test-subset 2000 --seeds 2 --epochs 5 \\
+    attnlab reproduce finding --departures 7 --subset 5000 --test-subset 2000 --seeds 2 --epochs 5 \\
         --width 8 --dataset cifar10-jpeg.tar.xz"""
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.installed import Installed, install
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -21,3 +23,9 @@ def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("ATTNLAB_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The wheel of this repository, installed in an environment of its own."""
+    return install(tmp_path_factory.mktemp("installed"))

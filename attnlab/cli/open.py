@@ -1,8 +1,7 @@
-"""``python -m attnlab open net.pth``: a checkpoint of the original repositories as a run, see `attnlab.runs.imported`."""
+"""``attnlab open net.pth``: a checkpoint of the original repositories as a run, see `attnlab.runs.imported`."""
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from pathlib import Path
@@ -11,61 +10,60 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from attnlab import paths
+from attnlab.cli.common import Json, tell
 from attnlab.config import DatasetConfig
 
-Json = Annotated[bool, Parameter(name="--json", negative="", help="print one JSON object")]
 
-
-def open_command(
+def open_(
     file: Path,
     *,
-    dataset: str = "",
+    dataset: str | None = None,
     choice: Annotated[list[str] | None, Parameter(negative="")] = None,
     normalisation: Literal["source", "imagenet"] = "source",
     as_json: Json = False,
 ) -> int:
-    """Open a checkpoint of the original repositories as a run that the app can inspect.
+    """Open a checkpoint of the original repositories as a run, to inspect it in the app.
 
     Parameters
     ----------
     file
-        safetensors, or what torch.save wrote (.pt, .pth)
+        a safetensors file, or one written by torch.save (.pt, .pth)
     dataset
-        the pictures the network was made for: a data set's name or a path; the first that fits when it is left out
+        the images the network was trained on: a registered data set or a path (default: the first data set that fits)
     choice
-        what the weights cannot tell: pooling=before, normalize=sigmoid, ...
+        a setting the file does not record, as in: --choice pooling=before --choice normalize=sigmoid
     normalisation
         of the pixels: as in the source's training script, or ImageNet's
     """
-    from attnlab.data import IMAGENET
+    from attnlab.data import IMAGENET, absolute_name
     from attnlab.interop import open_checkpoint, recognise, reference_config
     from attnlab.runs.imported import NO_PICTURES, fitting_datasets, import_checkpoint
 
     weights = open_checkpoint(file)
     reference = recognise(weights)
     choices = dict(_pair(text) for text in choice or ())
-    told: dict[str, Any] = {"reference": reference.name, "title": reference.title, "source": reference.source}
+    tree: dict[str, Any] = {"reference": reference.name, "title": reference.title, "source": reference.source}
     if not reference.network:
-        return _tell(told | {"network": False}, f"{reference.title}: a block, not a network", as_json)
-    with warnings.catch_warnings(record=True) as assumed:
+        text = f"{reference.title}: a single attention block, not a network that can be opened as a run"
+        return tell(tree | {"network": False}, text, as_json=as_json)
+    with warnings.catch_warnings(record=True) as assumptions:
         warnings.simplefilter("always")
         _, shape, outputs = reference_config(weights, **choices)
         fitting = fitting_datasets(shape.channels, max(2, outputs))
-        name = dataset or next(iter(fitting), NO_PICTURES)
-        path = Path(name).expanduser()
         folder = import_checkpoint(
             paths.runs_dir(),
             weights,
             source=file.name,
-            dataset=DatasetConfig(name=str(path.resolve()) if path.exists() else name),
+            dataset=DatasetConfig(name=absolute_name(dataset or next(iter(fitting), NO_PICTURES))),
             normalisation=IMAGENET if normalisation == "imagenet" else None,
             choices=choices,
         )
-    for text in dict.fromkeys(str(warning.message) for warning in assumed):
-        print(text, file=sys.stderr)
-    found = told | {"network": True, "run_id": folder.run_id, "folder": str(folder.path)}
-    found |= {"parameters": folder.progress()["parameters"], "config": folder.config.model_dump(mode="json")}
-    return _tell(found, f"{reference.title}, {found['parameters']:,} parameters\n{folder.run_id}\n{folder.path}", as_json)
+    for message in dict.fromkeys(str(warning.message) for warning in assumptions):
+        print(message, file=sys.stderr)
+    parameters = folder.progress()["parameters"]
+    tree |= {"network": True, "run_id": folder.run_id, "folder": str(folder.path), "parameters": parameters}
+    tree["config"] = folder.config.model_dump(mode="json")
+    return tell(tree, f"{reference.title}, {parameters:,} parameters\n{folder.run_id}\n{folder.path}", as_json=as_json)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -73,8 +71,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise ValueError(f"--choice {text}: expected name=value, as in pooling=before")
     return name, value
-
-
-def _tell(tree: dict[str, Any], text: str, as_json: bool) -> int:
-    print(json.dumps(tree, indent=1) if as_json else text)
-    return 0

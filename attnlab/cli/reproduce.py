@@ -1,4 +1,4 @@
-"""``python -m attnlab reproduce table1`` and ``reproduce finding``: the report's experiment as grids, at any scale."""
+"""``attnlab reproduce``: the report's experiment as grids, at any scale."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from attnlab import paths
-from attnlab.cli.grid import OK, Names, records, report, run_grid, time_steps
-from attnlab.cli.open import Json
-from attnlab.cli.queue import Executor
+from attnlab.cli.common import Executor, Json, Names
+from attnlab.cli.grid import records, report, run_grid, time_steps
 from attnlab.experiments import reproduce
 from attnlab.experiments.grid import Grid, continued, load_grid, progress, save_grid
 from attnlab.experiments.reproduce import Scale
 
-reproduce_app = App(name="reproduce", help="The report's Table 1, and what each departure of its code costs.")
+reproduce_app = App(name="reproduce", help="Reproduce the report's Table 1, and the effect of each departure of its code.")
 
 
 @reproduce_app.command
@@ -29,23 +28,23 @@ def table1(
     executor: Executor = None,
     as_json: Json = False,
 ) -> int:
-    """Train the rows of the report's Table 1. Without options: all of it, on CIFAR-10, nine rows with 16 seeds.
+    """Train the report's Table 1. By default at full scale: nine rows on CIFAR-10, 16 seeds each.
 
     Parameters
     ----------
     protocol
-        as the published code does, or as the report's text describes
+        published: as the report's code does; described: as its text says
     rows
-        some of the rows, by label or attention
+        only these rows, by label or attention
     seeds
-        runs of each row, with seeds from 0 on
+        runs per row, with seeds from 0
     estimate
-        time two steps of each row first
+        first time two steps of each row, to estimate how long the grid will take
     run
-        start it and wait for it; otherwise it is only made
+        start the grid and wait for it; with --no-run it is only made
     """
-    made = reproduce.table1(protocol, rows=rows or (), seeds=seeds, scale=scale)
-    return _reproduce(made, estimate=estimate, run=run, executor=executor, as_json=as_json)
+    grid = reproduce.table1(protocol, rows=rows or (), seeds=seeds, scale=scale)
+    return _reproduce(grid, estimate=estimate, run=run, executor=executor, as_json=as_json)
 
 
 @reproduce_app.command
@@ -59,30 +58,29 @@ def finding(
     executor: Executor = None,
     as_json: Json = False,
 ) -> int:
-    """Train each departure of the report's published code from its text on and off.
+    """Train with and without each departure of the report's code from its text.
 
     Parameters
     ----------
     departures
-        some of the seven, by number
+        only these of the seven departures, by number
     seeds
-        runs of each row, with seeds from 0 on
+        runs per row, with seeds from 0
     estimate
-        time two steps of each row first
+        first time two steps of each row, to estimate how long the grid will take
     run
-        start it and wait for it; otherwise it is only made
+        start the grid and wait for it; with --no-run it is only made
     """
-    made = reproduce.finding(departures=departures or (), seeds=seeds, scale=scale)
-    return _reproduce(made, estimate=estimate, run=run, executor=executor, as_json=as_json)
+    grid = reproduce.finding(departures=departures or (), seeds=seeds, scale=scale)
+    return _reproduce(grid, estimate=estimate, run=run, executor=executor, as_json=as_json)
 
 
-def _reproduce(made: Grid, *, estimate: bool, run: bool, executor: str | None, as_json: bool) -> int:
-    made = continued(paths.home(), made)
-    save_grid(paths.home(), made)
+def _reproduce(grid: Grid, *, estimate: bool, run: bool, executor: str | None, as_json: bool) -> int:
+    grid = continued(paths.home(), grid)
+    save_grid(paths.home(), grid)
     if estimate:
-        time_steps(made.grid_id)
-        made = load_grid(paths.home(), made.grid_id)
+        time_steps(grid.grid_id)
+        grid = load_grid(paths.home(), grid.grid_id)
     if run:
-        return run_grid(made, executor=executor, as_json=as_json)
-    report(made, progress(made, records()), as_json=as_json)
-    return OK
+        return run_grid(grid, executor=executor, as_json=as_json)
+    return report(grid, progress(grid, records()), as_json=as_json)

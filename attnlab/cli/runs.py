@@ -1,98 +1,137 @@
-"""``python -m attnlab stop|pause|rename|delete|compare``: what the app's buttons do to a run, and the comparison as a table."""
+"""``attnlab runs``, ``stop``, ``pause``, ``rename``, ``delete``, ``compare`` and ``reindex``: runs that exist already."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from attnlab import paths
+from attnlab.cli.common import OK, Json, open_manager, open_store, percent, print_json, print_table, write_text
 
-if TYPE_CHECKING:
-    from attnlab.queue.manager import Manager
 
-OK = 0
+def runs(*, as_json: Json = False) -> int:
+    """List the runs, newest first."""
+    with open_store() as store:
+        records = store.runs()
+    if as_json:
+        return print_json({"home": str(paths.home()), "runs": [_tree(record) for record in records]})
+    rows = [
+        (
+            record.run_id,
+            record.state + (" (demo)" if record.demo else ""),
+            f"{record.step}/{record.total_steps}" if record.total_steps else "",
+            percent(record.validation_accuracy),
+            percent(record.test_accuracy),
+            record.reason or record.note,
+        )
+        for record in records
+    ]
+    print_table(("run", "state", "step", "validation", "test", ""), rows)
+    return OK
 
 
 def stop(run: str) -> int:
-    """End a run after the step at hand, with a checkpoint; take a waiting one from the queue."""
-    with _manager() as manager:
+    """Stop a run after the current step, with a checkpoint. A queued run is removed from the queue.
+
+    Parameters
+    ----------
+    run
+        the id of a run
+    """
+    with open_manager() as manager:
         manager.stop(run)
     return OK
 
 
 def pause(run: str) -> int:
-    """As stop; the run then counts as paused."""
-    with _manager() as manager:
+    """Pause a run after the current step, with a checkpoint.
+
+    Parameters
+    ----------
+    run
+        the id of a run
+    """
+    with open_manager() as manager:
         manager.pause(run)
     return OK
 
 
 def rename(run: str, title: str) -> int:
-    """Change what a run is called; an empty title brings back its id."""
-    with _manager() as manager:
+    """Rename a run.
+
+    Parameters
+    ----------
+    run
+        the id of a run
+    title
+        its new name; an empty one restores the id
+    """
+    with open_manager() as manager:
         manager.rename(run, title)
     return OK
 
 
 def delete(run: str) -> int:
-    """Remove a run and all its files."""
-    with _manager() as manager:
+    """Delete a run and all its files.
+
+    Parameters
+    ----------
+    run
+        the id of a run
+    """
+    with open_manager() as manager:
         manager.delete(run)
     return OK
 
 
-def compare(*, dataset: str = "", baseline: str = "", to: Path | None = None) -> int:
-    """Compare the finished runs, one row for each group that differs only in the seed, as CSV.
+def compare(*, dataset: str | None = None, baseline: str | None = None, to: Path | None = None) -> int:
+    """Compare the finished runs as CSV. Runs that differ only in the seed share one row.
 
     Parameters
     ----------
     dataset
-        only runs on this data set; the one with the most runs when it is left out
+        the data set whose runs are compared (default: the one with the most runs)
     baseline
-        the attention to judge the others by; the network without attention when it is left out
+        the attention that the others are compared with (default: the network without attention)
     to
-        a file; standard output when it is left out
+        the file to write (default: standard output)
     """
     from attnlab.experiments.groups import compare_to_baseline, group_runs
     from attnlab.experiments.table import comparison_table, safe_csv
     from attnlab.runs.naming import dataset_name, group_names
-    from attnlab.runs.store import Store
 
-    store = Store(paths.home(), write=False)
-    try:
+    with open_store() as store:
         groups = [group for group in group_runs(store.runs()) if group.n]
-    finally:
-        store.close()
     counts: dict[str, int] = {}
     for group in groups:
         counts[dataset_name(group.config)] = counts.get(dataset_name(group.config), 0) + group.n
     if not counts:
-        raise ValueError("there is no finished run to compare")
+        raise ValueError("there are no finished runs to compare")
     chosen = dataset or max(counts, key=lambda name: counts[name])
     if chosen not in counts:
-        raise ValueError(f"no finished run on {chosen!r}; there are on: {', '.join(counts)}")
+        raise ValueError(f"no finished run on {chosen!r}; there are runs on: {', '.join(counts)}")
     groups = [group for group in groups if dataset_name(group.config) == chosen]
-    wanted = baseline or "none"
-    by = next((group for group in groups if group.config.model.attention == wanted), None)
-    if baseline and by is None:
+    attention = baseline or "none"
+    reference = next((group for group in groups if group.config.model.attention == attention), None)
+    if baseline and reference is None:
         raise ValueError(f"no finished run with the attention {baseline!r} on {chosen!r}")
     names = group_names({group.key: group.config for group in groups})
-    judged = {} if by is None else compare_to_baseline(by, groups)
-    text = safe_csv(comparison_table(groups, names, judged, {}).sort_values("accuracy", ascending=False))
-    if to is None:
-        print(text, end="")
-    else:
-        to.write_text(text, encoding="utf-8")
+    comparisons = {} if reference is None else compare_to_baseline(reference, groups)
+    return write_text(safe_csv(comparison_table(groups, names, comparisons, {}).sort_values("accuracy", ascending=False)), to)
+
+
+def reindex() -> int:
+    """Rebuild the index of the runs from their folders."""
+    with open_store() as store:
+        if not store.writes:
+            raise ValueError(f"a running app keeps the index of {paths.home()} up to date by itself")
+        print(f"{store.reindex()} runs in {paths.index_file()}")
+        for name, reason in store.broken().items():
+            print(f"left out: {name}: {reason}", file=sys.stderr)
     return OK
 
 
-@contextmanager
-def _manager() -> Iterator[Manager]:
-    from attnlab.experiments.managers import get_manager, shutdown_all
-
-    try:
-        yield get_manager()
-    finally:
-        shutdown_all()
+def _tree(record: Any) -> dict[str, Any]:
+    tree = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    return tree | {"config": record.config.model_dump(mode="json"), "folder": str(record.folder), "result": dict(record.result)}

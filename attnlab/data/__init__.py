@@ -42,6 +42,7 @@ __all__ = [
     "Progress",
     "Provenance",
     "Split",
+    "absolute_name",
     "hold_out",
     "keep_upload",
     "list_datasets",
@@ -52,6 +53,15 @@ __all__ = [
     "register_dataset",
     "tables_at",
 ]
+
+
+def absolute_name(name: str) -> str:
+    """A registered name as it is; an existing path made absolute, so that the data set is found from any folder.
+
+    Anything else comes back unchanged, for `load_dataset` to refuse.
+    """
+    path = Path(name).expanduser()
+    return name if name in list_datasets() or not path.exists() else str(path.resolve())
 
 
 def load_dataset(config: DatasetConfig, *, progress: Progress | None = None) -> ImageDataset:

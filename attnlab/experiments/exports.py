@@ -171,7 +171,7 @@ def read_grid(text: str | bytes) -> Exported:
     except ValueError as error:
         raise GridError(f"the file is no JSON: {error}") from error
     if not isinstance(tree, dict) or tree.get("attnlab_grid") != FORMAT:
-        raise GridError("the file is no exported grid; `python -m attnlab grid export ID --format json` writes one")
+        raise GridError("the file is no exported grid; `attnlab grid export ID --format json` writes one")
     try:
         name = str(tree["grid_id"])
         if not _GRID_ID.fullmatch(name):

@@ -206,7 +206,7 @@ def load_grid(home: Path, grid_id: str) -> Grid:
     except FolderError as error:
         raise GridError(str(error)) from error
     if tree is None:
-        raise GridError(f"there is no grid {grid_id!r}; `python -m attnlab grid list` lists them")
+        raise GridError(f"there is no grid {grid_id!r}; `attnlab grid list` lists them")
     return Grid.from_tree(grid_id, tree)
 
 

@@ -1,7 +1,7 @@
-"""One table of all settings of a `RunConfig`, made from its fields, for who offers them by name.
+"""One table of all settings of a `RunConfig`, made from its fields, to offer them by name.
 
-A setting is called by its last name, ``lr`` for ``training.lr``; one that several sections have carries the section in
-front. A field that is added to the configuration appears here, and so on the command line, without another edit.
+A setting goes by the last part of its path, ``lr`` for ``training.lr``; where several sections have the same field, the name
+of the section comes first. A field that is added to the configuration appears here, and so on the command line, by itself.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Setting:
         help: its description, and its default.
         mapping: takes ``name=value`` any number of times.
         nested: of a mapping of mappings, ``"eca.kernel_size=5"``.
+        syntax: of the texts that a mapping takes; empty for other settings.
     """
 
     path: str
@@ -39,6 +40,10 @@ class Setting:
     help: str
     mapping: bool
     nested: bool
+
+    @property
+    def syntax(self) -> str:
+        return "" if not self.mapping else "variant.option=value" if self.nested else "option=value"
 
     @property
     def keyword(self) -> str:
@@ -54,7 +59,7 @@ def settings() -> list[Setting]:
     """Every setting, in the order of the configuration."""
     leaves = list(_leaves(RunConfig, ""))
     count = Counter(path.rsplit(".", 1)[-1] for path, _ in leaves)
-    found = []
+    table = []
     for path, field in leaves:
         leaf = path.rsplit(".", 1)[-1]
         mapping = get_origin(field.annotation) is dict
@@ -65,18 +70,18 @@ def settings() -> list[Setting]:
         default = field.get_default(call_default_factory=True)
         if not mapping and default is not None:
             help_text = f"{help_text} (default: {default})".strip()
-        found.append(Setting(path, name, field.annotation, help_text, mapping, nested))
-    return found
+        table.append(Setting(path, name, field.annotation, help_text, mapping, nested))
+    return table
 
 
-def change(tree: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Puts settings, path -> value, into the tree of a configuration. Mappings take ``name=value`` texts, and are added to.
+def change(tree: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts settings, path -> value, into the tree of a configuration. A mapping takes texts, which are added to it.
 
     Raises:
-        ValueError: for a text that is no ``name=value``.
+        ValueError: for a text that does not have the `syntax` of its setting.
     """
     known = {setting.path: setting for setting in settings()}
-    for path, value in given.items():
+    for path, value in values.items():
         *parents, leaf = path.split(".")
         node = tree
         for parent in parents:
@@ -95,16 +100,15 @@ def _put(into: dict[str, Any], text: str, setting: Setting) -> None:
     key, equals, value = text.partition("=")
     outer, dot, inner = key.partition(".")
     if not equals or not key or (setting.nested and not (dot and inner)):
-        wanted = "variant.option=value" if setting.nested else "option=value"
-        raise ValueError(f"--{setting.name} {text}: expected {wanted}")
+        raise ValueError(f"--{setting.name} {text}: expected {setting.syntax}")
     if setting.nested:
-        into.setdefault(outer, {})[inner] = _value(value)
+        into.setdefault(outer, {})[inner] = parse_value(value)
     else:
-        into[key] = _value(value)
+        into[key] = parse_value(value)
 
 
-def _value(text: str) -> Any:
-    """JSON where it is JSON (``5``, ``true``, ``[64, 12]``), text otherwise."""
+def parse_value(text: str) -> Any:
+    """The value if the text is JSON (``5``, ``true``, ``[64, 12]``), otherwise the text."""
     try:
         return json.loads(text)
     except ValueError:

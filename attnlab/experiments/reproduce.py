@@ -30,11 +30,12 @@ class Scale:
     """How much of the report's experiment is done; the defaults are all of it.
 
     Attributes:
-        dataset: "cifar10", or a folder or archive with its images.
-        subset, test_subset: images for training and validation, and for the test; `None` takes all.
+        dataset: cifar10, or a folder or archive with its images.
+        subset: images for training and validation; without it, all.
+        test_subset: test images; without it, all.
         epochs: passes over the training images.
         width: channels of the first block.
-        batch_size: images in a step.
+        batch_size: images per training step.
     """
 
     dataset: str = "cifar10"
@@ -51,14 +52,14 @@ class Scale:
             GridError: when there is no such data set.
             ValueError: for a number that no config takes.
         """
-        from attnlab.data import list_datasets
+        from attnlab.data import absolute_name, list_datasets
 
-        path = Path(self.dataset).expanduser()
-        if self.dataset not in list_datasets() and not path.exists():
+        name = absolute_name(self.dataset)
+        if name not in list_datasets() and not Path(name).exists():
             known = ", ".join(list_datasets())
             raise GridError(f"{self.dataset!r} is neither a data set nor a path; known: {known}; or give a path")
         return config.changed(
-            dataset__name=str(path.resolve()) if path.exists() else self.dataset,
+            dataset__name=name,
             dataset__subset=self.subset,
             dataset__test_subset=self.test_subset,
             training__epochs=self.epochs,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,9 +63,9 @@ class Concentration:
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
 
-    def table(self, class_names: tuple[str, ...]) -> list[dict[str, object]]:
+    def table(self, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
         """One row for each layer and class: mean entropy, mean weight on the mask and pointing game, as `Interval`."""
-        rows: list[dict[str, object]] = []
+        rows: list[dict[str, Any]] = []
         for layer in self.layers:
             for label, name in enumerate(class_names):
                 of_class = self.labels == label

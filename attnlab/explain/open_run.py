@@ -58,6 +58,20 @@ def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> Ope
     Raises:
         OpenError: when a file of the run is missing or damaged, its network cannot be built, or its weights do not
             fit its config.
+
+    Example:
+        >>> import torch
+        >>> from attnlab import open_run, paths
+        >>> run = open_run(min(paths.DEMO_RUNS.glob("*-cbam-*")))
+        >>> run.config.model.attention, run.shape
+        ('cbam', (3, 32, 32))
+        >>> images = torch.zeros(2, *run.shape, dtype=torch.uint8)
+        >>> inspection = run.inspect(images)
+        >>> inspection.probabilities.shape
+        (2, 10)
+        >>> attention = inspection.maps[1]
+        >>> attention.name, tuple(attention.values.shape)
+        ('blocks.0.attention1.cbam.spatial.tap', (2, 1, 32, 32))
     """
     if not (folder / "config.json").is_file():
         raise OpenError(f"{folder} is no run: it has no config.json")

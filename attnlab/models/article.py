@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from pydantic import JsonValue
+
 from attnlab.config import DatasetConfig, ModelConfig, ProtocolConfig, RunConfig, TrainingConfig
 
 
@@ -36,7 +38,7 @@ def article_config(
     batch_size: int = 100,
     lr: float = 1e-4,
     seed: int = 0,
-    options: dict[str, bool | int | float | str] | None = None,
+    options: dict[str, JsonValue] | None = None,
 ) -> RunConfig:
     """The article's training on a data set with two classes; the defaults are the article's.
 

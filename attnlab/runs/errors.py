@@ -11,7 +11,7 @@ class UnknownRun(ValueError):
     """There is no run of this name."""
 
     def __init__(self, run_id: str) -> None:
-        super().__init__(f"there is no run {run_id!r}; `python -m attnlab runs` lists them")
+        super().__init__(f"there is no run {run_id!r}; `attnlab runs` lists them")
         self.run_id = run_id
 
 

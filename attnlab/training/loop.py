@@ -84,6 +84,20 @@ def train(
     Raises:
         TrainingFailed: when a loss is no longer finite, or the device has no memory left.
         ValueError: for a config that cannot be trained (unknown names, sizes, labels, device), or a state of another.
+
+    Example:
+        >>> from attnlab import RunConfig, train
+        >>> config = RunConfig.model_validate({
+        ...     "dataset": {"name": "digits", "subset": 64, "test_subset": 32},
+        ...     "model": {"attention": "eca", "width": 4},
+        ...     "training": {"epochs": 1, "batch_size": 16, "device": "cpu"},
+        ... })
+        >>> events = []
+        >>> result = train(config, on_event=events.append)
+        >>> [event.kind for event in events].count("step")
+        4
+        >>> 0 <= result.test_accuracy <= 1
+        True
     """
     data = dataset if dataset is not None else load_dataset(config.dataset, progress=progress)
     device = choose_device(config.training.device)

@@ -18,7 +18,7 @@ def benchmark_page(variant: str, key: str) -> None:
     Args:
         key: prefix of the expander's key.
     """
-    page = paths.FIGURES.parent / f"{variant}.md"
+    page = paths.DOCS / f"{variant}.md"
     if not page.exists():
         return
     with st.expander("Benchmarks: memory, time and the kernel used", icon=":material/speed:", key=f"{key}.measured.{variant}"):

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,15 +53,24 @@ class App:
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """`streamlit run app.py` on a free port, with nothing in its home."""
     home = tmp_path_factory.mktemp("home")
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.address", "127.0.0.1", "--server.port"]
+    with serving(command, home, cwd=ROOT, environment=os.environ | {"ATTNLAB_HOME": str(home)}) as running:
+        yield running
+
+
+@contextmanager
+def serving(command: list[str], home: Path, *, cwd: Path, environment: dict[str, str]) -> Iterator[App]:
+    """A server of the app. A free port is put at the end of its command."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.address", "127.0.0.1"]
-    environment = os.environ | {"ATTNLAB_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    log_path = home / "server.log"
+    with log_path.open("wb") as log:
+        server = subprocess.Popen(
+            [*command, str(port)], cwd=cwd, env=environment | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=subprocess.STDOUT
+        )
     try:
-        _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server, home / "server.log")
+        _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server, log_path)
         yield App(f"http://127.0.0.1:{port}", home)
     finally:
         server.terminate()

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclopts import CycloptsError
 
-from attnlab.cli.app import main
+from attnlab.cli.app import app, main
 from attnlab.config import RunConfig
 from attnlab.experiments.overrides import change, settings
 from attnlab.runs.folder import RunFolder
@@ -29,7 +30,7 @@ SMALL = [*DRAWN, *SHORT]
 @pytest.fixture(autouse=True)
 def keep_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of the tests is not set up for training alone."""
-    monkeypatch.setattr("attnlab.cli.app._prepare_process", lambda: None)
+    monkeypatch.setattr("attnlab.training.device.prepare_process", lambda threads=None: None)
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -207,3 +208,11 @@ def test_train_on_an_archive_of_images(archive: str, shared_data: Path, capsys: 
     assert told["metrics"]["test_accuracy"] >= 0
     summary = RunFolder(Path(told["folder"])).dataset_summary()
     assert summary is not None and len(summary["class_names"]) == 10
+
+
+def test_the_command_of_the_app_hands_what_follows_two_dashes_to_streamlit() -> None:
+    _, bound, _ = app.parse_args(["app", "--port", "8600", "--no-browser", "--", "--server.baseUrlPath", "lab"])
+    assert bound.args == ("--server.baseUrlPath", "lab")
+    assert bound.kwargs == {"port": 8600, "browser": False}
+    with pytest.raises(CycloptsError, match="--port"):
+        app.parse_args(["app", "--prot", "8600"])

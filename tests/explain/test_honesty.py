@@ -178,7 +178,7 @@ def test_killed_started_again_stopped_and_kept(run_id: str, private_home: Path, 
     kept = Measurement(folder, tap, 8)
     assert kept.see().state is MeasurementState.DONE and [each.path for each in kept_measurements(folder)] == [kept.path]
     assert cli.main(["honesty", run_id, "--images", "8", "--layer", "no.such"]) == 2
-    assert "there is no map with positions" in capsys.readouterr().err
+    assert "no map over positions there" in capsys.readouterr().err
     os.utime(folder.best_path, (1, 1))  # other weights
     assert kept.result() is None and kept.see().state is MeasurementState.NONE
 

@@ -48,7 +48,7 @@ def test_the_first_page_is_there_before_torch() -> None:
 def test_without_shipped_runs_it_tells_the_command(app: AppTest, shipped: Path) -> None:
     app.run()
     assert not app.exception
-    assert [code.value for code in app.code] == ["python -m attnlab demo"]
+    assert [code.value for code in app.code] == ["attnlab demo"]
 
 
 def test_shipped_runs_move_on_the_picture_that_is_chosen(app: AppTest, shipped: Path, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_without_any_run_it_says_how_to_make_one(app: AppTest, monkeypatch: pyte
     monkeypatch.setattr(type(get_manager().store), "_look_at_demo", lambda self: None)
     open_page(app, PAGE)
     assert "no trained run yet" in texts(app)
-    assert "python -m attnlab demo" in app.code[0].value
+    assert "attnlab demo" in app.code[0].value
 
 
 def test_a_test_picture_shows_every_map_and_the_prediction(app: AppTest, run_id: str) -> None:
@@ -166,7 +166,7 @@ def test_a_link_to_a_missing_run_says_how_to_make_it_again(app: AppTest, run_id:
     app.query_params["run"] = "digits-small_cnn-eca-s3-0123456789"
     open_page(app, PAGE)
     assert "a run that is not on this server" in texts(app)
-    assert app.code[0].value == "python -m attnlab train --dataset digits --backbone small_cnn --attention eca --seed 3"
+    assert app.code[0].value == "attnlab train --dataset digits --backbone small_cnn --attention eca --seed 3"
     assert shown(app)["panels"]
 
 

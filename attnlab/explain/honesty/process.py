@@ -110,8 +110,7 @@ class Measurement:
             return None
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "stop").unlink(missing_ok=True)
-        environment = dict(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(paths.ROOT), environment.get("PYTHONPATH", "")]))
+        environment = os.environ | {"PYTHONPATH": paths.python_path()}
         command = [sys.executable, "-m", MODULE, str(self.run.path), self.tap, str(self.count), str(self.seed)]
         with (self.path / "log.txt").open("wb") as log:
             child = subprocess.Popen(

@@ -98,8 +98,6 @@ class _Child:
     """A worker process. It prints a line of JSON when a job is done; a thread of ours reads them."""
 
     def __init__(self) -> None:
-        environment = dict(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(paths.ROOT), environment.get("PYTHONPATH", "")]))
         self.job: Job | None = None
         self.reusable = True
         self.last_words = ""
@@ -108,7 +106,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=os.environ | {"PYTHONPATH": paths.python_path()},
             start_new_session=True,
         )
         threading.Thread(target=self._listen, name="attnlab-listen", daemon=True).start()

@@ -185,7 +185,7 @@ class RayExecutor:
         location = job.run_dir.resolve().as_uri()
         command = [sys.executable, "-m", "attnlab.worker.main", location, str(job.attempt)]
         environment = {
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(paths.ROOT), os.environ.get("PYTHONPATH", "")])),
+            "PYTHONPATH": paths.python_path(),
             "ATTNLAB_THREADS": f"{max(1, int(demand.cpus))}",
             **{key: value for key, value in os.environ.items() if key.startswith("ATTNLAB_") and key != "ATTNLAB_THREADS"},
             "ATTNLAB_HOME": str(paths.home()),

@@ -48,7 +48,7 @@ def demo_strip() -> None:
     runs = [run for run in shipped if run.spatial] or shipped
     if not runs:
         st.info("There are no shipped runs yet. This command creates them in a few minutes:", icon=":material/info:")
-        st.code("python -m attnlab demo", language="bash")
+        st.code("attnlab demo", language="bash")
         return
     runs = sorted(runs, key=lambda run: -max(run.variation.values()))[:SHOWN]
     probes = runs[0].folder.probes()
@@ -100,7 +100,7 @@ def _panels(run_ids: tuple[str, ...], image: int) -> list[Panel]:
     for index, folder in enumerate(folders):
         run = _demo_run(folder)
         if run is None:
-            raise ValueError(f"the shipped run {folder.run_id} is incomplete; create it again with python -m attnlab demo")
+            raise ValueError(f"the shipped run {folder.run_id} is incomplete; create it again with attnlab demo")
         title = attention_name(folder.config)
         panels.append(snapshot_panel(folder, image, title=title, colour=colour(index), places=run.places))
     return panels

@@ -231,7 +231,7 @@ def _missing(run_id: str) -> None:
     if len(parts) == 5 and parts[3].startswith("s") and parts[3][1:].isdecimal():
         dataset, backbone, attention, seed = parts[0], parts[1], parts[2], parts[3][1:]
         st.code(
-            f"python -m attnlab train --dataset {dataset} --backbone {backbone} --attention {attention} --seed {seed}",
+            f"attnlab train --dataset {dataset} --backbone {backbone} --attention {attention} --seed {seed}",
             language="bash",
         )
 
@@ -239,4 +239,4 @@ def _missing(run_id: str) -> None:
 def _no_runs() -> None:
     st.info("There is no trained run yet, and the shipped runs are missing. Train one, or create the shipped runs:")
     st.page_link("pages/train.py", label="Train", icon=":material/play_circle:")
-    st.code("python -m attnlab demo", language="bash")
+    st.code("attnlab demo", language="bash")

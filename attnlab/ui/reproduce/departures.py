@@ -13,7 +13,7 @@ from attnlab.experiments.shipped import shipped_grids
 from attnlab.ui.reproduce.results import differences
 from attnlab.viz.grid_figures import difference_plot
 
-REPORT = paths.ROOT / "docs" / "table1.md"
+REPORT = paths.DOCS / "table1.md"
 
 
 def departures_section() -> None:

@@ -5,6 +5,7 @@ Its results are shown by `attnlab.ui.reproduce.results`.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -136,7 +137,12 @@ def _time_steps(grid: Grid) -> None:
     last = ""
     with st.status("Preparing", expanded=False) as status:
         process = subprocess.Popen(
-            command, cwd=paths.ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            command,
+            env=os.environ | {"PYTHONPATH": paths.python_path()},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert process.stderr is not None
         try:

@@ -2,7 +2,7 @@
 and at phone width.
 
 streamlit run app.py --server.port 8501 &
-python docs/make_screenshots.py http://localhost:8501
+python -m scripts.make_screenshots http://localhost:8501
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
-from viewer_states import STATES, take_state
 
-OUT = Path(__file__).parent / "screenshots"
+from scripts.viewer_states import STATES, take_state
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "docs" / "screenshots"
 PAGES = {
     "home": "",
     "train": "train",
@@ -48,7 +50,7 @@ def settle(page: Page) -> None:
 def section(page: Page, base: str, name: str, out: Path) -> None:
     """A picture of one part of a page, with a stroke of the brush where it has one."""
     address, pattern, selector = SECTIONS[name]
-    run = min((Path(__file__).parents[1] / "checkpoints" / "demo").glob(pattern)).name
+    run = min((ROOT / "checkpoints" / "demo").glob(pattern)).name
     page.set_viewport_size({"width": page.viewport_size["width"], "height": 2600})  # type: ignore[index]
     page.goto(f"{base}/{address}&run={run}", wait_until="domcontentloaded")
     page.locator(selector).wait_for(timeout=90_000)

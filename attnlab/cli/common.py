@@ -1,0 +1,145 @@
+"""What several commands share: exit codes, common options, finding a run, and output as text, table or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from attnlab import paths
+from attnlab.queue.settings import EXECUTOR
+
+if TYPE_CHECKING:
+    from attnlab.queue.manager import Manager
+    from attnlab.runs.folder import RunFolder
+    from attnlab.runs.store import Store
+
+OK, WRONG, STOPPED = 0, 2, 130
+"""Exit codes: done; a wrong request or a failed run; stopped by Ctrl-C."""
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="print one JSON object")]
+Names = Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)]
+Executor = Annotated[
+    Literal["process", "thread", "ray"] | None,
+    Parameter(help="where runs train: in a separate process, in a thread, or on a Ray cluster (see docs/scale.md)"),
+]
+
+
+def choose_executor(name: str | None) -> None:
+    """Makes this process use the named executor; `None` keeps the one of the settings or the environment."""
+    if name is not None:
+        os.environ[EXECUTOR] = name
+
+
+def find_run(run: str) -> RunFolder:
+    """The files of a run.
+
+    Args:
+        run: its id, or the path of its folder.
+
+    Raises:
+        UnknownRun: when there is no such run.
+    """
+    from attnlab.runs.folder import RunFolder
+    from attnlab.runs.store import Store
+
+    if (Path(run) / "config.json").is_file():
+        return RunFolder(Path(run).resolve())
+    store = Store(paths.home(), write=False)
+    try:
+        return store.folder(run)
+    finally:
+        store.close()
+
+
+@contextmanager
+def open_store() -> Iterator[Store]:
+    """The runs of the home. When no app is running, the index is brought up to date first."""
+    from filelock import Timeout
+
+    from attnlab.runs.store import Store, home_lock
+
+    lock = home_lock(paths.home())
+    try:
+        lock.acquire(timeout=0)
+        store = Store(paths.home(), write=True)
+        store.sync()
+    except Timeout:
+        store = Store(paths.home(), write=False)
+    try:
+        yield store
+    finally:
+        store.close()
+        lock.release()
+
+
+@contextmanager
+def open_manager() -> Iterator[Manager]:
+    """The manager of the home. It is shut down at the end; an app that owns the queue carries on."""
+    from attnlab.experiments.managers import get_manager, shutdown_all
+
+    try:
+        yield get_manager()
+    finally:
+        shutdown_all()
+
+
+def prepare_training() -> None:
+    """Sets this process up for training alone. ``ATTNLAB_THREADS`` limits the threads of torch."""
+    from attnlab.training.device import prepare_process
+
+    threads = os.environ.get("ATTNLAB_THREADS")
+    prepare_process(int(threads) if threads else None)
+
+
+def percent(share: float | None) -> str:
+    """``0.941`` -> ``"94.1%"``; nothing for `None`."""
+    return "" if share is None else f"{share:.1%}"
+
+
+def tell(tree: Mapping[str, Any], text: str, *, as_json: bool) -> int:
+    """Prints a result as one JSON object or as text."""
+    if as_json:
+        return print_json(tree)
+    print(text)
+    return OK
+
+
+def print_json(tree: Mapping[str, Any]) -> int:
+    """Prints one JSON object."""
+    print(json.dumps(tree, indent=1, default=str))
+    return OK
+
+
+def write_text(text: str, to: Path | None) -> int:
+    """Writes a result to a file, or to standard output."""
+    if to is None:
+        print(text, end="")
+    else:
+        to.write_text(text, encoding="utf-8")
+    return OK
+
+
+def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Prints aligned columns, as wide as the terminal or 200 characters."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table)
+
+
+def complain(reason: str) -> int:
+    """Prints an error to standard error."""
+    print(f"error: {reason}", file=sys.stderr)
+    return WRONG

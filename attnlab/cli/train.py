@@ -1,0 +1,243 @@
+"""``attnlab train`` and ``attnlab resume``: one run, trained by this process or through the queue."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from attnlab import paths
+from attnlab.cli.common import (
+    OK,
+    STOPPED,
+    Executor,
+    Json,
+    choose_executor,
+    complain,
+    find_run,
+    open_manager,
+    prepare_training,
+    print_json,
+)
+from attnlab.cli.progress import progress_bar
+from attnlab.config import RunConfig
+from attnlab.experiments.overrides import change, settings
+
+if TYPE_CHECKING:
+    from attnlab.runs.folder import RunFolder
+    from attnlab.worker.attempt import Watch
+    from attnlab.worker.main import Outcome
+
+_POLL_SECONDS = 0.3
+
+
+def train(
+    *,
+    config: Path | None = None,
+    title: str | None = None,
+    note: str | None = None,
+    executor: Executor = None,
+    as_json: Json = False,
+    **values: Any,
+) -> int:
+    """Train a network. The run appears in the app like any other.
+
+    Without --executor it trains in this process. Ctrl-C stops it with a checkpoint.
+
+    Parameters
+    ----------
+    config
+        a configuration file (config.json of a run); other options override it
+    title
+        a name for the run
+    note
+        a note to keep with the run
+    """
+    tree = _read_config(config) if config else {}
+    tree = change(tree, {setting.path: values[name] for setting in settings() if (name := setting.keyword) in values})
+    chosen = _checked(RunConfig.model_validate(tree))
+
+    from attnlab.runs.folder import RunFolder
+
+    if executor is not None:
+        choose_executor(executor)
+        with progress_bar() as watch:
+            folder, outcome = _train_by_queue(chosen, title or "", note or "", watch)
+        return _report(folder, outcome, as_json=as_json)
+    return _train_here(RunFolder.create(paths.runs_dir(), chosen, title=title or "", note=note or ""), as_json=as_json)
+
+
+def resume(run: str, *, as_json: Json = False) -> int:
+    """Resume a paused, stopped, interrupted or failed run in this process.
+
+    Parameters
+    ----------
+    run
+        the id of a run, or its folder
+    """
+    folder = find_run(run)
+    state = folder.observe().state
+    if folder.path.parent == paths.DEMO_RUNS:
+        raise ValueError(f"{folder.run_id} is a demo run and cannot be changed")
+    if not state.resumable:
+        raise ValueError(f"{folder.run_id} is {state}; only a paused, stopped, interrupted or failed run can be resumed")
+    return _train_here(folder, as_json=as_json)
+
+
+def _with_every_setting(command: Callable[..., int]) -> inspect.Signature:
+    """The signature of a command, with every setting of the configuration in place of its ``**values``."""
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [parameter for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
+    groups = {section: Group.create_ordered(section) for section in RunConfig.model_fields}
+    for setting in settings():
+        kind = list[str] if setting.mapping else setting.annotation
+        option = Parameter(
+            name=f"--{setting.name}",
+            help=f"{setting.help}, as {setting.syntax}" if setting.mapping else setting.help,
+            group=groups[setting.section],
+            negative=() if setting.mapping else None,
+        )
+        annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
+        parameters.append(
+            inspect.Parameter(setting.keyword, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        )
+    return inspect.Signature(parameters, return_annotation=int)
+
+
+train.__signature__ = _with_every_setting(train)  # type: ignore[attr-defined]
+
+
+def _train_here(folder: RunFolder, *, as_json: bool) -> int:
+    """Trains in this process, and reports the outcome."""
+    from attnlab.worker.main import run
+
+    prepare_training()
+    with progress_bar() as watch, _stop_on_ctrl_c(folder):
+        outcome = run(folder.path, watch=watch)
+    return _report(folder, outcome, as_json=as_json)
+
+
+def _train_by_queue(config: RunConfig, title: str, note: str, watch: Watch) -> tuple[RunFolder, Outcome]:
+    """Queues a run and waits until it has ended. Ctrl-C stops it with a checkpoint.
+
+    If an app owns the queue of the home, the run trains where that app trains; otherwise this process owns the queue
+    until the run has ended.
+
+    Args:
+        watch: called with the content of `state.json` whenever the step has changed.
+
+    Raises:
+        RunRefused: when the executor could never train it.
+    """
+    from attnlab.runs.folder import RunFolder
+    from attnlab.worker.main import Outcome
+
+    with open_manager() as manager:
+        if not manager.keeps_queue:
+            print(manager.keeper, file=sys.stderr)
+        run_id = manager.submit(config, title, note)
+        step, trouble = -1, ""
+        while (record := manager.get(run_id)).state.live:
+            try:
+                if record.step != step and record.total_steps:
+                    step = record.step
+                    watch(RunFolder(record.folder).progress())
+                if manager.trouble and manager.trouble != trouble:
+                    trouble = manager.trouble
+                    print(trouble, file=sys.stderr)
+                time.sleep(_POLL_SECONDS)
+            except KeyboardInterrupt:
+                print("\nstopping after this step; press Ctrl-C again to leave without waiting", file=sys.stderr)
+                manager.stop(run_id)
+    return RunFolder(record.folder), Outcome(record.state, record.reason, dict(record.result))
+
+
+def _report(folder: RunFolder, outcome: Outcome, *, as_json: bool) -> int:
+    """Prints how a run ended. Returns the exit code."""
+    from attnlab.runs.records import RunState
+
+    if outcome.state is RunState.FAILED:
+        first_attempt = (folder.end() or {}).get("attempt") == 1
+        if first_attempt and folder.progress().get("step", 0) == 0:
+            folder.remove()  # it failed before its first step: there is nothing to keep
+            return complain(outcome.reason)
+        return complain(f"{folder.run_id} failed: {outcome.reason}")
+    if as_json:
+        print_json(_outcome_tree(folder, outcome))
+    elif outcome.state is RunState.FINISHED:
+        print(f"{folder.run_id}: test accuracy {outcome.result['test_accuracy']:.2%} ({outcome.result['seconds']:.0f} s)")
+        print(folder.path)
+    if outcome.state is RunState.FINISHED:
+        return OK
+    step = folder.progress().get("step", 0)
+    print(f"{outcome.state} at step {step}; to go on: attnlab resume {folder.run_id}", file=sys.stderr)
+    return STOPPED
+
+
+def _outcome_tree(folder: RunFolder, outcome: Outcome) -> dict[str, Any]:
+    progress = folder.progress()
+    metrics = {name: value for name, value in outcome.result.items() if name not in ("kind", "extra") and value is not None}
+    return {
+        "run_id": folder.run_id,
+        "folder": str(folder.path),
+        "checkpoint": str(folder.best_path) if folder.best_path.exists() else None,
+        "state": str(outcome.state),
+        "metrics": metrics,
+        "parameters": progress.get("parameters"),
+        "device": progress.get("device"),
+        "config": folder.config.model_dump(mode="json"),
+    }
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """The tree in a configuration file.
+
+    Raises:
+        ValueError: when it is not a JSON object. OSError: when it cannot be read.
+    """
+    try:
+        tree = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path} is not a configuration: expected a JSON object")
+    return tree
+
+
+def _checked(config: RunConfig) -> RunConfig:
+    """The config with its data set findable from any folder.
+
+    Raises:
+        ValueError: when the network or a variant is unknown; the message lists those that exist.
+    """
+    from attnlab.attention import split_composition
+    from attnlab.data import absolute_name
+    from attnlab.models import get_model
+
+    get_model(config.model.backbone)
+    split_composition(config.model.attention)
+    return config.changed(dataset__name=absolute_name(config.dataset.name))
+
+
+@contextmanager
+def _stop_on_ctrl_c(folder: RunFolder) -> Iterator[None]:
+    """The first Ctrl-C ends the run after the current step, with a checkpoint; the second ends it at once."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        print("\nstopping after this step; press Ctrl-C again to end at once", file=sys.stderr)
+        folder.request("stop")
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
