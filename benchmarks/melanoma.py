@@ -30,17 +30,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from attnlab import paths
-from attnlab.attention import MapScale
+from attnlab.attention import to_spatial
 from attnlab.config import RunConfig
 from attnlab.data import ImageDataset, Split, load_dataset
 from attnlab.explain import open_run
 from attnlab.explain.concentration import article_claims, concentration
+from attnlab.maps import relative_weights
 from attnlab.models.article import article_config
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
 from attnlab.training.device import prepare_process
 from attnlab.training.metrics import auc_interval
-from attnlab.training.snapshots import to_spatial
 from attnlab.viz.article import contact_sheet, gate_overlays
 from attnlab.worker.main import run
 
@@ -180,8 +180,7 @@ def draw(folder: RunFolder, data: ImageDataset, target: Path) -> None:
     sheets = [contact_sheet(images, columns=SHOWN)]
     for attention in opened.inspect(data.test.images[index]).maps:
         maps = to_spatial(attention).numpy()
-        if attention.scale is MapScale.SOFTMAX:
-            maps = maps * maps[0].size
+        maps = relative_weights(maps, attention.scale, maps[0].size)
         sheets.append(contact_sheet(gate_overlays(images, maps, bounds=(maps.min(), maps.max())), columns=SHOWN))
         print(f"{attention.name}: colours from {maps.min():.2f} to {maps.max():.2f}")
     gap = np.full((sheets[0].shape[0], 24, 3), 255, np.uint8)

@@ -34,7 +34,7 @@ def overlay(
 
     Args:
         image: uint8 (H, W), (H, W, 1) or (H, W, 3).
-        values: (h, w) in [0, 1]; see `attnlab.viz.colour.unit`.
+        values: (h, w) in [0, 1].
         opacity: share of the map's colour, in [0, 1].
     """
     if image.ndim == 2:

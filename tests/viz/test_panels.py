@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attnlab.maps import MAX_POSITIONS, MapScale, quantise, relative_weights, tap_titles
 from attnlab.viz import panels as viz_panels
-from attnlab.viz.colour import colourise, table, unit
+from attnlab.viz.colour import colourise, table
 from attnlab.viz.overlay import overlay, resize_map, thumbnails
-from attnlab.viz.panels import MAX_POSITIONS, Panel, layer, layer_from_codes, pack, quantise
-from attnlab.viz.titles import tap_titles
+from attnlab.viz.panels import Panel, layer, layer_from_codes, pack
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -139,9 +139,9 @@ def test_colour_maps_rise_evenly_in_lightness_and_jet_does_not() -> None:
     assert table("viridis")[0].tolist() == [68, 1, 84] and table("viridis")[-1].tolist() == [253, 231, 37]
 
 
-def test_absolute_scale_of_stills_is_the_viewers() -> None:
-    np.testing.assert_allclose(unit(np.array([0.25, 1.0]), "gate"), [0.25, 1])
-    np.testing.assert_allclose(unit(np.array([0.5, 0.25, 0.25, 0]), "softmax"), [0.5, 0.25, 0.25, 0])
+def test_gates_are_shown_as_they_are_and_softmax_weights_relative_to_uniform_ones() -> None:
+    np.testing.assert_allclose(relative_weights(np.array([0.25, 1.0]), MapScale.GATE, 2), [0.25, 1])
+    np.testing.assert_allclose(relative_weights(np.array([0.5, 0.25, 0.25, 0]), MapScale.SOFTMAX, 4), [2, 1, 1, 0])
 
 
 def test_overlay_mixes_image_and_colour() -> None:
