@@ -1,4 +1,4 @@
-"""``python -m attnlab reproduce table1`` and ``reproduce finding``: the report's experiment as grids, at any scale."""
+"""``python -m attnlab reproduce table1`` and ``reproduce departures``: the report's experiment as grids, at any scale."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def table1(
 
 
 @reproduce_app.command
-def finding(
+def departures(
     *,
     departures: Annotated[list[int] | None, Parameter(negative="", consume_multiple=True)] = None,
     seeds: int = reproduce.SEEDS,
@@ -72,8 +72,11 @@ def finding(
     run
         start it and wait for it; otherwise it is only made
     """
-    made = reproduce.finding(departures=departures or (), seeds=seeds, scale=scale)
+    made = reproduce.departure_grid(departures=departures or (), seeds=seeds, scale=scale)
     return _reproduce(made, estimate=estimate, run=run, executor=executor, as_json=as_json)
+
+
+reproduce_app.command(departures, name="finding", show=False)  # its name in the first version
 
 
 def _reproduce(made: Grid, *, estimate: bool, run: bool, executor: str | None, as_json: bool) -> int:
