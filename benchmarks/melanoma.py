@@ -36,12 +36,12 @@ from attnlab.data import ImageDataset, Split, load_dataset
 from attnlab.explain import open_run
 from attnlab.explain.concentration import article_claims, concentration
 from attnlab.maps import relative_weights
-from attnlab.models.article import article_config
+from attnlab.models.melanoma import melanoma_config
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
 from attnlab.training.device import prepare_process
 from attnlab.training.metrics import auc_interval
-from attnlab.viz.article import contact_sheet, gate_overlays
+from attnlab.viz.melanoma_figure import contact_sheet, gate_overlays
 from attnlab.worker.main import run
 
 OPTIONS = {"split_column": "", "class_names": {"0": "benign", "1": "malignant"}}
@@ -51,7 +51,7 @@ RESAMPLES = 2000
 
 def config(data: str, *, attention: bool, seed: int, epochs: int) -> RunConfig:
     """The article's training, narrow and small: 64 pixels, width 8, batches of 16, Adam with one cycle up to 1e-3."""
-    made = article_config(
+    made = melanoma_config(
         data, attention=attention, image_size=64, width=8, epochs=epochs, batch_size=16, lr=1e-3, seed=seed, options=OPTIONS
     )
     return made.changed(training__schedule="one_cycle")

@@ -152,6 +152,19 @@ def test_overlay_mixes_image_and_colour() -> None:
     np.testing.assert_allclose(resize_map(np.array([[0.0, 1.0]]), 1, 4), [[0, 0.25, 0.75, 1]])
 
 
+@pytest.mark.parametrize("shape", [(7, 5), (30, 40), (64, 48), (1, 3)])
+def test_maps_are_enlarged_and_shrunk_bilinearly_between_centres(shape: tuple[int, int]) -> None:
+    """The viewer draws the same, so stills and viewer agree."""
+    values = RNG.random(shape)
+
+    def weights(size: int, target: int) -> np.ndarray:
+        at = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
+        return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(size)))
+
+    expected = weights(shape[0], 30) @ values @ weights(shape[1], 24).T
+    np.testing.assert_allclose(resize_map(values, 30, 24), expected, atol=1e-5)
+
+
 def test_thumbnails_are_square_rgb() -> None:
     grey = RNG.integers(0, 256, (3, 1, 100, 160), dtype=np.uint8)
     small = thumbnails(grey, 50)

@@ -25,8 +25,8 @@ from attnlab.runs.records import RunRecord
 from attnlab.ui.format import duration
 from attnlab.ui.glossary import ENTROPY, UNIFORM
 from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset
-from attnlab.viz.article import contact_sheet, gate_overlays
-from attnlab.viz.diagnosis import confusion_figure, operate, precision_recall_figure, roc_figure
+from attnlab.viz.diagnosis import confusion_figure, operating_point, precision_recall_figure, roc_figure
+from attnlab.viz.melanoma_figure import contact_sheet, gate_overlays
 
 POSITIVE_NAMES = ("malignant", "melanoma", "positive", "1", "true", "yes")
 IMAGES_PER_CLASS = 6
@@ -91,7 +91,7 @@ def diagnosis(record: RunRecord, others: Sequence[RunRecord]) -> None:
         format="%.2f",
         help=f"An image is classified as {class_names[1]} when its score is at least this high.",
     )
-    at = operate(labels, scores, threshold)
+    at = operating_point(labels, scores, threshold)
     with st.container(horizontal=True):
         st.metric(
             "ROC AUC",
