@@ -31,18 +31,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from attnlab import paths
-from attnlab.attention import MapScale
+from attnlab.attention import to_spatial
 from attnlab.config import RunConfig
 from attnlab.data import ImageDataset, Split, load_dataset
 from attnlab.explain import open_run
 from attnlab.explain.concentration import article_claims, concentration
-from attnlab.models.article import article_config
+from attnlab.maps import relative_weights
+from attnlab.models.melanoma import melanoma_config
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
 from attnlab.training.device import prepare_process
 from attnlab.training.metrics import auc_interval
-from attnlab.training.snapshots import to_spatial
-from attnlab.viz.article import contact_sheet, gate_overlays
+from attnlab.viz.melanoma_figure import contact_sheet, gate_overlays
 from attnlab.worker.main import run
 
 OPTIONS: dict[str, JsonValue] = {"split_column": "", "class_names": {"0": "benign", "1": "malignant"}}
@@ -52,7 +52,7 @@ RESAMPLES = 2000
 
 def config(data: str, *, attention: bool, seed: int, epochs: int) -> RunConfig:
     """The article's training, narrow and small: 64 pixels, width 8, batches of 16, Adam with one cycle up to 1e-3."""
-    made = article_config(
+    made = melanoma_config(
         data, attention=attention, image_size=64, width=8, epochs=epochs, batch_size=16, lr=1e-3, seed=seed, options=OPTIONS
     )
     return made.changed(training__schedule="one_cycle")
@@ -181,8 +181,7 @@ def draw(folder: RunFolder, data: ImageDataset, target: Path) -> None:
     sheets = [contact_sheet(images, columns=SHOWN)]
     for attention in opened.inspect(data.test.images[index]).maps:
         maps = to_spatial(attention).numpy()
-        if attention.scale is MapScale.SOFTMAX:
-            maps = maps * maps[0].size
+        maps = relative_weights(maps, attention.scale, maps[0].size)
         sheets.append(contact_sheet(gate_overlays(images, maps, bounds=(maps.min(), maps.max())), columns=SHOWN))
         print(f"{attention.name}: colours from {maps.min():.2f} to {maps.max():.2f}")
     gap = np.full((sheets[0].shape[0], 24, 3), 255, np.uint8)

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from attnlab.attention import MapKind
+from attnlab.attention import MapKind, to_spatial
 from attnlab.config import RunConfig
 from attnlab.data import ImageDataset, load_dataset
 from attnlab.explain.faithfulness import Interval, mean_interval, pointing_game, proportion_interval, weight_on_mask
@@ -31,7 +31,6 @@ from attnlab.training import CheckpointEvent, Event, train
 from attnlab.training.device import prepare_process
 from attnlab.training.presets import one_minute
 from attnlab.training.seeding import mix
-from attnlab.training.snapshots import to_spatial
 
 VARIANTS = ("none", "eca", "cbam_spatial", "eca+cbam_spatial", "cbam", "squeeze_excite", "conv_autoencoder")
 

@@ -1,6 +1,6 @@
 """Writes docs/table1.md: the shipped tables beside the report's, and what each departure of its code does.
 
-    attnlab reproduce table1 --subset 2000 ...; attnlab reproduce finding ...
+    attnlab reproduce table1 --subset 2000 ...; attnlab reproduce departures ...
     attnlab grid export ID --format json --to checkpoints/tables/NAME.json
     python -m benchmarks.table1
 
@@ -21,10 +21,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from attnlab import paths
 from attnlab.experiments.exports import Exported, table_markdown
-from attnlab.experiments.grid import progress
+from attnlab.experiments.grid import GridKind, progress
 from attnlab.experiments.grid_table import compared, grid_table, row_groups
 from attnlab.experiments.groups import Verdict
-from attnlab.experiments.reproduce import DEPARTURES, FINDING, SEEDS, TABLE1, report_comparisons
+from attnlab.experiments.reproduce import DEPARTURES, SEEDS, report_comparisons
 from attnlab.experiments.shipped import shipped_grids
 from attnlab.models import REPORT_ROWS, report_network
 from attnlab.models.report import THREE_BLOCKS
@@ -44,7 +44,7 @@ TABLE_COLUMNS = (
     "p_holm",
     "verdict",
 )
-FINDING_COLUMNS = (
+DEPARTURE_COLUMNS = (
     "row",
     "report_accuracy",
     "accuracy",
@@ -160,9 +160,9 @@ def report_claims() -> str:
     return "\n".join(lines)
 
 
-def mechanics(findings: list[Exported]) -> str:
+def mechanics(departure_grids: list[Exported]) -> str:
     """The seven departures, each with what can be counted and what was seen."""
-    told = next(each for each in findings if any(row.about.get("departure") == 4 for row in each.grid.rows))
+    told = next(each for each in departure_grids if any(row.departure == 4 for row in each.grid.rows))
     before, after = (_mean(last_losses(told, row)) for row in ("CNN, as published", "CNN: softmax once"))
     falls = rate_falls(told, "CNN: learning rate may fall")
     fallen = [epoch for epoch in falls if epoch]
@@ -200,17 +200,17 @@ def mechanics(findings: list[Exported]) -> str:
 
 def report(shipped: list[Exported]) -> str:
     """The whole document."""
-    tables = [told for told in shipped if told.grid.kind == TABLE1]
-    findings = [told for told in shipped if told.grid.kind == FINDING]
+    tables = [told for told in shipped if told.grid.kind is GridKind.TABLE1]
+    departure_grids = [told for told in shipped if told.grid.kind is GridKind.DEPARTURES]
     text = [INTRODUCTION]
     for told in tables:
         text += [f"## {told.grid.title}", scale(told), section(told, TABLE_COLUMNS)]
     text += ["## What the report's own figures say", CLAIMS, report_claims()]
-    text += ["## Why everything lands near 66 %", WHY]
-    text += ["## The seven departures", mechanics(findings), MEASURED]
-    for told in findings:
-        text += [scale(told), section(told, FINDING_COLUMNS), outcome(told)]
-    trained = {row.about.get("departure") for told in findings for row in told.grid.rows}
+    text += ["## Why everything lands near 66%", WHY]
+    text += ["## The seven departures", mechanics(departure_grids), MEASURED]
+    for told in departure_grids:
+        text += [scale(told), section(told, DEPARTURE_COLUMNS), outcome(told)]
+    trained = {row.departure for told in departure_grids for row in told.grid.rows}
     if left := [departure for departure in DEPARTURES if departure.number not in trained]:
         names = "; ".join(f"{departure.number}, {departure.title}" for departure in left)
         text.append(f"**Not trained for this page**: {names}. The last command below does it.")
@@ -218,10 +218,10 @@ def report(shipped: list[Exported]) -> str:
     return "\n\n".join(text) + "\n"
 
 
-INTRODUCTION = """# Table 1, and why everything lands near 66 %
+INTRODUCTION = """# Table 1, and why everything lands near 66%
 
 Madmoni and Ben-Or, *Attention Mechanisms for Image Classification* (course report, 2023) train nine networks on CIFAR-10, 16
-times each for 10 epochs, and find nearly all of them near 66 %. Its published code departs from its text in seven points;
+times each for 10 epochs, and find nearly all of them near 66%. Its published code departs from its text in seven points;
 each is a switch here (`attnlab.models.report` lists them), so both can be run. Written by `python -m benchmarks.table1`.
 
 **Read these figures as comparisons, not as CIFAR-10 results.** Two CPU cores do not train 144 networks at full size: what
@@ -249,16 +249,16 @@ plain network, and keeps the incomplete last batch. Δ is against the row as pub
 
 AGAIN = """    attnlab reproduce table1 --protocol published      # 9 rows x 16 seeds x 10 epochs, CIFAR-10
     attnlab reproduce table1 --protocol described
-    attnlab reproduce finding
+    attnlab reproduce departures
 
 `--estimate --no-run` says before how long it will take. Two CPU cores need days; on a GPU the seeds of a row train together.
 What is above, again (its minutes are of a machine that did other work beside):
 
     attnlab reproduce table1 --subset 2000 --seeds 2 --epochs 2 --dataset cifar10-jpeg.tar.xz
     attnlab reproduce table1 --protocol described --subset 2000 --seeds 2 --epochs 2 --dataset cifar10-jpeg.tar.xz
-    attnlab reproduce finding --departures 1 2 3 4 5 6 --subset 5000 --test-subset 2000 --seeds 3 --epochs 10 \\
+    attnlab reproduce departures --departures 1 2 3 4 5 6 --subset 5000 --test-subset 2000 --seeds 3 --epochs 10 \\
         --width 16 --dataset cifar10-jpeg.tar.xz
-    attnlab reproduce finding --departures 7 --subset 5000 --test-subset 2000 --seeds 2 --epochs 5 \\
+    attnlab reproduce departures --departures 7 --subset 5000 --test-subset 2000 --seeds 2 --epochs 5 \\
         --width 8 --dataset cifar10-jpeg.tar.xz"""
 
 

@@ -93,7 +93,8 @@ def test_an_installed_package_is_listed_trained_by_a_worker_and_compared(package
     assert listing.tree["broken_plugins"] == []
     assert run.tree["state"] == "finished"
     folder = RunFolder(Path(run.tree["folder"]))
-    assert any(name.endswith("brightness_gate.tap") for name in folder.snapshot(folder.snapshot_steps()[-1]).maps)
+    newest = folder.snapshot(folder.snapshot_steps()[-1])
+    assert any(recorded.name.endswith("brightness_gate.tap") for recorded in newest.maps)
     assert "eca + brightness_gate" in table.out
 
 

@@ -19,13 +19,13 @@ from attnlab.attention._registry import (
 from attnlab.attention._tap import (
     AttentionMap,
     AttentionTap,
-    MapKind,
-    MapScale,
     attention_scalars,
     attention_taps,
     edit_attention,
     record_attention,
+    to_spatial,
 )
+from attnlab.maps import MapKind, MapScale
 
 for _module in iter_modules(__path__):
     if not _module.name.startswith("_"):
@@ -47,4 +47,5 @@ __all__ = [
     "record_attention",
     "register_attention",
     "split_composition",
+    "to_spatial",
 ]

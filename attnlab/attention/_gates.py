@@ -24,7 +24,8 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention._tap import AttentionTap, MapKind, MapScale
+from attnlab.attention._tap import AttentionTap
+from attnlab.maps import MapKind, MapScale
 
 Normalize = Literal["softmax", "sigmoid"]
 Compatibility = Literal["parametrised", "dot"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from attnlab.attention._tap import MapKind
+from attnlab.maps import MapKind
 from attnlab.plugins import load_plugins
 from attnlab.registry import Registry, default_options, offered_options, refuse_unknown
 

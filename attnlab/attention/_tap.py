@@ -12,25 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from torch import Tensor, nn
 
-
-class MapKind(StrEnum):
-    """What the weights are indexed by."""
-
-    CHANNEL = "channel"  # (B, C, 1, 1)
-    SPATIAL = "spatial"  # (B, 1, H, W)
-    ELEMENT = "element"  # (B, C, H, W)
-    PAIRWISE = "pairwise"  # (B, queries, keys), over a grid
-
-
-class MapScale(StrEnum):
-    """What the weights mean."""
-
-    GATE = "gate"  # each in [0, 1]
-    SOFTMAX = "softmax"  # each row sums to 1 over the attended positions
+from attnlab.maps import MapKind, MapScale
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +35,18 @@ class AttentionMap:
     scale: MapScale
     values: Tensor
     grid: tuple[int, int]
+
+
+def to_spatial(attention: AttentionMap) -> Tensor:
+    """A map by position only: float32 (B, H, W) on its grid.
+
+    SPATIAL as it is; ELEMENT the mean over the channels; PAIRWISE the mean over the queries, which is the attention each
+    position receives; CHANNEL has no positions: its mean, on a grid of 1 x 1.
+    """
+    values = attention.values.float()
+    if attention.kind is MapKind.PAIRWISE:
+        return values.mean(dim=1).reshape(len(values), *attention.grid)
+    return values.mean(dim=1)
 
 
 Edit = Callable[[AttentionMap], Tensor | None]

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention._registry import register_attention
-from attnlab.attention._tap import AttentionTap, MapKind
+from attnlab.attention._tap import AttentionTap
+from attnlab.maps import MapKind
 
 PAPER = "https://arxiv.org/abs/1807.06521"
 REDUCTIONS = (2, 4, 8, 16)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention._registry import register_attention
-from attnlab.attention._tap import AttentionTap, MapKind
+from attnlab.attention._tap import AttentionTap
+from attnlab.maps import MapKind
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "tanh": nn.Tanh}
 

@@ -15,7 +15,8 @@ import math
 from torch import Tensor, nn
 
 from attnlab.attention._registry import register_attention
-from attnlab.attention._tap import AttentionTap, MapKind
+from attnlab.attention._tap import AttentionTap
+from attnlab.maps import MapKind
 
 
 def adaptive_kernel_size(channels: int, gamma: int = 2, b: int = 1) -> int:

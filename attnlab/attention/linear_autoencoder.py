@@ -15,8 +15,9 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from attnlab.attention._registry import register_attention
-from attnlab.attention._tap import AttentionTap, MapKind
+from attnlab.attention._tap import AttentionTap
 from attnlab.attention.conv_autoencoder import ACTIVATIONS
+from attnlab.maps import MapKind
 
 WIDTHS = (128, 64, 32, 16)
 

@@ -4,7 +4,7 @@
     A = softmax_keys(q^T k)                    (B, N, N), N = H*W
     y = gamma * (A v) + x                      gamma a scalar that starts at 0
 
-The map A alone has 65,536^2 weights at 256 x 256: 16 GiB an image. The fast path is scaled dot product attention, which
+The map A alone has 65,536^2 weights at 256 x 256: 16 GiB per image. The fast path is scaled dot product attention, which
 never holds it, neither forward nor backward; rows and columns of chosen positions are computed on demand (`row`, `column`).
 A recording computes A beside the fast path and still returns the fast path's output, bit for bit; it does so only up to
 `MAX_POSITIONS` queries and keys, and larger maps are not recorded. An edit works at any size: of a larger map it is given
@@ -24,10 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention._registry import register_attention
-from attnlab.attention._tap import AttentionTap, MapKind, MapScale
-
-MAX_POSITIONS = 1024
-"""A recording makes maps of at most this many queries and keys: 32 x 32, 4 MiB a head and image."""
+from attnlab.attention._tap import AttentionTap
+from attnlab.maps import MAX_POSITIONS, MapKind, MapScale
 
 _PIECE = 2**22  # weights of one head and image held at once where all queries are needed: 16 MiB
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from attnlab.attention._registry import register_attention
-from attnlab.attention._tap import AttentionTap, MapKind
+from attnlab.attention._tap import AttentionTap
+from attnlab.maps import MapKind
 
 
 @register_attention(

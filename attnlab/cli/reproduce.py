@@ -48,7 +48,7 @@ def table1(
 
 
 @reproduce_app.command
-def finding(
+def departures(
     *,
     departures: Annotated[list[int] | None, Parameter(negative="", consume_multiple=True)] = None,
     seeds: int = reproduce.SEEDS,
@@ -71,8 +71,11 @@ def finding(
     run
         start the grid and wait for it; with --no-run it is only made
     """
-    grid = reproduce.finding(departures=departures or (), seeds=seeds, scale=scale)
+    grid = reproduce.departure_grid(departures=departures or (), seeds=seeds, scale=scale)
     return _reproduce(grid, estimate=estimate, run=run, executor=executor, as_json=as_json)
+
+
+reproduce_app.command(departures, name="finding", show=False)  # its name in the first version
 
 
 def _reproduce(grid: Grid, *, estimate: bool, run: bool, executor: str | None, as_json: bool) -> int:

@@ -64,10 +64,10 @@ def make_demo(names: Sequence[str], target: Path, watch: Watch) -> Iterator[tupl
 
 def demo_config(name: str) -> RunConfig:
     """The settings of a shipped run, see `make_demo`."""
-    from attnlab.models.article import SMALL, article_config
+    from attnlab.models.melanoma import SMALL, melanoma_config
     from attnlab.training.presets import one_minute
 
-    return article_config("lesions", attention=ARTICLE[name], **SMALL) if name in ARTICLE else one_minute(name)
+    return melanoma_config("lesions", attention=ARTICLE[name], **SMALL) if name in ARTICLE else one_minute(name)
 
 
 def ship(folder: RunFolder, target: Path) -> int:

@@ -1,10 +1,10 @@
-"""A grid: rows of configurations, each run with the same seeds. One folder for each, `home()/grids/<id>/grid.json`.
+"""A grid: rows of configurations, each run with the same seeds. One folder per grid, `home()/grids/<id>/grid.json`.
 
-A cell of a grid is a run, named by its configuration. The grid holds no result of its own: what a cell is and what came
-of it stands in the run's folder, so a cell that was trained before, by whomever, is never trained again, and two grids
-share the cells that they have in common. What the file says is which runs are wanted, and whether they are wanted now.
+A cell of a grid is a run, identified by its configuration. The grid holds no results: they are in the runs' folders. So a
+cell that was trained before is not trained again, and two grids share the cells that they have in common. The file says
+which runs are wanted, and whether they are wanted now.
 
-Its way through the queue is told in `attnlab.experiments.grid_queue`.
+How a grid goes through the queue is written in `attnlab.experiments.grid_queue`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import product
@@ -28,7 +28,22 @@ from attnlab.runs.records import RunRecord, RunState
 FORMAT = 1
 MOST_CELLS = 10_000
 RETRIES = 3
-"""A cell whose process died is started again so often before the grid leaves it and goes on."""
+"""How often a cell whose process died is started again before the grid leaves it and goes on."""
+
+DEPARTURES_TITLE = "Departures, on and off"
+_FORMER_KIND, _FORMER_TITLE = "finding", "The finding"  # of a grid of departures, in files of the first version
+
+
+class GridKind(StrEnum):
+    """What a grid was made for; decides what else is shown beside it."""
+
+    GRID = "grid"
+    TABLE1 = "table1"
+    DEPARTURES = "departures"
+
+    @classmethod
+    def _missing_(cls, value: object) -> GridKind | None:
+        return cls.DEPARTURES if value == _FORMER_KIND else None
 
 
 class GridState(StrEnum):
@@ -45,18 +60,63 @@ class GridError(ValueError):
 
 
 @dataclass(frozen=True)
+class ReportedResult:
+    """What a report says of a row.
+
+    Attributes:
+        accuracy: mean test accuracy in [0, 1].
+        std: its standard deviation over the runs.
+        parameters: of the network.
+    """
+
+    accuracy: float
+    std: float
+    parameters: float
+
+
+@dataclass(frozen=True)
 class GridRow:
     """One configuration of a grid.
 
     Attributes:
         label: as shown; no two rows of a grid share one.
         config: with any seed; each cell takes its own.
-        about: further facts for the table, JSON-ready (the report's figures).
+        reported: shown beside the results; `None` where no report has such a row.
+        against: label of the row it is compared with. Where no row of a grid names one, all are compared with the first.
+        departure: number of the departure that this row is without, see `attnlab.experiments.reproduce.DEPARTURES`.
     """
 
     label: str
     config: RunConfig
-    about: Mapping[str, Any]
+    reported: ReportedResult | None = None
+    against: str | None = None
+    departure: int | None = None
+
+    def to_tree(self) -> dict[str, Any]:
+        """JSON-ready; `from_tree` reads it back."""
+        about: dict[str, Any] = {}
+        if self.reported is not None:
+            about |= {f"report_{name}": value for name, value in asdict(self.reported).items()}
+        about |= {name: value for name in ("against", "departure") if (value := getattr(self, name)) is not None}
+        return {"label": self.label, "about": about, "config": self.config.model_dump(mode="json")}
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> GridRow:
+        """
+        Raises:
+            KeyError, TypeError, ValueError: for a tree that is no row.
+        """
+        about = tree.get("about", {})
+        reported = None
+        if "report_accuracy" in about:
+            reported = ReportedResult(*(float(about[f"report_{name}"]) for name in ("accuracy", "std", "parameters")))
+        return cls(
+            str(tree["label"]),
+            RunConfig.model_validate(tree["config"]),
+            reported,
+            str(about["against"]) if "against" in about else None,
+            int(about["departure"]) if "departure" in about else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -66,18 +126,18 @@ class Grid:
     Attributes:
         grid_id: name of its folder.
         title: as shown.
-        kind: what made it, "grid", "table1" or "finding"; decides what else is shown beside it.
+        kind: what it was made for.
         rows: in the order shown. seeds: one column each.
         state: what is wanted of it.
         created: seconds since the epoch.
-        estimates: row label -> seconds a cell was expected to take before any had run; empty where nobody asked.
+        estimates: row label -> seconds a cell was expected to take before any had run; empty without an estimate.
     """
 
     grid_id: str
     title: str
     rows: tuple[GridRow, ...]
     seeds: tuple[int, ...]
-    kind: str = "grid"
+    kind: GridKind = GridKind.GRID
     state: GridState = GridState.PAUSED
     created: float = 0.0
     estimates: Mapping[str, float] | None = None
@@ -102,10 +162,7 @@ class Grid:
             "created": self.created,
             "seeds": list(self.seeds),
             "estimates": dict(self.estimates or {}),
-            "rows": [
-                {"label": row.label, "about": dict(row.about), "config": row.config.model_dump(mode="json")}
-                for row in self.rows
-            ],
+            "rows": [row.to_tree() for row in self.rows],
         }
 
     @classmethod
@@ -117,15 +174,15 @@ class Grid:
         if tree.get("format") != FORMAT:
             raise GridError(f"{grid_id} has format {tree.get('format')!r}; this version reads grids of format {FORMAT}")
         try:
-            rows = tuple(
-                GridRow(str(row["label"]), RunConfig.model_validate(row["config"]), dict(row.get("about", {})))
-                for row in tree["rows"]
-            )
+            rows = [GridRow.from_tree(row) for row in tree["rows"]]
+            kind, title = GridKind(tree.get("kind", GridKind.GRID)), str(tree["title"])
+            if kind is GridKind.DEPARTURES and title == _FORMER_TITLE:
+                title = DEPARTURES_TITLE
             return make_grid(
                 rows,
                 [int(seed) for seed in tree["seeds"]],
-                title=str(tree["title"]),
-                kind=str(tree.get("kind", "grid")),
+                title=title,
+                kind=kind,
                 grid_id=grid_id,
                 state=GridState(tree.get("state", "paused")),
                 created=float(tree.get("created", 0.0)),
@@ -142,7 +199,7 @@ def make_grid(
     seeds: Sequence[int],
     *,
     title: str,
-    kind: str = "grid",
+    kind: GridKind = GridKind.GRID,
     grid_id: str | None = None,
     state: GridState = GridState.PAUSED,
     created: float | None = None,
@@ -176,7 +233,7 @@ def cross(base: RunConfig, choices: Mapping[str, Sequence[Any]]) -> list[GridRow
     for values in product(*choices.values()):
         given = dict(zip(choices, values, strict=True))
         label = " · ".join(f"{path.rsplit('__', 1)[-1].replace('_', ' ')} {value}" for path, value in given.items()) or "base"
-        rows.append(GridRow(label, base.changed(**given), {}))
+        rows.append(GridRow(label, base.changed(**given)))
     return rows
 
 
@@ -221,19 +278,19 @@ def list_grids(home: Path) -> list[Grid]:
         if _read.get(path, (0, None))[0] != changed:
             try:
                 _read[path] = (changed, load_grid(home, path.parent.name))
-            except GridError:  # what is wrong with it is said to who asks for it by name
+            except GridError:  # `load_grid` says what is wrong with it
                 _read[path] = (changed, None)
         if (grid := _read[path][1]) is not None:
             grids.append(grid)
     return sorted(grids, key=lambda grid: grid.created, reverse=True)
 
 
-def continued(home: Path, made: Grid) -> Grid:
-    """The grid of the same kind, title and cells that is on disk already, so that asking twice makes one; else ``made``."""
+def continued(home: Path, grid: Grid) -> Grid:
+    """``grid``, as the one of the same kind, title and cells that is on disk already, where there is one."""
     for known in list_grids(home):
-        if (known.kind, known.title, known.wanted.keys()) == (made.kind, made.title, made.wanted.keys()):
-            return replace(made, grid_id=known.grid_id, created=known.created, estimates=known.estimates, state=known.state)
-    return made
+        if (known.kind, known.title, known.wanted.keys()) == (grid.kind, grid.title, grid.wanted.keys()):
+            return replace(grid, grid_id=known.grid_id, created=known.created, estimates=known.estimates, state=known.state)
+    return grid
 
 
 def remove_grid(home: Path, grid_id: str) -> None:
@@ -244,12 +301,12 @@ def remove_grid(home: Path, grid_id: str) -> None:
     folder.rmdir()
 
 
-# What became of it
+# Its results
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid: the newest of its configuration, the finished one where there is one; `None` before it is made."""
+    """One run of a grid: of its configuration the finished run, else the newest; `None` before there is one."""
 
     row: str
     seed: int
@@ -288,7 +345,7 @@ class Progress:
 
 
 def best_runs(records: Iterable[RunRecord]) -> dict[str, RunRecord]:
-    """Configuration hash -> the run to count: a finished one before a live one before any other, then the newest."""
+    """Configuration hash -> the run that counts: a finished one before a live one before any other, then the newest."""
     chosen: dict[str, RunRecord] = {}
     for record in records:
         key = record.config.config_hash
@@ -298,7 +355,7 @@ def best_runs(records: Iterable[RunRecord]) -> dict[str, RunRecord]:
 
 
 def progress(grid: Grid, records: Iterable[RunRecord]) -> Progress:
-    """Where each cell stands, and how long the rest may take."""
+    """The state of each cell, and an estimate of how long the rest takes."""
     known = best_runs(records)
     cells = [Cell(row, seed, config, known.get(config.config_hash)) for (row, seed), config in grid.cells.items()]
     return Progress(tuple(cells), _left(grid, cells))
@@ -319,15 +376,15 @@ def is_over(run: RunRecord | None) -> bool:
 def _left(grid: Grid, cells: Sequence[Cell]) -> float | None:
     """Seconds of training to come.
 
-    A row without a finished run takes what was estimated for it, corrected by how the estimates of other rows turned
-    out, or else the mean of the others.
+    For a row without a finished run: its estimate, corrected by how far the estimates of other rows were off, or else the
+    mean of the others.
     """
     estimates = grid.estimates or {}
-    seen: dict[str, list[float]] = {}
+    finished: dict[str, list[float]] = {}
     for cell in cells:
         if cell.run is not None and cell.run.state is RunState.FINISHED and cell.run.seconds is not None:
-            seen.setdefault(cell.row, []).append(cell.run.seconds)
-    measured = {row: fmean(seconds) for row, seconds in seen.items()}
+            finished.setdefault(cell.row, []).append(cell.run.seconds)
+    measured = {row: fmean(seconds) for row, seconds in finished.items()}
     ratios = [measured[row] / estimates[row] for row in measured if estimates.get(row)]
     correction = fmean(ratios) if ratios else 1.0
     left = 0.0

@@ -16,12 +16,12 @@ GRID_COLUMNS = {
     "report_std": "report: ± std",
     "accuracy": "test accuracy (%)",
     "std": "± std",
-    "low": "95 % from",
-    "high": "95 % to",
+    "low": "95% from",
+    "high": "95% to",
     "n": "n",
     "difference": "Δ (points)",
-    "difference_low": "Δ 95 % from",
-    "difference_high": "Δ 95 % to",
+    "difference_low": "Δ 95% from",
+    "difference_high": "Δ 95% to",
     "p_holm": "p (Holm)",
     "needed": "seeds needed",
     "verdict": "compared",
@@ -43,12 +43,12 @@ def row_groups(grid: Grid, found: Progress) -> dict[str, Group]:
 
 
 def compared(grid: Grid, groups: Mapping[str, Group]) -> dict[str, Comparison]:
-    """Row label -> its comparison with the row that it names as ``against``, or with the first one.
+    """Row label -> its comparison with the row that it names as ``against``, or with the first row where none names one.
 
-    Rows that nothing is compared with, and those that are compared with, have none but "the baseline".
+    Rows that others are compared with are "the baseline", and rows without a partner are left out.
     """
     labels = [row.label for row in grid.rows]
-    named = {row.label: str(row.about["against"]) for row in grid.rows if "against" in row.about}
+    named = {row.label: row.against for row in grid.rows if row.against is not None}
     against = {label: named.get(label, "" if named else labels[0]) for label in labels}
     pairs = {label: other for label, other in against.items() if other in groups and other != label}
     found = compare_pairs([(groups[other], groups[label]) for label, other in pairs.items()])
@@ -56,24 +56,32 @@ def compared(grid: Grid, groups: Mapping[str, Group]) -> dict[str, Comparison]:
     return baselines | dict(zip(pairs, found, strict=True))
 
 
-def grid_table(grid: Grid, found: Progress, costs: Mapping[str, Cost] | None = None) -> pd.DataFrame:
-    """One row for each of the grid's, with the columns of `GRID_COLUMNS`; what is not known is missing, never zero.
+def grid_table(
+    grid: Grid,
+    found: Progress,
+    costs: Mapping[str, Cost] | None = None,
+    *,
+    comparisons: Mapping[str, Comparison] | None = None,
+) -> pd.DataFrame:
+    """One table row per row of the grid, with the columns of `GRID_COLUMNS`; what is not known is missing, never zero.
 
     Args:
         costs: row label -> what its network costs.
+        comparisons: as `compared` gives them, where they are at hand; computed otherwise.
     """
     groups = row_groups(grid, found)
-    comparisons = compared(grid, groups)
+    if comparisons is None:
+        comparisons = compared(grid, groups)
     rows = []
     for row in grid.rows:
-        group, comparison = groups[row.label], comparisons.get(row.label)
+        group, comparison, reported = groups[row.label], comparisons.get(row.label), row.reported
         interval = group.interval or (None, None)
         span = (comparison.interval if comparison else None) or (None, None)
         rows.append(
             {
                 "row": row.label,
-                "report_accuracy": _percent(row.about.get("report_accuracy")),
-                "report_std": _percent(row.about.get("report_std")),
+                "report_accuracy": _percent(reported.accuracy if reported else None),
+                "report_std": _percent(reported.std if reported else None),
                 "accuracy": _percent(group.mean),
                 "std": _percent(group.std),
                 "low": _percent(interval[0]),
@@ -86,7 +94,7 @@ def grid_table(grid: Grid, found: Progress, costs: Mapping[str, Cost] | None = N
                 "needed": comparison.needed if comparison else None,
                 "verdict": comparison.words if comparison else "",
                 "parameters": group.parameters,
-                "report_parameters": row.about.get("report_parameters"),
+                "report_parameters": reported.parameters if reported else None,
                 "milliseconds": (costs or {}).get(row.label, Cost()).milliseconds,
                 "seconds": group.seconds,
                 "seeds": ", ".join(str(seed) for seed in sorted(group.accuracies)),

@@ -1,8 +1,9 @@
-"""The report's Table 1 again, and what each departure of its published code from its text costs or gains.
+"""The report's Table 1, and what each departure of its published code from its text costs or gains.
 
-Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", course report, 2023. Both are grids: `table1` has the
-report's nine rows, `finding` has for each of the seven departures a row with it and a row without it, everything else as
-published. Networks and protocols themselves are told by `attnlab.models.report`.
+Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", course report, 2023. Two protocols: *published* is
+what the report's code does, *described* is what its text says; a *departure* is a difference between the two. Both
+experiments are grids: `table1` has the report's nine rows, `departure_grid` has for each of the seven departures a row
+with it and a row without it, everything else as published. `attnlab.models.report` has the networks and protocols.
 """
 
 from __future__ import annotations
@@ -13,16 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from attnlab.config import RunConfig
-from attnlab.experiments.grid import Grid, GridError, GridRow, make_grid
+from attnlab.experiments.grid import DEPARTURES_TITLE, Grid, GridError, GridKind, GridRow, ReportedResult, make_grid
 from attnlab.experiments.groups import Comparison, Summary, compare_summaries
 
 if TYPE_CHECKING:
     from attnlab.data import ImageDataset
 
 Protocol = Literal["published", "described"]
-TABLE1, FINDING = "table1", "finding"
 SEEDS = 16
-"""Runs of a row in the report."""
+"""Runs per row in the report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +76,13 @@ class Scale:
 
 @dataclass(frozen=True)
 class Departure:
-    """One of the seven points in which the published code departs from the report's text.
+    """One of the seven departures of the published code from the report's text.
 
     Attributes:
         number: as listed in `attnlab.models.report`.
         title: what the code does.
-        row: the row of Table 1 it is shown on.
-        described: changes that put it right, everything else as published.
+        row: the row of Table 1 it is tested on.
+        described: the settings that make it as described, everything else as published.
         without: what the row without the departure is called.
     """
 
@@ -133,8 +133,8 @@ def table1(
     """The report's Table 1 as a grid.
 
     Args:
-        rows: of the report, by label or by attention composition; all nine when none is named.
-        seeds: runs of a row, with seeds from 0 on.
+        rows: of the report, by label or by attention composition; all nine when empty.
+        seeds: runs per row, with seeds from 0.
 
     Raises:
         GridError, ValueError: for an unknown row or protocol, or a scale that no config takes.
@@ -143,26 +143,21 @@ def table1(
 
     size = scale or Scale()
     chosen = [
-        GridRow(
-            label,
-            size.apply(report_config(label, protocol)),
-            {**_report(label), "against": PLAIN},
-        )
-        for label in _rows(rows)
+        GridRow(label, size.apply(report_config(label, protocol)), _reported(label), against=PLAIN) for label in _rows(rows)
     ]
-    return make_grid(chosen, range(seeds), title=f"Table 1, {protocol}", kind=TABLE1)
+    return make_grid(chosen, range(seeds), title=f"Table 1, {protocol}", kind=GridKind.TABLE1)
 
 
-def finding(*, seeds: int = SEEDS, scale: Scale | None = None, departures: Sequence[int] = ()) -> Grid:
-    """Each departure on and off, as a grid: rows as published, and beside each the one with that point put right.
+def departure_grid(*, seeds: int = SEEDS, scale: Scale | None = None, departures: Sequence[int] = ()) -> Grid:
+    """Each departure on and off, as a grid: rows as published, and for each departure one that is without it.
 
-    The last row has every point put right that concerns the plain network.
+    The last row is the plain network as described, without any departure.
 
     Args:
-        departures: numbers of those wanted; all seven when none is named.
+        departures: their numbers; all seven when empty.
 
     Raises:
-        GridError: for a number that is none.
+        GridError: for a number that no departure has.
     """
     from attnlab.models.report import report_config
 
@@ -170,27 +165,33 @@ def finding(*, seeds: int = SEEDS, scale: Scale | None = None, departures: Seque
     known = {departure.number for departure in DEPARTURES}
     if unknown := sorted(set(departures) - known):
         raise GridError(f"there is no departure {', '.join(map(str, unknown))}; they have the numbers 1 to {max(known)}")
-    rows = {PLAIN: GridRow(_published(PLAIN), size.apply(report_config(PLAIN)), _report(PLAIN))}
-    corrected = []
+    rows = {PLAIN: GridRow(_published(PLAIN), size.apply(report_config(PLAIN)), _reported(PLAIN))}
+    without = []
     for departure in DEPARTURES:
         if departures and departure.number not in departures:
             continue
         published = size.apply(report_config(departure.row))
-        rows.setdefault(departure.row, GridRow(_published(departure.row), published, _report(departure.row)))
-        about = {"departure": departure.number, "title": departure.title, "against": _published(departure.row)}
-        corrected.append(GridRow(f"{departure.row}: {departure.without}", published.changed(**departure.described), about))
-    everything = {"title": "all of these at once", "against": _published(PLAIN)}
-    corrected.append(GridRow(f"{PLAIN}: as described", size.apply(report_config(PLAIN, "described")), everything))
-    return make_grid([*rows.values(), *corrected], range(seeds), title="The finding", kind=FINDING)
+        rows.setdefault(departure.row, GridRow(_published(departure.row), published, _reported(departure.row)))
+        without.append(
+            GridRow(
+                f"{departure.row}: {departure.without}",
+                published.changed(**departure.described),
+                against=_published(departure.row),
+                departure=departure.number,
+            )
+        )
+    described = size.apply(report_config(PLAIN, "described"))
+    without.append(GridRow(f"{PLAIN}: as described", described, against=_published(PLAIN)))
+    return make_grid([*rows.values(), *without], range(seeds), title=DEPARTURES_TITLE, kind=GridKind.DEPARTURES)
 
 
 def report_comparisons() -> dict[str, Comparison]:
     """Row label -> what the report's own mean and deviation over 16 runs say of it against the plain CNN's."""
     from attnlab.models.report import REPORT_ROWS
 
-    told = {label: Summary(row.accuracy, row.deviation, SEEDS) for label, row in REPORT_ROWS.items()}
-    others = [label for label in told if label != PLAIN]
-    return dict(zip(others, compare_summaries(told[PLAIN], [told[label] for label in others]), strict=True))
+    reported = {label: Summary(row.accuracy, row.deviation, SEEDS) for label, row in REPORT_ROWS.items()}
+    others = [label for label in reported if label != PLAIN]
+    return dict(zip(others, compare_summaries(reported[PLAIN], [reported[label] for label in others]), strict=True))
 
 
 def estimated(grid: Grid, tell: Callable[[str], None] | None = None) -> Grid:
@@ -214,29 +215,28 @@ def estimated(grid: Grid, tell: Callable[[str], None] | None = None) -> Grid:
     return replace(grid, estimates=seconds)
 
 
-def _report(row: str) -> dict[str, float]:
-    """The report's figures of a row."""
+def _reported(label: str) -> ReportedResult:
     from attnlab.models.report import REPORT_ROWS
 
-    told = REPORT_ROWS[row]
-    return {"report_accuracy": told.accuracy, "report_std": told.deviation, "report_parameters": told.millions * 1e6}
+    row = REPORT_ROWS[label]
+    return ReportedResult(row.accuracy, row.deviation, row.millions * 1e6)
 
 
 def _published(row: str) -> str:
     return f"{row}, as published"
 
 
-def _rows(asked: Sequence[str]) -> list[str]:
-    """Labels of the rows asked for, in the report's order."""
+def _rows(chosen: Sequence[str]) -> list[str]:
+    """Labels of the rows with these labels or attention compositions, in the report's order; all rows when empty."""
     from attnlab.models.report import REPORT_ROWS, THREE_BLOCKS
 
     names: dict[str, str] = {}
     for label, row in REPORT_ROWS.items():
         names[label.lower()] = label
         names["three_blocks" if label == THREE_BLOCKS else row.attention] = label
-    wanted = set()
-    for name in asked:
+    labels = set()
+    for name in chosen:
         if name.lower() not in names:
             raise GridError(f"the report has no row {name!r}; its rows: {', '.join(REPORT_ROWS)}")
-        wanted.add(names[name.lower()])
-    return [label for label in REPORT_ROWS if not asked or label in wanted]
+        labels.add(names[name.lower()])
+    return [label for label in REPORT_ROWS if not chosen or label in labels]

@@ -1,4 +1,4 @@
-"""The grids that come with the project: Table 1 and the finding as they were trained for it, to be looked at.
+"""The grids that come with the project: Table 1 and the departures, trained in advance.
 
 Each is a file that `attnlab.experiments.exports.grid_json` wrote, in `checkpoints/tables`.
 """

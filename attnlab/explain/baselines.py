@@ -23,14 +23,13 @@ from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention import attention_taps
+from attnlab.attention import attention_taps, to_spatial
 from attnlab.attention._gates import WeightedReadout
 from attnlab.data import normalise
 from attnlab.explain.open_run import OpenRun
 from attnlab.models import ImageShape, build_model
 from attnlab.training.modes import evaluating
 from attnlab.training.seeding import mix
-from attnlab.training.snapshots import to_spatial
 
 CENTRE_SIGMA = 0.25
 """Deviation of the centre prior, as a share of each side."""
@@ -78,10 +77,10 @@ def attention_map(run: OpenRun, images: Tensor, tap: str) -> Tensor:
     Raises:
         ValueError: when there is no such map, or it has no positions (channel gates).
     """
-    found = {seen.name: seen for seen in run.inspect(images).maps}
-    if tap not in found:
-        raise ValueError(f"the network makes no map {tap!r} of these images; it makes {', '.join(found) or 'none'}")
-    maps = to_spatial(found[tap])
+    by_name = {attention.name: attention for attention in run.inspect(images).maps}
+    if tap not in by_name:
+        raise ValueError(f"the network makes no map {tap!r} of these images; it makes {', '.join(by_name) or 'none'}")
+    maps = to_spatial(by_name[tap])
     if maps.shape[1] * maps.shape[2] == 1:
         raise ValueError(f"{tap!r} gives one weight for the whole image: there is nothing to compare by position")
     return _to_size(maps, images)
@@ -89,8 +88,8 @@ def attention_map(run: OpenRun, images: Tensor, tap: str) -> Tensor:
 
 def spatial_taps(run: OpenRun) -> list[str]:
     """The taps whose maps have positions, in the order of the forward; found by one forward."""
-    seen = run.inspect(torch.zeros(1, *run.shape, dtype=torch.uint8)).maps
-    return [each.name for each in seen if to_spatial(each)[0].numel() > 1]
+    maps = run.inspect(torch.zeros(1, *run.shape, dtype=torch.uint8)).maps
+    return [attention.name for attention in maps if to_spatial(attention)[0].numel() > 1]
 
 
 def untrained_twin(run: OpenRun) -> OpenRun:

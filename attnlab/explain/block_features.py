@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.data import normalise
+from attnlab.maps import tap_of
 from attnlab.training.modes import evaluating
 
 
@@ -38,7 +39,7 @@ def features_before(
     x = normalise(images, tuple(mean), tuple(std)).to(next(model.parameters()).device)
     with ExitStack() as hooks:
         for tap in taps:
-            block = model.get_submodule(tap.split("#")[0].rpartition(".")[0])
+            block = model.get_submodule(tap_of(tap).rpartition(".")[0])
             hooks.callback(block.register_forward_pre_hook(partial(keep, tap)).remove)
         with evaluating(model), torch.inference_mode():
             model(x)

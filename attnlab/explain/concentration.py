@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
+from attnlab.attention import to_spatial
 from attnlab.data import Split
 from attnlab.explain.faithfulness import (
     Interval,
@@ -26,7 +27,6 @@ from attnlab.explain.faithfulness import (
     weight_on_mask,
 )
 from attnlab.explain.open_run import OpenRun
-from attnlab.training.snapshots import to_spatial
 
 Figures = NDArray[np.float64]
 BATCH = 32

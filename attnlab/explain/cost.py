@@ -8,8 +8,9 @@ from statistics import median
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from attnlab.attention import AttentionMap, MapKind, MapScale, record_attention
+from attnlab.attention import record_attention
 from attnlab.config import ModelConfig
+from attnlab.maps import over_one_position
 from attnlab.models import ImageShape, build_model
 
 
@@ -54,12 +55,7 @@ def single_positions(config: ModelConfig, shape: ImageShape, classes: int) -> li
         image = torch.empty(1, *shape)
     with torch.inference_mode(), record_attention(model) as maps:
         model(image)
-    return [seen.name for seen in maps if one_position(seen)]
-
-
-def one_position(seen: AttentionMap) -> bool:
-    """Whether a map is softmax attention over a single position."""
-    return seen.scale is MapScale.SOFTMAX and seen.kind is not MapKind.CHANNEL and seen.grid == (1, 1)
+    return [attention.name for attention in maps if over_one_position(attention.kind, attention.scale, attention.grid)]
 
 
 def milliseconds_per_image(

@@ -4,7 +4,7 @@ Against a mask: the share of the weight inside it relative to a uniform map, the
 2018), the overlap at the best threshold. Without one: entropy. Against the network itself: deletion and insertion
 (Petsiuk et al., BMVC 2018, arXiv:1806.07421), where pixels go or come in the order of the map.
 
-Maps are (B, h, w), non-negative (see `attnlab.training.snapshots.to_spatial`), masks bool (B, H, W). A smaller map is
+Maps are (B, h, w), non-negative (see `attnlab.attention.to_spatial`), masks bool (B, H, W). A smaller map is
 brought to the mask's size bilinearly. Every function gives one figure an image; `mean_interval` and
 `proportion_interval` say how sure their mean is.
 """

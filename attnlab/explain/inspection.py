@@ -1,4 +1,4 @@
-"""What a network predicts for given images, and every map it makes on the way."""
+"""What a network predicts for some images, and every map it makes on the way."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from attnlab.attention import AttentionMap, record_attention
 from attnlab.data import normalise
+from attnlab.maps import unique_names
 from attnlab.training.losses import class_probabilities
 from attnlab.training.modes import evaluating
-from attnlab.training.snapshots import unique_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +49,12 @@ def inspect_images(
     x = normalise(images, tuple(mean), tuple(std)).to(_device(model))
     with evaluating(model), torch.inference_mode(), record_attention(model) as recorded:
         predicted = probabilities(model(x)).cpu().numpy()
-    maps = tuple(replace(seen, name=name, values=seen.values.float().cpu()) for name, seen in unique_names(recorded).items())
-    return Inspection(predicted, maps)
+    names = unique_names([attention.name for attention in recorded])
+    maps = [
+        replace(attention, name=name, values=attention.values.float().cpu())
+        for name, attention in zip(names, recorded, strict=True)
+    ]
+    return Inspection(predicted, tuple(maps))
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -5,7 +5,7 @@
 
 At 64 x 64 one map has 16.8 million weights, at 256 x 256 4.3 billion. Here only what a row needs is kept: the input of
 the block, caught by one forward, and its keys. Which maps are too large is the block's own rule
-(`attnlab.attention.self_attention.MAX_POSITIONS`).
+(`attnlab.maps.MAX_POSITIONS`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attnlab.attention.self_attention import MAX_POSITIONS, SelfAttention
+from attnlab.attention.self_attention import SelfAttention
 from attnlab.data import normalise
+from attnlab.maps import MAX_POSITIONS, unique_names
 from attnlab.training.modes import evaluating
 
 Place = tuple[int, int]
@@ -34,7 +35,7 @@ class LargeMap:
     """One map that is never made whole, for one image.
 
     It holds the block's input and its keys, 4 (C N + heads d M) bytes for N queries and M keys. A row takes 4 heads M
-    bytes more while it is computed; a column some queries at a time, at most 16 MiB a head.
+    bytes more while it is computed; a column some queries at a time, at most 16 MiB per head.
 
     Attributes:
         name: path of the tap, as in `attnlab.attention.AttentionMap.name`.
@@ -100,7 +101,7 @@ def large_maps(model: nn.Module, image: Tensor, mean: Sequence[float], std: Sequ
     blocks = {name: module for name, module in model.named_modules() if isinstance(module, SelfAttention)}
     if not blocks:
         return ()
-    found: list[LargeMap] = []
+    maps: list[LargeMap] = []
     here = threading.get_ident()
 
     def keep(path: str, block: SelfAttention, given: tuple[Tensor, ...], made: Tensor) -> None:
@@ -110,9 +111,7 @@ def large_maps(model: nn.Module, image: Tensor, mean: Sequence[float], std: Sequ
         grid, key_grid = (x.shape[2], x.shape[3]), block.key_grid(x)
         if max(grid[0] * grid[1], key_grid[0] * key_grid[1]) <= MAX_POSITIONS:
             return
-        tap = f"{path}.tap" if path else "tap"
-        uses = sum(each.name.split("#")[0] == tap for each in found)
-        found.append(LargeMap(f"{tap}#{uses + 1}" if uses else tap, grid, key_grid, block, x, block.keys(x)))
+        maps.append(LargeMap(f"{path}.tap" if path else "tap", grid, key_grid, block, x, block.keys(x)))
 
     x = normalise(image, tuple(mean), tuple(std)).to(next(model.parameters()).device)
     with ExitStack() as hooks:
@@ -120,4 +119,5 @@ def large_maps(model: nn.Module, image: Tensor, mean: Sequence[float], std: Sequ
             hooks.callback(block.register_forward_hook(partial(keep, path)).remove)
         with evaluating(model), torch.inference_mode():
             model(x)
-    return tuple(found)
+    names = unique_names([large.name for large in maps])
+    return tuple(replace(large, name=name) for name, large in zip(names, maps, strict=True))

@@ -1,6 +1,6 @@
 """Training as a plain function: ``train(config, on_event=...)``, without threads or screens.
 
-Names are imported when they are asked for: events and snapshot files are read by pages before torch is loaded.
+Names are imported on first use, because pages read events and snapshot files before torch is loaded.
 """
 
 from importlib import import_module
@@ -20,13 +20,14 @@ from attnlab.training.events import (
 
 if TYPE_CHECKING:
     from attnlab.training.estimate import Estimate, estimate_seconds
-    from attnlab.training.loop import TrainingFailed, train
+    from attnlab.training.loop import train
+    from attnlab.training.reporting import TrainingFailed
     from attnlab.training.state import TrainState
 
 _HOME = {
     "Estimate": "estimate",
     "TrainState": "state",
-    "TrainingFailed": "loop",
+    "TrainingFailed": "reporting",
     "estimate_seconds": "estimate",
     "train": "loop",
 }

@@ -1,8 +1,8 @@
-"""Augmentations of a whole batch at once, on the device it lies on.
+"""Augmentations of a whole batch at once, on its device.
 
-``flip``: left-right with probability 1/2. ``crop_flip``: a crop of the image padded with black by an eighth of its
-side (4 pixels at 32, as in He et al., 2016), then the flip. ``rotate_flip``: the melanoma article's rotation by up to
-10 degrees about the centre with black corners, then the flip. Draws come from the default generator of the device,
+``flip``: left-right with probability 1/2. ``crop_flip``: a crop of the image padded with black by an eighth of its side
+(4 pixels at 32, as in He et al., 2016), then the flip. ``rotate_flip``: the rotation of the melanoma article, by up to 10
+degrees about the centre with black corners, then the flip. Random numbers come from the default generator of the device,
 which the training seeds before each step.
 """
 
@@ -18,7 +18,7 @@ MAX_ANGLE = math.radians(10)
 
 
 def augment(images: Tensor, how: str) -> Tensor:
-    """Returns the augmented batch, same shape, values still in [0, 255] (float32 after a rotation, else uint8).
+    """The augmented batch: same shape, values in [0, 255]; float32 after a rotation, else uint8.
 
     Args:
         images: uint8 (B, C, H, W).
@@ -45,7 +45,7 @@ def flip(images: Tensor) -> Tensor:
 
 
 def crop(images: Tensor, pad: int) -> Tensor:
-    """Pads with black by ``pad`` pixels on every side and cuts a window of the old size at a random place."""
+    """Pads each image with ``pad`` black pixels on every side and crops it back to its size at a random place."""
     count, channels, height, width = images.shape
     padded = F.pad(images, (pad, pad, pad, pad))
     top = torch.randint(2 * pad + 1, (count, 1), device=images.device)
@@ -58,7 +58,7 @@ def crop(images: Tensor, pad: int) -> Tensor:
 
 
 def rotate(images: Tensor, angles: Tensor) -> Tensor:
-    """Turns each image anticlockwise by its angle about its centre, bilinear, black where nothing was. float32.
+    """Rotates each image anticlockwise by its angle about its centre; bilinear, with black corners. float32.
 
     Args:
         angles: (B,) in radians.
@@ -66,7 +66,7 @@ def rotate(images: Tensor, angles: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     cos, sin = angles.cos(), angles.sin()
     zero = torch.zeros_like(cos)
-    # affine_grid maps output to input in coordinates where each side runs from -1 to 1; the factors keep angles true
+    # affine_grid maps output to input in coordinates where each side runs from -1 to 1; the factors keep angles right
     # on images that are not square.
     x = torch.stack([cos, -sin * height / width, zero], dim=1)
     y = torch.stack([sin * width / height, cos, zero], dim=1)

@@ -1,4 +1,4 @@
-"""How long a run would take, from a few timed steps."""
+"""How long a run would take, estimated from a few timed steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from attnlab.training.seeding import epoch_order
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would cost on this machine, as far as a few steps can tell; loading the data is not in it."""
+    """How long a run would take on this machine; loading the data is not included."""
 
     seconds: float
     images_per_second: float
@@ -26,7 +26,7 @@ class Estimate:
 
 
 def estimate_seconds(config: RunConfig, dataset: ImageDataset | None = None, steps: int = 3) -> Estimate:
-    """Times ``steps`` optimizer steps after one that is not counted, and one batch of validation.
+    """Times ``steps`` optimizer steps after a first one that is not counted, and one batch of validation.
 
     Raises:
         ValueError: as `attnlab.training.train`.
@@ -67,4 +67,4 @@ def _now(device: torch.device) -> float:
 
 
 def _ignore(event: Event) -> None:
-    """An estimate tells nobody of its steps."""
+    """The steps of an estimate are not reported."""

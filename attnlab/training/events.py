@@ -1,20 +1,23 @@
-"""What a training tells while it runs. Plain records; `to_dict` gives what is written to the run's metrics file."""
+"""What a training reports while it runs: plain records. `to_dict` gives what is written to the run's metrics file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from attnlab.maps import MapKind, MapScale
+
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from attnlab.training.state import TrainState
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartEvent:
-    """Training is set up: what runs where, and how long it is."""
+    """The training is set up: what it trains, on which device, and for how many steps."""
 
     device: str
     parameters: int
@@ -33,7 +36,7 @@ class ProbeEvent:
         images: uint8 (images, C, H, W).
         labels: int64 (images,).
         masks: bool (images, H, W), or `None` where the data has none.
-        names: a name for every image.
+        names: one per image.
     """
 
     images: np.ndarray
@@ -45,7 +48,7 @@ class ProbeEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class StepEvent:
-    """One optimizer step. Steps and epochs count from 1. On CUDA these come in small batches, not one by one."""
+    """One optimizer step. Steps and epochs count from 1. On CUDA these events arrive several at a time."""
 
     step: int
     epoch: int
@@ -57,7 +60,7 @@ class StepEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochEvent:
-    """One pass over the training images, and the validation after it. AUC only where there are two classes."""
+    """One pass over the training images and the validation after it. AUC only with two classes."""
 
     step: int
     epoch: int
@@ -72,33 +75,52 @@ class EpochEvent:
     kind: str = "epoch"
 
 
-@dataclass(frozen=True, kw_only=True)
-class SnapshotEvent:
-    """The maps of the probe images at a step.
+@dataclass(frozen=True, eq=False)
+class SnapshotMap:
+    """One map of all probe images, as a snapshot stores it: ``weight = code / 255 * peak``.
 
     Attributes:
-        maps: tap name -> uint8 (images, ...) with the shape a snapshot keeps (see `attnlab.training.snapshots`).
-        peaks: tap name -> float32 (images,), the weight that 255 stands for.
+        name: as in `attnlab.attention.AttentionMap.name`, with ``#2`` after it where a tap was passed twice.
+        kind: of the map as the network made it.
+        scale: gate or softmax.
+        grid: (H, W) of the map as the network made it, (1, C) of CHANNEL; files of the first version say (1, 1) there.
+        codes: uint8 (images, channels) of CHANNEL, else (images, h, w); see `attnlab.training.snapshots`.
+        peaks: float32 (images,), the weight that code 255 stands for.
+    """
+
+    name: str
+    kind: MapKind
+    scale: MapScale
+    grid: tuple[int, int]
+    codes: NDArray[np.uint8]
+    peaks: NDArray[np.float32]
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """The grid that is stored, (1, channels) of CHANNEL; smaller than ``grid`` where the map was reduced."""
+        return (1, self.codes.shape[1]) if self.codes.ndim == 2 else (self.codes.shape[1], self.codes.shape[2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotEvent:
+    """The maps of the probe images at one step.
+
+    Attributes:
+        maps: in the order of the forward; names are unique.
         probabilities: float16 (images, classes), the prediction for each probe image at this step.
-        kinds, scales: tap name -> `MapKind` and `MapScale` of the map, as text.
-        grids: tap name -> (H, W) of the map as the network made it, (1, C) of CHANNEL; what is kept may be smaller.
         scalars: learned numbers that weigh a whole map, see `attnlab.attention.attention_scalars`.
     """
 
     step: int
-    maps: Mapping[str, np.ndarray]
-    peaks: Mapping[str, np.ndarray]
+    maps: Sequence[SnapshotMap]
     probabilities: np.ndarray
-    kinds: Mapping[str, str]
-    scales: Mapping[str, str]
-    grids: Mapping[str, tuple[int, int]]
     scalars: Mapping[str, float] = field(default_factory=dict)
     kind: str = "snapshot"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointEvent:
-    """A point the training can be resumed from; also sent for the best epoch so far."""
+    """A state the training can be resumed from; also sent when an epoch is the best so far."""
 
     step: int
     state: TrainState
@@ -111,7 +133,7 @@ class ResultEvent:
     """The test of the best epoch: the last event of a training that was not stopped.
 
     Attributes:
-        extra: JSON-ready figures of the test, see `attnlab.training.metrics.describe_test`.
+        extra: further results of the test, JSON-ready; see `attnlab.training.metrics.describe_test`.
     """
 
     step: int
@@ -130,5 +152,5 @@ Event = StartEvent | ProbeEvent | StepEvent | EpochEvent | SnapshotEvent | Check
 
 
 def to_dict(event: StartEvent | StepEvent | EpochEvent | ResultEvent) -> dict[str, Any]:
-    """A JSON-ready dict of an event that holds only scalars."""
+    """The event as a JSON-ready dict; only for events without arrays."""
     return asdict(event)

@@ -1,4 +1,4 @@
-"""Batches of a split on the device: uint8 moves, normalisation and augmentation happen there."""
+"""Batches of a split: images are moved as uint8, then augmented and normalised on the device."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from attnlab.config import RunConfig
 from attnlab.data import DataError, ImageDataset, Split, normalise
 from attnlab.training.augment import augment
 
-_RESIDENT_SHARE = 0.5  # of the free memory of the device that the images of one split may take
+_RESIDENT_SHARE = 0.5  # the images of a split may take up to this share of the device's free memory
 
 
 class Feed:
-    """One split, resident on the device as uint8 where it fits, else moved batch by batch.
+    """One split, held on the device as uint8 where it fits, else moved batch by batch.
 
-    On a CPU the split's tensor is used as it lies, so one that is mapped from a file is read batch by batch.
+    On a CPU the split's own tensor is used, so one that is mapped from a file is read batch by batch.
     """
 
     def __init__(self, split: Split, dataset: ImageDataset, device: torch.device, *, augmentation: str = "none") -> None:
@@ -31,13 +31,12 @@ class Feed:
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised float32 images (B, C, H, W) and labels (B,) on the device, for ``index`` (int64, on the CPU)."""
         if self.images.device == self.device:
-            here = index.to(self.device, non_blocking=True)
-            images = self.images[here]
+            images = self.images[index.to(self.device, non_blocking=True)]
         else:
             images = self.images[index].pin_memory().to(self.device, non_blocking=True)
         if self.augmentation != "none":
             images = augment(images, self.augmentation)
-        # Channels last is what tensor cores want, and on a CPU it makes narrow networks up to a third faster.
+        # Channels last suits tensor cores, and on a CPU it makes narrow networks up to a third faster.
         x = normalise(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
         return x, self.labels[index.to(self.device)]
 
@@ -50,30 +49,30 @@ def _fits(images: Tensor, device: torch.device) -> bool:
 
 
 def check_labels(dataset: ImageDataset) -> None:
-    """Every split has images and labels in [0, classes).
+    """Checks that every split has images, and labels in [0, classes).
 
     Raises:
-        DataError: naming the split and the label. On a CUDA device a wrong label would otherwise end the process.
+        DataError: otherwise, naming the split and the label. On a CUDA device a wrong label would end the process.
     """
     classes = len(dataset.class_names)
     for name, split in (("training", dataset.train), ("validation", dataset.validation), ("test", dataset.test)):
         if not len(split):
-            raise DataError(f"the {name} split of {dataset.name!r} has no image")
+            raise DataError(f"the {name} split of {dataset.name!r} has no images")
         if len(split.images) != len(split.labels):
             raise DataError(f"the {name} split of {dataset.name!r} has {len(split.images)} images, {len(split.labels)} labels")
         low, high = int(split.labels.min()), int(split.labels.max())
         if low < 0 or high >= classes:
-            wrong = low if low < 0 else high
+            label = low if low < 0 else high
             raise DataError(
-                f"label {wrong} in the {name} split of {dataset.name!r}; {classes} classes allow 0 to {classes - 1}"
+                f"label {label} in the {name} split of {dataset.name!r}; {classes} classes allow 0 to {classes - 1}"
             )
 
 
 def check_best_epoch(config: RunConfig, dataset: ImageDataset) -> None:
-    """Refuses to judge epochs by an AUC that will not exist.
+    """Checks that there will be a validation AUC where the best epoch is chosen by it.
 
     Raises:
-        ValueError: saying what to choose instead.
+        ValueError: otherwise, saying what to choose instead.
     """
     both = len(dataset.class_names) == 2 and len(dataset.validation.labels.unique()) == 2
     if config.protocol.best_epoch == "validation_auc" and not both:
@@ -84,10 +83,10 @@ def check_best_epoch(config: RunConfig, dataset: ImageDataset) -> None:
 
 
 def steps_per_epoch(config: RunConfig, images: int) -> int:
-    """Batches of an epoch. A last batch of a single image is left out: batch normalisation has no variance to go by.
+    """Batches per epoch. A last batch of a single image is left out: it has no variance for batch normalisation.
 
     Raises:
-        ValueError: when there would be none.
+        ValueError: when there would be no batch.
     """
     whole, rest = divmod(images, config.training.batch_size)
     steps = whole + (rest > (1 if whole else 0) and not config.protocol.drop_last)

@@ -1,15 +1,14 @@
-"""The training of one run: a synchronous function that tells what happens through events.
+"""The training of one run: a function that returns at the end and reports what happens through events.
 
-Order within an epoch: steps, each followed by its snapshot and checkpoint where due; then validation; then the best
-epoch is judged. Randomness is a function of (seed, step) (`attnlab.training.seeding`), so on a CPU the same config
-gives the same weights bit for bit, and so does a training that was stopped anywhere and resumed from its state. That
-holds for one number of threads and one version of torch.
+An epoch is a sequence of steps, each followed by its snapshot and checkpoint where they are due, then the validation, by
+which the best epoch is chosen. Randomness is a function of (seed, step), see `attnlab.training.seeding`. So on a CPU the
+same config gives the same weights bit for bit, also when the training was stopped anywhere and resumed from its state, as
+long as the number of threads and the version of torch are the same.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,31 +22,15 @@ from attnlab.data import ImageDataset, Progress, load_dataset
 from attnlab.interop import start_weights
 from attnlab.models import ImageShape, build_model
 from attnlab.training.device import choose_device, describe_device
-from attnlab.training.events import CheckpointEvent, EpochEvent, Event, ResultEvent, StartEvent, StepEvent
+from attnlab.training.events import CheckpointEvent, EpochEvent, Event, ResultEvent, StartEvent
 from attnlab.training.feed import Feed, check_best_epoch, check_labels, steps_per_epoch
 from attnlab.training.losses import Objective
 from attnlab.training.metrics import Evaluation, RunningMetrics, Stopped, describe_test, evaluate
 from attnlab.training.optim import Schedule, build_optimizer
+from attnlab.training.reporting import StepReporter, TrainingFailed
 from attnlab.training.seeding import epoch_order, mix
 from attnlab.training.snapshots import Snapshots, choose_probes
 from attnlab.training.state import Best, TrainState, to_cpu
-
-_CUDA_STEPS_AT_ONCE = 20  # steps whose losses are fetched together, since fetching one waits for the device
-_SPEED_MEMORY = 0.9  # weight of the past in the shown images per second
-
-
-class TrainingFailed(RuntimeError):
-    """The training cannot go on.
-
-    Attributes:
-        step: the step that failed, from 1.
-        reason: a sentence for people.
-    """
-
-    def __init__(self, step: int, reason: str) -> None:
-        super().__init__(f"step {step}: {reason}")
-        self.step = step
-        self.reason = reason
 
 
 def never() -> bool:
@@ -65,25 +48,25 @@ def train(
     checkpoint_every: int | timedelta | None = timedelta(seconds=30),
     progress: Progress | None = None,
 ) -> ResultEvent | None:
-    """Trains the network of ``config``, tests its best epoch, and tells of everything through ``on_event``.
+    """Trains the network of ``config``, tests its best epoch, and reports everything through ``on_event``.
 
-    The default random generators are as before when it returns.
+    The default random generators are unchanged when it returns.
 
     Args:
-        on_event: called in this thread. Arrays and tensors in an event are the receiver's to keep.
-        should_stop: asked before every step and every batch of an evaluation.
-        dataset: the data of ``config.dataset``, where it is at hand; loaded otherwise.
+        on_event: called in this thread. Arrays and tensors in an event belong to the receiver.
+        should_stop: called before every step and every batch of an evaluation.
+        dataset: the data of ``config.dataset``, if it is loaded already.
         resume: a state of a training with the same config.
-        checkpoint_every: a `CheckpointEvent` every so many steps or so much time; `None` for none but those sent at
-            a new best epoch, at the end and when stopped.
-        progress: told while the data set is read.
+        checkpoint_every: a `CheckpointEvent` every so many steps or so much time. With `None`, only those at a new best
+            epoch, at the end and when stopped.
+        progress: called while the data set is read.
 
     Returns:
         The result, also sent as the last event; `None` when stopped, after a `CheckpointEvent` to resume from.
 
     Raises:
         TrainingFailed: when a loss is no longer finite, or the device has no memory left.
-        ValueError: for a config that cannot be trained (unknown names, sizes, labels, device), or a state of another.
+        ValueError: for a config that cannot be trained (unknown names, sizes, labels, device), or a state of another config.
 
     Example:
         >>> from attnlab import RunConfig, train
@@ -117,7 +100,11 @@ def train(
 
 
 class Training:
-    """A training in progress. `train` is the way in for everyone but `attnlab.training.estimate`, which times its steps."""
+    """A training in progress.
+
+    Use `train`; only `attnlab.training.stacked`, which steps many trainings at once, and `attnlab.training.estimate`, which
+    times a few steps, use the parts.
+    """
 
     def __init__(
         self,
@@ -141,19 +128,21 @@ class Training:
         self.steps_per_epoch = steps_per_epoch(config, len(dataset.train))
         self.total_steps = self.steps_per_epoch * config.training.epochs
         self.step = self.epoch = self.batch = 0
-        self.seconds = self.step_seconds = 0.0
+        self.seconds = 0.0
         self.best: Best | None = None
         self.sums = self._new_sums()
         self._make_optimizer()
-        self._unsent: list[tuple[int, float, Tensor]] = []
-        self._speed: float | None = None
+        self.reporter = StepReporter(config, device, on_event, self.steps_per_epoch, len(dataset.train))
         self._last_checkpoint = self._clock = time.perf_counter()
 
     def run(self, *, fresh: bool) -> ResultEvent:
-        """From where it stands to the end.
+        """Trains from the current step to the end, and tests.
+
+        Args:
+            fresh: whether this is the first attempt, not one that goes on from a state.
 
         Raises:
-            Stopped: when asked to; the state then is that of the last whole step.
+            Stopped: when ``should_stop`` says so; the state is then that of the last whole step.
         """
         self.begin(fresh=fresh)
         validation = Feed(self.dataset.validation, self.dataset, self.device)
@@ -168,7 +157,7 @@ class Training:
         return self.test()
 
     def begin(self, *, fresh: bool) -> None:
-        """Says what is trained, and how the probe images look to it."""
+        """Reports what is trained, and the maps of the probe images before the first step."""
         probes = choose_probes(self.dataset)
         self._snapshots = Snapshots(probes, self.dataset, self.total_steps)
         self.on_event(
@@ -184,50 +173,21 @@ class Training:
         self.on_event(probes)
         if fresh:
             start_weights(self.model)
-            self.on_event(self._snapshots.take(self.model, self.objective, 0, self.device))
+            self._send_snapshot()
 
-    def restore(self, state: TrainState) -> None:
-        """Goes on from ``state``.
-
-        Raises:
-            ValueError: when it belongs to another config.
-        """
-        if state.config_hash != self.config.config_hash:
-            raise ValueError("the training state belongs to another configuration; resume with the one it was made with")
-        self.model.load_state_dict(state.model)
-        self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
-        self.schedule.load_state_dict(state.schedule)
-        self.sums.load_state_dict(state.sums)
-        self.step, self.epoch, self.batch = state.step, state.epoch, state.batch
-        self.seconds, self.step_seconds, self.best = state.seconds, state.step_seconds, state.best
-
-    def capture(self) -> TrainState:
-        """The state now; it shares no memory with the training."""
-        return TrainState(
-            config_hash=self.config.config_hash,
-            step=self.step,
-            epoch=self.epoch,
-            batch=self.batch,
-            seconds=self._elapsed(),
-            step_seconds=self.step_seconds,
-            model=to_cpu(self.model.state_dict()),
-            optimizer=to_cpu(self.optimizer.state_dict()),
-            schedule=copy.deepcopy(self.schedule.state_dict()),
-            sums=to_cpu(self.sums.state_dict()),
-            best=self.best,
-        )
-
-    def send_checkpoint(self, *, best: bool = False) -> None:
-        self._send_steps()
-        self.on_event(CheckpointEvent(step=self.step, state=self.capture(), best=best))
-        self._last_checkpoint = time.perf_counter()
+    def begin_epoch(self) -> tuple[Tensor, ...]:
+        """The batches of the epoch in progress, as indices (int64, on the CPU)."""
+        if self.batch == 0 and self.epoch > 0 and self.config.protocol.optimizer_scope == "epoch":
+            self._make_optimizer()
+        order = epoch_order(self.config.seed, self.epoch, len(self.train_feed))
+        return order.split(self.config.training.batch_size)
 
     def one_step(self, index: Tensor) -> None:
         """Forward, backward and update on the images at ``index``.
 
         Raises:
-            TrainingFailed: when the loss is not finite (on CUDA up to `_CUDA_STEPS_AT_ONCE` steps later, with the step
-                it happened in).
+            TrainingFailed: when the loss is not finite. On CUDA losses are checked up to 20 steps later; the error names
+                the step it happened in.
         """
         began = time.perf_counter()
         torch.manual_seed(mix(self.config.seed, "step", self.step))
@@ -237,13 +197,16 @@ class Training:
             logits = self.model(x)
         loss = self.objective.loss(logits, labels)
         if self.device.type == "cpu":
-            self._check_finite(self.step + 1, loss.item())
+            self.reporter.check_finite(self.step + 1, loss.item())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.update(loss, logits, labels, began)
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor, began: float) -> None:
-        """Moves the weights along the gradients that they carry, and notes the step that ``began`` then.
+        """Updates the weights from their gradients, and notes the step.
+
+        Args:
+            began: `time.perf_counter` at the start of the step.
 
         Raises:
             TrainingFailed: as `one_step`.
@@ -254,34 +217,24 @@ class Training:
         self.sums.add(loss, self.objective.probabilities(logits.detach()), labels)
         self.step += 1
         self.batch += 1
-        self._unsent.append((self.step, lr, loss.detach()))
-        if self.device.type == "cpu" or len(self._unsent) >= _CUDA_STEPS_AT_ONCE:
-            losses = torch.stack([loss for *_, loss in self._unsent]).tolist()  # waits for the device, so time is true
-        else:
-            losses = []
-        self._note_time(time.perf_counter() - began, len(labels), waited=bool(losses))
-        if losses:
-            self._send_losses(losses)
-
-    def begin_epoch(self) -> tuple[Tensor, ...]:
-        """The batches of the epoch in progress, as indices (int64, on the CPU)."""
-        if self.batch == 0 and self.epoch > 0 and self.config.protocol.optimizer_scope == "epoch":
-            self._make_optimizer()
-        order = epoch_order(self.config.seed, self.epoch, len(self.train_feed))
-        return order.split(self.config.training.batch_size)
+        self.reporter.add(self.step, lr, loss, len(labels), began)
 
     def after_step(self) -> None:
-        """Sends the snapshot and the checkpoint that are due."""
+        """Sends the snapshot and the checkpoint where they are due."""
         if self.step in self._snapshots.steps:
-            self._send_steps()
-            self.on_event(self._snapshots.take(self.model, self.objective, self.step, self.device))
+            self.reporter.flush()
+            self._send_snapshot()
         if self._checkpoint_due():
             self.send_checkpoint()
 
     def finish_epoch(self, validation: Evaluation) -> None:
-        """Judges the epoch by its validation. Raises `TrainingFailed` when a loss is not finite."""
-        self._send_steps()
-        self._check_finite(self.step, validation.loss, "validation loss")
+        """Ends an epoch: adapts the schedule, and decides whether it is the best one so far.
+
+        Raises:
+            TrainingFailed: when a loss is not finite.
+        """
+        self.reporter.flush()
+        self.reporter.check_finite(self.step, validation.loss, "validation loss")
         self.schedule.after_validation(validation.loss)
         self.epoch += 1
         self.batch = 0
@@ -309,19 +262,9 @@ class Training:
         if is_best or self.epoch == self.config.training.epochs:
             self.send_checkpoint(best=is_best)
 
-    def _score(self, validation: Evaluation) -> float:
-        """What the best epoch is judged by; higher is better."""
-        rule = self.config.protocol.best_epoch
-        if rule == "validation_loss":
-            return -validation.loss
-        if rule == "validation_auc":
-            assert validation.auc is not None  # the labels were checked
-            return validation.auc
-        return validation.accuracy
-
     def test(self) -> ResultEvent:
         """Tests the best epoch."""
-        assert self.best is not None  # an epoch ended, or the state that was resumed says so
+        assert self.best is not None  # at least one epoch has ended
         model = copy.deepcopy(self.model)
         model.load_state_dict(self.best.weights)
         test = self._evaluate(model, Feed(self.dataset.test, self.dataset, self.device))
@@ -333,23 +276,57 @@ class Training:
             test_accuracy=test.accuracy,
             test_auc=test.auc,
             seconds=self._elapsed(),
-            images_per_second=self._images_seen() / self.step_seconds,
+            images_per_second=self.reporter.mean_speed(self.step),
             extra=describe_test(test),
         )
         self.on_event(result)
         return result
 
-    def _evaluate(self, model: nn.Module, feed: Feed) -> Evaluation:
-        self._send_steps()
-        return evaluate(
-            model,
-            feed,
-            self.objective,
-            batch_size=self.config.training.batch_size,
-            average=self.config.protocol.accuracy_average,
-            should_stop=self.should_stop,
-            autocast=self.autocast,
+    # Its state
+
+    def restore(self, state: TrainState) -> None:
+        """Goes back to ``state``.
+
+        Raises:
+            ValueError: when it belongs to another config.
+        """
+        if state.config_hash != self.config.config_hash:
+            raise ValueError("the training state belongs to another configuration; resume with the one it was made with")
+        self.model.load_state_dict(state.model)
+        self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+        self.schedule.load_state_dict(state.schedule)
+        self.sums.load_state_dict(state.sums)
+        self.step, self.epoch, self.batch = state.step, state.epoch, state.batch
+        self.seconds, self.reporter.seconds, self.best = state.seconds, state.step_seconds, state.best
+
+    def capture(self) -> TrainState:
+        """The current state; it shares no memory with the training."""
+        return TrainState(
+            config_hash=self.config.config_hash,
+            step=self.step,
+            epoch=self.epoch,
+            batch=self.batch,
+            seconds=self._elapsed(),
+            step_seconds=self.reporter.seconds,
+            model=to_cpu(self.model.state_dict()),
+            optimizer=to_cpu(self.optimizer.state_dict()),
+            schedule=copy.deepcopy(self.schedule.state_dict()),
+            sums=to_cpu(self.sums.state_dict()),
+            best=self.best,
         )
+
+    def send_checkpoint(self, *, best: bool = False) -> None:
+        self.reporter.flush()
+        self.on_event(CheckpointEvent(step=self.step, state=self.capture(), best=best))
+        self._last_checkpoint = time.perf_counter()
+
+    def _checkpoint_due(self) -> bool:
+        every = self.checkpoint_every
+        if isinstance(every, timedelta):
+            return time.perf_counter() - self._last_checkpoint >= every.total_seconds()
+        return every is not None and self.step % every == 0
+
+    # Its parts
 
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 where the config wants it and the device is CUDA."""
@@ -367,43 +344,30 @@ class Training:
             self.device, binary=len(self.dataset.class_names) == 2, average=self.config.protocol.accuracy_average
         )
 
-    def _send_steps(self) -> None:
-        """Sends the steps whose losses still lie on the device."""
-        if self._unsent:
-            self._send_losses(torch.stack([loss for *_, loss in self._unsent]).tolist())
+    def _send_snapshot(self) -> None:
+        self.on_event(self._snapshots.take(self.model, self.objective, self.step, self.device))
 
-    def _send_losses(self, losses: list[float]) -> None:
-        unsent, self._unsent = self._unsent, []
-        for (step, lr, _), loss in zip(unsent, losses, strict=True):
-            self._check_finite(step, loss)
-            epoch = (step - 1) // self.steps_per_epoch + 1
-            self.on_event(StepEvent(step=step, epoch=epoch, loss=loss, lr=lr, images_per_second=self._speed or 0.0))
+    def _evaluate(self, model: nn.Module, feed: Feed) -> Evaluation:
+        self.reporter.flush()
+        return evaluate(
+            model,
+            feed,
+            self.objective,
+            batch_size=self.config.training.batch_size,
+            average=self.config.protocol.accuracy_average,
+            should_stop=self.should_stop,
+            autocast=self.autocast,
+        )
 
-    def _check_finite(self, step: int, loss: float, what: str = "loss") -> None:
-        if not math.isfinite(loss):
-            now = "not a number" if math.isnan(loss) else "infinite"
-            raise TrainingFailed(
-                step, f"the {what} became {now}; a smaller learning rate than {self.config.training.lr:g} may help"
-            )
-
-    def _checkpoint_due(self) -> bool:
-        every = self.checkpoint_every
-        if isinstance(every, timedelta):
-            return time.perf_counter() - self._last_checkpoint >= every.total_seconds()
-        return every is not None and self.step % every == 0
-
-    def _note_time(self, took: float, images: int, *, waited: bool) -> None:
-        self.step_seconds += took
-        if self.device.type == "cpu":
-            speed = images / took
-            self._speed = speed if self._speed is None else _SPEED_MEMORY * self._speed + (1 - _SPEED_MEMORY) * speed
-        elif waited:
-            self._speed = self._images_seen() / self.step_seconds
-
-    def _images_seen(self) -> int:
-        whole, rest = divmod(self.step, self.steps_per_epoch)
-        batch_size = self.config.training.batch_size
-        return whole * min(self.steps_per_epoch * batch_size, len(self.train_feed)) + rest * batch_size
+    def _score(self, validation: Evaluation) -> float:
+        """What the best epoch is chosen by; higher is better."""
+        rule = self.config.protocol.best_epoch
+        if rule == "validation_loss":
+            return -validation.loss
+        if rule == "validation_auc":
+            assert validation.auc is not None  # see `check_best_epoch`
+            return validation.auc
+        return validation.accuracy
 
     def _elapsed(self) -> float:
         now = time.perf_counter()

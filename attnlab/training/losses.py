@@ -1,12 +1,12 @@
-"""What is minimised, and what a network's outputs mean as probabilities.
+"""The loss of a run, and its network's outputs as probabilities.
 
 Focal loss (Lin et al., ICCV 2017, arXiv:1708.02002), with p_t the probability given to the true class:
 
     FL = -alpha_t (1 - p_t)^gamma log(p_t)
 
-The paper's alpha_t weighs the classes (alpha for class 1, 1 - alpha for class 0); the article on VGG16 with attention
-for melanoma multiplies every term by the same alpha. A number here is the article's factor, a sequence is one weight
-a class, so the paper's balance is ``(1 - alpha, alpha)``.
+In the paper alpha_t weighs the classes (alpha for class 1, 1 - alpha for class 0); the melanoma article multiplies every
+term by the same alpha. Here a number is the factor of the article, and a sequence has one weight per class, so the balance
+of the paper is ``(1 - alpha, alpha)``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from attnlab.config import RunConfig
 
-_TINY = 1e-7  # the smallest probability whose logarithm or power is taken
+_TINY = 1e-7  # probabilities are raised to this before a logarithm or power
 
 
 def focal_loss(
@@ -33,14 +33,14 @@ def focal_loss(
     """Mean focal loss of a batch.
 
     Args:
-        outputs: (B, K) logits of K classes; (B, 1) or (B,) the one output of a binary network.
+        outputs: (B, K) logits of K classes; (B, 1) or (B,) for a binary network with one output.
         labels: (B,) integers in [0, K), or 0 and 1.
-        alpha: one factor for all, or one weight for each class.
+        alpha: one factor for all classes, or one weight per class.
         gamma: 0 gives alpha times cross entropy.
         from_probabilities: ``outputs`` are probabilities already (softmax for K classes, sigmoid for one output).
 
     Raises:
-        ValueError: when there are not as many weights as classes.
+        ValueError: for another number of weights than classes.
     """
     log_true = _log_probability(outputs, labels, from_probabilities)
     classes = outputs.shape[1] if outputs.ndim == 2 and outputs.shape[1] > 1 else 2
@@ -51,7 +51,7 @@ def focal_loss(
         weight = torch.tensor(alpha, dtype=log_true.dtype, device=log_true.device)[labels]
     else:
         weight = alpha
-    missing = (-torch.expm1(log_true)).clamp_min(_TINY)  # at 0 a power below 1 has no slope
+    missing = (-torch.expm1(log_true)).clamp_min(_TINY)  # a power below 1 has no slope at 0
     return (-weight * missing**gamma * log_true).mean()
 
 
@@ -68,9 +68,9 @@ def _log_probability(outputs: Tensor, labels: Tensor, from_probabilities: bool) 
 
 
 class Objective:
-    """The loss and the probabilities of a run, as its config asks.
+    """The loss and the probabilities of a run, by its config.
 
-    A network with one output for a two-class data set is read as the logit of class 1.
+    The single output of a network for two classes is the logit of class 1.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -86,19 +86,19 @@ class Objective:
         if logits.shape[1] == 1:
             target = labels.to(logits.dtype) * (1 - smoothing) + smoothing / 2
             return F.binary_cross_entropy_with_logits(logits[:, 0], target)
-        # The published code applies softmax before a loss that applies it again; kept behind its switch.
+        # A departure of the published code: softmax before a loss that applies softmax again.
         outputs = logits.relu().softmax(dim=1) if self.relu_softmax else logits
         return F.cross_entropy(outputs, labels, label_smoothing=smoothing)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """float32 (B, classes); two classes for a network with one output."""
         logits = logits.float()
-        cut = self.relu_softmax and logits.shape[1] > 1  # the published head has an output for each class
+        cut = self.relu_softmax and logits.shape[1] > 1  # the published network has one output per class
         return class_probabilities(logits.relu() if cut else logits)
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
-    """Softmax over (B, K) logits; (B, 1) is read as the logit of class 1 of two."""
+    """Softmax over (B, K) logits, float32; (B, 1) is the logit of class 1 of two."""
     logits = logits.float()
     if logits.shape[1] == 1:
         positive = logits.sigmoid()

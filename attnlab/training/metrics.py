@@ -1,4 +1,4 @@
-"""What is measured: running sums of a training epoch, and the figures of a whole evaluation (scikit-learn)."""
+"""Metrics: running sums over a training epoch, and the results of a whole evaluation (scikit-learn)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ CURVE_POINTS = 200
 
 
 class Stopped(Exception):
-    """Someone asked the training to stop in the middle of an evaluation."""
+    """The training was asked to stop."""
 
 
 class RunningMetrics:
-    """Loss, accuracy and (two classes) ROC AUC over an epoch, summed on the device without waiting for it.
+    """Loss, accuracy and, for two classes, ROC AUC over an epoch, summed on the device without waiting for it.
 
     Args:
-        average: ``samples`` weighs each image the same; ``batches`` is the mean of batch accuracies, in which a short
-            last batch weighs as much as a full one.
+        average: of the accuracy. ``samples`` weighs all images equally; ``batches`` is the mean of batch accuracies, in
+            which a short last batch weighs as much as a full one.
     """
 
     def __init__(self, device: torch.device, *, binary: bool, average: str) -> None:
@@ -39,7 +39,7 @@ class RunningMetrics:
         self._labels: list[Tensor] = []
 
     def add(self, loss: Tensor, probabilities: Tensor, labels: Tensor) -> None:
-        """One batch: mean loss, (B, classes), (B,)."""
+        """Adds a batch: its mean loss, probabilities (B, classes) and labels (B,)."""
         count = len(labels)
         right = (probabilities.argmax(dim=1) == labels).sum().double()
         one = torch.ones_like(right)
@@ -54,8 +54,8 @@ class RunningMetrics:
 
     @property
     def accuracy(self) -> float:
-        over, of = (3, 4) if self.average == "batches" else (2, 1)
-        return float(self._sums[over] / self._sums[of])
+        part, whole = (3, 4) if self.average == "batches" else (2, 1)
+        return float(self._sums[part] / self._sums[whole])
 
     @property
     def auc(self) -> float | None:
@@ -79,7 +79,13 @@ class RunningMetrics:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A pass over a split. ``probabilities`` float32 (n, classes) and ``labels`` int64 (n,) in the split's order."""
+    """The result of a pass over a split.
+
+    Attributes:
+        auc: `None` unless there are two classes and both occur.
+        probabilities: float32 (n, classes), in the order of the split.
+        labels: int64 (n,).
+    """
 
     loss: float
     accuracy: float
@@ -98,10 +104,10 @@ def evaluate(
     should_stop: Callable[[], bool],
     autocast: Callable[[], Any],
 ) -> Evaluation:
-    """Runs ``model`` in evaluation mode over a split and puts its mode back.
+    """Runs ``model`` over a split in evaluation mode, and restores its mode.
 
     Raises:
-        Stopped: when ``should_stop`` says so between two batches.
+        Stopped: when ``should_stop`` returns ``True`` before a batch.
     """
     sums: RunningMetrics | None = None
     collected: list[Tensor] = []
@@ -117,7 +123,7 @@ def evaluate(
                 sums = RunningMetrics(feed.device, binary=probabilities.shape[1] == 2, average=average)
             sums.add(objective.loss(logits, labels), probabilities, labels)
             collected.append(probabilities)
-    assert sums is not None  # the splits were checked to hold images
+    assert sums is not None  # see `check_labels`: no split is empty
     return Evaluation(sums.loss, sums.accuracy, sums.auc, torch.cat(collected).cpu().numpy(), feed.labels.cpu().numpy())
 
 
@@ -149,8 +155,8 @@ def auc_interval(
 
 
 def describe_test(evaluation: Evaluation) -> dict[str, Any]:
-    """JSON-ready: the confusion matrix (row: true class, column: predicted), and for two classes the ROC and
-    precision-recall curves (at most `CURVE_POINTS` points each), the scores of class 1 and the labels.
+    """The results of a test, JSON-ready: the confusion matrix (row: true class, column: predicted), and for two classes the
+    ROC and precision-recall curves (at most `CURVE_POINTS` points each), the scores of class 1 and the labels.
     """
     labels, probabilities = evaluation.labels, evaluation.probabilities
     classes = probabilities.shape[1]
@@ -168,10 +174,10 @@ def describe_test(evaluation: Evaluation) -> dict[str, Any]:
 def ranking_curves(labels: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[str, Any]:
     """ROC and precision-recall curves as lists, thinned evenly to `CURVE_POINTS` with both ends kept."""
     false_positive, true_positive, thresholds = roc_curve(labels, scores)
-    # The curve's first point, nothing called positive, has threshold infinity, which JSON cannot say.
+    # At the first point of the curve nothing is predicted positive: its threshold is infinite, which JSON cannot express.
     thresholds = np.where(np.isfinite(thresholds), thresholds, np.nextafter(scores.max(), np.float32(np.inf)))
     precision, recall, cuts = precision_recall_curve(labels, scores)
-    cuts = np.append(cuts, np.nextafter(scores.max(), np.float32(np.inf)))  # its last point has no threshold of its own
+    cuts = np.append(cuts, np.nextafter(scores.max(), np.float32(np.inf)))  # the last point has no threshold
     return {
         "roc": _thin(false_positive_rate=false_positive, true_positive_rate=true_positive, threshold=thresholds),
         "precision_recall": _thin(precision=precision, recall=recall, threshold=cuts),

@@ -1,4 +1,4 @@
-"""Evaluation mode for a while."""
+"""A network in evaluation mode for the length of a ``with`` block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Puts ``model`` in evaluation mode, then every module back in the mode it was in (a frozen part stays frozen)."""
+    """Puts ``model`` in evaluation mode, and afterwards every module in its earlier mode, so that frozen parts stay frozen."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

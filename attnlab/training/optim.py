@@ -1,8 +1,8 @@
 """Optimizer and learning rate schedule of a run.
 
-``one_cycle`` and ``cosine`` move after every step over the steps they are made for (the run, or one epoch where the
-protocol makes them anew each epoch); ``plateau`` moves after a validation, by its loss, and divides the rate by 10
-after more than `PLATEAU_PATIENCE` epochs without improvement.
+``one_cycle`` and ``cosine`` change the learning rate after every step. They span the run, or one epoch where the protocol
+starts the optimizer afresh in each. ``plateau`` changes it after a validation: after more than `PLATEAU_PATIENCE` epochs
+without a lower loss it divides the rate by 10.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PLATEAU_PATIENCE = 2
 
 
 def build_optimizer(model: nn.Module, training: TrainingConfig, device: torch.device) -> Optimizer:
-    """The optimizer of the config over all parameters of ``model``; fused on CUDA."""
+    """The optimizer of the config for all parameters of ``model``; fused on CUDA."""
     fused = True if device.type == "cuda" else None
     weights = list(model.parameters())
     if training.optimizer == "sgd":
@@ -31,7 +31,7 @@ def build_optimizer(model: nn.Module, training: TrainingConfig, device: torch.de
 
 
 class Schedule:
-    """A learning rate schedule that is told of steps and of validations, and whose state goes to JSON."""
+    """A learning rate schedule over ``steps`` steps, whose state is JSON-ready."""
 
     def __init__(self, optimizer: Optimizer, training: TrainingConfig, steps: int) -> None:
         self.optimizer = optimizer
@@ -71,7 +71,7 @@ class Schedule:
 
 
 def _to_json(value: Any) -> Any:
-    """JSON has no infinity, and the plateau's best loss starts there."""
+    """JSON has no infinity, which is where the best loss of the plateau schedule starts."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -9,11 +9,11 @@ ONE_MINUTE_VARIANT = "eca+cbam_spatial"
 
 
 def one_minute(attention: str = ONE_MINUTE_VARIANT, seed: int = 0) -> RunConfig:
-    """Digits in clutter on a narrow network: learned within a minute on two CPU cores.
+    """A narrow network that learns digits in clutter within a minute on two CPU cores.
 
-    Three blocks instead of the report's two, so that the classifier sees a map small enough for digits that lie anywhere;
-    attention after the first convolution of each, where the maps are largest. Attention over pairs of positions sits at
-    the end of each block instead: at 32 x 32 its million pairs take five minutes, and training diverges.
+    It has three blocks instead of the report's two, so that the last feature map is small enough for digits that may be
+    anywhere. Attention is after the first convolution of each block, where maps are largest; attention over pairs of
+    positions is at the end of each block instead: at 32 x 32 its million pairs take five minutes, and training diverges.
 
     Args:
         attention: a registered variant or composition, or ``"none"``.

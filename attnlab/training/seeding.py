@@ -1,7 +1,7 @@
 """Randomness as a pure function of (seed, purpose, step), so that a resumed run needs no generator state.
 
-Before each optimizer step the default generators are seeded with `mix(seed, "step", step)`; dropout and augmentation
-draw from them. The order of an epoch comes from its own generator, seeded with `mix(seed, "order", epoch)`.
+Before each optimizer step the default generators, from which dropout and augmentation draw, are seeded with
+`mix(seed, "step", step)`. The order of an epoch comes from a generator of its own, seeded with `mix(seed, "order", epoch)`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def mix(seed: int, *parts: str | int) -> int:
-    """A 63-bit seed from a run's seed and what it is for; unrelated for neighbouring inputs, the same everywhere."""
+    """A 63-bit seed from a run's seed and a purpose; unrelated for neighbouring inputs, and the same on every machine."""
     text = "/".join(str(part) for part in (seed, *parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 

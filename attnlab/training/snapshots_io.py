@@ -1,8 +1,9 @@
-"""Snapshots and probe images as .npz files. Imports no torch: the first page reads them before torch is there.
+"""Snapshots and probe images as .npz files. Imports no torch: the first page reads them before torch is loaded.
 
-A snapshot is one file with four arrays, whatever the number of taps, because every array in an .npz costs some 250
-bytes of its own: ``header`` (JSON as bytes), ``maps`` (all maps, flat, one after the other), ``peaks`` and
-``probabilities``. Nothing in them is pickled, and a file that says otherwise is refused.
+A snapshot is one file with four arrays, whatever the number of maps, because every array in an .npz costs some 250
+bytes of its own: ``header`` (JSON as bytes; one entry per map under ``taps``), ``maps`` (the codes of all maps, flat, one
+after the other), ``peaks`` (maps, images) and ``probabilities``. Nothing is pickled, and a file with pickled content is
+refused.
 """
 
 from __future__ import annotations
@@ -15,27 +16,28 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from attnlab.training.events import ProbeEvent, SnapshotEvent
+from attnlab.maps import MapKind, MapScale
+from attnlab.training.events import ProbeEvent, SnapshotEvent, SnapshotMap
 
 
 def write_snapshot(target: Path | IO[bytes], snapshot: SnapshotEvent) -> None:
-    """Writes a snapshot. The caller gives the name, and renames where it must be whole or absent."""
+    """Writes a snapshot. The caller names the file, and renames it where it must be whole or absent."""
     header = {
         "step": snapshot.step,
         "taps": [
             {
-                "name": name,
-                "kind": snapshot.kinds[name],
-                "scale": snapshot.scales[name],
-                "grid": list(snapshot.grids[name]),
-                "shape": list(values.shape),
+                "name": stored.name,
+                "kind": stored.kind,
+                "scale": stored.scale,
+                "grid": list(stored.grid),
+                "shape": list(stored.codes.shape),
             }
-            for name, values in snapshot.maps.items()
+            for stored in snapshot.maps
         ],
         "scalars": {name: float(f"{value:.6g}") for name, value in snapshot.scalars.items()},
     }
-    flat = [values.reshape(-1) for values in snapshot.maps.values()]
-    peaks = [snapshot.peaks[name] for name in snapshot.maps]
+    flat = [stored.codes.reshape(-1) for stored in snapshot.maps]
+    peaks = [stored.peaks for stored in snapshot.maps]
     np.savez_compressed(
         target,
         header=np.frombuffer(json.dumps(header, separators=(",", ":")).encode(), np.uint8),
@@ -49,25 +51,29 @@ def read_snapshot(source: Path | bytes) -> SnapshotEvent:
     """Reads what `write_snapshot` wrote.
 
     Raises:
-        ValueError: when the file is no snapshot.
+        ValueError: when the file is not a snapshot.
     """
-    stored = _load(source, "snapshot", ("header", "maps", "peaks", "probabilities"))
-    header = json.loads(stored["header"].tobytes())
-    names = [tap["name"] for tap in header["taps"]]
-    maps, start = {}, 0
-    for tap in header["taps"]:
+    arrays = _load(source, "snapshot", ("header", "maps", "peaks", "probabilities"))
+    header = json.loads(arrays["header"].tobytes())
+    maps, start = [], 0
+    for tap, peaks in zip(header["taps"], arrays["peaks"], strict=True):
         size = int(np.prod(tap["shape"]))
-        maps[tap["name"]] = stored["maps"][start : start + size].reshape(tap["shape"])
+        maps.append(
+            SnapshotMap(
+                tap["name"],
+                MapKind(tap["kind"]),
+                MapScale(tap["scale"]),
+                (tap["grid"][0], tap["grid"][1]),
+                arrays["maps"][start : start + size].reshape(tap["shape"]),
+                peaks,
+            )
+        )
         start += size
     return SnapshotEvent(
         step=header["step"],
         maps=maps,
-        peaks=dict(zip(names, stored["peaks"], strict=True)),
-        probabilities=stored["probabilities"],
-        kinds={tap["name"]: tap["kind"] for tap in header["taps"]},
-        scales={tap["name"]: tap["scale"] for tap in header["taps"]},
-        grids={tap["name"]: (tap["grid"][0], tap["grid"][1]) for tap in header["taps"]},
-        scalars=header.get("scalars", {}),
+        probabilities=arrays["probabilities"],
+        scalars=header.get("scalars", {}),  # runs of earlier versions have none
     )
 
 
@@ -89,20 +95,20 @@ def read_probes(source: Path | bytes) -> ProbeEvent:
     Raises:
         ValueError: when the file holds no probe images.
     """
-    stored = _load(source, "probe file", ("images", "labels", "names"))
-    width = stored["images"].shape[-1]
-    masks = np.unpackbits(stored["masks"], axis=-1, count=width).astype(bool) if "masks" in stored else None
+    arrays = _load(source, "probe file", ("images", "labels", "names"))
+    width = arrays["images"].shape[-1]
+    masks = np.unpackbits(arrays["masks"], axis=-1, count=width).astype(bool) if "masks" in arrays else None
     return ProbeEvent(
-        images=stored["images"], labels=stored["labels"], masks=masks, names=tuple(json.loads(stored["names"].tobytes()))
+        images=arrays["images"], labels=arrays["labels"], masks=masks, names=tuple(json.loads(arrays["names"].tobytes()))
     )
 
 
 def _load(source: Path | bytes, what: str, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     try:
         with np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
     except (ValueError, BadZipFile, EOFError, AttributeError, TypeError) as error:
-        raise ValueError(f"this is no {what} of attnlab: {error}") from error
-    if missing := set(needed) - set(stored):
-        raise ValueError(f"this is no {what} of attnlab: {', '.join(sorted(missing))} missing")
-    return stored
+        raise ValueError(f"this is not a {what} of attnlab: {error}") from error
+    if missing := set(needed) - set(arrays):
+        raise ValueError(f"this is not a {what} of attnlab: {', '.join(sorted(missing))} missing")
+    return arrays

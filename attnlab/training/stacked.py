@@ -2,18 +2,17 @@
 
     logits_r = f(theta_r, x_r) for r = 1..R  ->  one call of vmap(f) on theta (R, ...), x (R, B, C, H, W)
 
-`torch.func` turns the R convolutions of a layer into one grouped convolution, and every other operation into one over
-R times as many numbers, so that a device too large for one narrow network is filled. The networks share nothing: each
-has its own order of the images, its own dropout and augmentation, batch normalisation statistics, optimizer, learning
-rate, best epoch, snapshots and checkpoints. The loss that is differentiated is the sum of theirs, so each one's
-gradient is its own.
+`torch.func` turns the R convolutions of a layer into one grouped convolution, and every other operation into one over R
+times as many numbers, which fills a device that is too large for one narrow network. The networks share nothing: each has
+its own order of the images, dropout, augmentation, batch normalisation statistics, optimizer, learning rate, best epoch,
+snapshots and checkpoints. The loss that is differentiated is the sum of their losses, so each has its own gradient.
 
-Each network's weights, buffers and gradients are views of the stacks. What a single training does between two steps is
-therefore done by the same code, `attnlab.training.loop.Training`, on each of them.
+The weights, buffers and gradients of each network are views of the stacks. So everything that a training does between two
+steps is done by the same code as in a single training, `attnlab.training.loop.Training`.
 
-Against training one by one: the same weights to rounding where nothing is drawn (no dropout, no augmentation), and else
-the same distribution, since the draws come from one generator for all. A run that is stopped, or whose loss is no
-longer finite, leaves the stack; the others go on.
+Compared with training one by one, the weights are the same to rounding where nothing is random (no dropout, no
+augmentation), and otherwise have the same distribution, since all networks draw from one generator. A run that is stopped,
+or whose loss is no longer finite, leaves the stack; the others continue.
 """
 
 from __future__ import annotations
@@ -33,9 +32,10 @@ from attnlab.data import ImageDataset, Progress, load_dataset
 from attnlab.training.device import choose_device
 from attnlab.training.events import Event, ResultEvent
 from attnlab.training.feed import Feed
-from attnlab.training.loop import Training, TrainingFailed
+from attnlab.training.loop import Training
 from attnlab.training.metrics import Evaluation, RunningMetrics, Stopped
 from attnlab.training.modes import evaluating
+from attnlab.training.reporting import TrainingFailed
 from attnlab.training.seeding import mix
 from attnlab.training.state import TrainState
 
@@ -58,14 +58,14 @@ def train_stacked(
     checkpoint_every: int | timedelta | None = timedelta(seconds=30),
     progress: Progress | None = None,
 ) -> list[End]:
-    """Trains runs that differ only in their seed, together; otherwise as `attnlab.training.train`.
+    """Trains runs that differ only in their seed together; otherwise as `attnlab.training.train`.
 
-    The seconds and images per second of a run are those of the whole stack's steps: its own share is not known.
+    The seconds and images per second of a run are measured on the steps of the whole stack, since its share is not known.
 
     Args:
-        on_event: told the place of the run in ``configs``, and what happens to it.
-        should_stop: asked with the place of a run before every step; a run that stops leaves the stack.
-        resume: a state for each run, all of the same step, or `None` for all.
+        on_event: called with the place of a run in ``configs`` and an event of that run.
+        should_stop: called with the place of a run before every step; a run that stops leaves the stack.
+        resume: one state per run, all of the same step, or `None` for all.
 
     Returns:
         How each run ended, in the order of ``configs``.
@@ -95,11 +95,11 @@ def _check(configs: Sequence[RunConfig], states: Sequence[TrainState | None]) ->
     if len(states) != len(configs):
         raise ValueError(f"{len(configs)} runs need as many states to resume from, got {len(states)}")
     if len({state.step if state else None for state in states}) > 1:
-        raise ValueError("the runs of a stack must stand at the same step; resume the others one by one")
+        raise ValueError("the runs of a stack must be at the same step; resume the others one by one")
 
 
 class _Stack:
-    """Trainings in step with each other."""
+    """Trainings that take their steps together."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class _Stack:
 
     @property
     def lead(self) -> Training:
-        """Any run that is still in the stack: steps, epochs and batches are the same for all."""
+        """A run that is still in the stack; step, epoch and batch are the same for all."""
         return self.trainings[self.active[0]]
 
     @property
@@ -140,10 +140,10 @@ class _Stack:
         while self.active and self.lead.epoch < self.lead.config.training.epochs:
             batches = {place: self.trainings[place].begin_epoch() for place in self.active}
             while self.active and self.lead.batch < self.lead.steps_per_epoch:
-                self._let_go_of_stopped()
+                self._release_stopped()
                 if self.active:
                     self._one_step([batches[place][self.lead.batch] for place in self.active])
-            self._let_go_of_stopped()
+            self._release_stopped()
             if self.active:
                 self._finish_epoch(self._evaluate(validation))
         for place in list(self.active):
@@ -155,7 +155,7 @@ class _Stack:
         return self.ends
 
     def _stack(self) -> None:
-        """Makes stacks of the weights and buffers of the runs still in it, and these runs' own tensors views of them."""
+        """Stacks the weights and buffers of the runs still here, and makes the runs' own tensors views of the stacks."""
         models = [self.trainings[place].model for place in self.active]
         self.weights: dict[str, Tensor] = {
             name: nn.Parameter(_join([dict(model.named_parameters())[name] for model in models]))
@@ -193,7 +193,7 @@ class _Stack:
         self._restack_if_shrunk(count)
 
     def _forward(self, x: Tensor, axis: int | None) -> Tensor:
-        """(R, B, classes). ``x`` is (R, B, C, H, W), or with ``axis=None`` the same (B, C, H, W) for all."""
+        """Logits (R, B, classes) for ``x`` (R, B, C, H, W), or with ``axis=None`` for the same (B, C, H, W) in all networks."""
 
         def call(weights: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:
             return functional_call(self.base, (weights, buffers), (images,))
@@ -201,14 +201,15 @@ class _Stack:
         return vmap(call, in_dims=(0, 0, axis), randomness="different")(self.weights, self.buffers, x)
 
     def _share_gradients(self) -> None:
-        """Lets each run see its rows of the gradients; weights that take no part have none, as in a single training."""
-        now = {name: weight.grad for name, weight in self.weights.items() if weight.grad is not None}
-        if now.keys() == self._shared_gradients.keys() and all(now[name] is self._shared_gradients[name] for name in now):
+        """Gives each run its rows of the gradients; unused weights have none, as in a single training."""
+        gradients = {name: weight.grad for name, weight in self.weights.items() if weight.grad is not None}
+        shared = self._shared_gradients
+        if gradients.keys() == shared.keys() and all(gradients[name] is shared[name] for name in gradients):
             return
-        self._shared_gradients = now
+        self._shared_gradients = gradients
         for row, place in enumerate(self.active):
             for name, weight in self.trainings[place].model.named_parameters():
-                weight.grad = now[name][row] if name in now else None
+                weight.grad = gradients[name][row] if name in gradients else None
 
     def _finish_epoch(self, validations: list[Evaluation]) -> None:
         count = len(self.active)
@@ -217,7 +218,7 @@ class _Stack:
         self._restack_if_shrunk(count)
 
     def _evaluate(self, feed: Feed) -> list[Evaluation]:
-        """A pass of all networks over a split, the same images for all at a time."""
+        """A pass of all networks over a split, in the same batches."""
         lead = self.lead
         objective, protocol = lead.objective, lead.config.protocol
         binary = len(self.dataset.class_names) == 2
@@ -232,19 +233,19 @@ class _Stack:
                 for run, row, probability in zip(sums, logits, probabilities, strict=True):
                     run.add(objective.loss(row, labels), probability, labels)
                 collected.append(torch.stack(probabilities))
-        all_of_them = torch.cat(collected, dim=1).cpu().numpy()
+        by_run = torch.cat(collected, dim=1).cpu().numpy()  # (R, n, classes)
         truth = feed.labels.cpu().numpy()
-        return [Evaluation(run.loss, run.accuracy, run.auc, all_of_them[row], truth) for row, run in enumerate(sums)]
+        return [Evaluation(run.loss, run.accuracy, run.auc, by_run[row], truth) for row, run in enumerate(sums)]
 
     def _guard(self, place: int, act: Callable[[], None]) -> None:
-        """A run that fails leaves the stack."""
+        """Calls ``act``; the run at ``place`` leaves the stack when it fails."""
         try:
             act()
         except TrainingFailed as error:
             self.ends[place] = error
             self.active.remove(place)
 
-    def _let_go_of_stopped(self) -> None:
+    def _release_stopped(self) -> None:
         count = len(self.active)
         for place in list(self.active):
             if self.should_stop(place):

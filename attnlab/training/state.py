@@ -1,6 +1,6 @@
-"""Everything a training needs to go on from where it stood, as tensors and JSON.
+"""Everything a training needs to be resumed, as tensors and JSON.
 
-There is no generator state in it: randomness is a function of (seed, step), see `attnlab.training.seeding`.
+It holds no generator state: randomness is a function of (seed, step), see `attnlab.training.seeding`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Best:
 
     Attributes:
         epoch: counted from 1.
-        score: what it was judged by, higher is better (see `ProtocolConfig.best_epoch`).
+        score: what it was chosen by, higher is better (see `ProtocolConfig.best_epoch`).
         accuracy: of the validation.
         weights: on the CPU.
     """
@@ -35,15 +35,16 @@ class Best:
 
 @dataclass(frozen=True, eq=False)
 class TrainState:
-    """Where a training stands, between two steps.
+    """The state of a training between two steps.
 
     Attributes:
         config_hash: of the config it belongs to.
         step: optimizer steps done.
         epoch: epochs finished, validation included.
-        batch: steps done of the epoch in progress; all of them when its validation is still to come.
-        seconds: training time so far, over all attempts; ``step_seconds`` without validation and snapshots.
-        model: weights and buffers now (CPU).
+        batch: steps done in the epoch in progress; all of them when only its validation is missing.
+        seconds: training time so far, over all attempts.
+        step_seconds: of these, the time spent in steps, without validation and snapshots.
+        model: current weights and buffers (CPU).
         optimizer: its ``state_dict`` (CPU).
         schedule: its ``state_dict``.
         sums: running sums of the epoch in progress.
@@ -63,11 +64,10 @@ class TrainState:
     best: Best | None = None
 
     def to_parts(self, *, best_weights: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """(tensors, scalars): contiguous CPU tensors that share no memory, and a dict that goes to strict JSON.
+        """(tensors, scalars): contiguous CPU tensors that share no memory, and a dict that is strict JSON.
 
         Args:
-            best_weights: ``False`` leaves out the weights of the best epoch, for who keeps them elsewhere and hands
-                them to `from_parts`.
+            best_weights: ``False`` leaves out the weights of the best epoch, which then go to `from_parts` by themselves.
         """
         tensors = {f"model/{name}": value for name, value in self.model.items()}
         tensors |= {f"sums/{name}": value for name, value in self.sums.items()}
@@ -98,7 +98,7 @@ class TrainState:
         """The inverse of `to_parts`, after a round trip through safetensors and JSON.
 
         Args:
-            best_weights: the best epoch's weights, where ``tensors`` does not hold them.
+            best_weights: the weights of the best epoch, where ``tensors`` does not hold them.
 
         Raises:
             ValueError: for another format, or when the best epoch's weights are missing.
@@ -135,7 +135,7 @@ class TrainState:
 
 
 def to_cpu(tree: Any) -> Any:
-    """A copy of a state dict whose tensors are contiguous, on the CPU, and share memory with nothing."""
+    """A copy of a state dict with contiguous tensors on the CPU that share no memory with the original."""
     if isinstance(tree, Tensor):
         return tree.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
     if isinstance(tree, Mapping):

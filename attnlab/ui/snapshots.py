@@ -1,4 +1,4 @@
-"""What a run kept while it learned, drawn without torch: its maps as a panel, and the numbers that weigh whole maps."""
+"""What a run stored during training, drawn without torch: its maps as a panel, and the numbers that weigh whole maps."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from attnlab.maps import MapKind, over_one_position, scalar_titles, tap_titles
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import run_name
 from attnlab.runs.records import RunRecord
 from attnlab.viz.panels import Layer, Panel, layer_from_codes
 from attnlab.viz.scalars import scalar_curves
-from attnlab.viz.titles import scalar_titles, tap_titles
 
 if TYPE_CHECKING:
-    from attnlab.training.events import SnapshotEvent
+    from attnlab.training.events import SnapshotMap
 
 REDUCED = {
-    "spatial": "",
-    "element": "Shown here: the mean over the channels.",
-    "pairwise": "Shown here: the attention each position receives.",
+    MapKind.SPATIAL: "",
+    MapKind.ELEMENT: "Shown here: the mean over the channels.",
+    MapKind.PAIRWISE: "Shown here: the attention each position receives.",
 }
-"""The kinds that are kept as a picture over positions, and what such a picture is."""
+"""The kinds that are stored by position, and what is shown of them."""
 ONE_POSITION = "This map has one position, so its weight is always 1: attention over one position is the identity."
 
 
@@ -37,10 +37,10 @@ def snapshot_panel(
     subtitle: str = "",
     places: Mapping[str, str] | None = None,
 ) -> Panel:
-    """A probe image of a run with its maps at every step that was kept. Needs no torch.
+    """A probe image of a run with its maps at every step that has a snapshot. Needs no torch.
 
     Args:
-        places: tap -> what its layer is called, of the taps to be shown; the viewer puts layers of one name side by side.
+        places: map -> what its layer is called, for the maps to show; the viewer puts layers of one name side by side.
             All of them, under their own names, when `None`.
 
     Raises:
@@ -48,21 +48,22 @@ def snapshot_panel(
     """
     probes, about, steps = folder.probes(), folder.dataset_summary(), folder.snapshot_steps()
     if probes is None or about is None or not steps:
-        raise ValueError(f"{folder.run_id} kept no maps while it learned")
+        raise ValueError(f"{folder.run_id} stored no maps during training")
     snapshots = [folder.snapshot(step) for step in steps]
-    last = snapshots[-1]
-    titles = tap_titles(list(last.maps))
+    maps = [{stored.name: stored for stored in snapshot.maps} for snapshot in snapshots]
+    titles = tap_titles(list(maps[-1]))
     layers: list[Layer] = [
         layer_from_codes(
             places[name] if places else name,
-            "spatial" if last.kinds[name] in REDUCED else last.kinds[name],
-            np.stack([snapshot.maps[name][picture] for snapshot in snapshots]),
-            np.array([snapshot.peaks[name][picture] for snapshot in snapshots]),
+            MapKind.SPATIAL if stored.kind in REDUCED else stored.kind,
+            np.stack([by_name[name].codes[picture] for by_name in maps]),
+            np.array([by_name[name].peaks[picture] for by_name in maps]),
             title=places[name] if places else titles[name],
-            scale=last.scales[name],
-            note=ONE_POSITION if _one_position(last, name) else _kept_words(last, name),
+            scale=stored.scale,
+            note=ONE_POSITION if over_one_position(stored.kind, stored.scale, stored.grid) else _reduction(stored),
         )
-        for name in places or last.maps
+        for name, stored in maps[-1].items()
+        if not places or name in places
     ]
     return Panel(
         title=title,
@@ -79,19 +80,20 @@ def snapshot_panel(
     )
 
 
-def _kept_words(snapshot: SnapshotEvent, name: str) -> str:
-    """What is shown of a map where not all of it was kept."""
-    notes = [REDUCED.get(snapshot.kinds[name], "")]
-    (_, *kept), (height, width) = snapshot.maps[name].shape, snapshot.grids[name]
-    if len(kept) == 1 and kept[0] < width:
-        notes.append(f"Kept: {kept[0]} of {width} channels, evenly spaced; numbers count those kept.")
-    elif len(kept) == 2 and tuple(kept) != (height, width):
-        notes.append(f"Kept on {kept[0]} × {kept[1]} of {height} × {width} positions.")
+def _reduction(stored: SnapshotMap) -> str:
+    """What is shown of a map where not all of it was stored; empty where all of it was."""
+    notes = [REDUCED.get(stored.kind, "")]
+    (kept_height, kept_width), (height, width) = stored.kept, stored.grid
+    if stored.kind is MapKind.CHANNEL:
+        if kept_width < width:  # files of the first version say 1 x 1 for all channels
+            notes.append(f"Kept: {kept_width} of {width} channels, evenly spaced; numbers count those kept.")
+    elif stored.kept != stored.grid:
+        notes.append(f"Kept on {kept_height} × {kept_width} of {height} × {width} positions.")
     return " ".join(filter(None, notes))
 
 
 def weights_of_maps(records: Sequence[RunRecord], key: str) -> None:
-    """How the learned numbers that weigh whole maps grow, where the networks have such numbers.
+    """How the learned numbers that weigh whole maps grow during training, for the networks that have such numbers.
 
     Args:
         key: prefix of the charts' keys.
@@ -99,27 +101,23 @@ def weights_of_maps(records: Sequence[RunRecord], key: str) -> None:
     for record in records:
         folder = RunFolder(record.folder)
         steps = folder.snapshot_steps()
-        told = _scalars(str(folder.path), tuple(steps))
-        if not told:
+        scalars = _scalars(str(folder.path), tuple(steps))
+        if not scalars:
             continue
         name = f" of {run_name(record)}" if len(records) > 1 else ""
-        now = ", ".join(f"{title} {values[-1]:+.3f}" for title, values in told.items())
+        now = ", ".join(f"{title} {values[-1]:+.3f}" for title, values in scalars.items())
         st.markdown(f"**How much the maps count{name}**")
         st.caption(
             "The block gives gamma times what was attended to, plus its input. Gamma starts at 0, where attention counts for "
             f"nothing whatever its map looks like; the further it is from 0, the more it counts. At step {steps[-1]:,}: {now}."
         )
-        st.plotly_chart(scalar_curves(steps, told), key=f"{key}.scalars.{record.run_id}", alt="Gamma over the steps")
+        st.plotly_chart(scalar_curves(steps, scalars), key=f"{key}.scalars.{record.run_id}", alt="Gamma over the steps")
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _scalars(path: str, steps: tuple[int, ...]) -> dict[str, list[float]]:
-    """Title -> value at each step; empty where the network has no such number, or an old run did not keep it."""
-    kept = [RunFolder(Path(path)).snapshot(step).scalars for step in steps]
-    names = [name for name in (kept[-1] if kept else {}) if all(name in scalars for scalars in kept)]
+    """Title -> value at each step; empty where the network has no such number, or an old run did not store it."""
+    by_step = [RunFolder(Path(path)).snapshot(step).scalars for step in steps]
+    names = [name for name in (by_step[-1] if by_step else {}) if all(name in scalars for scalars in by_step)]
     titles = scalar_titles(names)
-    return {titles[name]: [scalars[name] for scalars in kept] for name in names}
-
-
-def _one_position(snapshot: SnapshotEvent, name: str) -> bool:
-    return snapshot.scales[name] == "softmax" and snapshot.kinds[name] != "channel" and snapshot.grids[name] == (1, 1)
+    return {titles[name]: [scalars[name] for scalars in by_step] for name in names}

@@ -1,8 +1,8 @@
-"""Colour maps for weights, as tables of 256 colours; the viewer and every still picture use these.
+"""Colour maps for weights, as tables of 256 colours, used by the viewer and by every still picture.
 
 viridis and magma: van der Walt and Smith (2015), CC0; cividis: Nunez, Anderton and Renslow, PLoS ONE 13(7), 2018, CC0.
-All three rise evenly in lightness, so equal steps of weight look equal and survive a grey print. jet does not; it is
-here because pictures of "Learn To Pay Attention" and of the melanoma article are drawn with it, and is labelled so.
+All three rise evenly in lightness, so equal steps of weight look equal, also in a grey print. jet does not; it is offered
+because the figures of "Learn To Pay Attention" and of the melanoma article use it, and its title says so.
 """
 
 from __future__ import annotations
@@ -19,12 +19,9 @@ TITLES = {
     "grey": "grey",
     "jet": "jet (as in the article)",
 }
-"""Colour maps by name, with the name people see; the first is the default."""
+"""Colour maps by name, with their titles; the first is the default."""
 
-SOFTMAX_TOP = 4.0
-"""On the absolute scale softmax weights are shown as N x weight (1 = uniform) from 0 to this; more saturates."""
-
-# 33 evenly spaced colours each, six hex digits a colour; straight lines between them stay within 3 % of the originals.
+# 33 evenly spaced colours each, six hex digits per colour; straight lines between them stay within 3% of the originals.
 _STOPS = {
     "viridis": (
         "440154470d6048186a482374472d7b4536814240863f49893b528b375a8d33638d2f6a8e2c728e297a8e26818e23898e21908c"
@@ -49,7 +46,7 @@ _JET = (
 
 @cache
 def table(name: str) -> NDArray[np.uint8]:
-    """The colour map as uint8 (256, 3).
+    """A colour map as uint8 (256, 3).
 
     Raises:
         ValueError: for an unknown name, listing the known ones.
@@ -64,18 +61,6 @@ def table(name: str) -> NDArray[np.uint8]:
         raise ValueError(f"unknown colour map {name!r}; known: {', '.join(TITLES)}")
     at = np.linspace(0, 1, 256)
     return np.stack([np.interp(at, position, colours[:, channel]) for channel in range(3)], axis=1).round().astype(np.uint8)
-
-
-def unit(weights: NDArray[np.floating], scale: str, positions: int | None = None) -> NDArray[np.float32]:
-    """Weights on the absolute scale of the viewer, in [0, 1]: gates as they are, softmax as N x weight / `SOFTMAX_TOP`.
-
-    Args:
-        positions: N, the number of weights that sum to 1; the number of weights given unless said otherwise.
-    """
-    values = np.asarray(weights, dtype=np.float32)
-    if scale == "softmax":
-        values = values * (positions or values.size) / SOFTMAX_TOP
-    return np.clip(values, 0, 1)
 
 
 def colourise(values: NDArray[np.floating], name: str = "viridis") -> NDArray[np.uint8]:

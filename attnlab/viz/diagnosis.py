@@ -1,4 +1,4 @@
-"""Figures of a binary classifier's test: ROC and precision-recall curves with the chosen threshold, confusion matrix."""
+"""Figures for the test of a binary classifier: ROC and precision-recall curves with the chosen threshold, confusion matrix."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from numpy.typing import ArrayLike
 from attnlab.viz.palette import colour
 
 HEIGHT = 320
+Curves = Mapping[str, Mapping[str, Sequence[float]]]
+"""Run name -> columns of one curve, as `attnlab.training.metrics.ranking_curves` gives them."""
 
 
 @dataclass(frozen=True)
-class Operating:
-    """What a threshold does.
+class OperatingPoint:
+    """How the classifier does at one decision threshold.
 
     Attributes:
-        sensitivity: share of the positives that are called positive; `None` without positives.
-        specificity: share of the negatives that are called negative; `None` without negatives.
-        precision: share of those called positive that are; `None` when none is called.
-        confusion: rows true (negative, positive), columns called (negative, positive).
+        sensitivity: share of the positives that are predicted positive; `None` without positives.
+        specificity: share of the negatives that are predicted negative; `None` without negatives.
+        precision: share of the predicted positives that are positive; `None` without any.
+        confusion: rows true (negative, positive), columns predicted (negative, positive).
     """
 
     threshold: float
@@ -32,17 +34,17 @@ class Operating:
     confusion: tuple[tuple[int, int], tuple[int, int]]
 
 
-def operate(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Operating:
-    """Counts at a threshold: positive is a score of at least ``threshold``.
+def operating_point(labels: ArrayLike, scores: ArrayLike, threshold: float) -> OperatingPoint:
+    """Counts at a threshold; scores of at least ``threshold`` are predicted positive.
 
     Args:
         labels: (n,) 0 or 1.
         scores: (n,) probability of class 1.
     """
-    truth, called = np.asarray(labels) == 1, np.asarray(scores) >= threshold
-    tp, fn = int((truth & called).sum()), int((truth & ~called).sum())
-    fp, tn = int((~truth & called).sum()), int((~truth & ~called).sum())
-    return Operating(
+    true, predicted = np.asarray(labels) == 1, np.asarray(scores) >= threshold
+    tp, fn = int((true & predicted).sum()), int((true & ~predicted).sum())
+    fp, tn = int((~true & predicted).sum()), int((~true & ~predicted).sum())
+    return OperatingPoint(
         threshold,
         tp / (tp + fn) if tp + fn else None,
         tn / (tn + fp) if tn + fp else None,
@@ -51,61 +53,50 @@ def operate(labels: ArrayLike, scores: ArrayLike, threshold: float) -> Operating
     )
 
 
-def roc_figure(curves: Mapping[str, Mapping[str, Sequence[float]]], chosen: Operating | None = None) -> go.Figure:
-    """ROC curves by run name, the first one bold; the chosen threshold is a ring on it."""
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "color": "gray"}, hoverinfo="skip", showlegend=False
-    )
-    for index, (name, curve) in enumerate(curves.items()):
-        figure.add_scatter(
-            x=curve["false_positive_rate"],
-            y=curve["true_positive_rate"],
-            customdata=curve["threshold"],
-            name=name,
-            mode="lines",
-            line={"color": colour(index), "width": 1.25 if index else 3},
-            hovertemplate="threshold %{customdata:.3f}<br>sensitivity %{y:.1%}<br>1 - specificity %{x:.1%}<extra></extra>",
-        )
+def roc_figure(curves: Curves, chosen: OperatingPoint | None = None) -> go.Figure:
+    """ROC curves of runs, the first one bold with a dot at the chosen threshold."""
+    hover = "sensitivity %{y:.1%}<br>1 - specificity %{x:.1%}"
+    figure = _curves_figure(curves, "false_positive_rate", "true_positive_rate", chance=(0, 1), hover=hover)
     if chosen is not None and chosen.specificity is not None and chosen.sensitivity is not None:
-        _ring(figure, 1 - chosen.specificity, chosen.sensitivity)
+        _mark(figure, 1 - chosen.specificity, chosen.sensitivity)
     _finish(figure, "1 - specificity", "sensitivity")
     corner = {"x": 1, "y": 0.02, "xanchor": "right", "yanchor": "bottom"}  # where a ROC curve leaves room
     return figure.update_layout(legend={**corner, "title": None, "bgcolor": "rgba(0,0,0,0)", "font": {"size": 11}})
 
 
-def precision_recall_figure(
-    curves: Mapping[str, Mapping[str, Sequence[float]]], prevalence: float, chosen: Operating | None = None
-) -> go.Figure:
-    """Precision-recall curves by run name, the first one bold, over the line of the positives' share; the chosen threshold is a
-    ring on the first.
+def precision_recall_figure(curves: Curves, prevalence: float, chosen: OperatingPoint | None = None) -> go.Figure:
+    """Precision-recall curves of runs, the first one bold with a dot at the chosen threshold.
+
+    Args:
+        prevalence: share of the positives, which is the precision of guessing.
     """
+    hover = "precision %{y:.1%}<br>recall %{x:.1%}"
+    figure = _curves_figure(curves, "recall", "precision", chance=(prevalence, prevalence), hover=hover)
+    if chosen is not None and chosen.precision is not None and chosen.sensitivity is not None:
+        _mark(figure, chosen.sensitivity, chosen.precision)
+    return _finish(figure, "recall", "precision").update_layout(showlegend=False)  # the ROC figure beside it has the legend
+
+
+def _curves_figure(curves: Curves, x: str, y: str, *, chance: tuple[float, float], hover: str) -> go.Figure:
+    """Curves with column ``x`` against column ``y``, over a dotted line from x = 0 to 1 for a classifier that guesses."""
     figure = go.Figure()
-    figure.add_scatter(
-        x=[0, 1],
-        y=[prevalence, prevalence],
-        mode="lines",
-        line={"dash": "dot", "color": "gray"},
-        hoverinfo="skip",
-        showlegend=False,
-    )
+    dotted = {"dash": "dot", "color": "gray"}
+    figure.add_scatter(x=[0, 1], y=list(chance), mode="lines", line=dotted, hoverinfo="skip", showlegend=False)
     for index, (name, curve) in enumerate(curves.items()):
         figure.add_scatter(
-            x=curve["recall"],
-            y=curve["precision"],
+            x=curve[x],
+            y=curve[y],
             customdata=curve["threshold"],
             name=name,
             mode="lines",
             line={"color": colour(index), "width": 1.25 if index else 3},
-            hovertemplate="threshold %{customdata:.3f}<br>precision %{y:.1%}<br>recall %{x:.1%}<extra></extra>",
+            hovertemplate=f"threshold %{{customdata:.3f}}<br>{hover}<extra></extra>",
         )
-    if chosen is not None and chosen.precision is not None and chosen.sensitivity is not None:
-        _ring(figure, chosen.sensitivity, chosen.precision)
-    return _finish(figure, "recall", "precision").update_layout(showlegend=False)  # the colours are those of the ROC curves
+    return figure
 
 
 def confusion_figure(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> go.Figure:
-    """Counts with the share of each true class; rows true, columns called."""
+    """Counts, each with its share of the true class; rows true, columns predicted."""
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = list(class_names)
@@ -128,10 +119,11 @@ def confusion_figure(matrix: Sequence[Sequence[int]], class_names: Sequence[str]
     )
     figure.update_xaxes(type="category")  # "0" and "1" are names, not numbers
     figure.update_yaxes(type="category", autorange="reversed")
-    return _finish(figure, "predicted", "true", ranged=False)
+    return _finish(figure, "predicted", "true", shares=False)
 
 
-def _ring(figure: go.Figure, x: float, y: float) -> None:
+def _mark(figure: go.Figure, x: float, y: float) -> None:
+    """Adds the dot of the chosen threshold."""
     figure.add_scatter(
         x=[x],
         y=[y],
@@ -143,7 +135,12 @@ def _ring(figure: go.Figure, x: float, y: float) -> None:
     )
 
 
-def _finish(figure: go.Figure, x: str, y: str, *, ranged: bool = True) -> go.Figure:
+def _finish(figure: go.Figure, x: str, y: str, *, shares: bool = True) -> go.Figure:
+    """Sets the layout and the axis titles.
+
+    Args:
+        shares: both axes are shares in [0, 1].
+    """
     figure.update_layout(
         height=HEIGHT,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
@@ -152,7 +149,7 @@ def _finish(figure: go.Figure, x: str, y: str, *, ranged: bool = True) -> go.Fig
     )
     figure.update_xaxes(title=x, automargin=True)
     figure.update_yaxes(title=y, automargin=True)
-    if ranged:
+    if shares:
         figure.update_xaxes(range=[-0.02, 1.02], tickformat=".0%")
         figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
     return figure

@@ -1,10 +1,13 @@
-"""Plotly figures of finished runs. Arrays and names in, a figure out; nothing here runs a model.
+"""Plotly figures of finished runs, from arrays and names; nothing here runs a model.
 
-A group is drawn in one colour everywhere: single runs faint, their mean bold, one standard deviation as a band or bar.
+A group has one colour in every figure: single runs are faint, their mean is bold, and a band or bar shows one standard
+deviation.
 """
 
 from __future__ import annotations
 
+import html
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,10 +27,10 @@ class Series:
 
     Attributes:
         name: as shown.
-        colour: index into the palette.
+        colour: index for `attnlab.viz.palette.colour`.
         accuracies: seed -> test accuracy in [0, 1].
         histories: seed -> the epoch records of that run, in order.
-        parameters: of the network; `None` when unknown.
+        parameters: number of parameters of the network; `None` when unknown.
     """
 
     name: str
@@ -44,11 +47,11 @@ class Series:
 def epoch_curves(groups: Sequence[Series], field: str, *, percent: bool) -> go.Figure:
     """One metric over the epochs: single runs, their mean, and a band of one standard deviation (n - 1).
 
-    The mean goes as far as every run of the group has come, so that it never jumps when one run ends early.
+    The mean ends with the shortest run of the group, so that it does not jump where that run ends.
 
     Args:
-        field: of the epoch records, as ``validation_accuracy``.
-        percent: show as per cent.
+        field: of the epoch records, such as ``validation_accuracy``.
+        percent: the field is a share in [0, 1], to be shown in percent.
     """
     figure = go.Figure()
     scale, unit = (100.0, "%") if percent else (1.0, "")
@@ -108,17 +111,17 @@ def epoch_curves(groups: Sequence[Series], field: str, *, percent: bool) -> go.F
 
 
 def strip_plot(groups: Sequence[Series]) -> go.Figure:
-    """Every run's test accuracy as a dot, with the mean and one standard deviation beside it."""
+    """The test accuracy of every run as a dot, with the mean and one standard deviation of each group."""
     figure = go.Figure()
     for row, group in enumerate(groups):
         seeds = sorted(group.accuracies)
         values = np.array([100 * group.accuracies[seed] for seed in seeds])
         if not len(values):
             continue
-        spread = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
+        offsets = np.linspace(-0.14, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
         figure.add_scatter(
             x=values,
-            y=row + spread,
+            y=row + offsets,
             mode="markers",
             marker={"color": faint(group.colour, 0.6), "size": 9},
             customdata=seeds,
@@ -147,20 +150,11 @@ def strip_plot(groups: Sequence[Series]) -> go.Figure:
 
 
 def accuracy_against_parameters(groups: Sequence[Series]) -> go.Figure:
-    """Mean test accuracy over the number of parameters (logarithmic), one standard deviation as a bar."""
+    """Mean test accuracy against the number of parameters (logarithmic), one standard deviation as a bar."""
     figure = go.Figure()
     shown = [group for group in groups if group.parameters and group.accuracies]
     for group in shown:
-        values = np.array([100 * value for value in group.accuracies.values()])
-        figure.add_scatter(
-            x=[group.parameters],
-            y=[values.mean()],
-            name=f"{plain(group.name)} (n={len(values)})",
-            mode="markers",
-            marker={"color": colour(group.colour), "size": 11, "symbol": "circle" if group.dash == "solid" else "diamond"},
-            error_y={"array": [values.std(ddof=1)], "thickness": 1.5, "width": 5} if len(values) > 1 else None,
-            hovertemplate="%{y:.2f}%, %{x:,} parameters<extra>%{fullData.name}</extra>",
-        )
+        add_mean(figure, group, group.parameters or 0, hover="%{x:,} parameters")
     layout(figure, height=360, entries=len(shown))
     figure.update_xaxes(title="parameters", type="log")
     if shown:
@@ -171,11 +165,30 @@ def accuracy_against_parameters(groups: Sequence[Series]) -> go.Figure:
     return figure
 
 
-def layout(figure: go.Figure, height: int, *, entries: int = 0) -> None:
-    """Margins, legend and ground that all figures share.
+def add_mean(figure: go.Figure, group: Series, x: float, *, hover: str) -> None:
+    """Adds the mean test accuracy of a group that has finished runs, in percent, at ``x``.
 
     Args:
-        entries: of the legend. On a phone each takes a line, for which there is room, so that the plot is not squeezed.
+        hover: what follows the accuracy under the cursor, as a Plotly template.
+    """
+    values = np.array([100 * value for value in group.accuracies.values()])
+    figure.add_scatter(
+        x=[x],
+        y=[values.mean()],
+        name=f"{plain(group.name)} (n={len(values)})",
+        mode="markers",
+        marker={"color": colour(group.colour), "size": 11, "symbol": "circle" if group.dash == "solid" else "diamond"},
+        error_y={"array": [values.std(ddof=1)], "thickness": 1.5, "width": 5} if len(values) > 1 else None,
+        hovertemplate="%{y:.2f}%, " + hover + "<extra>%{fullData.name}</extra>",
+    )
+
+
+def layout(figure: go.Figure, height: int, *, entries: int = 0) -> None:
+    """Sets margins, legend and background, which all figures share.
+
+    Args:
+        height: of the figure in pixels, with a short legend.
+        entries: of the legend. On a phone each takes a line; the figure grows by as much, so that the plot keeps its height.
     """
     figure.update_layout(
         height=height + _LEGEND_LINE * max(0, entries - 3),
@@ -189,16 +202,11 @@ def layout(figure: go.Figure, height: int, *, entries: int = 0) -> None:
 
 
 def plain(text: str) -> str:
-    """Plotly reads a small HTML subset in hover texts and labels; names are text."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Text for a label or hover text, in which Plotly would otherwise read some HTML; it knows no escaped quotes."""
+    return html.escape(text, quote=False)
 
 
 def wrapped(text: str, width: int = 30) -> str:
-    """A label on several lines, so that long names leave room for the chart."""
-    lines: list[str] = []
-    for word in text.split(" "):
-        if lines and len(lines[-1]) + 1 + len(word) <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
+    """A label broken into lines, so that long names leave room for the chart."""
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     return "<br>".join(plain(line) for line in lines)

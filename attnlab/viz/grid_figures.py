@@ -1,40 +1,35 @@
-"""Figures of grids: the matrix of cells, differences with their intervals, accuracy against time.
-
-Names and numbers in, a figure out.
-"""
+"""Figures of grids: the state of every cell, differences with their intervals, accuracy against time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import plotly.graph_objects as go
 
-from attnlab.viz.figures import Series, layout, plain, wrapped
+from attnlab.viz.figures import Series, add_mean, layout, plain, wrapped
 from attnlab.viz.palette import colour
 
 STATES = ("waiting", "queued", "starting", "running", "paused", "stopped", "interrupted", "failed", "finished")
 _COLOURS = ("#c9ced3", "#a5b4c4", "#7fb4dd", "#1f83c4", "#e0b64a", "#b58900", "#c1689a", "#d55e00", "#009e73")
 
-
 MOST_WRITTEN = 8
-"""Columns up to which there is room to write in the squares."""
+"""With more seeds than this there is no room for text in the squares."""
 
 
 def progress_matrix(
     rows: Sequence[str],
     seeds: Sequence[int],
     states: Mapping[tuple[str, int], str],
-    told: Mapping[tuple[str, int], str],
-    written: Mapping[tuple[str, int], str],
+    hover: Mapping[tuple[str, int], str],
+    text: Mapping[tuple[str, int], str],
 ) -> go.Figure:
-    """A square for each cell of a grid, coloured by its state.
+    """One square per cell of a grid, coloured by its state.
 
     Args:
         states: (row, seed) -> one of `STATES`.
-        told: (row, seed) -> what is said under the cursor.
-        written: (row, seed) -> what stands in the square, up to `MOST_WRITTEN` seeds.
+        hover: (row, seed) -> text under the cursor.
+        text: (row, seed) -> text in the square, for up to `MOST_WRITTEN` seeds; cells may be missing.
     """
     numbers = [[STATES.index(states[row, seed]) for seed in seeds] for row in rows]
     count = len(STATES)
@@ -44,8 +39,8 @@ def progress_matrix(
             z=numbers,
             x=[str(seed) for seed in seeds],
             y=[plain(row) for row in rows],
-            customdata=[[plain(told[row, seed]) for seed in seeds] for row in rows],
-            text=[[plain(written.get((row, seed), "")) for seed in seeds] for row in rows],
+            customdata=[[plain(hover[row, seed]) for seed in seeds] for row in rows],
+            text=[[plain(text.get((row, seed), "")) for seed in seeds] for row in rows],
             texttemplate="%{text}" if len(seeds) <= MOST_WRITTEN else None,
             hovertemplate="%{y}<br>seed %{x}: %{customdata}<extra></extra>",
             colorscale=scale,
@@ -61,7 +56,7 @@ def progress_matrix(
             marker = {"color": _COLOURS[number], "size": 12, "symbol": "square"}
             figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=state)
     layout(figure, height=110 + 26 * len(rows))
-    figure.update_layout(showlegend=True)  # one state alone would go unnamed
+    figure.update_layout(showlegend=True)  # also with a single entry
     figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, type="category")
     figure.update_xaxes(title="seed", showgrid=False, zeroline=False, type="category")
     return figure
@@ -72,23 +67,23 @@ class Difference:
     """What a row gains over the one it is compared with, in points.
 
     Attributes:
-        interval: 95%, `None` where it is not known.
-        sure: significant after the correction for the number of rows.
-        words: said under the cursor.
+        interval: 95% confidence interval; `None` when unknown.
+        significant: after the correction for the number of rows.
+        hover: text under the cursor.
     """
 
     label: str
     points: float
     interval: tuple[float, float] | None
-    sure: bool
-    words: str
+    significant: bool
+    hover: str
 
 
 def difference_plot(rows: Sequence[Difference]) -> go.Figure:
-    """A dot for each row on a line through zero, its interval as a bar; grey where it may be nothing."""
+    """One dot per row with its interval as a bar, beside a line at zero; grey where the difference is not significant."""
     figure = go.Figure()
-    for sure, name, index in ((True, "significant", 0), (False, "not significant", 6)):
-        chosen = [(place, row) for place, row in enumerate(rows) if row.sure is sure]
+    for significant, name, index in ((True, "significant", 0), (False, "not significant", 6)):
+        chosen = [(place, row) for place, row in enumerate(rows) if row.significant is significant]
         if not chosen:
             continue
         spans = [row.interval or (row.points, row.points) for _, row in chosen]
@@ -97,7 +92,12 @@ def difference_plot(rows: Sequence[Difference]) -> go.Figure:
             y=[place for place, _ in chosen],
             name=name,
             mode="markers",
-            marker={"color": colour(index), "size": 11, "symbol": "circle" if sure else "circle-open", "line": {"width": 2}},
+            marker={
+                "color": colour(index),
+                "size": 11,
+                "symbol": "circle" if significant else "circle-open",
+                "line": {"width": 2},
+            },
             error_x={
                 "type": "data",
                 "symmetric": False,
@@ -106,7 +106,7 @@ def difference_plot(rows: Sequence[Difference]) -> go.Figure:
                 "thickness": 1.5,
                 "width": 5,
             },
-            customdata=[plain(row.words) for _, row in chosen],
+            customdata=[plain(row.hover) for _, row in chosen],
             hovertemplate="%{customdata}<extra></extra>",
         )
     layout(figure, height=110 + 44 * max(1, len(rows)))
@@ -118,30 +118,20 @@ def difference_plot(rows: Sequence[Difference]) -> go.Figure:
         showgrid=False,
         zeroline=False,
     )
-    figure.update_xaxes(title="difference of test accuracy, points", zeroline=False)
+    figure.update_xaxes(title="difference in test accuracy (points)", zeroline=False)
     return figure
 
 
 def accuracy_against_milliseconds(groups: Sequence[Series], milliseconds: Mapping[str, float]) -> go.Figure:
-    """Mean test accuracy over the time of a forward of one image, one standard deviation as a bar.
+    """Mean test accuracy against the inference time per image, one standard deviation as a bar.
 
     Args:
-        milliseconds: name of the group -> time; groups without one are left out.
+        milliseconds: name of the group -> time per image; groups without one are left out.
     """
     figure = go.Figure()
     for group in groups:
-        if not group.accuracies or group.name not in milliseconds:
-            continue
-        values = np.array([100 * value for value in group.accuracies.values()])
-        figure.add_scatter(
-            x=[milliseconds[group.name]],
-            y=[values.mean()],
-            name=f"{plain(group.name)} (n={len(values)})",
-            mode="markers",
-            marker={"color": colour(group.colour), "size": 11, "symbol": "circle" if group.dash == "solid" else "diamond"},
-            error_y={"array": [values.std(ddof=1)], "thickness": 1.5, "width": 5} if len(values) > 1 else None,
-            hovertemplate="%{y:.2f}%, %{x:.3f} ms<extra>%{fullData.name}</extra>",
-        )
+        if group.accuracies and group.name in milliseconds:
+            add_mean(figure, group, milliseconds[group.name], hover="%{x:.3f} ms")
     layout(figure, height=360, entries=len(figure.data))
     figure.update_xaxes(title="milliseconds per image", rangemode="tozero")
     figure.update_yaxes(title="test accuracy", ticksuffix="%")

@@ -1,4 +1,4 @@
-"""Figures of a map beside its baselines: a dot for each, its interval as a bar."""
+"""Figure of a map and the baselines it is compared with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attnlab.viz.palette import colour
 
 @dataclass(frozen=True)
 class Dot:
-    """A mean with its interval; ``ours`` is the map that is measured."""
+    """A mean with its interval; ``ours`` for the map itself, not a baseline."""
 
     label: str
     value: float
@@ -23,7 +23,7 @@ class Dot:
 
 
 def dot_plot(dots: Sequence[Dot], title: str) -> go.Figure:
-    """The dots in their order from above; a dashed line stands where the map is."""
+    """The dots in their order from the top, intervals as bars; a dotted line marks the value of the map itself."""
     figure = go.Figure()
     for place, dot in enumerate(dots):
         figure.add_scatter(

@@ -1,7 +1,7 @@
 """The colours of runs in every chart.
 
-After Okabe and Ito's set for colour-blind readers ("Color Universal Design", 2008), shifted so that each colour has a
-contrast of at least 3 to 1 on both the light and the dark background; a run keeps its colour when the theme changes.
+After Okabe and Ito's colours for colour-blind readers ("Color Universal Design", 2008), adjusted so that each has a
+contrast of at least 3 to 1 on the light and on the dark background: a run keeps its colour when the theme changes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ CATEGORICAL = ("#1f83c4", "#d55e00", "#009e73", "#c1689a", "#8f7ad6", "#b58900",
 
 
 def colour(index: int) -> str:
-    """Colour of the group with this index; they repeat after the last one, and charts then change the line to dashes."""
+    """Colour of the group with this index. After the last one colours repeat, and charts change to dashed lines."""
     return CATEGORICAL[index % len(CATEGORICAL)]
 
 

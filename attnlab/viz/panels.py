@@ -1,7 +1,7 @@
 """What the attention viewer shows, as plain arrays: panels (an image through one run) with layers (the maps of one tap).
 
-Weights travel as one byte each. Every *row* of a layer (the map of one moment; for ELEMENT of one channel, for PAIRWISE
-of one query) keeps its own floor and peak, so the viewer shows true weights to within (peak - floor) / 510:
+Weights are sent to the browser as one byte each. Every *row* of a layer (the map of one moment; for ELEMENT of one
+channel, for PAIRWISE of one query) has its own floor and peak, so weights are shown true to within (peak - floor) / 510:
 
     weight = floor + code / 255 * (peak - floor)
 
@@ -13,16 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Kind: TypeAlias = Literal["channel", "spatial", "element", "pairwise"]
-Scale: TypeAlias = Literal["gate", "softmax"]
+from attnlab.maps import MAX_POSITIONS, MapKind, MapScale, quantise
 
-MAX_POSITIONS = 1024
-"""The most positions N of a PAIRWISE map that are sent to the browser as a full N x N matrix (one MB)."""
+_Grid: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +28,7 @@ class Layer:
     """The weights of one tap on one image, at one moment or at T steps of a training. Made by `layer`.
 
     Attributes:
-        name: path of the tap in the network; panels are matched by it.
+        name: path of the tap in the network; the viewer matches the layers of several panels by it.
         title: as shown.
         kind: what the weights are indexed by.
         scale: gate (each in [0, 1]) or softmax (a row sums to 1).
@@ -39,16 +37,16 @@ class Layer:
         floor, peak: float32 (T, rows), the weights that code 0 and code 255 stand for.
         grid: (H, W) of a row; (1, C) for channel.
         queries: (H, W) of the queries of a pairwise map; else (1, rows).
-        reference: least and greatest weight of this tap over many images, for the scale "this layer".
+        reference: smallest and largest weight of this tap over many images, for the colour scale "this layer".
         window: how many neighbouring channels decide a gate (ECA's k); 0 where that has no meaning.
-        note: one sentence for people, such as "positions averaged in pairs".
-        features: the features that the gates of a channel map multiply, as an element layer with one row a channel.
+        note: one sentence shown beside the map.
+        features: the features that the gates of a channel map multiply, as an element layer with one row per channel.
     """
 
     name: str
     title: str
-    kind: Kind
-    scale: Scale
+    kind: MapKind
+    scale: MapScale
     codes: NDArray[np.uint8]
     floor: NDArray[np.float32]
     peak: NDArray[np.float32]
@@ -64,7 +62,7 @@ class Layer:
         return self.codes.shape[0]
 
     def weights(self, moment: int = -1) -> NDArray[np.float32]:
-        """The weights (rows, length) at one moment, as the viewer reads them."""
+        """The weights (rows, length) at one moment, as the viewer decodes them."""
         span = (self.peak[moment] - self.floor[moment])[:, None]
         return self.floor[moment][:, None] + self.codes[moment].astype(np.float32) / 255 * span
 
@@ -74,16 +72,16 @@ class Panel:
     """One image through one network.
 
     Attributes:
-        title: names what differs between panels, mostly the run.
+        title: what tells panels apart, mostly the run.
         image: uint8 (H, W), (H, W, 1) or (H, W, 3).
         layers: the maps, in the order of the network; may be empty (a network without attention).
         subtitle: one short line under the title.
         classes: class names, in label order.
         probabilities: (classes,) or (T, classes).
         truth: index of the true class; `None` when unknown.
-        steps: the T training steps behind layers and probabilities with T > 1.
+        steps: the T training steps of layers and probabilities with T > 1.
         mask: bool (H, W), true on the object; `None` where there is none.
-        colour: CSS colour that stands for the run; empty takes the theme's.
+        colour: CSS colour of the run; the theme's when empty.
         run: id of the run, for captions and file names of saved pictures.
     """
 
@@ -102,11 +100,11 @@ class Panel:
 
 def layer(
     name: str,
-    kind: str,
+    kind: MapKind | str,
     values: ArrayLike,
     *,
     title: str = "",
-    scale: str = "gate",
+    scale: MapScale | str = MapScale.GATE,
     over_time: bool = False,
     grid: tuple[int, int] | None = None,
     reference: tuple[float, float] | None = None,
@@ -114,9 +112,10 @@ def layer(
     note: str = "",
     features: Layer | None = None,
 ) -> Layer:
-    """A `Layer` from float weights, or from uint8 ``codes`` of weights in [0, 1].
+    """A `Layer` from float weights.
 
     Args:
+        kind, scale: members of the enums, or their values.
         values: the map of one image: (C,) or (C, 1, 1) for channel, (H, W) or (1, H, W) for spatial, (C, H, W) for
             element, (queries, keys) for pairwise; with ``over_time`` one more axis of T steps in front.
         grid: (H, W) of the keys, needed for pairwise only. Queries lie on a grid of the same proportions.
@@ -124,32 +123,28 @@ def layer(
     Raises:
         ValueError: for an unknown kind or scale, a wrong number of axes, a missing grid, or weights that are not finite.
     """
-    if kind not in ("channel", "spatial", "element", "pairwise"):
-        raise ValueError(f"layer {name!r}: unknown kind {kind!r}; known: channel, spatial, element, pairwise")
-    if scale not in ("gate", "softmax"):
-        raise ValueError(f"layer {name!r}: unknown scale {scale!r}; known: gate, softmax")
+    kind, scale = _kind_and_scale(name, kind, scale)
     weights = np.asarray(values, dtype=np.float32)
     if not over_time:
         weights = weights[None]
     if not np.isfinite(weights).all():
         raise ValueError(f"layer {name!r}: weights must be finite numbers")
-    rows, where, queries = _arrange(name, kind, weights, grid)
-    if kind == "pairwise" and max(rows.shape[1:]) > MAX_POSITIONS:
-        pooled, where, queries, factor = _pool_pairs(rows, where, queries)
-        rows = pooled
+    rows, keys, queries = _arrange(name, kind, weights, grid)
+    if kind is MapKind.PAIRWISE and max(rows.shape[1:]) > MAX_POSITIONS:
+        rows, keys, queries, factor = _pool_pairs(rows, keys, queries)
         note = " ".join(filter(None, (note, f"Shown on a grid {factor} times coarser: keys summed, queries averaged.")))
     codes, floor, peak = quantise(rows)
-    return Layer(name, title or name, kind, scale, codes, floor, peak, where, queries, reference, window, note, features)  # type: ignore[arg-type]
+    return Layer(name, title or name, kind, scale, codes, floor, peak, keys, queries, reference, window, note, features)
 
 
 def layer_from_codes(
     name: str,
-    kind: str,
+    kind: MapKind | str,
     codes: NDArray[np.uint8],
     peak: ArrayLike,
     *,
     title: str = "",
-    scale: str = "gate",
+    scale: MapScale | str = MapScale.GATE,
     grid: tuple[int, int] | None = None,
     reference: tuple[float, float] | None = None,
     window: int = 0,
@@ -158,36 +153,34 @@ def layer_from_codes(
     """A `Layer` over T steps from stored bytes (a training's snapshots): ``weight = code / 255 * peak``, floor 0.
 
     Args:
-        codes: uint8 (T, ...), the rest as in `layer`.
+        codes: uint8 (T, ...), the other axes as in `layer`.
         peak: (T,), the weight that 255 stands for at each step.
 
     Raises:
-        ValueError: as `layer`, or when codes are not uint8 or there is not one peak for each step.
+        ValueError: as `layer`, or when codes are not uint8 or there is not one peak per step.
     """
+    kind, scale = _kind_and_scale(name, kind, scale)
     if codes.dtype != np.uint8:
         raise ValueError(f"layer {name!r}: codes must be uint8, not {codes.dtype}")
     peaks = np.asarray(peak, dtype=np.float32)
     if peaks.shape != codes.shape[:1]:
-        raise ValueError(f"layer {name!r}: one peak for each of {codes.shape[0]} steps needed, got shape {peaks.shape}")
-    if kind not in ("channel", "spatial", "element", "pairwise") or scale not in ("gate", "softmax"):
-        raise ValueError(f"layer {name!r}: unknown kind {kind!r} or scale {scale!r}")
-    rows, where, queries = _arrange(name, kind, codes, grid)
-    each = np.repeat(peaks[:, None], rows.shape[1], axis=1)
-    zero = np.zeros_like(each)
-    return Layer(name, title or name, kind, scale, rows, zero, each, where, queries, reference, window, note)  # type: ignore[arg-type]
+        raise ValueError(f"layer {name!r}: one peak needed for each of {codes.shape[0]} steps, got shape {peaks.shape}")
+    rows, keys, queries = _arrange(name, kind, codes, grid)
+    row_peaks = np.repeat(peaks[:, None], rows.shape[1], axis=1)
+    floors = np.zeros_like(row_peaks)
+    return Layer(name, title or name, kind, scale, rows, floors, row_peaks, keys, queries, reference, window, note)
 
 
-def quantise(rows: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-    """Weights (T, rows, length) as codes, floors and peaks; every weight is kept to within (peak - floor) / 510."""
-    floor = rows.min(axis=2)
-    peak = rows.max(axis=2)
-    span = np.where(peak > floor, peak - floor, 1)
-    codes = np.rint((rows - floor[..., None]) / span[..., None] * 255).astype(np.uint8)
-    return codes, floor, peak
+def _kind_and_scale(name: str, kind: str, scale: str) -> tuple[MapKind, MapScale]:
+    if kind not in list(MapKind):
+        raise ValueError(f"layer {name!r}: unknown kind {kind!r}; known: {', '.join(MapKind)}")
+    if scale not in list(MapScale):
+        raise ValueError(f"layer {name!r}: unknown scale {scale!r}; known: {', '.join(MapScale)}")
+    return MapKind(kind), MapScale(scale)
 
 
 def pack(panels: Sequence[Panel]) -> tuple[dict[str, Any], NDArray[np.uint8]]:
-    """Panels as a JSON-ready description and one flat array of bytes, which the description points into.
+    """Panels as a JSON-ready description and one flat array of bytes that the description points into.
 
     Raises:
         ValueError: when an image, mask, probability table or step list does not fit, naming the panel.
@@ -197,7 +190,7 @@ def pack(panels: Sequence[Panel]) -> tuple[dict[str, Any], NDArray[np.uint8]]:
 
 
 class _Writer:
-    """Lays arrays one behind the other, each at a multiple of four so that float32 can be read in place."""
+    """Puts arrays one after the other, each at a multiple of four bytes so that float32 can be read in place."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -205,7 +198,7 @@ class _Writer:
         self._known: dict[bytes, int] = {}
 
     def put(self, array: NDArray[Any]) -> int:
-        """The offset of the array's bytes. Equal bytes are kept once: many panels may show the same image."""
+        """The offset of the array's bytes. Equal bytes are stored once: many panels may show the same image."""
         content = np.ascontiguousarray(array).tobytes()
         if content not in self._known:
             self._known[content] = self._size
@@ -280,25 +273,22 @@ def _pack_layer(panel: Panel, item: Layer, writer: _Writer) -> dict[str, Any]:
     }
 
 
-_Grid: TypeAlias = tuple[int, int]
-
-
-def _arrange(name: str, kind: str, values: NDArray[Any], grid: _Grid | None) -> tuple[NDArray[Any], _Grid, _Grid]:
+def _arrange(name: str, kind: MapKind, values: NDArray[Any], grid: _Grid | None) -> tuple[NDArray[Any], _Grid, _Grid]:
     """Values (T, ...) as (T, rows, length), the grid of a row, and the grid of the rows."""
     moments, shape = values.shape[0], values.shape[1:]
-    if kind == "channel":
+    if kind is MapKind.CHANNEL:
         if len(shape) == 3 and shape[1:] == (1, 1):
             shape = shape[:1]
         if len(shape) != 1:
             raise ValueError(f"layer {name!r}: a channel map is (C,) or (C, 1, 1), got {shape}")
         return values.reshape(moments, 1, shape[0]), (1, shape[0]), (1, 1)
-    if kind == "spatial":
+    if kind is MapKind.SPATIAL:
         if len(shape) == 3 and shape[0] == 1:
             shape = shape[1:]
         if len(shape) != 2:
             raise ValueError(f"layer {name!r}: a spatial map is (H, W) or (1, H, W), got {shape}")
         return values.reshape(moments, 1, -1), (shape[0], shape[1]), (1, 1)
-    if kind == "element":
+    if kind is MapKind.ELEMENT:
         if len(shape) != 3:
             raise ValueError(f"layer {name!r}: an element map is (C, H, W), got {shape}")
         return values.reshape(moments, shape[0], -1), (shape[1], shape[2]), (1, shape[0])
@@ -308,17 +298,18 @@ def _arrange(name: str, kind: str, values: NDArray[Any], grid: _Grid | None) -> 
 
 
 def _query_grid(name: str, queries: int, keys: _Grid) -> _Grid:
-    """The grid of the queries: in the keys' proportions, as many times finer as there are more queries than keys."""
+    """The grid of the queries: the proportions of the keys' grid, finer by a whole factor where there are more queries."""
     finer = math.isqrt(round(queries / (keys[0] * keys[1])))
     grid = (keys[0] * finer, keys[1] * finer)
     if grid[0] * grid[1] != queries:
-        raise ValueError(f"layer {name!r}: {queries} queries do not lie on a multiple of the grid {keys}")
+        raise ValueError(f"layer {name!r}: {queries} queries do not fill a whole multiple of the grid {keys}")
     return grid
 
 
 def _pool_pairs(rows: NDArray[np.float32], keys: _Grid, queries: _Grid) -> tuple[NDArray[np.float32], _Grid, _Grid, int]:
-    """Coarsens both sides by the same whole factor until no side has more than `MAX_POSITIONS`: the weights of keys that
-    fall together are summed (rows still sum to 1), those of queries averaged.
+    """Coarsens both grids by the same whole factor until neither has more than `MAX_POSITIONS` positions.
+
+    Weights of keys that are merged are summed, so that rows still sum to 1; those of queries are averaged.
     """
     factor = math.ceil(math.sqrt(max(keys[0] * keys[1], queries[0] * queries[1]) / MAX_POSITIONS))
     while max(math.prod(_coarse(keys, factor)), math.prod(_coarse(queries, factor))) > MAX_POSITIONS:
@@ -340,6 +331,6 @@ def _coarse(grid: _Grid, factor: int) -> _Grid:
 
 
 def _groups(grid: _Grid, factor: int) -> NDArray[np.int64]:
-    """For each position of the grid, row by row, the coarse position it falls into."""
+    """The coarse position that each position of the grid falls into, row by row."""
     row, column = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
     return (row // factor) * _coarse(grid, factor)[1] + column // factor

@@ -1,4 +1,4 @@
-"""Maps as files for other programs: NPZ (numpy), and JSON where numpy is not at hand. Both hold every bit."""
+"""Maps as files for other programs: NPZ (numpy), and JSON for programs without numpy. Both are exact to the last bit."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 def json_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """The arrays as JSON: name -> ``{"shape", "dtype", "values"}``, the values as nested lists.
 
-    A float32 is written with the nine digits that bring it back to the bit.
+    A float32 is written with nine digits, from which it can be read back exactly.
     """
-    told = {
-        name: {"shape": list(array.shape), "dtype": str(array.dtype), "values": _listed(array)}
+    tree = {
+        name: {"shape": list(array.shape), "dtype": str(array.dtype), "values": _nested(array)}
         for name, array in arrays.items()
     }
-    return json.dumps(told, separators=(",", ":")).encode()
+    return json.dumps(tree, separators=(",", ":")).encode()
 
 
 def panel_arrays(panels: Sequence[Panel]) -> dict[str, NDArray[Any]]:
-    """What panels hold: for each ``<run>/image``, ``<run>/steps``, ``<run>/probabilities`` and ``<run>/<tap>``.
+    """The arrays of panels: for each ``<run>/image``, ``<run>/steps``, ``<run>/probabilities`` and ``<run>/<tap>``.
 
-    A tap is float32 (T, rows, length) as in `attnlab.viz.panels.Layer`, known to within the byte it was kept with.
+    A tap is float32 (T, rows, length) as in `attnlab.viz.panels.Layer`, as precise as the byte that stores it.
     """
     arrays: dict[str, NDArray[Any]] = {}
     for panel in panels:
@@ -50,7 +50,7 @@ def panel_arrays(panels: Sequence[Panel]) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _listed(array: NDArray[Any]) -> Any:
+def _nested(array: NDArray[Any]) -> Any:
     if array.dtype != np.float32:
         return array.tolist()
     short = [float(f"{value:.9g}") for value in array.ravel()]

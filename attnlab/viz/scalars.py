@@ -1,4 +1,4 @@
-"""How learned numbers that weigh whole maps grow over the training, such as the gamma of self-attention."""
+"""Learned numbers that weigh whole maps, such as the gamma of self-attention, over the course of training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEIGHT = 220
 
 
 def scalar_curves(steps: Sequence[int], values: Mapping[str, Sequence[float]]) -> go.Figure:
-    """One line for each number over the steps at which snapshots were taken.
+    """One line per number over the steps of the snapshots.
 
     Args:
         values: title -> one value for each of ``steps``.

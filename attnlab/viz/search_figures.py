@@ -1,4 +1,4 @@
-"""Figures of a search: its history, what its options explain, and the results by each option's values."""
+"""Figures of a search: its history, the importance of its options, and the results by the values of an option."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FINISHED = {"size": 9, "color": colour(0), "opacity": 0.7}
 STOPPED = {"size": 9, "color": colour(1), "symbol": "x-thin-open"}
 
 
-def history_figure(finished: Mapping[int, float], stopped: Mapping[int, float], told: Mapping[int, str]) -> go.Figure:
-    """Validation accuracy of each trial, and the best so far of the finished ones as a line.
+def history_figure(finished: Mapping[int, float], stopped: Mapping[int, float], hover: Mapping[int, str]) -> go.Figure:
+    """Validation accuracy of each trial, and the best finished trial so far as a line.
 
     Args:
-        finished: number -> result.
-        stopped: number -> what a trial had reached when it was stopped early.
-        told: number -> what is said under the cursor.
+        finished: number -> validation accuracy.
+        stopped: number -> the validation accuracy a trial had when it was stopped early.
+        hover: number -> text under the cursor.
     """
     figure = go.Figure()
     figure.add_scatter(
@@ -38,7 +38,7 @@ def history_figure(finished: Mapping[int, float], stopped: Mapping[int, float], 
                 y=list(results.values()),
                 mode="markers",
                 marker=marker,
-                text=[plain(told[number]) for number in results],
+                text=[plain(hover[number]) for number in results],
                 hovertemplate=f"trial %{{x}}, {name}: %{{y:.1%}}<br>%{{text}}<extra></extra>",
                 name=name,
             )
@@ -49,7 +49,7 @@ def history_figure(finished: Mapping[int, float], stopped: Mapping[int, float], 
 
 
 def importance_figure(shares: Mapping[str, float]) -> go.Figure:
-    """A bar for each option, the largest on top."""
+    """One bar per option, the most important on top."""
     names = sorted(shares, key=lambda name: shares[name])
     figure = go.Figure(
         go.Bar(
@@ -60,7 +60,7 @@ def importance_figure(shares: Mapping[str, float]) -> go.Figure:
             hovertemplate="%{y}: %{x:.0%}<extra></extra>",
         )
     )
-    figure.update_xaxes(title="share of what the options explain", tickformat=".0%", range=[0, 1])
+    figure.update_xaxes(title="importance (share of all options)", tickformat=".0%", range=[0, 1])
     layout(figure, 120 + 34 * len(names))
     return figure
 
@@ -68,17 +68,17 @@ def importance_figure(shares: Mapping[str, float]) -> go.Figure:
 def slice_figure(
     name: str, values: Sequence[object], finished: Sequence[tuple[object, float]], stopped: Sequence[tuple[object, float]]
 ) -> go.Figure:
-    """What each trial reached above the value it had of one option.
+    """Validation accuracy of each trial against its value of one option.
 
     Args:
         values: the option's values in their order.
-        finished, stopped: value of the option and result of each trial, as in `history_figure`.
+        finished, stopped: (value, validation accuracy) of each trial, as in `history_figure`.
     """
     figure = go.Figure()
-    for label, found, marker in (("finished", finished, FINISHED), ("stopped early", stopped, STOPPED)):
+    for label, trials, marker in (("finished", finished, FINISHED), ("stopped early", stopped, STOPPED)):
         figure.add_scatter(
-            x=[str(choice) for choice, _ in found],
-            y=[result for _, result in found],
+            x=[str(choice) for choice, _ in trials],
+            y=[accuracy for _, accuracy in trials],
             mode="markers",
             marker=marker,
             hovertemplate=f"%{{x}}, {label}: %{{y:.1%}}<extra></extra>",

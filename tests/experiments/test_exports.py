@@ -29,7 +29,7 @@ from attnlab.runs.records import RunRecord
 from tests.pages import finished_run
 
 GRID = make_grid(
-    [GridRow("plain", RunConfig(), {}), GridRow("50% & _more_ | =x", RunConfig().changed(model__attention="eca"), {})],
+    [GridRow("plain", RunConfig()), GridRow("50% & _more_ | =x", RunConfig().changed(model__attention="eca"))],
     (0, 1, 2),
     title="A 100 % test",
     grid_id="test-grid",

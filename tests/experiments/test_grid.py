@@ -134,10 +134,10 @@ def test_a_grid_comes_back_from_disk_as_it_was(private_home: Path) -> None:
     ("rows", "seeds", "why"),
     [
         ([], [0], "at least one row"),
-        ([GridRow("a", TINY, {})], [], "at least one seed"),
-        ([GridRow("a", TINY, {})], [1, 1], "same seed twice: 1"),
-        ([GridRow("a", TINY, {}), GridRow("a", TINY, {})], [0], "same row twice: a"),
-        ([GridRow("a", TINY, {})], range(10_001), "10,000"),
+        ([GridRow("a", TINY)], [], "at least one seed"),
+        ([GridRow("a", TINY)], [1, 1], "same seed twice: 1"),
+        ([GridRow("a", TINY), GridRow("a", TINY)], [0], "same row twice: a"),
+        ([GridRow("a", TINY)], range(10_001), "10,000"),
     ],
 )
 def test_impossible_grids_are_refused(rows: list[GridRow], seeds: list[int], why: str) -> None:

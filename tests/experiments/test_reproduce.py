@@ -7,10 +7,10 @@ import pytest
 
 from attnlab import paths
 from attnlab.cli.app import main
-from attnlab.experiments.grid import Grid, GridError, list_grids, progress
+from attnlab.experiments.grid import Grid, GridError, GridKind, ReportedResult, continued, list_grids, progress
 from attnlab.experiments.grid_table import compared, grid_table, row_groups
 from attnlab.experiments.managers import shutdown_all
-from attnlab.experiments.reproduce import DEPARTURES, PLAIN, Scale, finding, report_comparisons, table1
+from attnlab.experiments.reproduce import DEPARTURES, PLAIN, Scale, departure_grid, report_comparisons, table1
 from attnlab.experiments.shipped import shipped_grids
 from attnlab.runs.records import RunRecord, RunState
 
@@ -49,10 +49,11 @@ def test_a_scale_changes_size_and_nothing_else() -> None:
 @pytest.mark.parametrize("departure", DEPARTURES, ids=lambda departure: departure.title)
 def test_each_departure_differs_from_the_published_row_in_one_setting(departure: object) -> None:
     number = departure.number  # type: ignore[attr-defined]
-    grid = finding(seeds=1, departures=[number])
+    grid = departure_grid(seeds=1, departures=[number])
     rows = {row.label: row for row in grid.rows}
-    right = next(row for row in grid.rows if row.about.get("departure") == number)
-    published = rows[right.about["against"]]
+    right = next(row for row in grid.rows if row.departure == number)
+    assert right.against is not None
+    published = rows[right.against]
     before, after = published.config.model_dump(), right.config.model_dump()
     changed = [
         f"{part}.{name}"
@@ -69,11 +70,11 @@ def test_each_departure_differs_from_the_published_row_in_one_setting(departure:
 def test_departures_are_seven_and_a_wrong_number_is_refused() -> None:
     assert [departure.number for departure in DEPARTURES] == [1, 2, 3, 4, 5, 6, 7]
     with pytest.raises(GridError, match="no departure 9"):
-        finding(departures=[9])
+        departure_grid(departures=[9])
 
 
 def test_rows_are_compared_with_what_they_name_paired_by_seed() -> None:
-    grid = finding(seeds=3, departures=[2, 3])
+    grid = departure_grid(seeds=3, departures=[2, 3])
     runs = []
     for seed in range(3):
         runs += [run_of(grid, "CNN, as published", seed, 0.40 + seed / 100)]
@@ -143,7 +144,31 @@ def test_shipped_tables_are_whole_and_say_what_they_rest_on() -> None:
         assert found.finished == len(found.cells)
         assert any("Hardware" in note for note in told.notes) and any("cifar10" in note for note in told.notes)
     kinds = [told.grid.kind for told in shipped.values()]
-    assert kinds.count("table1") == 2 and "finding" in kinds
+    assert kinds.count("table1") == 2 and kinds.count("departures") == 2
+
+
+def test_shipped_tables_hold_the_reports_figures_and_what_is_compared_with_what() -> None:
+    """These files are of the first version, in which a grid of departures was called "the finding"."""
+    (published, described), departures = (
+        [told.grid for told in shipped_grids().values() if told.grid.kind is kind]
+        for kind in (GridKind.TABLE1, GridKind.DEPARTURES)
+    )
+    for grid in (published, described):
+        rows = {row.label: row for row in grid.rows}
+        assert rows[PLAIN].reported == ReportedResult(0.667, 0.018, 2_620_000)
+        assert {row.against for row in grid.rows} == {PLAIN}
+    assert {grid.title for grid in departures} == {"Departures, on and off"}
+    assert {row.departure for grid in departures for row in grid.rows} == {None, 1, 2, 3, 4, 5, 6, 7}
+
+
+def test_a_grid_of_the_first_version_is_continued(private_home: Path) -> None:
+    grid = departure_grid(seeds=1, departures=[3], scale=Scale(dataset="digits", width=4))
+    tree = grid.to_tree()
+    assert Grid.from_tree("again", tree).rows == grid.rows
+    older = tree | {"kind": "finding", "title": "The finding"}
+    (private_home / "grids" / "the-finding-20260101-000000").mkdir(parents=True)
+    (private_home / "grids" / "the-finding-20260101-000000" / "grid.json").write_text(json.dumps(older))
+    assert continued(private_home, grid).grid_id == "the-finding-20260101-000000"
 
 
 @pytest.mark.parametrize(
@@ -152,6 +177,7 @@ def test_shipped_tables_are_whole_and_say_what_they_rest_on() -> None:
         (["reproduce", "table1", "--dataset", "/nowhere", "--no-run"], "no data set and no file or folder '/nowhere'"),
         (["tensorboard", "--to", "x"], "at least one run"),
         (["reproduce", "table1", "--rows", "resnet"], "no row 'resnet'"),
+        (["reproduce", "departures", "--departures", "9"], "no departure 9"),
         (["reproduce", "finding", "--departures", "9"], "no departure 9"),
         (["grid", "show", "nothing"], "no grid 'nothing'"),
         (["grid", "new", "x", "--vary", "colour=red"], "setting=value"),

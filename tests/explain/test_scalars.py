@@ -13,6 +13,7 @@ from attnlab.attention import attention_scalars, build_attention, list_attention
 from attnlab.config import ModelConfig, RunConfig
 from attnlab.explain import open_run
 from attnlab.explain.cost import single_positions
+from attnlab.maps import scalar_titles
 from attnlab.models import ImageShape, build_model
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
@@ -20,7 +21,6 @@ from attnlab.training.events import SnapshotEvent
 from attnlab.training.snapshots_io import read_snapshot, write_snapshot
 from attnlab.ui.inspect.network import network_panel
 from attnlab.ui.snapshots import ONE_POSITION, snapshot_panel
-from attnlab.viz.titles import scalar_titles
 from attnlab.worker.main import run
 from tests.pages import app, open_page, texts  # noqa: F401  (a fixture)
 
@@ -48,9 +48,7 @@ def test_a_number_is_called_by_its_place() -> None:
 
 
 def test_snapshots_keep_the_numbers_and_those_without_are_read_too() -> None:
-    nothing: dict = {}
-    common = {"maps": nothing, "peaks": nothing, "kinds": nothing, "scales": nothing, "grids": nothing}
-    event = SnapshotEvent(step=3, probabilities=np.zeros((2, 2), np.float16), scalars={"a.gamma": -0.12345678}, **common)
+    event = SnapshotEvent(step=3, maps=(), probabilities=np.zeros((2, 2), np.float16), scalars={"a.gamma": -0.12345678})
     file = io.BytesIO()
     write_snapshot(file, event)
     assert read_snapshot(file.getvalue()).scalars == {"a.gamma": pytest.approx(-0.12345678, rel=1e-5)}

@@ -15,22 +15,22 @@ from attnlab.config import DatasetConfig, RunConfig
 from attnlab.data import DataError, list_path, load_dataset, tables_at
 from attnlab.explain import open_run
 from attnlab.explain.concentration import article_claims, concentration
-from attnlab.models.article import article_config
+from attnlab.models.melanoma import melanoma_config
 from attnlab.paths import ROOT, cache_dir
 from attnlab.training.metrics import auc_interval, roc_auc
-from attnlab.viz.article import contact_sheet, gate_overlays
+from attnlab.viz.melanoma_figure import contact_sheet, gate_overlays
 
 ARTICLE_NAMES = {"0": "benign", "1": "malignant"}
 
 
 def test_the_defaults_are_the_articles() -> None:
-    config = article_config("melanoma.zip")
+    config = melanoma_config("melanoma.zip")
     assert (config.dataset.image_size, config.model.width, config.dataset.split_seed) == (224, 64, 1234)
     training = config.training
     assert (training.optimizer, training.lr, training.epochs, training.batch_size) == ("adam", 1e-4, 2, 100)
     assert (training.loss, training.focal_alpha, training.focal_gamma) == ("focal", 0.25, 2.0)
     assert training.augment == "rotate_flip" and config.model.options["output"] == "single"
-    twin = article_config("melanoma.zip", attention=False)
+    twin = melanoma_config("melanoma.zip", attention=False)
     assert twin.model.options["depths"] == 0 and twin.changed(model__options=config.model.options) == config
 
 
@@ -113,7 +113,7 @@ def test_own_split_of_the_dermoscopy_images_and_the_claim_on_their_masks(shared_
     assert (len(listing.items), len(test), sum(item.label for item in test)) == (1500, 300, 81)
     assert all(item.mask for item in listing.items) and not listing.skipped
 
-    config = article_config(
+    config = melanoma_config(
         archive, image_size=32, width=2, epochs=1, options={"split_column": "", "class_names": ARTICLE_NAMES}
     ).changed(dataset__subset=100, dataset__test_subset=40, training__batch_size=20)
     file = private_home / "config.json"

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.attention import AttentionMap, MapKind, MapScale, list_attention, record_attention
+from attnlab.attention import AttentionMap, list_attention, record_attention, to_spatial
 from attnlab.config import ModelConfig, RunConfig
 from attnlab.data import ImageDataset, Provenance, Split
+from attnlab.maps import MapKind, MapScale, quantise, unique_names
 from attnlab.models import ImageShape, build_model
+from attnlab.paths import DEMO_RUNS
+from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.training.losses import Objective
-from attnlab.training.snapshots import PROBES, RUN_BYTES, Snapshots, choose_probes, quantise, snapshot_steps, to_spatial
+from attnlab.training.snapshots import PROBES, RUN_BYTES, Snapshots, choose_probes, snapshot_steps
 from attnlab.training.snapshots_io import read_probes, read_snapshot, write_probes, write_snapshot
 
 CPU = torch.device("cpu")
@@ -74,9 +77,9 @@ def test_reductions_to_positions_by_hand() -> None:
 
 def test_quantised_weights_come_back_within_half_a_level() -> None:
     weights = torch.rand(4, 5, 6) * torch.tensor([1.0, 0.01, 3.0, 0.0]).view(4, 1, 1)
-    maps, peaks = quantise(weights)
-    assert maps.dtype == np.uint8 and maps[:3].reshape(3, -1).max(axis=1).tolist() == [255] * 3
-    error = np.abs(maps / 255 * peaks[:, None, None] - weights.numpy()).reshape(4, -1).max(axis=1)
+    codes, _, peaks = quantise(weights.flatten(1).numpy(), floor=0)
+    assert codes.dtype == np.uint8 and codes[:3].max(axis=1).tolist() == [255] * 3
+    error = np.abs(codes / 255 * peaks[:, None] - weights.flatten(1).numpy()).max(axis=1)
     assert (error <= peaks / 255 / 2 + 1e-7).all()
 
 
@@ -92,15 +95,13 @@ def test_a_snapshot_shows_what_the_network_does_to_the_probes() -> None:
     with record_attention(model) as maps, torch.inference_mode():
         logits = model(data.normalise(torch.from_numpy(probes.images)))
     np.testing.assert_allclose(snapshot.probabilities, logits.softmax(1), atol=1e-3)
-    assert [*snapshot.maps] == [seen.name for seen in maps]
-    for seen in maps:
-        shown = (
-            snapshot.maps[seen.name] / 255 * snapshot.peaks[seen.name].reshape(-1, *[1] * (snapshot.maps[seen.name].ndim - 1))
-        )
+    assert [stored.name for stored in snapshot.maps] == [seen.name for seen in maps]
+    for stored, seen in zip(snapshot.maps, maps, strict=True):
+        shown = stored.codes / 255 * stored.peaks.reshape(-1, *[1] * (stored.codes.ndim - 1))
         true = seen.values[:, :, 0, 0] if seen.kind is MapKind.CHANNEL else seen.values[:, 0]
         np.testing.assert_allclose(shown, true, atol=0.003)
         grid = (1, seen.values.shape[1]) if seen.kind is MapKind.CHANNEL else seen.grid
-        assert snapshot.kinds[seen.name] == seen.kind and snapshot.grids[seen.name] == grid
+        assert stored.kind is seen.kind and stored.grid == stored.kept == grid
 
 
 @pytest.mark.parametrize("attention", ["none", *list_attention()])
@@ -128,12 +129,11 @@ def test_softmax_weights_still_sum_to_one_on_a_smaller_grid(model: ModelConfig, 
     torch.manual_seed(0)
     network = build_model(model, ImageShape(3, side, side), 8)
     snapshot = Snapshots(choose_probes(data), data, 1000).take(network, OBJECTIVE, 0, CPU)
-    shrunk = [name for name, codes in snapshot.maps.items() if codes.shape[1:] != snapshot.grids[name]]
-    assert shrunk
-    for name, codes in snapshot.maps.items():
-        sums = (codes / 255 * snapshot.peaks[name][:, None, None]).sum(axis=(1, 2))
-        rounding = codes[0].size * snapshot.peaks[name] / 510  # half a level each
-        assert (np.abs(sums - 1) <= rounding).all(), name
+    assert any(stored.kept != stored.grid for stored in snapshot.maps)
+    for stored in snapshot.maps:
+        sums = (stored.codes / 255 * stored.peaks[:, None, None]).sum(axis=(1, 2))
+        rounding = stored.codes[0].size * stored.peaks / 510  # half a level each
+        assert (np.abs(sums - 1) <= rounding).all(), stored.name
 
 
 def test_files_give_back_what_was_written() -> None:
@@ -144,22 +144,41 @@ def test_files_give_back_what_was_written() -> None:
     stored = io.BytesIO()
     write_snapshot(stored, snapshot)
     again = read_snapshot(stored.getvalue())
-    assert (again.step, again.kinds, again.scales, again.grids) == (3, snapshot.kinds, snapshot.scales, snapshot.grids)
-    for name in snapshot.maps:
-        np.testing.assert_array_equal(again.maps[name], snapshot.maps[name])
-        np.testing.assert_array_equal(again.peaks[name], snapshot.peaks[name])
+    assert again.step == 3
+    for back, written in zip(again.maps, snapshot.maps, strict=True):
+        assert (back.name, back.kind, back.scale, back.grid) == (written.name, written.kind, written.scale, written.grid)
+        np.testing.assert_array_equal(back.codes, written.codes)
+        np.testing.assert_array_equal(back.peaks, written.peaks)
     np.testing.assert_array_equal(again.probabilities, snapshot.probabilities)
     for masks in (True, False):
         probes = choose_probes(make_dataset(list(range(10)), 10, side=18, masks=masks))
         stored = io.BytesIO()
         write_probes(stored, probes)
-        back = read_probes(stored.getvalue())
-        np.testing.assert_array_equal(back.images, probes.images)
-        np.testing.assert_array_equal(back.labels, probes.labels)
-        assert back.names == probes.names
-        assert (back.masks is None) == (probes.masks is None)
+        kept = read_probes(stored.getvalue())
+        np.testing.assert_array_equal(kept.images, probes.images)
+        np.testing.assert_array_equal(kept.labels, probes.labels)
+        assert kept.names == probes.names
+        assert (kept.masks is None) == (probes.masks is None)
         if masks:
-            np.testing.assert_array_equal(back.masks, probes.masks)
+            np.testing.assert_array_equal(kept.masks, probes.masks)
+
+
+@pytest.mark.parametrize("folder", run_folders(DEMO_RUNS), ids=lambda folder: folder.run_id)
+def test_snapshots_of_shipped_runs_open_and_are_written_back_to_the_same_bytes(folder: RunFolder) -> None:
+    """The format on disk is older than the records: what earlier versions wrote must stay readable."""
+    step = folder.snapshot_steps()[-1]
+    snapshot = folder.snapshot(step)
+    assert snapshot.step == step
+    assert all(isinstance(stored.kind, MapKind) and isinstance(stored.scale, MapScale) for stored in snapshot.maps)
+    again = io.BytesIO()
+    write_snapshot(again, snapshot)
+    shipped = np.load(folder.snapshots_path / f"{step:06d}.npz")
+    for name, array in np.load(io.BytesIO(again.getvalue())).items():
+        assert array.tobytes() == shipped[name].tobytes(), name
+
+
+def test_maps_of_one_forward_have_names_of_their_own() -> None:
+    assert unique_names(["a.tap", "b.tap", "a.tap", "a.tap"]) == ["a.tap", "b.tap", "a.tap#2", "a.tap#3"]
 
 
 def bytes_of(**arrays: np.ndarray) -> bytes:
@@ -178,7 +197,7 @@ def bytes_of(**arrays: np.ndarray) -> bytes:
     ],
 )
 def test_what_is_no_snapshot_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match="no snapshot of attnlab"):
+    with pytest.raises(ValueError, match="not a snapshot of attnlab"):
         read_snapshot(content)
 
 

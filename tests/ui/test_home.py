@@ -12,8 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 from attnlab.attention import list_attention
 from attnlab.config import RunConfig
+from attnlab.maps import MapKind, MapScale
 from attnlab.runs.folder import RunFolder
-from attnlab.training.events import ProbeEvent, SnapshotEvent
+from attnlab.training.events import ProbeEvent, SnapshotEvent, SnapshotMap
 from attnlab.ui.home import demo_strip
 from tests.pages import ROOT, app, finished_run, texts
 
@@ -52,7 +53,7 @@ def test_without_shipped_runs_it_tells_the_command(app: AppTest, shipped: Path) 
 
 
 def test_shipped_runs_move_on_the_picture_that_is_chosen(app: AppTest, shipped: Path, tmp_path: Path) -> None:
-    for attention, kind in (("cbam_spatial", "spatial"), ("eca", "channel")):
+    for attention, kind in (("cbam_spatial", MapKind.SPATIAL), ("eca", MapKind.CHANNEL)):
         folder = finished_run(tmp_path, RunConfig().changed(model__attention=attention), 0.9)
         images = np.stack([np.full((3, 8, 8), 10), np.full((3, 8, 8), 20)]).astype(np.uint8)
         folder.write_probes(ProbeEvent(images=images, labels=np.array([1, 7]), masks=None, names=("a", "b")))
@@ -76,17 +77,14 @@ def test_every_registered_variant_has_a_card(app: AppTest, shipped: Path) -> Non
         assert variant.summary in text
 
 
-def _snapshot(attention: str, kind: str, step: int) -> SnapshotEvent:
+def _snapshot(attention: str, kind: MapKind, step: int) -> SnapshotEvent:
     name = f"blocks.0.attention1.{attention}.tap"
-    shape = (2, 4, 4) if kind == "spatial" else (2, 12)
+    shape, grid = ((2, 4, 4), (4, 4)) if kind is MapKind.SPATIAL else ((2, 12), (1, 12))
+    codes, peaks = np.full(shape, step, np.uint8), np.ones(2, np.float32)
     return SnapshotEvent(
         step=step,
-        maps={name: np.full(shape, step, np.uint8)},
-        peaks={name: np.ones(2, np.float32)},
+        maps=[SnapshotMap(name, kind, MapScale.GATE, grid, codes, peaks)],
         probabilities=np.full((2, 10), 0.1, np.float16),
-        kinds={name: kind},
-        scales={name: "gate"},
-        grids={name: (4, 4)},
     )
 
 

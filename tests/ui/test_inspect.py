@@ -18,7 +18,9 @@ from attnlab.config import RunConfig
 from attnlab.data.decode import decode_image
 from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import open_run
-from attnlab.runs.folder import RunFolder
+from attnlab.maps import MapKind
+from attnlab.paths import DEMO_RUNS
+from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
 from attnlab.ui.inspect.network import network_panel, raw_arrays
 from attnlab.ui.run_cache import run_dataset
@@ -196,6 +198,14 @@ def test_snapshots_end_at_the_networks_own_maps(trained: Path) -> None:
     seen = next(each for each in inspected.maps if each.name == stored.name)
     np.testing.assert_allclose(stored.weights(-1)[0], seen.values.flatten().numpy(), atol=float(stored.peak[-1, 0]) / 255)
     assert panel.steps[-1] == folder.snapshot_steps()[-1]
+
+
+@pytest.mark.parametrize("folder", run_folders(DEMO_RUNS), ids=lambda folder: folder.run_id)
+def test_shipped_runs_are_drawn_from_their_stored_maps(folder: RunFolder) -> None:
+    """Files of the first version give the gates of channels a grid of 1 x 1; all channels are there all the same."""
+    panel = snapshot_panel(folder, 0, title="t")
+    assert [layer.name for layer in panel.layers] == [stored.name for stored in folder.snapshot(panel.steps[-1]).maps]
+    assert not [layer.note for layer in panel.layers if layer.kind is MapKind.CHANNEL and layer.note]
 
 
 def test_raw_maps_are_saved_in_full_precision(run_id: str, app: AppTest) -> None:

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from attnlab import paths
 from attnlab.experiments.managers import get_manager
-from attnlab.models.article import article_config
+from attnlab.models.melanoma import melanoma_config
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.worker.main import run
@@ -46,7 +46,7 @@ def draw_lesions(folder: Path, count: int = 24) -> Path:
 def train(folder: Path, *, attention: bool = True, seed: int = 0) -> str:
     """A finished run of the article's network on the images in a folder, trained here and now."""
     names = {"0": "benign", "1": "malignant"}
-    config = article_config(
+    config = melanoma_config(
         str(folder),
         attention=attention,
         image_size=32,

@@ -9,7 +9,7 @@ from attnlab import paths
 from attnlab.experiments.exports import grid_json
 from attnlab.experiments.grid import GridState, list_grids, load_grid, progress, save_grid
 from attnlab.experiments.managers import get_manager
-from attnlab.experiments.reproduce import Scale, finding, table1
+from attnlab.experiments.reproduce import Scale, departure_grid, table1
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord, RunState
 from tests.pages import app, finished_run, open_page, texts
@@ -75,14 +75,14 @@ def test_an_unknown_data_set_is_said_before_anything_starts(app: AppTest, privat
 def test_a_shipped_table_is_shown_where_nothing_was_trained(
     app: AppTest, private_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grid = finding(departures=[3], seeds=3, scale=Scale(dataset="digits", width=4, epochs=2))
+    grid = departure_grid(departures=[3], seeds=3, scale=Scale(dataset="digits", width=4, epochs=2))
     for (row, seed), config in grid.cells.items():
         finished_run(
             tmp_path / "elsewhere", config, (0.5 if "published" in row else 0.6) + (seed * (1 + ("once" in row))) / 100
         )
     records = [to_finished(path) for path in sorted((tmp_path / "elsewhere" / "runs").iterdir())]
     (tmp_path / "tables").mkdir()
-    (tmp_path / "tables" / "finding.json").write_text(grid_json(grid, progress(grid, records)))
+    (tmp_path / "tables" / "departures.json").write_text(grid_json(grid, progress(grid, records)))
     monkeypatch.setattr(paths, "DEMO_TABLES", tmp_path / "tables")
     open_page(app, PAGE)
     assert "shipped" in app.selectbox("reproduce.grid").options[0]

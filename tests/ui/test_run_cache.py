@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import OpenError, OpenRun
-from attnlab.models.article import article_config
+from attnlab.models.melanoma import melanoma_config
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset, separate_network
@@ -23,7 +23,7 @@ from tests.pages import app, open_page, texts
 
 __all__ = ["app"]
 
-CONFIG = article_config("lesions", attention=True, image_size=32, width=2, epochs=1, batch_size=8).changed(
+CONFIG = melanoma_config("lesions", attention=True, image_size=32, width=2, epochs=1, batch_size=8).changed(
     dataset__subset=40, dataset__test_subset=16
 )
 """A run that both Inspect and Melanoma show."""

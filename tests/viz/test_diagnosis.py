@@ -2,7 +2,7 @@
 
 import pytest
 
-from attnlab.viz.diagnosis import confusion_figure, operate, precision_recall_figure, roc_figure
+from attnlab.viz.diagnosis import confusion_figure, operating_point, precision_recall_figure, roc_figure
 
 LABELS = [0, 0, 0, 1, 1]
 SCORES = [0.1, 0.4, 0.8, 0.4, 0.9]
@@ -18,21 +18,21 @@ SCORES = [0.1, 0.4, 0.8, 0.4, 0.9]
     ],
 )
 def test_a_threshold_counts_as_by_hand(threshold, sensitivity, specificity, precision, confusion) -> None:
-    found = operate(LABELS, SCORES, threshold)
+    found = operating_point(LABELS, SCORES, threshold)
     assert (found.sensitivity, found.specificity, found.precision) == (sensitivity, specificity, precision)
     assert found.confusion == confusion
 
 
 def test_without_positives_sensitivity_is_unknown() -> None:
-    assert operate([0, 0], [0.2, 0.9], 0.5).sensitivity is None
+    assert operating_point([0, 0], [0.2, 0.9], 0.5).sensitivity is None
 
 
 def test_the_ring_lies_on_the_chosen_threshold() -> None:
     curve = {"false_positive_rate": [0, 1], "true_positive_rate": [0, 1], "threshold": [1.0, 0.0]}
-    ring = roc_figure({"run": curve}, operate(LABELS, SCORES, 0.5)).data[-1]
+    ring = roc_figure({"run": curve}, operating_point(LABELS, SCORES, 0.5)).data[-1]
     assert (ring.x[0], ring.y[0]) == (pytest.approx(1 / 3), 0.5)
     curve = {"recall": [0, 1], "precision": [1, 0.4], "threshold": [1.0, 0.0]}
-    ring = precision_recall_figure({"run": curve}, 0.4, operate(LABELS, SCORES, 0.5)).data[-1]
+    ring = precision_recall_figure({"run": curve}, 0.4, operating_point(LABELS, SCORES, 0.5)).data[-1]
     assert (ring.x[0], ring.y[0]) == (0.5, 0.5)
 
 

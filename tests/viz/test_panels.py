@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attnlab.maps import MAX_POSITIONS, MapScale, quantise, relative_weights, tap_titles
 from attnlab.viz import panels as viz_panels
-from attnlab.viz.colour import colourise, table, unit
+from attnlab.viz.colour import colourise, table
 from attnlab.viz.overlay import overlay, resize_map, thumbnails
-from attnlab.viz.panels import MAX_POSITIONS, Panel, layer, layer_from_codes, pack, quantise
-from attnlab.viz.titles import tap_titles
+from attnlab.viz.panels import Panel, layer, layer_from_codes, pack
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -139,9 +139,9 @@ def test_colour_maps_rise_evenly_in_lightness_and_jet_does_not() -> None:
     assert table("viridis")[0].tolist() == [68, 1, 84] and table("viridis")[-1].tolist() == [253, 231, 37]
 
 
-def test_absolute_scale_of_stills_is_the_viewers() -> None:
-    np.testing.assert_allclose(unit(np.array([0.25, 1.0]), "gate"), [0.25, 1])
-    np.testing.assert_allclose(unit(np.array([0.5, 0.25, 0.25, 0]), "softmax"), [0.5, 0.25, 0.25, 0])
+def test_gates_are_shown_as_they_are_and_softmax_weights_relative_to_uniform_ones() -> None:
+    np.testing.assert_allclose(relative_weights(np.array([0.25, 1.0]), MapScale.GATE, 2), [0.25, 1])
+    np.testing.assert_allclose(relative_weights(np.array([0.5, 0.25, 0.25, 0]), MapScale.SOFTMAX, 4), [2, 1, 1, 0])
 
 
 def test_overlay_mixes_image_and_colour() -> None:
@@ -150,6 +150,19 @@ def test_overlay_mixes_image_and_colour() -> None:
     expected = np.rint(100 * 0.75 + colourise(np.ones(1))[0] * 0.25)
     assert mixed.shape == (2, 2, 3) and (mixed == expected).all()
     np.testing.assert_allclose(resize_map(np.array([[0.0, 1.0]]), 1, 4), [[0, 0.25, 0.75, 1]])
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (30, 40), (64, 48), (1, 3)])
+def test_maps_are_enlarged_and_shrunk_bilinearly_between_centres(shape: tuple[int, int]) -> None:
+    """The viewer draws the same, so stills and viewer agree."""
+    values = RNG.random(shape)
+
+    def weights(size: int, target: int) -> np.ndarray:
+        at = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
+        return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(size)))
+
+    expected = weights(shape[0], 30) @ values @ weights(shape[1], 24).T
+    np.testing.assert_allclose(resize_map(values, 30, 24), expected, atol=1e-5)
 
 
 def test_thumbnails_are_square_rgb() -> None:

@@ -9,7 +9,8 @@ import base64
 import json
 from pathlib import Path
 
-from attnlab.viz.colour import SOFTMAX_TOP, TITLES, table
+from attnlab.maps import SOFTMAX_TOP
+from attnlab.viz.colour import TITLES, table
 
 PATH = Path(__file__).parent / "lib" / "colour_tables.js"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from attnlab.maps import tap_titles
 from attnlab.paths import DEMO_RUNS
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.naming import attention_name
@@ -14,7 +15,6 @@ from attnlab.ui.components.viewer import viewer
 from attnlab.ui.snapshots import REDUCED, snapshot_panel
 from attnlab.viz.palette import colour
 from attnlab.viz.panels import Panel
-from attnlab.viz.titles import tap_titles
 
 SHOWN = 3
 
@@ -72,15 +72,15 @@ def _demo_run(folder: RunFolder) -> DemoRun | None:
     if not steps or folder.dataset_summary() is None:
         return None
     last = folder.snapshot(steps[-1])
-    spatial = [name for name in last.maps if last.kinds[name] in REDUCED]
-    places = tap_titles(spatial or list(last.maps))
-    if not places:
+    spatial = [stored for stored in last.maps if stored.kind in REDUCED]
+    maps = spatial or list(last.maps)
+    if not maps:
         return None
+    places = tap_titles([stored.name for stored in maps])
     variation = {}
-    for name, place in places.items():
-        images = len(last.maps[name])
-        spread = (last.maps[name].reshape(images, -1) / 255).std(axis=1)
-        variation[place] = float((spread * last.peaks[name]).mean())
+    for stored in maps:
+        spread = (stored.codes.reshape(len(stored.codes), -1) / 255).std(axis=1)
+        variation[places[stored.name]] = float((spread * stored.peaks).mean())
     return DemoRun(folder, places, variation, bool(spatial))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
+from attnlab.maps import MapKind
 from attnlab.ui import warmup
 
 KIND_BADGES = {
-    "channel": ":blue-badge[one weight per channel]",
-    "spatial": ":green-badge[one weight per position]",
-    "element": ":violet-badge[one weight per value]",
-    "pairwise": ":orange-badge[each position attends to all positions]",
+    MapKind.CHANNEL: ":blue-badge[one weight per channel]",
+    MapKind.SPATIAL: ":green-badge[one weight per position]",
+    MapKind.ELEMENT: ":violet-badge[one weight per value]",
+    MapKind.PAIRWISE: ":orange-badge[each position attends to all positions]",
 }
 
 

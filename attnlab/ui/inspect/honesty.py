@@ -20,6 +20,7 @@ from attnlab.explain.baselines import BASELINES, Scene, attention_map, spatial_t
 from attnlab.explain.honesty.measure import MAP, MEASURES, Honesty, p_words
 from attnlab.explain.honesty.process import Measurement, MeasurementState, kept_measurements
 from attnlab.explain.open_run import OpenRun
+from attnlab.maps import tap_titles
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
@@ -29,7 +30,6 @@ from attnlab.ui.inspect.section import open_section
 from attnlab.ui.run_cache import network_stamp, opened_network, separate_network
 from attnlab.viz.honesty_figures import Dot, dot_plot
 from attnlab.viz.overlay import overlay
-from attnlab.viz.titles import tap_titles
 
 COUNTS = (50, 100, 200, 500)
 DEFAULT_COUNT = 200

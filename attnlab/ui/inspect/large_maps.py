@@ -13,8 +13,8 @@ import streamlit as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attnlab.attention.self_attention import MAX_POSITIONS
 from attnlab.explain.large_maps import LargeMap, large_maps
+from attnlab.maps import MAX_POSITIONS, MapScale, relative_weights, tap_titles
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.large_maps import (
     LargeMapLayer,
@@ -26,7 +26,6 @@ from attnlab.ui.components.large_maps import (
 )
 from attnlab.ui.inspect.network import Selection
 from attnlab.ui.run_cache import network_stamp, opened_network
-from attnlab.viz.titles import tap_titles
 
 PICTURE, WIRE = "rows.picture", "rows.wire"
 
@@ -58,9 +57,10 @@ def _answer(record: RunRecord, image: Tensor, layers: Sequence[LargeMapLayer], i
 
 
 def answer(large: LargeMap, question: Question) -> NDArray[np.float32]:
-    """A row (H', W') or column (H, W) of one map in units of the uniform weight, one over the number of keys."""
+    """A row (H', W') or column (H, W) of one map, as `relative_weights`: 1 is one over the number of keys."""
     compute = large.column if question.column else large.row
-    return compute(question.place, question.head) * (large.key_grid[0] * large.key_grid[1])
+    keys = large.key_grid[0] * large.key_grid[1]
+    return relative_weights(compute(question.place, question.head), MapScale.SOFTMAX, keys)
 
 
 def _large_maps(record: RunRecord, image: Tensor) -> tuple[LargeMap, ...]:

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
-from attnlab.attention import MapKind, get_attention, split_composition
+from attnlab.attention import get_attention, split_composition
 from attnlab.config import ModelConfig
 from attnlab.data import DataError, ImageDataset, normalise
 from attnlab.data.decode import fit_array, fit_image
 from attnlab.explain.block_features import features_before
-from attnlab.explain.cost import count_flops, one_position
+from attnlab.explain.cost import count_flops
 from attnlab.explain.open_run import OpenError, OpenRun
+from attnlab.maps import MapKind, over_one_position, tap_of, tap_titles
 from attnlab.models import ImageShape, get_model
 from attnlab.runs.naming import attention_name, short_names
 from attnlab.runs.records import RunRecord
@@ -34,7 +35,6 @@ from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset
 from attnlab.ui.snapshots import ONE_POSITION
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.panels import Layer, Panel, layer
-from attnlab.viz.titles import tap_titles
 
 PREDICTED = 512
 """Test images that are predicted, to tell right predictions from wrong ones."""
@@ -205,14 +205,14 @@ def network_panel(
     layers = [
         layer(
             attention.name,
-            str(attention.kind),
+            attention.kind,
             attention.values[0].numpy(),
             title=titles[attention.name],
-            scale=str(attention.scale),
+            scale=attention.scale,
             grid=attention.grid,
             reference=(ranges or {}).get(attention.name),
             window=_window(opened, attention.name),
-            note=ONE_POSITION if one_position(attention) else "",
+            note=ONE_POSITION if over_one_position(attention.kind, attention.scale, attention.grid) else "",
             features=_features(features.get(attention.name)),
         )
         for attention in inspection.maps
@@ -237,12 +237,12 @@ def _features(entering: Tensor | None) -> Layer | None:
         return None
     while entering.numel() > FEATURE_BYTES and min(entering.shape[2:]) > 1:
         entering = torch.nn.functional.avg_pool2d(entering, 2, ceil_mode=True)
-    return layer("features", "element", entering[0].numpy())
+    return layer("features", MapKind.ELEMENT, entering[0].numpy())
 
 
 def _window(opened: OpenRun, tap: str) -> int:
     """How many neighbouring channels decide one gate: the width of the block's 1-D convolution, 0 without one."""
-    block = opened.model.get_submodule(tap.split("#")[0].rpartition(".")[0])
+    block = opened.model.get_submodule(tap_of(tap).rpartition(".")[0])
     widths = [module.kernel_size[0] for module in block.children() if isinstance(module, torch.nn.Conv1d)]
     return widths[0] if widths else 0
 

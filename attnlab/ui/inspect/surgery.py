@@ -23,6 +23,7 @@ from attnlab.data import DataError
 from attnlab.explain.open_run import OpenRun
 from attnlab.explain.surgery.effect import AccuracyChange, accuracy_change, operate, standard_interventions
 from attnlab.explain.surgery.operations import OPERATIONS, PAINTED_SOFTMAX, Intervention, Operation, applicable
+from attnlab.maps import MapKind, MapScale, relative_weights, scalar_titles, tap_of, tap_titles
 from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.before_after import before_after
@@ -41,7 +42,6 @@ from attnlab.ui.inspect.section import open_section
 from attnlab.ui.links import keep_linked, linked
 from attnlab.ui.run_cache import opened_network, run_dataset
 from attnlab.viz.panels import Layer, layer
-from attnlab.viz.titles import scalar_titles, tap_titles
 
 EVERYWHERE = "every map"
 TEMPERATURES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -154,11 +154,11 @@ def _effect(opened: OpenRun, selection: Selection, intervention: Intervention) -
             st.info("These maps have too many positions to be shown whole, so there is nothing to paint on.")
             return
     else:
-        below = None if drawn.kind == "channel" else image.permute(1, 2, 0).numpy()
-        canvas = Canvas(drawn.title, field(drawn), below, drawn.scale == "softmax")
+        below = None if drawn.kind is MapKind.CHANNEL else image.permute(1, 2, 0).numpy()
+        canvas = Canvas(drawn.title, field(drawn), below, drawn.scale is MapScale.SOFTMAX)
         if painting:
             # the channels of one map are not those of another
-            taps = (drawn.name.split("#")[0],) if drawn.kind == "channel" else intervention.taps
+            taps = (tap_of(drawn.name),) if drawn.kind is MapKind.CHANNEL else intervention.taps
             cells = _strokes(canvas)
             intervention = replace(intervention, target=target(cells, canvas), taps=taps)
     begun = time.perf_counter()
@@ -202,16 +202,16 @@ def prediction_change(classes: Sequence[str], before: NDArray[np.floating], afte
 
 
 def field(layer: Layer) -> NDArray[np.float32]:
-    """A map as one array (h, w): gates, or softmax weights in units of the uniform one.
+    """A map as one array (h, w), as `relative_weights`.
 
     ELEMENT is averaged over the channels, PAIRWISE is the attention each position receives; the C gates of CHANNEL are
     arranged in rows of equal length.
     """
     values = layer.weights().mean(axis=0)
-    if layer.kind == "channel":
+    if layer.kind is MapKind.CHANNEL:
         rows = max(rows for rows in range(1, math.isqrt(len(values)) + 1) if len(values) % rows == 0)
         return values.reshape(rows, -1)
-    return values.reshape(layer.grid) * (values.size if layer.scale == "softmax" else 1)
+    return relative_weights(values.reshape(layer.grid), layer.scale, values.size)
 
 
 def target(cells: NDArray[np.uint8], canvas: Canvas) -> Tensor:
@@ -233,22 +233,21 @@ def row_title(intervention: Intervention) -> str:
 
 def _drawn_layer(layers: Sequence[Layer], intervention: Intervention) -> Layer | None:
     """The map on the canvas: of those that are changed, the one with the most positions; `None` without any."""
-    kinds = {str(kind) for kind in OPERATIONS[intervention.operation].kinds}
-    taps = intervention.taps
-    changed = [item for item in layers if item.kind in kinds and (taps is None or item.name.split("#")[0] in taps)]
-    return max(changed, key=lambda item: (item.kind != "channel", item.grid[0] * item.grid[1]), default=None)
+    kinds, taps = OPERATIONS[intervention.operation].kinds, intervention.taps
+    changed = [item for item in layers if item.kind in kinds and (taps is None or tap_of(item.name) in taps)]
+    return max(changed, key=lambda item: (item.kind is not MapKind.CHANNEL, item.grid[0] * item.grid[1]), default=None)
 
 
 def _as_layer(attention: AttentionMap) -> Layer:
     values = attention.values[0].numpy()
-    return layer(attention.name, str(attention.kind), values, scale=str(attention.scale), grid=attention.grid)
+    return layer(attention.name, attention.kind, values, scale=attention.scale, grid=attention.grid)
 
 
 def _reduction(drawn: Layer) -> str:
     notes = {
-        "channel": "one gate per channel, in rows",
-        "element": "mean over the channels",
-        "pairwise": "the attention each position receives",
+        MapKind.CHANNEL: "one gate per channel, in rows",
+        MapKind.ELEMENT: "mean over the channels",
+        MapKind.PAIRWISE: "the attention each position receives",
     }
     return f" · {notes[drawn.kind]}" if drawn.kind in notes else ""
 

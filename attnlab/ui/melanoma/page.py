@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 
 from attnlab.data import DataError
-from attnlab.models.article import SMALL, article_config
+from attnlab.models.melanoma import SMALL, melanoma_config
 from attnlab.runs.errors import RunRefused
 from attnlab.runs.naming import PLAIN, attention_name, run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
@@ -124,7 +124,7 @@ def has_gates(record: RunRecord) -> bool:
 def _start(data: DataChoice, twin: bool, **settings: Any) -> None:
     try:
         configs = [
-            article_config(data.name, attention=attention, options=data.options, **settings)
+            melanoma_config(data.name, attention=attention, options=data.options, **settings)
             for attention in ([True, False] if twin else [True])
         ]
     except ValueError as error:

@@ -12,21 +12,21 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from attnlab.attention import AttentionMap, MapScale
+from attnlab.attention import AttentionMap, to_spatial
 from attnlab.data import DataError, ImageDataset
 from attnlab.explain import OpenError, OpenRun
 from attnlab.explain.concentration import Claim, Concentration, article_claims, concentration
 from attnlab.explain.faithfulness import Interval
+from attnlab.maps import MapScale, relative_weights
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
-from attnlab.training.snapshots import to_spatial
 from attnlab.ui.format import duration
 from attnlab.ui.glossary import ENTROPY, UNIFORM
 from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset
-from attnlab.viz.article import contact_sheet, gate_overlays
-from attnlab.viz.diagnosis import confusion_figure, operate, precision_recall_figure, roc_figure
+from attnlab.viz.diagnosis import confusion_figure, operating_point, precision_recall_figure, roc_figure
+from attnlab.viz.melanoma_figure import contact_sheet, gate_overlays
 
 POSITIVE_NAMES = ("malignant", "melanoma", "positive", "1", "true", "yes")
 IMAGES_PER_CLASS = 6
@@ -91,7 +91,7 @@ def diagnosis(record: RunRecord, others: Sequence[RunRecord]) -> None:
         format="%.2f",
         help=f"An image is classified as {class_names[1]} when its score is at least this high.",
     )
-    at = operate(labels, scores, threshold)
+    at = operating_point(labels, scores, threshold)
     with st.container(horizontal=True):
         st.metric(
             "ROC AUC",
@@ -243,9 +243,9 @@ def _concentration(folder: str, stamp: int, _record: RunRecord) -> Concentration
 
 
 def _weights(attention: AttentionMap) -> NDArray[np.float32]:
-    """(n, h, w): gates as they are, softmax weights times the number of positions."""
+    """The maps of n images, (n, h, w), as `relative_weights`."""
     maps = to_spatial(attention).numpy()
-    return maps * maps[0].size if attention.scale is MapScale.SOFTMAX else maps
+    return relative_weights(maps, attention.scale, maps[0].size)
 
 
 def _bounds(maps: Sequence[AttentionMap]) -> tuple[float, float]:

@@ -28,7 +28,7 @@ from attnlab.experiments.grid import (
 )
 from attnlab.experiments.grid import progress as grid_progress
 from attnlab.experiments.grid_queue import hold_grid, start_grid
-from attnlab.experiments.reproduce import Scale, finding, table1
+from attnlab.experiments.reproduce import Scale, departure_grid, table1
 from attnlab.experiments.shipped import shipped_grids
 from attnlab.models import REPORT_ROWS
 from attnlab.ui.costs import add_data_summary
@@ -36,11 +36,11 @@ from attnlab.ui.format import duration
 from attnlab.ui.state import manager
 from attnlab.viz.grid_figures import progress_matrix
 
-PUBLISHED, DESCRIBED, FINDING = "Table 1, as the code does", "Table 1, as the paper says", "The seven departures, on and off"
+PUBLISHED, DESCRIBED, ON_AND_OFF = "Table 1, as the code does", "Table 1, as the paper says", "The seven departures, on and off"
 TABLES = {
     PUBLISHED: "Nine networks with the published protocol: trained as the report's code does.",
     DESCRIBED: "Nine networks with the described protocol: trained as the report's text says.",
-    FINDING: "The published protocol, and the same with one departure at a time corrected.",
+    ON_AND_OFF: "The published protocol, and the same with one departure at a time corrected.",
 }
 
 
@@ -76,7 +76,9 @@ def start_form() -> None:
         key="reproduce.dataset",
         help="cifar10 (downloaded once), or the path of a folder or archive with its images.",
     )
-    rows = right.multiselect("Rows", list(REPORT_ROWS), key="reproduce.rows", placeholder="all nine", disabled=what == FINDING)
+    rows = right.multiselect(
+        "Rows", list(REPORT_ROWS), key="reproduce.rows", placeholder="all nine", disabled=what == ON_AND_OFF
+    )
     with st.grid(6, min_column_width=110):
         seeds = st.number_input("Seeds", 1, 64, 3, key="reproduce.seeds", help="The report uses 16.")
         subset = st.number_input(
@@ -108,8 +110,8 @@ def start_form() -> None:
     if not (start or estimate):
         return
     try:
-        if what == FINDING:
-            grid = finding(seeds=seeds, scale=scale)
+        if what == ON_AND_OFF:
+            grid = departure_grid(seeds=seeds, scale=scale)
         else:
             grid = table1("published" if what == PUBLISHED else "described", rows=rows, seeds=seeds, scale=scale)
         grid = continued(manager().home, grid)

@@ -9,10 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from attnlab.experiments import exports, tensorboard
-from attnlab.experiments.grid import Grid
+from attnlab.experiments.grid import Grid, GridKind
 from attnlab.experiments.grid_table import GRID_COLUMNS, compared, grid_table, row_groups
-from attnlab.experiments.groups import Group, Verdict
-from attnlab.experiments.reproduce import TABLE1
+from attnlab.experiments.groups import Comparison, Group, Verdict
 from attnlab.experiments.table import Cost
 from attnlab.runs.folder import RunFolder
 from attnlab.ui.columns import column_config
@@ -41,13 +40,13 @@ def results(view: GridView) -> None:
     if not any(group.n for group in groups.values()):
         return
     costs = {label: costs_of([group])[group.key] for label, group in groups.items()}
-    _table(view, groups, costs)
-    _charts(view.grid, groups, costs)
+    comparisons = compared(view.grid, groups)
+    _table(view, groups, costs, comparisons)
+    _charts(view.grid, groups, costs, comparisons)
 
 
-def differences(grid: Grid, groups: Mapping[str, Group]) -> list[Difference]:
+def differences(grid: Grid, comparisons: Mapping[str, Comparison]) -> list[Difference]:
     """What each row gains over the row it is compared with, where both have been trained."""
-    comparisons = compared(grid, groups)
     return [
         Difference(
             row.label,
@@ -61,9 +60,11 @@ def differences(grid: Grid, groups: Mapping[str, Group]) -> list[Difference]:
     ]
 
 
-def _table(view: GridView, groups: dict[str, Group], costs: dict[str, Cost]) -> None:
-    grid, progress, notes = view.grid, view.progress, view.notes
-    table = grid_table(grid, progress, costs)
+def _table(
+    view: GridView, groups: Mapping[str, Group], costs: Mapping[str, Cost], comparisons: Mapping[str, Comparison]
+) -> None:
+    grid, notes = view.grid, view.notes
+    table = grid_table(grid, view.progress, costs, comparisons=comparisons)
     st.subheader("Table", anchor=False)
     columns = [name for name in GRID_COLUMNS if name not in _HIDDEN and (name == "row" or table[name].notna().any())]
     st.dataframe(
@@ -75,7 +76,7 @@ def _table(view: GridView, groups: dict[str, Group], costs: dict[str, Cost]) -> 
         placeholder="–",
         alt="One row per network: the report's accuracy and ours, spread, significance, cost",
     )
-    tested = [comparison for comparison in compared(grid, groups).values() if comparison.p_holm is not None]
+    tested = [comparison for comparison in comparisons.values() if comparison.p_holm is not None]
     differing = [comparison for comparison in tested if comparison.verdict in (Verdict.BETTER, Verdict.WORSE)]
     if tested:
         st.caption(
@@ -126,7 +127,7 @@ def _files(view: GridView, table: pd.DataFrame) -> None:
         )
 
 
-def _charts(grid: Grid, groups: dict[str, Group], costs: dict[str, Cost]) -> None:
+def _charts(grid: Grid, groups: Mapping[str, Group], costs: Mapping[str, Cost], comparisons: Mapping[str, Comparison]) -> None:
     series = [
         Series(label, place, group.accuracies, {}, group.parameters)
         for place, (label, group) in enumerate(groups.items())
@@ -135,7 +136,7 @@ def _charts(grid: Grid, groups: dict[str, Group], costs: dict[str, Cost]) -> Non
     st.subheader("Every run", anchor=False)
     st.caption("Dots: test accuracy of single runs. Diamond and bar: mean ± one standard deviation.")
     st.plotly_chart(strip_plot(series), key="reproduce.strip", alt="Test accuracy of every run")
-    gains = differences(grid, groups)
+    gains = differences(grid, comparisons)
     if gains:
         st.subheader("Differences", anchor=False)
         st.caption("Mean over the seeds that both rows share, with its 95% interval, not corrected for the number of rows.")
@@ -153,5 +154,5 @@ def _charts(grid: Grid, groups: dict[str, Group], costs: dict[str, Cost]) -> Non
             )
         else:
             st.caption("Press *Measure ms per image* above to time the networks on the server.")
-    if grid.kind == TABLE1:
+    if grid.kind is GridKind.TABLE1:
         st.caption("The report's figures are for the original CIFAR-10. JPEG copies and subsets give lower accuracies.")

@@ -10,6 +10,7 @@ from attnlab.attention import NONE, list_attention
 from attnlab.config import DatasetConfig, ModelConfig, RunConfig
 from attnlab.data import list_datasets
 from attnlab.explain.cost import count_flops, count_parameters, single_positions
+from attnlab.maps import tap_titles
 from attnlab.models import REPORT_ROWS, ImageShape, report_config
 from attnlab.runs.errors import RunRefused
 from attnlab.training import estimate_seconds
@@ -19,7 +20,6 @@ from attnlab.ui.form.run_form import FormContent, run_form
 from attnlab.ui.format import duration
 from attnlab.ui.state import add_to_chart, manager
 from attnlab.ui.train.executor_form import executor_form
-from attnlab.viz.titles import tap_titles
 
 ONE_MINUTE, PUBLISHED, DESCRIBED = "one minute", "published", "described"
 TITLES = {ONE_MINUTE: "One minute", PUBLISHED: "As the code does", DESCRIBED: "As the paper says"}

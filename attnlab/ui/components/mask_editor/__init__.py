@@ -15,8 +15,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from attnlab.maps import SOFTMAX_TOP
 from attnlab.ui.components.mount import mount
-from attnlab.viz.colour import SOFTMAX_TOP
 
 LEFT_ALONE, PAINTED, ERASED = 0, 1, 2
 

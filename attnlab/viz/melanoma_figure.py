@@ -1,4 +1,4 @@
-"""The figure of the article "Image Classification with Attention": originals, and the maps of each gate over them."""
+"""The figure of the melanoma article "Image Classification with Attention": images, and the maps of each gate over them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TILE = 160
 def gate_overlays(
     images: Sequence[Picture], maps: NDArray[np.floating], *, bounds: tuple[float, float], colours: str = "viridis"
 ) -> list[Picture]:
-    """Each image with its map over it.
+    """Each image with its map drawn over it.
 
     Args:
         images: uint8 (H, W, 3) each.
         maps: (n, h, w).
-        bounds: the weights at the two ends of the colours, the same for every image, so that they can be compared.
+        bounds: the weights at the two ends of the colour map, the same for every image, so that images can be compared.
     """
     low, high = bounds
     unit = (maps - low) / max(high - low, 1e-9)
@@ -34,9 +34,11 @@ def gate_overlays(
 
 
 def contact_sheet(pictures: Sequence[Picture], columns: int = 3, gap: int = 2) -> Picture:
-    """Pictures of one size in rows on white; small ones are enlarged by whole pixels, so that they stay sharp."""
+    """Pictures of one size in rows on white; small ones are enlarged by a whole factor, so that they stay sharp."""
     factor = max(1, TILE // pictures[0].shape[0])
-    tiles = [np.broadcast_to(p, (*p.shape[:2], 3)).repeat(factor, axis=0).repeat(factor, axis=1) for p in pictures]
+    tiles = [
+        np.broadcast_to(picture, (*picture.shape[:2], 3)).repeat(factor, axis=0).repeat(factor, axis=1) for picture in pictures
+    ]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     tiles = [np.pad(tile, ((gap, gap), (gap, gap), (0, 0)), constant_values=255) for tile in tiles]
     rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]

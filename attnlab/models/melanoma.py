@@ -1,8 +1,8 @@
-"""The melanoma run of the article "Image Classification with Attention": VGG16 with two gates, focal loss, Adam at 1e-4.
+"""The melanoma training of the article "Image Classification with Attention": VGG16 with two gates, focal loss, Adam at 1e-4.
 
-The article's slips are not inherited: its training AUC is that of the last batch, its validation AUC is undefined. The best
-epoch is the one with the highest validation AUC: with one malignant image in four, accuracy would choose the epoch that calls
-everything benign.
+Two mistakes of the article are not repeated: its training AUC is that of the last batch only, and its validation AUC is
+undefined. The best epoch here is the one with the highest validation AUC: with one malignant image in four, accuracy would
+choose the epoch that calls everything benign.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from attnlab.config import DatasetConfig, ModelConfig, ProtocolConfig, RunConfig
 
 
 class Size(TypedDict):
-    """Arguments of `article_config` that decide how long a training takes."""
+    """Arguments of `melanoma_config` that decide how long a training takes."""
 
     image_size: int
     width: int
@@ -25,10 +25,10 @@ class Size(TypedDict):
 
 
 SMALL = Size(image_size=64, width=8, epochs=4, batch_size=32, lr=1e-3)
-"""What a processor trains in less than a minute."""
+"""A size that a CPU trains in less than a minute."""
 
 
-def article_config(
+def melanoma_config(
     dataset: str,
     *,
     image_size: int = 224,
@@ -46,7 +46,7 @@ def article_config(
         dataset: a registered data set, or a path to images with a CSV.
         image_size: side in pixels, divisible by 32.
         width: channels of the first block; 64 is VGG16, fewer is a network for a CPU.
-        attention: ``False`` gives the twin without gates.
+        attention: ``False`` gives the same network without gates.
         options: of the data set.
     """
     return RunConfig(

@@ -1,0 +1,131 @@
+"""The vocabulary of attention maps: kinds and scales, names and titles, and how weights are shown and stored.
+
+Nothing here imports torch: pages that draw stored maps are there before torch is loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_POSITIONS = 1024
+"""A PAIRWISE map of more queries or keys than this (32 x 32 positions, 4 MiB per head and image) is neither recorded nor
+shown whole; its rows are computed on demand."""
+
+SOFTMAX_TOP = 4.0
+"""The fixed colour scale of softmax weights ends at this multiple of the uniform weight; larger weights saturate."""
+
+CONTAINERS = frozenset({"tap", "readout", "head", "gates", "attend", "attention", "features", "blocks"})
+"""Modules of a network that only hold others: their names say nothing about where a map is, so titles leave them out."""
+
+
+class MapKind(StrEnum):
+    """What the weights are indexed by."""
+
+    CHANNEL = "channel"  # (B, C, 1, 1)
+    SPATIAL = "spatial"  # (B, 1, H, W)
+    ELEMENT = "element"  # (B, C, H, W)
+    PAIRWISE = "pairwise"  # (B, queries, keys), over a grid
+
+
+class MapScale(StrEnum):
+    """What the weights mean."""
+
+    GATE = "gate"  # each in [0, 1]
+    SOFTMAX = "softmax"  # each row sums to 1 over the attended positions
+
+
+def relative_weights(weights: NDArray[np.float32], scale: MapScale, positions: int) -> NDArray[np.float32]:
+    """Weights in the unit in which they are shown, same shape.
+
+    A gate stays as it is. A softmax weight is multiplied by the number of positions that share a total of 1, so that 1
+    is the weight of uniform attention and 2 is twice that, whatever the size of the map.
+
+    Args:
+        positions: how many weights sum to 1 (N, the number of keys of a PAIRWISE map).
+    """
+    return weights * positions if scale is MapScale.SOFTMAX else weights
+
+
+def over_one_position(kind: MapKind, scale: MapScale, grid: tuple[int, int]) -> bool:
+    """Whether a map is softmax attention over a single position, whose weight is always 1."""
+    return scale is MapScale.SOFTMAX and kind is not MapKind.CHANNEL and grid == (1, 1)
+
+
+def quantise(
+    rows: NDArray[np.float32], floor: float | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    """Weights as one byte each: ``weight = floor + code / 255 * (peak - floor)``, true to within (peak - floor) / 510.
+
+    Args:
+        rows: finite weights (..., length), none below ``floor``.
+        floor: what code 0 stands for in every row; each row's smallest weight when `None`.
+
+    Returns:
+        Codes, uint8 (..., length), and what code 0 and code 255 stand for in each row, (...).
+    """
+    peak = rows.max(axis=-1)
+    low = rows.min(axis=-1) if floor is None else np.full_like(peak, floor)
+    span = np.where(peak > low, peak - low, 1)
+    codes = np.rint((rows - low[..., None]) / span[..., None] * 255)
+    return codes.clip(0, 255).astype(np.uint8), low, peak
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Names of the maps of one forward; a tap that was passed twice gets ``#2`` after its name the second time."""
+    unique: list[str] = []
+    for name in names:
+        use = sum(tap_of(earlier) == name for earlier in unique) + 1
+        unique.append(name if use == 1 else f"{name}#{use}")
+    return unique
+
+
+def tap_of(name: str) -> str:
+    """The path of the tap behind a map's name: ``attend.layer7.tap#2`` -> ``attend.layer7.tap``."""
+    return name.partition("#")[0]
+
+
+def tap_titles(names: Sequence[str]) -> dict[str, str]:
+    """A title for each map of one network: ``blocks.0.attention1.eca.tap`` -> ``block 1 · conv 1 · eca``.
+
+    Words that all of them share (the variant, where there is only one) are left out.
+
+    Args:
+        names: as in `attnlab.attention.AttentionMap.name`.
+    """
+    words = {name: _title_words(name) for name in names}
+    shared = set.intersection(*map(set, words.values())) if len(words) > 1 else set()
+    distinct = {name: [word for word in words[name] if word not in shared] for name in names}
+    return {name: " · ".join(distinct[name] or words[name]) or name for name in names}
+
+
+def scalar_titles(names: Sequence[str]) -> dict[str, str]:
+    """A title for each learned number of one network: ``blocks.0.attention1.gamma`` -> ``gamma · block 1 · conv 1``."""
+    taps = {name: f"{name.rpartition('.')[0]}.tap" for name in names}
+    places = tap_titles(list(taps.values()))
+    return {name: f"{name.rpartition('.')[2]} · {places[taps[name]]}" for name in names}
+
+
+def _title_words(name: str) -> list[str]:
+    path, _, use = name.partition("#")
+    words: list[str] = []
+    after_variant = False
+    for step in path.split("."):
+        if step.isdigit():
+            words.append(f"block {int(step) + 1}")
+        elif convolution := re.fullmatch(r"attention(\d+)", step):
+            words.append(f"conv {convolution[1]}")
+        elif step == "attention_end":
+            words.append("end")
+        elif numbered := re.fullmatch(r"([a-z]+)(\d+)", step):
+            words.append(f"{numbered[1]} {numbered[2]}")
+        elif step not in CONTAINERS:  # a variant, or the half of one: "cbam", then "spatial"
+            words.append(f"{words.pop()} {step}" if after_variant else step.replace("_", " "))
+            after_variant = True
+    if use and words:
+        words[-1] += f" ({use})"
+    return words
