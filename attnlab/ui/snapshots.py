@@ -86,9 +86,9 @@ def _reduction(stored: SnapshotMap) -> str:
     (kept_height, kept_width), (height, width) = stored.kept, stored.grid
     if stored.kind is MapKind.CHANNEL:
         if kept_width < width:  # files of the first version say 1 x 1 for all channels
-            notes.append(f"Kept: {kept_width} of {width} channels, evenly spaced; numbers count those kept.")
+            notes.append(f"Stored: {kept_width} of {width} channels, evenly spaced and renumbered.")
     elif stored.kept != stored.grid:
-        notes.append(f"Kept on {kept_height} × {kept_width} of {height} × {width} positions.")
+        notes.append(f"Stored on {kept_height} × {kept_width} of {height} × {width} positions.")
     return " ".join(filter(None, notes))
 
 
@@ -108,8 +108,8 @@ def weights_of_maps(records: Sequence[RunRecord], key: str) -> None:
         now = ", ".join(f"{title} {values[-1]:+.3f}" for title, values in scalars.items())
         st.markdown(f"**How much the maps count{name}**")
         st.caption(
-            "The block gives gamma times what was attended to, plus its input. Gamma starts at 0, where attention counts for "
-            f"nothing whatever its map looks like; the further it is from 0, the more it counts. At step {steps[-1]:,}: {now}."
+            "The block adds gamma times the attended values to its input. Gamma starts at 0, where the map has no effect; the "
+            f"further it is from 0, the more the map counts. At step {steps[-1]:,}: {now}."
         )
         st.plotly_chart(scalar_curves(steps, scalars), key=f"{key}.scalars.{record.run_id}", alt="Gamma over the steps")
 

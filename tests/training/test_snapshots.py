@@ -11,7 +11,7 @@ import torch
 from attnlab.attention import AttentionMap, list_attention, record_attention, to_spatial
 from attnlab.config import ModelConfig, RunConfig
 from attnlab.data import ImageDataset, Provenance, Split
-from attnlab.maps import MapKind, MapScale, quantise, unique_names
+from attnlab.maps import MapKind, MapScale
 from attnlab.models import ImageShape, build_model
 from attnlab.paths import DEMO_RUNS
 from attnlab.runs.folder import RunFolder, run_folders
@@ -73,14 +73,6 @@ def test_reductions_to_positions_by_hand() -> None:
     assert received.sum().item() == pytest.approx(1)
     channel = AttentionMap("t", MapKind.CHANNEL, MapScale.GATE, torch.tensor([0.2, 0.4]).view(1, 2, 1, 1), (1, 1))
     assert to_spatial(channel).tolist() == [[[pytest.approx(0.3)]]]
-
-
-def test_quantised_weights_come_back_within_half_a_level() -> None:
-    weights = torch.rand(4, 5, 6) * torch.tensor([1.0, 0.01, 3.0, 0.0]).view(4, 1, 1)
-    codes, _, peaks = quantise(weights.flatten(1).numpy(), floor=0)
-    assert codes.dtype == np.uint8 and codes[:3].max(axis=1).tolist() == [255] * 3
-    error = np.abs(codes / 255 * peaks[:, None] - weights.flatten(1).numpy()).max(axis=1)
-    assert (error <= peaks / 255 / 2 + 1e-7).all()
 
 
 def test_a_snapshot_shows_what_the_network_does_to_the_probes() -> None:
@@ -175,10 +167,6 @@ def test_snapshots_of_shipped_runs_open_and_are_written_back_to_the_same_bytes(f
     shipped = np.load(folder.snapshots_path / f"{step:06d}.npz")
     for name, array in np.load(io.BytesIO(again.getvalue())).items():
         assert array.tobytes() == shipped[name].tobytes(), name
-
-
-def test_maps_of_one_forward_have_names_of_their_own() -> None:
-    assert unique_names(["a.tap", "b.tap", "a.tap", "a.tap"]) == ["a.tap", "b.tap", "a.tap#2", "a.tap#3"]
 
 
 def bytes_of(**arrays: np.ndarray) -> bytes:
