@@ -42,3 +42,8 @@ def uploads_dir() -> Path:
 def index_file() -> Path:
     """The index of the runs."""
     return home() / "attnlab.db"
+
+
+def python_path() -> str:
+    """``PYTHONPATH`` for a child process, so that it imports this very package."""
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))

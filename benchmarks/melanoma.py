@@ -42,7 +42,7 @@ from attnlab.training.device import prepare_process
 from attnlab.training.metrics import auc_interval
 from attnlab.training.snapshots import to_spatial
 from attnlab.viz.article import contact_sheet, gate_overlays
-from attnlab.worker.main import run
+from attnlab.worker.session import run
 
 OPTIONS = {"split_column": "", "class_names": {"0": "benign", "1": "malignant"}}
 SHOWN = 4

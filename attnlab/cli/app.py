@@ -34,7 +34,7 @@ from attnlab.experiments.overrides import change, settings
 if TYPE_CHECKING:
     from attnlab.runs.folder import RunFolder
     from attnlab.runs.store import Store
-    from attnlab.worker.main import Outcome
+    from attnlab.worker.session import Outcome
 
 OK, WRONG, STOPPED = 0, 2, 130
 
@@ -143,7 +143,7 @@ def resume(run: str, *, as_json: Json = False) -> int:
     folder = RunFolder(Path(run).resolve()) if known else Store(paths.home(), write=False).folder(run)
     state = folder.observe().state
     if folder.path.parent == paths.DEMO_RUNS:
-        raise ValueError(f"{folder.run_id} is a shipped run; it can only be looked at")
+        raise ValueError(f"{folder.run_id} is a shipped run; it cannot be changed")
     if not state.resumable:
         raise ValueError(f"{folder.run_id} is {state}; only a paused, stopped, interrupted or failed run can be resumed")
     return _work(folder, as_json=as_json)
@@ -226,7 +226,7 @@ def demo(*names: str, as_json: Json = False) -> int:
 
 def _work(folder: RunFolder, *, as_json: bool) -> int:
     """Trains in this process and tells how it went."""
-    from attnlab.worker.main import run
+    from attnlab.worker.session import run
 
     _prepare_process()
     with progress_bar() as watch, _stopping(folder):

@@ -42,7 +42,7 @@ def honesty(run: str, *, images: int = 200, layer: str = "", seed: int = 0, agai
     folder = RunFolder(Path(run).resolve()) if known else Store(paths.home(), write=False).folder(run)
     if images < 1:
         raise ValueError(f"--images {images}: at least one is needed")
-    places = spatial_taps(open_run(folder.path, "best" if folder.best_path.exists() else "last"))
+    places = spatial_taps(open_run(folder.path, folder.best_or_last))
     if not places:
         raise ValueError(f"{folder.run_id} makes no map with positions; channel gates have none to measure")
     if layer and layer not in places:

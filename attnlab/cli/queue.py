@@ -19,7 +19,7 @@ from attnlab.queue.settings import EXECUTOR
 if TYPE_CHECKING:
     from attnlab.runs.folder import RunFolder
     from attnlab.worker.attempt import Watch
-    from attnlab.worker.main import Outcome
+    from attnlab.worker.session import Outcome
 
 Executor = Annotated[
     Literal["process", "thread", "ray"] | None,
@@ -45,11 +45,11 @@ def train_by_queue(config: RunConfig, title: str, note: str, watch: Watch) -> tu
     """
     from attnlab.experiments.managers import get_manager, shutdown_all
     from attnlab.runs.folder import RunFolder
-    from attnlab.worker.main import Outcome
+    from attnlab.worker.session import Outcome
 
     manager = get_manager()
-    if not manager.keeps_queue:
-        print(manager.keeper, file=sys.stderr)
+    if not manager.owns_queue:
+        print(manager.queue_owner, file=sys.stderr)
     run_id = manager.submit(config, title, note)
     seen, told = -1, ""
     try:

@@ -36,7 +36,7 @@ from attnlab.explain.honesty.process import Measurement, MeasurementState, kept_
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.ui.inspect.network import run_dataset
-from attnlab.worker import main as worker
+from attnlab.worker import session as worker
 from tests.explain.test_baselines import FirstPixels, opened
 from tests.pages import app, open_page, texts
 from tests.ui.test_inspect import CONFIG, PAGE, run_id, trained
@@ -164,7 +164,7 @@ def test_killed_started_again_stopped_and_kept(run_id: str, private_home: Path, 
     until(lambda: asked.see().total == 60, "it does not begin to measure")
     os.kill(child.pid, signal.SIGKILL)
     until(lambda: asked.see().state is MeasurementState.FAILED, "its death is not seen")
-    assert "ended without a word" in asked.see().reason and asked.result() is None
+    assert "ended unexpectedly" in asked.see().reason and asked.result() is None
     assert asked.start() is not None
     until(lambda: asked.see().total == 60, "it does not begin again")
     asked.stop()

@@ -215,5 +215,5 @@ def _title(name: str) -> str:
 @st.cache_resource(max_entries=2, show_spinner="Opening the network and its untrained twin")
 def _private(folder: str, weights: int) -> _Private:
     path = Path(folder)
-    run = open_run(path, "best" if RunFolder(path).best_path.exists() else "last")
+    run = open_run(path, RunFolder(path).best_or_last)
     return _Private(run, untrained_twin(run), spatial_taps(run))

@@ -328,14 +328,13 @@ def _openable(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 def network_stamp(record: RunRecord) -> int:
     """Changes when the run's weights do, so that a run that still learns is opened anew."""
-    best = RunFolder(record.folder).best_path
-    return best.stat().st_mtime_ns if best.exists() else record.step
+    return RunFolder(record.folder).weights_stamp
 
 
 @st.cache_resource(max_entries=6, show_spinner="Opening the network")
 def _opened(folder: str, stamp: int) -> OpenRun:
     path = Path(folder)
-    return open_run(path, "best" if RunFolder(path).best_path.exists() else "last")
+    return open_run(path, RunFolder(path).best_or_last)
 
 
 @st.cache_resource(max_entries=3, show_spinner="Reading the pictures")
