@@ -266,12 +266,14 @@ def _checkpoint_every() -> int | timedelta:
 
 
 def _conclude(attempt: Attempt, end: End, together: int) -> Outcome:
-    """The outcome of a run whose training has returned, after a last look at its progress."""
+    """The outcome of a run whose training has returned. Its last progress is written here, so a failure costs no other run."""
+    outcome = _outcome(attempt.folder, end)
+    if outcome.state is RunState.FAILED:
+        return outcome
     try:
         attempt.write_progress(attempt.progress["phase"])
     except OSError as error:
         return _outcome(attempt.folder, error)
-    outcome = _outcome(attempt.folder, end)
     if isinstance(end, ResultEvent) and together > 1:
         outcome.result["extra"] |= {"stacked": together}
     return outcome

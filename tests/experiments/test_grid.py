@@ -148,7 +148,8 @@ def test_impossible_grids_are_refused(rows: list[GridRow], seeds: list[int], why
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [("{", "not valid JSON"), ('{"format": 9}', "format 9"), ('{"format": 1, "title": "t", "seeds": [0]}', "rows")]
+    ("text", "why"),
+    [("{", "not valid JSON"), ('{"format": 9}', "format 9"), ('{"format": 1, "title": "t", "seeds": [0]}', "rows")],
 )
 def test_a_damaged_file_is_named(private_home: Path, text: str, why: str) -> None:
     folder = private_home / "grids" / "odd"
