@@ -43,7 +43,7 @@ from attnlab.runs.records import RunState
 from attnlab.training.device import prepare_process
 from attnlab.training.metrics import auc_interval
 from attnlab.viz.melanoma_figure import contact_sheet, gate_overlays
-from attnlab.worker.main import run
+from attnlab.worker.session import run
 
 OPTIONS: dict[str, JsonValue] = {"split_column": "", "class_names": {"0": "benign", "1": "malignant"}}
 SHOWN = 4

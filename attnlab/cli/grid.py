@@ -241,8 +241,8 @@ def run_grid(grid: Grid, *, executor: str | None = None, as_json: bool) -> int:
 
     choose_executor(executor)
     with open_manager() as manager:
-        if not manager.keeps_queue:
-            print(manager.keeper, file=sys.stderr)
+        if not manager.owns_queue:
+            print(manager.queue_owner, file=sys.stderr)
         try:
             start_grid(manager, grid)
             grid = _watch(manager, grid)
@@ -323,7 +323,7 @@ def _watch(manager: Manager, grid: Grid) -> Grid:
 def _settle(manager: Manager, seconds: float = 60.0) -> None:
     """Waits until the running runs have written their checkpoints."""
     deadline = time.monotonic() + seconds
-    while manager.keeps_queue and manager.live() and time.monotonic() < deadline:
+    while manager.owns_queue and manager.live() and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
 
 

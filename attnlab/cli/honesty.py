@@ -36,7 +36,7 @@ def honesty(
     folder = find_run(run)
     if images < 1:
         raise ValueError(f"--images {images}: at least one is needed")
-    taps = spatial_taps(open_run(folder.path, "best" if folder.best_path.exists() else "last"))
+    taps = spatial_taps(open_run(folder.path, folder.best_or_last))
     if not taps:
         raise ValueError(f"{folder.run_id} has no map over positions; gates per channel cannot be compared with images")
     if layer and layer not in taps:

@@ -34,7 +34,7 @@ from attnlab.experiments.overrides import change, settings
 if TYPE_CHECKING:
     from attnlab.runs.folder import RunFolder
     from attnlab.worker.attempt import Watch
-    from attnlab.worker.main import Outcome
+    from attnlab.worker.session import Outcome
 
 _POLL_SECONDS = 0.3
 
@@ -117,7 +117,7 @@ train.__signature__ = _with_every_setting(train)  # type: ignore[attr-defined]
 
 def _train_here(folder: RunFolder, *, as_json: bool) -> int:
     """Trains in this process, and reports the outcome."""
-    from attnlab.worker.main import run
+    from attnlab.worker.session import run
 
     prepare_training()
     with progress_bar() as watch, _stop_on_ctrl_c(folder):
@@ -138,11 +138,11 @@ def _train_by_queue(config: RunConfig, title: str, note: str, watch: Watch) -> t
         RunRefused: when the executor could never train it.
     """
     from attnlab.runs.folder import RunFolder
-    from attnlab.worker.main import Outcome
+    from attnlab.worker.session import Outcome
 
     with open_manager() as manager:
-        if not manager.keeps_queue:
-            print(manager.keeper, file=sys.stderr)
+        if not manager.owns_queue:
+            print(manager.queue_owner, file=sys.stderr)
         run_id = manager.submit(config, title, note)
         step, trouble = -1, ""
         while (record := manager.get(run_id)).state.live:

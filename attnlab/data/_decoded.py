@@ -28,6 +28,7 @@ from attnlab.data._dataset import DataError, Prepared, Progress
 from attnlab.data._listing import Item
 from attnlab.data._source import Source
 from attnlab.data.decode import ImageRefused, decode_image, fit_channels, fit_mask
+from attnlab.files import replacing
 from attnlab.paths import cache_dir
 
 MAX_PIXELS = 64_000_000
@@ -150,12 +151,10 @@ class DecodedImages:
         return state, content, json.loads((self.folder / "refused.json").read_text())
 
     def _save(self, state: np.ndarray, content: np.ndarray, reasons: dict[str, dict[str, str]]) -> None:
-        draft = self.folder / "refused.tmp"
-        draft.write_text(json.dumps(reasons))
-        draft.replace(self.folder / "refused.json")
-        draft = self.folder / "state.tmp.npz"
-        np.savez(draft, state=state, content=content)
-        draft.replace(self.folder / "state.npz")
+        with replacing(self.folder / "refused.json", sync=False, locked=True) as draft:
+            draft.write_text(json.dumps(reasons))
+        with replacing(self.folder / "state.npz", sync=False, locked=True) as draft, draft.open("wb") as stream:
+            np.savez(stream, state=state, content=content)
 
     def _check_room(self, rows: int) -> None:
         need = rows * (self.images[0].nbytes + (0 if self.masks is None else self.masks[0].nbytes))
@@ -170,7 +169,6 @@ class DecodedImages:
 def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
     """The array in ``file``, made if it is not there; the file is sparse until rows are written."""
     if not file.exists():
-        draft = file.with_suffix(".tmp")
-        np.lib.format.open_memmap(draft, "w+", dtype, shape).flush()
-        draft.replace(file)
+        with replacing(file, sync=False, locked=True) as draft:
+            np.lib.format.open_memmap(draft, "w+", dtype, shape).flush()
     return np.lib.format.open_memmap(file, "r+")

@@ -20,6 +20,7 @@ from filelock import FileLock
 from attnlab.config import DatasetConfig
 from attnlab.data._dataset import DataError, ImageDataset, Part, Pool, Progress, Split, hold_out
 from attnlab.data.decode import fit_array
+from attnlab.files import replacing
 from attnlab.paths import cache_dir
 
 Array = TypeVar("Array", bound=np.ndarray)
@@ -168,9 +169,8 @@ def _gather(array: np.ndarray, rows: np.ndarray, pool: Pool) -> np.ndarray:
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock")):
         if not file.exists():
-            draft = file.with_suffix(".tmp")
-            _copy(array, rows, np.lib.format.open_memmap(draft, "w+", array.dtype, shape)).flush()
-            draft.replace(file)
+            with replacing(file, sync=False, locked=True) as draft:
+                _copy(array, rows, np.lib.format.open_memmap(draft, "w+", array.dtype, shape)).flush()
     return np.load(file, mmap_mode="c")
 
 

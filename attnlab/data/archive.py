@@ -23,6 +23,7 @@ from typing import IO, Any, cast
 from attnlab.data._dataset import DataError
 from attnlab.data._source import LIMITS, Index, Limits, Source, is_clutter
 from attnlab.data.decode import ImageRefused
+from attnlab.files import replacing
 from attnlab.paths import cache_dir
 
 PACKERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
@@ -159,9 +160,8 @@ class TarSource(_Archive):
             return Index(tuple(tree["files"]), frozenset(tree["folders"]), tuple(tree["skipped"]))
         index = self._list()
         kept.parent.mkdir(parents=True, exist_ok=True)
-        draft = kept.with_suffix(".tmp")
-        draft.write_text(json.dumps({"files": index.files, "folders": sorted(index.folders), "skipped": index.skipped}))
-        draft.replace(kept)
+        with replacing(kept, sync=False) as draft:
+            draft.write_text(json.dumps({"files": index.files, "folders": sorted(index.folders), "skipped": index.skipped}))
         return index
 
     def _list(self) -> Index:

@@ -25,6 +25,7 @@ from filelock import FileLock
 
 from attnlab.data._dataset import DataError, Part, Pool, Progress, Provenance
 from attnlab.data._registry import register_dataset
+from attnlab.files import replacing
 from attnlab.paths import cache_dir
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -128,7 +129,8 @@ def _fashion_mnist(name: str, title: str, progress: Progress) -> Halves:
             target = raw / Path(file).stem
             if not target.exists():
                 archive = fetch([mirror + file for mirror in FashionMNIST.mirrors], raw / file, md5, title, progress)
-                _replace(target, gzip.decompress(archive.read_bytes()))
+                with replacing(target, sync=False, locked=True) as draft:
+                    draft.write_bytes(gzip.decompress(archive.read_bytes()))
             progress(f"reading {title}", (i + 1) / len(FashionMNIST.resources))
     halves = [FashionMNIST(root, train=train) for train in (True, False)]
     return [(half.data.numpy()[:, None], half.targets.numpy()) for half in halves]
@@ -185,12 +187,6 @@ def _locked(folder: Path) -> FileLock:
     """One process fetches; the others wait and find the file."""
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / "lock")
-
-
-def _replace(file: Path, content: bytes) -> None:
-    draft = file.with_suffix(".tmp")
-    draft.write_bytes(content)
-    draft.replace(file)
 
 
 _register(

@@ -43,7 +43,7 @@ def make_demo(names: Sequence[str], target: Path, watch: Watch) -> Iterator[tupl
     Raises:
         FolderError: when a training does not finish, or all shipped runs together are larger than `TOTAL_BYTES`.
     """
-    from attnlab.worker.main import run
+    from attnlab.worker.session import run
 
     target.mkdir(parents=True, exist_ok=True)
     for name in names or DEMO_RUNS:

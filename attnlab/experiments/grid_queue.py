@@ -2,7 +2,7 @@
 
 A grid waits as one item. `feed`, called by the thread that keeps the queue, hands over the next cell, and only when
 nothing else waits, so that a single run never waits behind a whole grid. Where seeds train together
-(`attnlab.worker.stack`) it hands over what is left of a row. Whoever keeps the queue after a restart goes on from the
+(`attnlab.worker.seeds`) it hands over what is left of a row. Whoever keeps the queue after a restart goes on from the
 folders: cells whose process died are resumed from their checkpoints.
 """
 
@@ -17,7 +17,7 @@ from attnlab.queue.manager import Manager
 from attnlab.runs.errors import RequestRefused, UnknownRun
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord, RunState
-from attnlab.worker.stack import stacks_here
+from attnlab.worker.seeds import stacks_here
 
 
 def feed(manager: Manager) -> None:

@@ -1,1 +1,4 @@
-"""The background thread that owns the queue (`manager`), what follows runs at work (`follower`), and the executors."""
+"""The queue of a home.
+
+A background thread (`manager`) starts the workers (`executors`) and follows the active runs (`follower`).
+"""

@@ -1,4 +1,4 @@
-"""Follows the runs at work: takes in what they tell, ends those that do not heed, writes the end of those that died."""
+"""Follows active runs: updates the index, ends runs that do not respond to a request, writes the end of those that died."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from attnlab.runs.store import Store
 _log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
-"""How long a run may take to heed a request to stop before it gets SIGTERM; as long again before SIGKILL."""
+"""How long a run may take to respond to a request before it gets SIGTERM; as long again before SIGKILL."""
 
-AT_WORK = (RunState.STARTING, RunState.RUNNING)
+ACTIVE = (RunState.STARTING, RunState.RUNNING)
+"""The states of a run that has a worker."""
 
 
 class Follower:
-    """Looks after runs that a worker has, or had. For the thread that keeps the queue alone.
+    """Looks after runs that have, or had, a worker. Only for the thread that runs the queue.
 
     Args:
-        grace: seconds by this process's monotonic clock, see `GRACE_SECONDS`.
+        grace: in seconds, see `GRACE_SECONDS`.
     """
 
     def __init__(self, store: Store, executor: Executor, grace: float) -> None:
         self._store = store
         self._executor = executor
         self._grace = grace
-        self._asked: dict[Job, float] = {}
+        self._request_times: dict[Job, float] = {}
         self._signals: dict[Job, int] = {}
 
     def follow(self, record: RunRecord) -> None:
-        """One look at a run at work."""
+        """Looks once at an active run."""
         folder = RunFolder(record.folder)
         self._store.refresh(folder)
         job = Job(record.folder, record.attempt)
@@ -46,26 +47,26 @@ class Follower:
         answer = self._executor.poll(job)
         if answer.state is JobState.GONE:
             self.settle(job, answer)
-        elif (asked := folder.requested()) is not None:
-            self._insist(job, asked)
+        elif (request := folder.requested()) is not None:
+            self._insist(job, request)
 
     def settle(self, job: Job, answer: Answer, *, again: bool = True) -> None:
-        """Writes the end of an attempt whose process is gone, unless it did so itself.
+        """Writes the end of an attempt whose process is gone, unless the process has written it.
 
         Args:
-            again: the next attempt may go better. Where the executor's workers get lost by no fault of the run, it is
-                put back into the queue, as often as the executor says.
+            again: whether another attempt may succeed. The run is then put back in the queue, as often as the executor
+                allows for workers that get lost through no fault of the run.
         """
         folder = RunFolder(job.run_dir)
         lock = folder.lock()
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            return  # somebody works on it after all
+            return  # a process is training it after all
         try:
             end = folder.end()
             if end is None or end["attempt"] < job.attempt:
-                state, reason = _fate(folder, job, answer)
+                state, reason = _how_it_ended(folder, job, answer)
                 folder.write_end(state, job.attempt, reason=reason)
                 folder.dequeue()
                 folder.clear_request()
@@ -76,25 +77,25 @@ class Follower:
         self._forget(job)
         self._store.refresh(folder)
 
-    def _insist(self, job: Job, asked: Request) -> None:
-        """A run that does not heed is ended after the grace, first politely."""
-        since = time.monotonic() - self._asked.setdefault(job, time.monotonic())
-        sent = self._signals.get(job, 0)
-        if since > self._grace * (sent + 1):
-            self._signals[job] = sent + 1
-            _log.warning("%s does not heed the request to %s for %.0f s", job.run_dir.name, asked, since)
-            self._executor.cancel(job, force=sent > 0)
+    def _insist(self, job: Job, request: Request) -> None:
+        """Ends a run that does not respond: with SIGTERM after the grace period, with SIGKILL after a second one."""
+        waited = time.monotonic() - self._request_times.setdefault(job, time.monotonic())
+        signals = self._signals.get(job, 0)
+        if waited > self._grace * (signals + 1):
+            self._signals[job] = signals + 1
+            _log.warning("%s has not responded to the request to %s for %.0f s", job.run_dir.name, request, waited)
+            self._executor.cancel(job, force=signals > 0)
 
     def _forget(self, job: Job) -> None:
-        self._asked.pop(job, None)
+        self._request_times.pop(job, None)
         self._signals.pop(job, None)
 
 
-def _fate(folder: RunFolder, job: Job, answer: Answer) -> tuple[RunState, str]:
-    """What became of an attempt that ended without a word."""
-    asked, owner = folder.requested(), folder.owner()
-    if asked is not None:
-        return (RunState.PAUSED if asked == "pause" else RunState.STOPPED), "it had to be ended by force"
+def _how_it_ended(folder: RunFolder, job: Job, answer: Answer) -> tuple[RunState, str]:
+    """(state, reason) of an attempt that did not write its end."""
+    request, owner = folder.requested(), folder.owner()
+    if request is not None:
+        return (RunState.PAUSED if request == "pause" else RunState.STOPPED), "its process did not respond and was killed"
     if owner is not None and owner["attempt"] >= job.attempt:
-        return RunState.INTERRUPTED, f"{answer.detail or 'its process ended without a word'}; it can be resumed"
+        return RunState.INTERRUPTED, f"{answer.detail or 'its process ended unexpectedly'}; it can be resumed"
     return RunState.FAILED, f"the worker could not start: {answer.detail or 'its process is gone'}"

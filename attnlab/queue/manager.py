@@ -1,9 +1,9 @@
-"""The thread that keeps the queue: starts runs, follows them, ends those that do not heed, takes their metrics in.
+"""The manager: the queue of a home, run by a background thread that starts runs and follows them.
 
-There is one for each home in a process, and of all processes only the one that holds the home's lock does the work;
-the others leave requests in the run folders, where it finds them, and take over when it is gone. Whoever takes over,
-also after a restart, adopts the runs that are still at work and marks those whose process died as interrupted.
-Nothing here imports torch, and nothing calls the user interface.
+Each process has one manager per home, but only the process that holds the home's lock runs the queue: it *owns* the
+queue. The others leave their requests in the run folders, where the owner finds them, and one of them takes over when
+the owner is gone. The new owner, also after a restart, adopts runs that are still being trained and marks those whose
+process died as interrupted. Nothing here imports torch or calls the user interface.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from filelock import Timeout
 
 from attnlab.config import RunConfig
 from attnlab.queue.executors.base import Answer, Executor, Job, JobState
-from attnlab.queue.follower import AT_WORK, GRACE_SECONDS, Follower
+from attnlab.queue.follower import ACTIVE, GRACE_SECONDS, Follower
 from attnlab.runs.errors import FolderError, RequestRefused
 from attnlab.runs.files import disk_full, read_json, write_json
 from attnlab.runs.folder import Request, RunFolder
@@ -30,21 +30,24 @@ from attnlab.runs.store import Store, home_lock
 
 _log = logging.getLogger(__name__)
 
-_LIVE_TICK, _IDLE_TICK, _TAKE_OVER_TICK = 0.2, 1.0, 2.0
+_ACTIVE_SECONDS, _IDLE_SECONDS, _TAKE_OVER_SECONDS = 0.2, 1.0, 2.0
+"""Between two rounds: while runs are active, while none is, and while another process owns the queue."""
+
+_OWNER_FILE = "queue_owner.json"
 
 
 class Manager:
-    """Queue and runs of a home. Every method may be called from any thread and returns at once, but for `wait`.
+    """The queue and the runs of a home. Any thread may call any method; all return at once, except `wait` and `shutdown`.
 
     Args:
         home: as `attnlab.paths.home`.
-        executor: what starts the worker.
-        feeders: called with the manager on every round, in this order; each may hand further runs to the queue.
-        grace: seconds, see `GRACE_SECONDS`.
+        executor: starts the workers.
+        feeders: called with the manager in every round, in this order; each may add runs to the queue.
+        grace: in seconds, see `GRACE_SECONDS`.
 
     Attributes:
         store: for reading.
-        trouble: what keeps the queue from going on (a full disk), in a sentence; empty when nothing does.
+        trouble: why the queue cannot go on (for example a full disk), in a sentence; empty when it can.
     """
 
     def __init__(
@@ -62,130 +65,123 @@ class Manager:
         self.trouble = ""
         self._home_lock = home_lock(home)
         self.lock = threading.RLock()
-        """Held while the queue is looked at and changed, so that nothing is handed over of what was just paused."""
+        """Held while the queue is read and changed, so that no run is started that was paused a moment ago."""
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self.store = Store(home, write=self._take_home())
+        self.store = Store(home, write=self._acquire_home())
         self._follower = Follower(self.store, executor, grace)
-        if self.keeps_queue:
+        if self.owns_queue:
             self._recover()
         self._thread = threading.Thread(target=self._loop, name="attnlab-manager", daemon=True)
         self._thread.start()
 
     @property
-    def keeps_queue(self) -> bool:
-        """Whether this process runs the queue of the home; another does otherwise."""
+    def owns_queue(self) -> bool:
+        """Whether this process runs the queue of the home; otherwise another one does."""
         return self._home_lock.is_locked
 
     @property
-    def keeper(self) -> str:
-        """Who runs the queue, in words."""
-        if self.keeps_queue:
+    def queue_owner(self) -> str:
+        """Which process runs the queue, in words."""
+        if self.owns_queue:
             return "this process runs the queue"
-        who = read_json(self.home / "keeper.json") or {}
-        return f"another process ({who.get('pid', 'unknown')}) runs the queue of {self.home}; what you ask for is handed to it"
+        pid = (read_json(self.home / _OWNER_FILE) or {}).get("pid", "unknown")
+        return f"another process ({pid}) runs the queue of {self.home}; your requests are passed on to it"
 
-    # Asking for runs
+    # Requests
 
     def submit(self, config: RunConfig, title: str = "", note: str = "") -> str:
-        """Puts a run at the end of the queue. Returns its run id.
+        """Puts a new run at the end of the queue. Returns its run id.
 
         Raises:
-            RunRefused: when it asks for what the executor will never have.
+            RunRefused: when the executor could never train it.
         """
         self.executor.admit(config)
         return self.enqueue(config, title, note)
 
     def enqueue(self, config: RunConfig, title: str = "", note: str = "") -> str:
-        """As `submit`, for a run that was admitted before."""
+        """Like `submit`, without asking the executor again whether it could train the run."""
         with self.lock:
             folder = RunFolder.create(self.store.runs_path, config, title=title, note=note, queued=self.store.last_place() + 1)
-            self._took(folder)
+            self._folder_changed(folder)
             return folder.run_id
 
     def submit_many(self, config: RunConfig, seeds: Iterable[int], title: str = "") -> list[str]:
-        """One run for each seed, in that order."""
+        """One run per seed, in that order. Returns their run ids."""
         return [self.submit(config.changed(seed=seed), title) for seed in seeds]
 
     def adopt(self, folder: RunFolder) -> str:
-        """Shows at once a run that was made beside the queue, as an opened checkpoint is. Returns its run id."""
+        """Adds a run that did not go through the queue, such as an opened checkpoint, to the index. Returns its run id."""
         with self.lock:
-            self._took(folder)
+            self._folder_changed(folder)
             return folder.run_id
 
     def stop(self, run_id: str) -> None:
-        """Ends a run after the step at hand, with a checkpoint; takes a waiting one from the queue.
+        """Ends a run after its current step, with a checkpoint; removes a waiting one from the queue.
 
         Raises:
-            RequestRefused: when it is over.
+            RequestRefused: when it has already ended.
         """
         self._request(run_id, "stop")
 
     def pause(self, run_id: str) -> None:
-        """As `stop`; the run then counts as paused and the queue goes on with the next.
+        """Like `stop`, but the run then counts as paused. The queue goes on with the next run.
 
         Raises:
-            RequestRefused: when it is over.
+            RequestRefused: when it has already ended.
         """
         self._request(run_id, "pause")
 
     def resume(self, run_id: str) -> None:
-        """Puts a run that was paused, stopped, interrupted or has failed at the end of the queue; it goes on where it was.
+        """Puts a paused, stopped, interrupted or failed run at the end of the queue, to go on from its last checkpoint.
 
         Raises:
-            RequestRefused: when it is live or finished, or shipped.
+            RequestRefused: when it is live, finished or shipped.
         """
         with self.lock:
-            folder = self._own(run_id)
+            folder = self._own_folder(run_id)
             state = self._state(folder)
             if not state.resumable:
                 raise RequestRefused(f"{run_id} is {state}; only a paused, stopped, interrupted or failed run can be resumed")
             folder.enqueue(self.store.last_place() + 1)
-            self._took(folder)
+            self._folder_changed(folder)
 
     def rename(self, run_id: str, title: str) -> None:
-        """Changes what the run is called; an empty title brings back the run id."""
+        """Changes the title of a run; with an empty one it is called by its run id again."""
         with self.lock:
-            folder = self._own(run_id)
+            folder = self._own_folder(run_id)
             folder.describe(title=title.strip())
-            self._took(folder)
-
-    def annotate(self, run_id: str, note: str) -> None:
-        """Changes the note."""
-        with self.lock:
-            folder = self._own(run_id)
-            folder.describe(note=note)
-            self._took(folder)
+            self._folder_changed(folder)
 
     def delete(self, run_id: str) -> None:
-        """Removes a run and all its files.
+        """Deletes a run with all its files.
 
         Raises:
-            RequestRefused: while it is at work, or when it is shipped.
+            RequestRefused: while it is starting or running, or when it is shipped.
         """
         with self.lock:
-            folder = self._own(run_id)
+            folder = self._own_folder(run_id)
             state = self._state(folder)
             lock = folder.lock()
             try:
                 lock.acquire(timeout=0)
             except Timeout:
                 state = RunState.RUNNING
-            if state in AT_WORK:
+            if state in ACTIVE:
                 lock.release()
                 raise RequestRefused(f"{run_id} is {state}; stop it before you delete it")
             try:
                 folder.remove()
             finally:
                 lock.release()
-            if self.keeps_queue:
+            if self.owns_queue:
                 self.store.forget(run_id)
 
     def move(self, run_id: str, position: int) -> None:
-        """Gives a waiting run a place in the queue; 1 is next.
+        """Moves a run within the queue; position 1 is next.
 
         Raises:
-            RequestRefused: when it does not wait.
+            RequestRefused: when it is not in the queue.
         """
         with self.lock:
             waiting = [record.run_id for record in self.queue()]
@@ -194,11 +190,11 @@ class Manager:
             waiting.remove(run_id)
             waiting.insert(max(0, position - 1), run_id)
             for order, waiting_id in enumerate(waiting):
-                folder = self._own(waiting_id)
+                folder = self._own_folder(waiting_id)
                 folder.enqueue(float(order))
-                self._took(folder)
+                self._folder_changed(folder)
 
-    # Looking
+    # Reading
 
     def runs(self) -> list[RunRecord]:
         """All runs, newest first, the shipped ones last."""
@@ -208,24 +204,24 @@ class Manager:
         """One run.
 
         Raises:
-            UnknownRun: when there is none of this name.
+            UnknownRun: when there is no run of this name.
         """
         return self.store.get(run_id)
 
     def live(self) -> list[RunRecord]:
-        """Runs at work, then those that wait, in the queue's order."""
+        """Starting and running runs, then those that wait, in the order of the queue."""
         records = [record for record in self.runs() if record.state.live and not record.demo]
         return sorted(records, key=lambda record: (record.queue_position or 0, record.created))
 
     def queue(self) -> list[RunRecord]:
-        """Runs that wait, the next one first."""
+        """The runs that wait, the next one first."""
         return [record for record in self.live() if record.state is RunState.QUEUED]
 
     def wait(self, run_id: str, timeout: float, *states: RunState) -> RunRecord:
-        """Blocks until the run is no longer live, or in one of ``states`` if any are given.
+        """Blocks until the run is no longer live, or is in one of ``states`` if any are given.
 
         Raises:
-            TimeoutError: saying in which state it still is.
+            TimeoutError: when it takes longer than ``timeout`` seconds; the message names the state.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -236,35 +232,36 @@ class Manager:
                 raise TimeoutError(f"{run_id} is still {record.state} (step {record.step}) after {timeout:g} s")
             time.sleep(0.02)
 
-    # Life
+    # The thread and its executor
 
     def wake(self) -> None:
-        """Has the thread look at once, after something was changed beside the queue."""
+        """Makes the thread look at the folders now, after something was changed in them directly."""
         self._wake.set()
 
     def change_executor(self, executor: Executor) -> None:
-        """Trains from now on elsewhere.
+        """Trains later runs with another executor.
 
         Raises:
-            RequestRefused: while runs are at work, or where another process runs the queue.
+            RequestRefused: while runs are starting or running, or when another process runs the queue.
         """
         with self.lock:
-            if not self.keeps_queue:
-                raise RequestRefused(f"{self.keeper}; change it there")
-            if at_work := self.store.in_states(*AT_WORK):
-                raise RequestRefused(f"{len(at_work)} runs are at work; pause them, or wait until they have ended")
+            if not self.owns_queue:
+                raise RequestRefused(f"{self.queue_owner}; change it there")
+            if active := self.store.in_states(*ACTIVE):
+                count = "1 run is" if len(active) == 1 else f"{len(active)} runs are"
+                raise RequestRefused(f"{count} still training; pause them or wait until they have ended")
             self.executor.close()
             self.executor = executor
             self._follower = Follower(self.store, executor, self.grace)
             self._wake.set()
 
     def warm(self) -> None:
-        """Makes the worker ready, so that the next run begins at once."""
-        if self.keeps_queue:
+        """Prepares a worker, so that the next run begins at once."""
+        if self.owns_queue:
             self.executor.warm()
 
     def shutdown(self) -> None:
-        """Ends the thread and what is idle, and lets go of the home. Runs at work go on; the next manager adopts them."""
+        """Ends the thread and idle workers, and releases the home. Active runs go on; the next manager adopts them."""
         self._closing.set()
         self._wake.set()
         self._thread.join()
@@ -274,14 +271,14 @@ class Manager:
             self._home_lock.release()
 
     def tick(self) -> None:
-        """One round: look, follow, start. The thread does it all the time; a test may do it by hand."""
+        """One round of the thread: read the folders, follow active runs, start the next ones. Tests call it directly."""
         with self.lock:
             self.store.sync()
             for record in self.store.in_states(RunState.QUEUED):
                 folder = RunFolder(record.folder)
-                if (asked := folder.requested()) is not None:
-                    self._take_out(folder, asked)
-            for record in self.store.in_states(*AT_WORK):
+                if (request := folder.requested()) is not None:
+                    self._remove_from_queue(folder, request)
+            for record in self.store.in_states(*ACTIVE):
                 self._follower.follow(record)
             for feed in self._feeders:
                 feed(self)
@@ -290,86 +287,87 @@ class Manager:
     def _loop(self) -> None:
         while not self._closing.is_set():
             try:
-                if self.keeps_queue:
+                if self.owns_queue:
                     self.tick()
-                    pause = _LIVE_TICK if self.store.in_states(*AT_WORK) else _IDLE_TICK
+                    pause = _ACTIVE_SECONDS if self.store.in_states(*ACTIVE) else _IDLE_SECONDS
                 else:
-                    pause = _TAKE_OVER_TICK
+                    pause = _TAKE_OVER_SECONDS
                     self._try_to_take_over()
-                self.trouble = self.executor.trouble if self.keeps_queue else ""
+                self.trouble = self.executor.trouble if self.owns_queue else ""
             except (OSError, sqlite3.Error, FolderError) as error:
-                pause = _IDLE_TICK
+                pause = _IDLE_SECONDS
                 full = disk_full(self.home)
-                trouble = "the disk is full; the queue waits until there is space" if full else f"the queue waits: {error}"
+                trouble = "The disk is full; the queue waits until there is space." if full else f"The queue waits: {error}"
                 if trouble != self.trouble:
                     _log.warning("%s", trouble, exc_info=error)
                 self.trouble = trouble
             except Exception as error:
-                self.trouble = f"the queue has ended by an error of the program; restart the app ({error!r})"
+                self.trouble = f"The queue stopped because of an internal error; restart the app ({error!r})."
                 raise
             self._wake.wait(pause)
             self._wake.clear()
 
-    def _take_home(self) -> bool:
+    def _acquire_home(self) -> bool:
         try:
             self._home_lock.acquire(timeout=0)
         except Timeout:
             return False
-        write_json(self.home / "keeper.json", {"pid": os.getpid(), "process": identity()})
+        write_json(self.home / _OWNER_FILE, {"pid": os.getpid(), "process": identity()})
         return True
 
     def _try_to_take_over(self) -> None:
         with self.lock:
-            if self._take_home():
-                self.store.keep_index()
+            if self._acquire_home():
+                self.store.take_over_index()
                 self._recover()
 
     def _recover(self) -> None:
-        """What was at work when the last keeper went is now what its files say."""
-        self.store.index.forget_work()
+        """Takes the states of runs that were active under the last owner from their files."""
+        self.store.index.forget_active()
         self.store.sync()
 
     def _request(self, run_id: str, what: Request) -> None:
         with self.lock:
-            folder = self._own(run_id)
+            folder = self._own_folder(run_id)
             state = self._state(folder)
             if not state.live:
                 raise RequestRefused(f"{run_id} is {state}; there is nothing to {what}")
             folder.request(what)
-            if state is RunState.QUEUED and self.keeps_queue:
-                self._take_out(folder, what)
+            if state is RunState.QUEUED and self.owns_queue:
+                self._remove_from_queue(folder, what)
             self._wake.set()
 
-    def _take_out(self, folder: RunFolder, asked: Request) -> None:
-        """A run leaves the queue without having been started."""
+    def _remove_from_queue(self, folder: RunFolder, request: Request) -> None:
+        """Ends a run that has not been started."""
         owner = folder.owner()
-        state = RunState.PAUSED if asked == "pause" else RunState.STOPPED
-        folder.write_end(state, owner["attempt"] if owner else 0, reason="taken out of the queue")
+        state = RunState.PAUSED if request == "pause" else RunState.STOPPED
+        folder.write_end(state, owner["attempt"] if owner else 0, reason="removed from the queue")
         folder.dequeue()
         folder.clear_request()
         self.store.refresh(folder)
 
-    def _took(self, folder: RunFolder) -> None:
-        """Shows at once what was changed in a folder, where this process keeps the index."""
-        if self.keeps_queue:
+    def _folder_changed(self, folder: RunFolder) -> None:
+        """Brings the index up to date at once, where this process maintains it."""
+        if self.owns_queue:
             self.store.refresh(folder)
         self._wake.set()
 
     def _state(self, folder: RunFolder) -> RunState:
-        """The state now. Only the index of who keeps the queue knows that a run is being started."""
-        if not self.keeps_queue:
+        """The state now. That a run is being started is known only to the index of the process that owns the queue."""
+        if not self.owns_queue:
             return folder.observe().state
         self.store.refresh(folder)
         return self.store.get(folder.run_id).state
 
-    def _own(self, run_id: str) -> RunFolder:
+    def _own_folder(self, run_id: str) -> RunFolder:
+        """The folder of a run that may be changed."""
         folder = self.store.folder(run_id)
         if folder.path.parent != self.store.runs_path:
-            raise RequestRefused(f"{run_id} is a shipped run; it can only be looked at")
+            raise RequestRefused(f"{run_id} is a shipped run; it cannot be changed")
         return folder
 
     def _start_next(self) -> None:
-        free = self.executor.slots - len(self.store.in_states(*AT_WORK))
+        free = self.executor.slots - len(self.store.in_states(*ACTIVE))
         for record in self.store.in_states(RunState.QUEUED)[: max(0, free)]:
             job = Job(record.folder, record.attempt + 1)
             if self.store.index.change(

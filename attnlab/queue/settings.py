@@ -1,11 +1,11 @@
-"""Which executor a home uses, and what it needs to know. Kept in ``settings.json`` of the home; the environment wins.
+"""Which executor a home uses, and its settings. Saved in ``settings.json`` of the home; environment variables override it.
 
 ATTNLAB_EXECUTOR       process, thread or ray
-ATTNLAB_RAY_ADDRESS    the cluster's Jobs server; also RAY_API_SERVER_ADDRESS, as Ray itself calls it
-ATTNLAB_RAY_CPUS       what one run, or one group of stacked seeds, demands of the cluster
-ATTNLAB_RAY_GPUS       the same of GPUs, where a run trains on one; a half lets two share it
+ATTNLAB_RAY_ADDRESS    URL of the cluster's Jobs server; also RAY_API_SERVER_ADDRESS, Ray's own name for it
+ATTNLAB_RAY_CPUS       CPUs that one run, or one stack of seeds, needs
+ATTNLAB_RAY_GPUS       GPUs that it needs when it trains on a GPU; with 0.5 two runs share one
 
-The token of a cluster is Ray's own matter: RAY_AUTH_TOKEN, or the file that RAY_AUTH_TOKEN_PATH names.
+The token of a cluster is set as for Ray itself: by RAY_AUTH_TOKEN, or a file that RAY_AUTH_TOKEN_PATH names.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _VARIABLES = {
 
 
 class ExecutorSettings(BaseModel):
-    """Where runs are trained."""
+    """Where runs are trained, and what one run needs there."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,29 +41,35 @@ class ExecutorSettings(BaseModel):
 
 
 def load_settings(home: Path) -> ExecutorSettings:
-    """What the home says, overruled by the environment.
+    """The settings of the home, overridden by the environment.
 
     Raises:
-        ValueError: naming the value that cannot be.
+        ValueError: when a value is invalid; the message names it.
     """
-    chosen: dict[str, Any] = read_json(home / _FILE) or {}
-    for name, variables in _VARIABLES.items():
-        given = next((os.environ[variable] for variable in variables if os.environ.get(variable)), None)
-        if given is not None:
-            chosen[name] = given
+    values: dict[str, Any] = (read_json(home / _FILE) or {}) | _from_environment()
     try:
-        return ExecutorSettings.model_validate(chosen)
+        return ExecutorSettings.model_validate(values)
     except ValidationError as error:
         where = f"{', '.join(variable for variables in _VARIABLES.values() for variable in variables)} or {home / _FILE}"
-        raise ValueError(f"settings of the executor ({where}): {explain(error)}") from None
+        raise ValueError(f"executor settings ({where}): {explain(error)}") from None
 
 
 def save_settings(home: Path, settings: ExecutorSettings) -> None:
-    """Keeps the settings for the next start."""
+    """Saves the settings of the home."""
     home.mkdir(parents=True, exist_ok=True)
     write_json(home / _FILE, settings.model_dump())
 
 
-def overruled() -> list[str]:
-    """The names of settings that the environment decides here."""
-    return [name for name, variables in _VARIABLES.items() if any(os.environ.get(variable) for variable in variables)]
+def overridden() -> list[str]:
+    """The names of the settings that the environment overrides."""
+    return list(_from_environment())
+
+
+def _from_environment() -> dict[str, str]:
+    """Setting -> value of the first of its variables that is set and not empty."""
+    values = {}
+    for name, variables in _VARIABLES.items():
+        value = next((os.environ[variable] for variable in variables if os.environ.get(variable)), None)
+        if value is not None:
+            values[name] = value
+    return values

@@ -1,0 +1,1 @@
+"""Runs on disk: their folders (the truth), checkpoints and metrics, and the index of all runs of a home."""

@@ -1,13 +1,13 @@
-"""Checkpoints: what a run can be resumed from. One folder each, and a manifest that says what must be in it.
+"""Checkpoints: what a run can be resumed from. Each is a folder with a manifest of the files that must be in it.
 
     checkpoints/00000400-0002/     after 400 steps, 2 epochs of which are finished
         state.safetensors          weights, optimizer, running sums
-        state.json                 everything that is no tensor
+        state.json                 everything that is not a tensor
         best.safetensors           weights of the best epoch so far; a link to the run's own file while that is current
         manifest.json              size and sha256 of the others; written last
 
-The folder is made under a temporary name, synced and renamed. The loader takes the newest whose files agree with their
-manifest, so a process killed at any point, or a damaged file, costs the steps since the checkpoint before.
+The folder is written under a temporary name, synced and renamed. The loader takes the newest one whose files match the
+manifest, so a process that is killed at any point, or a damaged file, costs the steps since the previous checkpoint.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attnlab.files import replacing, sync_file, sync_folder
 from attnlab.runs import faults
 from attnlab.runs.errors import FolderError
-from attnlab.runs.files import read_json, require_space, sync_folder, write_json
+from attnlab.runs.files import read_json, require_space, write_json
 
 if TYPE_CHECKING:
     from attnlab.training import TrainState
@@ -33,41 +33,41 @@ STATE, SCALARS, BEST, MANIFEST = "state.safetensors", "state.json", "best.safete
 
 
 @dataclass(frozen=True)
-class Found:
-    """The newest valid checkpoint, and what was passed over on the way to it.
+class Newest:
+    """The newest valid checkpoint of a run.
 
     Attributes:
         path: its folder; `None` when there is none.
-        passed_over: (name, reason) of newer ones that could not be used.
+        skipped: (name, reason) of newer ones that cannot be used.
     """
 
     path: Path | None
-    passed_over: tuple[tuple[str, str], ...] = field(default=())
+    skipped: tuple[tuple[str, str], ...] = field(default=())
 
-    def told(self, step: int) -> str:
-        """What a person is told of damaged ones; empty when there were none.
+    def warning(self, step: int) -> str:
+        """A sentence for people about the checkpoints that cannot be used; empty when there are none.
 
         Args:
-            step: of the checkpoint in `path`.
+            step: of the checkpoint at `path`.
         """
-        if not self.passed_over:
+        if not self.skipped:
             return ""
-        damaged = "; ".join(reason if name in reason else f"{name}: {reason}" for name, reason in self.passed_over)
-        went_on = f"went on from the one before, at step {step:,}" if self.path else "began again: no other was left"
-        return f"A checkpoint could not be used ({damaged}). The run {went_on}."
+        damaged = "; ".join(reason if name in reason else f"{name}: {reason}" for name, reason in self.skipped)
+        resumed = f"resumed from the previous one, at step {step:,}" if self.path else "started again: there was no other"
+        return f"A checkpoint could not be used ({damaged}). The run {resumed}."
 
 
-def find(checkpoints: Path) -> Found:
-    """The newest checkpoint whose files agree with their manifest."""
-    passed_over: list[tuple[str, str]] = []
+def find(checkpoints: Path) -> Newest:
+    """The newest checkpoint whose files match their manifest."""
+    skipped: list[tuple[str, str]] = []
     for path in reversed(_all(checkpoints)):
         try:
             verify(path)
         except FolderError as error:
-            passed_over.append((path.name, str(error)))
+            skipped.append((path.name, str(error)))
         else:
-            return Found(path, tuple(passed_over))
-    return Found(None, tuple(passed_over))
+            return Newest(path, tuple(skipped))
+    return Newest(None, tuple(skipped))
 
 
 def verify(path: Path) -> None:
@@ -78,7 +78,7 @@ def verify(path: Path) -> None:
     """
     manifest = read_json(path / MANIFEST)
     if manifest is None:
-        raise FolderError(f"{path.name} has no manifest: it was not finished")
+        raise FolderError(f"{path.name} has no manifest: writing it was interrupted")
     for name, expected in manifest["files"].items():
         file = path / name
         if not file.is_file():
@@ -86,11 +86,11 @@ def verify(path: Path) -> None:
         if file.stat().st_size != expected["size"]:
             raise FolderError(f"{path.name}/{name} has {file.stat().st_size} bytes where {expected['size']} were written")
         if _sha256(file) != expected["sha256"]:
-            raise FolderError(f"{path.name}/{name} is damaged: its content is not what was written")
+            raise FolderError(f"{path.name}/{name} is damaged: its content has changed since it was written")
 
 
 def load(path: Path) -> TrainState:
-    """The training state in a checkpoint that was verified."""
+    """The training state in a valid checkpoint."""
     from safetensors.torch import load_file
 
     from attnlab.training import TrainState
@@ -103,10 +103,10 @@ def save(checkpoints: Path, state: TrainState, best: Path | None) -> Path:
     """Writes a checkpoint and removes those older than the last `KEPT`.
 
     Args:
-        best: file with the weights of ``state``'s best epoch; `None` before there is one.
+        best: file with the weights of the best epoch so far; `None` before there is one.
 
     Raises:
-        OSError: when it cannot be written; the earlier ones are untouched.
+        OSError: when it cannot be written; the earlier ones stay as they are.
     """
     from safetensors.torch import save_file
 
@@ -124,7 +124,7 @@ def save(checkpoints: Path, state: TrainState, best: Path | None) -> Path:
             _link(best, temporary / BEST)
         files = {file.name: {"size": file.stat().st_size, "sha256": _sha256(file)} for file in sorted(temporary.iterdir())}
         for file in temporary.iterdir():
-            _sync(file)
+            sync_file(file)
         faults.point("checkpoint.data")
         write_json(temporary / MANIFEST, {"step": state.step, "epoch": state.epoch, "files": files})
         faults.point("checkpoint.manifest")
@@ -144,17 +144,18 @@ def save_best(path: Path, weights: dict[str, Any], epoch: int, accuracy: float) 
     """Writes the weights of the best epoch, with its number and validation accuracy in the file's metadata.
 
     Raises:
-        OSError: when it cannot be written; the file before is untouched.
+        OSError: when it cannot be written; the previous file stays as it is.
     """
     from safetensors.torch import save_file
 
     require_space(path.parent, sum(tensor.nbytes for tensor in weights.values()))
     metadata = {"epoch": str(epoch), "validation_accuracy": repr(accuracy)}
-    _replace(path, lambda temporary: save_file(weights, temporary, metadata))
+    with replacing(path) as temporary:
+        save_file(weights, temporary, metadata)
 
 
 def clear_unfinished(checkpoints: Path, newest: Path | None) -> None:
-    """Removes what a killed process left: temporary folders, and checkpoints newer than the one that is resumed from."""
+    """Removes what a killed process left behind: temporary folders, and checkpoints newer than the one to resume from."""
     if not checkpoints.is_dir():
         return
     for path in checkpoints.iterdir():
@@ -168,29 +169,12 @@ def _all(checkpoints: Path) -> list[Path]:
     return sorted(path for path in checkpoints.iterdir() if not path.name.startswith("."))
 
 
-def _replace(path: Path, save: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save(temporary)
-        _sync(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
 def _link(source: Path, target: Path) -> None:
-    """Another name for the same file, or a copy where the file system knows no links."""
+    """A second name for the same file, or a copy where the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as stream:
-        os.fsync(stream.fileno())
 
 
 def _sha256(path: Path) -> str:

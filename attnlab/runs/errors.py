@@ -1,4 +1,4 @@
-"""What is refused of a run. Each message is for the person who asked, and says why."""
+"""Why a request about a run is refused. Each message is written for the person who made the request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class UnknownRun(ValueError):
 
 
 class RequestRefused(ValueError):
-    """What was asked does not fit the state of the run; the message says why."""
+    """The request does not fit the state of the run; the message says why."""
 
 
 class RunRefused(ValueError):

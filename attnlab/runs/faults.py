@@ -1,7 +1,7 @@
-"""Places where a test can make a process die, so that recovery is tested on the real code.
+"""Points at which a test can kill or hang a process, so that recovery is tested on the real code.
 
-``ATTNLAB_FAULT="checkpoint.data:kill:2"`` kills this process (SIGKILL) when it comes to the point ``checkpoint.data`` for
-the second time; ``hang`` in place of ``kill`` makes it sleep there for ever. Without the variable nothing happens.
+``ATTNLAB_FAULT="checkpoint.data:kill:2"`` kills the process (SIGKILL) when it reaches the point ``checkpoint.data`` for
+the second time; ``hang`` instead of ``kill`` makes it sleep there forever. Without the variable nothing happens.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ import time
 from collections import Counter
 
 VARIABLE = "ATTNLAB_FAULT"
-_seen: Counter[str] = Counter()
+_visits: Counter[str] = Counter()
 
 
 def point(name: str) -> None:
-    """Passes, unless ``ATTNLAB_FAULT`` names this point and this is the time it counts to."""
-    asked = os.environ.get(VARIABLE)
-    if not asked:
+    """Returns at once, unless ``ATTNLAB_FAULT`` names this point and this visit."""
+    fault = os.environ.get(VARIABLE)
+    if not fault:
         return
-    where, what, count = asked.split(":")
-    if where != name:
+    target, action, visit = fault.split(":")
+    if target != name:
         return
-    _seen[name] += 1
-    if _seen[name] != int(count):
+    _visits[name] += 1
+    if _visits[name] != int(visit):
         return
-    if what == "kill":
+    if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     while True:
         time.sleep(60)

@@ -1,20 +1,20 @@
-"""The folder of a run: the truth about it. Everything else, the index included, can be made anew from it.
+"""The folder of a run: the truth about it. Everything else, the index included, can be rebuilt from these files.
 
     config.json       the RunConfig, written once
-    meta.json         title, note, when it was made
-    queued.json       there while it waits for a worker: its place in the queue
-    control           there when it shall "stop" or "pause"; its worker looks before every step
+    meta.json         title, note, time of creation
+    queued.json       exists while the run waits for a worker: its place in the queue
+    control           exists while the run is asked to "stop" or "pause"; its worker looks before every step
     lock              held by the worker while it lives
-    owner.json        the attempt and the process that works, or worked, on it
-    state.json        phase, step, speed: progress, not time
-    dataset.json      what `ImageDataset.summary` tells
+    owner.json        the newest attempt and the process that trains, or trained, the run
+    state.json        phase, step, speed
+    dataset.json      the summary of the data set (`ImageDataset.summary`)
     metrics.jsonl     steps and epochs, see `attnlab.runs.metrics_log`
     probes.npz        the probe images; snapshots/000123.npz: their maps after 123 steps
     best.safetensors  weights of the best epoch; checkpoints/: see `attnlab.runs.checkpoints`
     end.json          how the attempt ended; written last
     log.txt           what the worker printed
 
-A folder is written by one process at a time. Requests (queue, stop, pause, rename) may come from any process, as files.
+`RunFolder` says who writes them, and what survives which failure.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ import numpy as np
 from filelock import FileLock
 
 from attnlab.config import RunConfig, explain
+from attnlab.files import write_file
 from attnlab.runs import checkpoints
 from attnlab.runs.errors import FolderError
-from attnlab.runs.files import read_json, write_file, write_json
+from attnlab.runs.files import read_json, write_json
 from attnlab.runs.metrics_log import read_rows
 from attnlab.runs.ownership import folder_lock, identity, is_locked
 from attnlab.runs.records import RunState
@@ -50,15 +51,15 @@ TRAINING = "training"
 
 @dataclass(frozen=True)
 class Observed:
-    """What the files of a run say of its state.
+    """The state of a run according to its files.
 
     Attributes:
-        state, reason: as of `RunRecord`.
+        state, reason: see `RunRecord`.
         attempt: the newest attempt that left a trace.
         progress: content of `state.json` (empty before the first attempt).
-        result: the result record of a finished run.
+        result: the result of a finished run.
         queued: place in the queue, smaller first; `None` unless queued.
-        guessed: nobody wrote that it was interrupted; nobody works on it, and it has no end.
+        guessed: the state is `interrupted` only because no process trains the run and the attempt has no end.
     """
 
     state: RunState
@@ -71,7 +72,17 @@ class Observed:
 
 
 class RunFolder:
-    """One run's files.
+    """The files of one run.
+
+    * Who writes: one process at a time, the one that holds `lock`. Requests (`enqueue`, `dequeue`, `request`,
+      `clear_request`, `describe`) may come from any process at any time. The object itself keeps nothing but the
+      configuration, which never changes, so threads may share it.
+    * Consistency: each file is replaced as a whole, so a reader sees its old content or its new, never half of it; two
+      files may be of different moments. `metrics.jsonl` only grows during an attempt; a reader ignores a last line that
+      is not finished yet. A new attempt begins by cutting it back to its checkpoint.
+    * Durability: when a method returns, what it wrote survives the death of the process. The configuration, the place in
+      the queue, the owner, checkpoints, best weights and the end survive a power failure too; progress, requests,
+      metrics and snapshots may then lose their newest entries.
 
     Args:
         path: the folder; it need not exist until something is read.
@@ -91,28 +102,28 @@ class RunFolder:
         queued: float | None = None,
         fill: Callable[[RunFolder], None] | None = None,
     ) -> RunFolder:
-        """A new folder below ``parent``, named by the config's run id; the second of a name ends in ``-2``.
+        """Makes a new folder below ``parent``, named after the config's run id; the second of a name ends in ``-2``.
 
-        It appears with its files in it, or not at all.
+        It appears with all its files, or not at all.
 
         Args:
-            queued: its place in the queue, when it shall wait for a worker.
+            queued: its place in the queue; `None` when it does not wait for a worker.
             fill: writes more into the folder before anybody can see it.
         """
         parent.mkdir(parents=True, exist_ok=True)
-        made = cls(parent / f".new-{uuid.uuid4().hex}")
-        made.path.mkdir()
-        write_file(made.path / "config.json", lambda stream: stream.write(config.to_json().encode()))
-        write_json(made.path / "meta.json", {"title": title, "note": note, "created": time.time()})
+        draft = cls(parent / f".new-{uuid.uuid4().hex}")
+        draft.path.mkdir()
+        write_file(draft.path / "config.json", lambda stream: stream.write(config.to_json().encode()))
+        write_json(draft.path / "meta.json", {"title": title, "note": note, "created": time.time()})
         if queued is not None:
-            made.enqueue(queued)
+            draft.enqueue(queued)
         if fill is not None:
-            fill(made)
+            fill(draft)
         count = 1
         while True:
             final = parent / (config.run_id if count == 1 else f"{config.run_id}-{count}")
             try:
-                made.path.rename(final)
+                draft.path.rename(final)
             except OSError:
                 if not final.exists():
                     raise
@@ -133,25 +144,25 @@ class RunFolder:
         try:
             return RunConfig.from_json((self.path / "config.json").read_bytes())
         except FileNotFoundError:
-            raise FolderError(f"{self.path} is no run: it has no config.json") from None
+            raise FolderError(f"{self.path} is not a run folder: it has no config.json") from None
         except ValueError as error:
             raise FolderError(f"{self.path / 'config.json'} cannot be read: {explain(error)}") from error
 
     def meta(self) -> dict[str, Any]:
-        """Title, note and the time it was created."""
+        """Title, note and time of creation."""
         return {"title": "", "note": "", "created": 0.0} | (read_json(self.path / "meta.json") or {})
 
     def describe(self, **changes: str) -> None:
         """Changes the title or the note."""
         write_json(self.path / "meta.json", self.meta() | changes)
 
-    # What is known of it
+    # Reading
 
     def observe(self) -> Observed:
         """The state of the run, from its files and its lock."""
-        locked = is_locked(self.lock_path)  # before the end is read: a worker writes it, then lets go
+        locked = is_locked(self.lock_path)  # before the end is read: a worker writes the end, then releases the lock
         owner, end = self.owner(), self.end()
-        attempt = max(owner["attempt"] if owner else 0, end["attempt"] if end else 0)  # of some only the end was written
+        attempt = _newest_attempt(owner, end)
         progress = self.progress()
         if locked:
             started = progress.get("attempt") == attempt and progress.get("phase") == TRAINING
@@ -160,7 +171,7 @@ class RunFolder:
             return Observed(RunState.QUEUED, attempt, progress=progress, queued=queued["order"])
         if end is not None and end["attempt"] == attempt:
             return Observed(RunState(end["state"]), attempt, end["reason"], progress, end["result"])
-        reason = "its process ended without a word; it can be resumed" if owner else "it was never started"
+        reason = "its process ended unexpectedly; it can be resumed" if owner else "it was never started"
         return Observed(RunState.INTERRUPTED, attempt, reason, progress, guessed=True)
 
     def progress(self) -> dict[str, Any]:
@@ -168,72 +179,82 @@ class RunFolder:
         return read_json(self.path / "state.json") or {}
 
     def owner(self) -> dict[str, Any] | None:
-        """The attempt and the process that last worked on it."""
+        """The newest attempt that began, and its process."""
         return read_json(self.path / "owner.json")
 
     def end(self) -> dict[str, Any] | None:
-        """How the last attempt that ended did so: ``state``, ``reason``, ``attempt``, ``result``."""
+        """How the last attempt ended: ``state``, ``reason``, ``attempt``, ``result``; `None` when none has."""
         return read_json(self.path / "end.json")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Every step and epoch, in order."""
-        return read_rows(self.metrics_path)[0]
+        return read_rows(self.metrics_path)
 
     def dataset_summary(self) -> dict[str, Any] | None:
-        """What `ImageDataset.summary` told; `None` before the data were read."""
+        """The summary of the data set; `None` before it was read."""
         return read_json(self.path / "dataset.json")
 
     def probes(self) -> ProbeEvent | None:
-        """The probe images; `None` before the training was set up."""
+        """The probe images; `None` before the training has begun."""
         from attnlab.training.snapshots_io import read_probes
 
         path = self.path / "probes.npz"
         return read_probes(path) if path.exists() else None
 
     def snapshot_steps(self) -> list[int]:
-        """The steps of which there are maps, ascending."""
+        """The steps that have a snapshot, ascending."""
         return sorted(int(path.stem) for path in self.snapshots_path.glob("[0-9]*.npz"))
 
     def snapshot(self, step: int) -> SnapshotEvent:
         """The maps of the probe images after ``step`` steps.
 
         Raises:
-            FolderError: when there are none of this step.
+            FolderError: when there is no snapshot of this step.
         """
         from attnlab.training.snapshots_io import read_snapshot
 
         path = self.snapshots_path / f"{step:06d}.npz"
         if not path.exists():
-            raise FolderError(f"{self.run_id} has no maps of step {step}; it has those of {self.snapshot_steps()}")
+            raise FolderError(f"{self.run_id} has no maps of step {step}; it has those of steps {self.snapshot_steps()}")
         return read_snapshot(path)
 
     def weights(self, *, latest: bool = False) -> dict[str, np.ndarray]:
         """Weights and buffers by their names in the network's ``state_dict``, float16 widened to float32.
 
         Args:
-            latest: of the newest checkpoint instead of the best epoch. Where there is no best epoch yet, always.
+            latest: those of the newest checkpoint instead of the best epoch. Before there is a best epoch, always.
 
         Raises:
-            FolderError: when neither is there.
+            FolderError: when there are none yet.
         """
         from safetensors.numpy import load_file
 
         if self.best_path.exists() and not latest:
             stored = load_file(self.best_path)
         else:
-            found = checkpoints.find(self.checkpoints_path).path
-            if found is None:
+            newest = checkpoints.find(self.checkpoints_path).path
+            if newest is None:
                 raise FolderError(f"{self.run_id} has no weights yet: its first epoch is not finished")
-            tensors = load_file(found / checkpoints.STATE)
+            tensors = load_file(newest / checkpoints.STATE)
             stored = {name.removeprefix("model/"): value for name, value in tensors.items() if name.startswith("model/")}
         return {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in stored.items()}
 
     @property
     def has_weights(self) -> bool:
-        """Whether `weights` would find some."""
+        """Whether there are `weights`."""
         return self.best_path.exists() or checkpoints.find(self.checkpoints_path).path is not None
 
-    # Where things are
+    @property
+    def best_or_last(self) -> Literal["best", "last"]:
+        """Which weights to show: those of the best epoch, or before there is one those of the newest checkpoint."""
+        return "best" if self.best_path.exists() else "last"
+
+    @property
+    def weights_stamp(self) -> int:
+        """A number that changes with the weights that `best_or_last` names."""
+        return self.best_path.stat().st_mtime_ns if self.best_path.exists() else int(self.progress().get("step", 0))
+
+    # Paths
 
     @property
     def lock_path(self) -> Path:
@@ -262,19 +283,25 @@ class RunFolder:
     # Requests, from any process
 
     def enqueue(self, order: float) -> None:
-        """Lets it wait for a worker; an earlier request to stop or pause is forgotten."""
+        """Puts the run in the queue; an earlier request to stop or pause is forgotten."""
         self.clear_request()
         write_json(self.path / "queued.json", {"order": order})
 
     def dequeue(self) -> None:
+        """Removes the run from the queue."""
         (self.path / "queued.json").unlink(missing_ok=True)
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether the run waits for a worker."""
+        return (self.path / "queued.json").exists()
 
     def request(self, what: Request) -> None:
         """Asks the worker to stop or pause before its next step."""
         write_file(self.path / "control", lambda stream: stream.write(what.encode()), sync=False)
 
     def requested(self) -> Request | None:
-        """What was asked of the worker."""
+        """The request that the worker has not answered yet."""
         try:
             text = (self.path / "control").read_text()
         except FileNotFoundError:
@@ -284,26 +311,25 @@ class RunFolder:
     def clear_request(self) -> None:
         (self.path / "control").unlink(missing_ok=True)
 
-    # Written by whoever holds the lock
+    # Writing, only with the lock held
 
     def lock(self) -> FileLock:
-        """Not yet taken. Who writes below, but for requests, has taken it."""
+        """The run's lock, not yet acquired."""
         return folder_lock(self.lock_path)
 
     def begin_attempt(self, attempt: int | None = None) -> int:
-        """Notes that this process works on it from now on, and takes it from the queue. Returns the attempt's number.
+        """Makes this process the owner of the run and removes it from the queue. Returns the number of the attempt.
 
         Args:
-            attempt: the number it was started with; the next one where nobody gave a number.
+            attempt: the number it was started with; `None` takes the next one.
 
         Raises:
-            FolderError: when that attempt, or a later one, was begun before.
+            FolderError: when that attempt, or a later one, has begun before.
         """
-        owner, end = self.owner(), self.end()
-        last = max(owner["attempt"] if owner else 0, end["attempt"] if end else 0)
+        last = _newest_attempt(self.owner(), self.end())
         number = last + 1 if attempt is None else attempt
         if number <= last:
-            raise FolderError(f"attempt {number} of {self.run_id} comes too late: attempt {last} was begun before")
+            raise FolderError(f"attempt {number} of {self.run_id} comes too late: attempt {last} has begun before")
         write_json(self.path / "owner.json", {"attempt": number, "process": identity()})
         self.dequeue()
         return number
@@ -326,22 +352,27 @@ class RunFolder:
         path = self.snapshots_path / f"{snapshot.step:06d}.npz"
         write_file(path, lambda stream: write_snapshot(stream, snapshot), sync=False)
 
-    def cut_snapshots(self, step: int) -> None:
-        """Removes the maps of later steps."""
+    def remove_snapshots_after(self, step: int) -> None:
+        """Removes the snapshots of later steps."""
         for later in self.snapshot_steps():
             if later > step:
                 (self.snapshots_path / f"{later:06d}.npz").unlink()
 
     def write_end(self, state: RunState, attempt: int, *, reason: str = "", result: Mapping[str, Any] | None = None) -> None:
-        """Says how an attempt ended. The last thing that is written of it."""
+        """Writes how an attempt ended. Nothing more of it is written afterwards."""
         end = {"state": str(state), "reason": reason, "attempt": attempt, "result": dict(result or {})}
         write_json(self.path / "end.json", end)
 
     def remove(self) -> None:
-        """Deletes the run. From the first moment on nobody finds it any more."""
+        """Deletes the run. It disappears at once, before its files are deleted."""
         trash = self.path.with_name(f".trash-{uuid.uuid4().hex}")
         self.path.rename(trash)
         shutil.rmtree(trash)
+
+
+def _newest_attempt(owner: Mapping[str, Any] | None, end: Mapping[str, Any] | None) -> int:
+    """The number of the newest attempt; 0 before the first. One that could not be started has an end but no owner."""
+    return max(owner["attempt"] if owner else 0, end["attempt"] if end else 0)
 
 
 def run_folders(parent: Path) -> list[RunFolder]:

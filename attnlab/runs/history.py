@@ -1,40 +1,38 @@
-"""The curves of a run as lists, read from its metrics file as far as that has grown since the last look."""
+"""The curves of a run as lists, for the pages: the one place that turns its metrics file into figures to show."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.metrics_log import read_rows
+from attnlab.runs.metrics_log import MetricsReader
 from attnlab.runs.records import RunRecord
 
-_KEPT = 256
+_MOST_RUNS = 256
+"""How many runs are remembered; the one that was not asked for longest is read again the next time."""
 
 
-@dataclass
 class History:
-    """What a run has told so far.
+    """Everything a run has reported so far.
 
     Attributes:
-        steps, losses: one entry for each optimizer step.
-        epochs: the epoch records.
-        speed: images per second, as last told.
+        steps, losses: one entry per optimizer step.
+        epochs: one record per epoch.
+        speed: the newest images per second; `None` until known.
     """
 
-    steps: list[int] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    epochs: list[Mapping[str, Any]] = field(default_factory=list)
-    speed: float | None = None
-    offset: int = 0
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.losses: list[float] = []
+        self.epochs: list[Mapping[str, Any]] = []
+        self.speed: float | None = None
 
-    def read_on(self, path: Path) -> None:
-        """Takes in the lines written since the last call."""
-        rows, self.offset = read_rows(path, self.offset)
+    def extend(self, rows: list[dict[str, Any]]) -> None:
+        """Appends the rows of a metrics file."""
         for row in rows:
             if row["kind"] == "step":
                 self.steps.append(row["step"])
@@ -44,20 +42,23 @@ class History:
                 self.epochs.append(row)
 
 
-_known: OrderedDict[tuple[str, int], History] = OrderedDict()
+_known: OrderedDict[Path, tuple[MetricsReader, History]] = OrderedDict()
 _lock = threading.Lock()
 
 
 def history(record: RunRecord) -> History:
-    """The history of a run, shared by all who ask; only new lines are read. A run started again is read anew."""
-    key = (str(record.folder), record.attempt)
+    """The history of a run, shared by all callers. A call parses only the lines written since the last one.
+
+    When a resumed run has dropped the rows after its checkpoint, a new history is made from the whole file.
+    """
+    path = RunFolder(record.folder).metrics_path
     with _lock:
-        found = _known.setdefault(key, History())
-        _known.move_to_end(key)
-        if len(_known) > _KEPT:
+        reader, known = _known.pop(path) if path in _known else (MetricsReader(path), History())
+        rows, first = reader.read()
+        if first:
+            known = History()
+        known.extend(rows)
+        _known[path] = (reader, known)
+        if len(_known) > _MOST_RUNS:
             _known.popitem(last=False)
-        path = RunFolder(record.folder).metrics_path
-        if path.exists() and path.stat().st_size < found.offset:  # cut back by a run that resumes
-            found = _known[key] = History()
-        found.read_on(path)
-        return found
+        return known

@@ -1,8 +1,8 @@
-"""A checkpoint of the original repositories as a run: a folder like any other, which was not trained here.
+"""Turns a checkpoint of one of the original repositories into a run folder like any other.
 
-What a state dict cannot tell is asked for: which pictures the network was made for (they give the class names, and the
-test pictures in Inspect), how their pixels were normalised, and the choices of `attnlab.interop.Reference`. The folder
-says ``finished`` and names the file it came from; it has no training, so no curves and no accuracy.
+What a state dict does not contain has to be supplied: the data set the network was trained on (it gives the class names,
+and the test images in Inspect), how the pixels were normalised, and the choices of `attnlab.interop.Reference`. The run
+counts as finished and names the file it came from; since it was not trained here, it has no curves and no accuracy.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation per channel, on images scaled to [0, 1]."""
 
 NO_PICTURES = "none"
-"""The data set of a network whose pictures are not at hand."""
+"""The name of the data set when the images are not available."""
 
 NORMALISATION: dict[str, Normalisation] = {
     "report": ((0.491, 0.482, 0.447), (0.247, 0.243, 0.262)),
     "l2pa": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
     "attnmel": ((0.6820, 0.5312, 0.4736), (0.0840, 0.1140, 0.1282)),
 }
-"""What the training script of each reference network says: CIFAR-10's, CIFAR-100's, ISIC 2017's."""
+"""The values in the training script of each reference network: those of CIFAR-10, CIFAR-100 and ISIC 2017."""
 
 
 def fitting_datasets(channels: int, classes: int) -> list[str]:
-    """The registered data sets that a network with these inputs and outputs could have been trained on, real ones first."""
+    """The registered data sets that fit a network with these inputs and outputs, downloaded ones first."""
     from attnlab.data import list_datasets
 
     fitting = [info for info in list_datasets().values() if (info.channels, len(info.class_names)) == (channels, classes)]
@@ -42,11 +42,11 @@ def fitting_datasets(channels: int, classes: int) -> list[str]:
 
 
 def class_names(dataset: DatasetConfig, classes: int) -> tuple[str, ...]:
-    """The names of a data set's classes, in label order; numbers where there is none at hand.
+    """The class names of a data set, in label order; numbers when the data set is not available.
 
     Raises:
-        DataError: when the path of the data set holds no images in classes.
-        ValueError: when it has another number of classes.
+        DataError: when the data set is a path without images in classes.
+        ValueError: when it has a different number of classes.
     """
     from attnlab.data import list_datasets, list_path
 
@@ -55,7 +55,7 @@ def class_names(dataset: DatasetConfig, classes: int) -> tuple[str, ...]:
     info = list_datasets().get(dataset.name)
     names = info.class_names if info else list_path(Path(dataset.name).expanduser(), dataset.options).class_names
     if len(names) != classes:
-        raise ValueError(f"the network tells {classes} classes apart, {dataset.name} has {len(names)}")
+        raise ValueError(f"the network has {classes} classes, but {dataset.name} has {len(names)}")
     return tuple(names)
 
 
@@ -69,33 +69,33 @@ def import_checkpoint(
     normalisation: Normalisation | None = None,
     choices: Mapping[str, str] | None = None,
 ) -> RunFolder:
-    """Makes a run folder below ``parent`` of a state dict under the names of a reference implementation.
+    """Makes a run folder below ``parent`` from a state dict with the names of a reference implementation.
 
     Args:
         weights: as `attnlab.interop.open_checkpoint` returns them.
-        source: what the file was called; becomes the title.
-        dataset: the pictures the network was made for; its ``image_size`` is set to the network's. Named `NO_PICTURES`
-            where they are not at hand.
-        names: of the classes, in label order; those of the data set when empty.
-        normalisation: of the pixels; the reference's own when empty.
-        choices: what shapes cannot tell, see `attnlab.interop.open_reference`.
+        source: name of the file; becomes the title.
+        dataset: what the network was trained on; its ``image_size`` is set to the network's. Its name is `NO_PICTURES`
+            when the images are not available.
+        names: of the classes, in label order; `None` takes those of the data set.
+        normalisation: of the pixels; `None` takes the reference's own.
+        choices: what the shapes do not determine, see `attnlab.interop.open_reference`.
 
     Raises:
-        UnknownReference: when the weights are of no network that is known.
-        ReferenceMismatch: when they are of one, but not whole.
-        ValueError: for a choice the reference does not leave open, or another number of classes than the network has.
+        UnknownReference: when the weights belong to no known network.
+        ReferenceMismatch: when some weights of the network are missing, left over or of the wrong shape.
+        ValueError: for a choice the reference does not offer, or when the number of classes differs from the network's.
     """
     from attnlab.interop import open_reference, recognise, reference_config
 
-    chosen = dict(choices or {})
-    model, shape, outputs = reference_config(weights, **chosen)
+    options = dict(choices or {})
+    model, shape, outputs = reference_config(weights, **options)
     reference = recognise(weights)
     if outputs == 1:  # one logit, of class 1 of two
         model, outputs = model.model_copy(update={"options": {**model.options, "output": "single"}}), 2
-    called = class_names(dataset, outputs) if names is None else tuple(names)
-    if len(called) != outputs:
-        raise ValueError(f"the network tells {outputs} classes apart, but {len(called)} are named")
-    network = open_reference(weights, **chosen)
+    labels = class_names(dataset, outputs) if names is None else tuple(names)
+    if len(labels) != outputs:
+        raise ValueError(f"the network has {outputs} classes, but {len(labels)} names were given")
+    network = open_reference(weights, **options)
     config = RunConfig(
         dataset=dataset.model_copy(update={"image_size": shape.height}),
         model=model,
@@ -109,7 +109,7 @@ def import_checkpoint(
         folder.write_dataset(
             {
                 "name": dataset.name,
-                "class_names": list(called),
+                "class_names": list(labels),
                 "shape": list(shape),
                 "mean": list(mean),
                 "std": list(std),

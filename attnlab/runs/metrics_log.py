@@ -1,7 +1,7 @@
-"""The metrics file of a run: one JSON object a line, appended by one process, each line by one ``write``.
+"""The metrics file of a run: one JSON object per line, appended by one process, each line by one ``write``.
 
-A process that is killed can leave half a line behind; whoever opens the file to append cuts it off. A run that resumes
-cuts back to where its checkpoint was taken, so the file of a resumed run holds every step once.
+A process that is killed can leave half a line behind; whoever opens the file next to append removes it. A run that
+resumes first drops what was written after its checkpoint, so its file holds every step once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class MetricsLog:
         """Adds a line.
 
         Raises:
-            OSError: when it could not be written whole; the file then ends with the line before.
+            OSError: when the whole line could not be written; the file then ends with the previous line.
         """
         line = json.dumps(row, separators=(",", ":"), allow_nan=False).encode() + b"\n"
         size = os.fstat(self._descriptor).st_size
@@ -47,8 +47,8 @@ class MetricsLog:
         self.close()
 
 
-def cut_back(path: Path, step: int, epoch: int) -> None:
-    """Keeps what had happened after ``step`` steps and ``epoch`` whole epochs, and drops the rest."""
+def truncate(path: Path, step: int, epoch: int) -> None:
+    """Keeps the rows of the first ``step`` steps and ``epoch`` epochs, and drops the rest."""
     if not path.exists():
         return
     keep = 0
@@ -60,21 +60,51 @@ def cut_back(path: Path, step: int, epoch: int) -> None:
     os.truncate(path, keep)
 
 
-def read_rows(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """(rows, offset to go on from) of the whole lines behind a byte offset; a line that is no JSON is left out."""
-    try:
-        with path.open("rb") as stream:
-            stream.seek(offset)
-            text = stream.read()
-    except FileNotFoundError:
-        return [], 0
-    end = text.rfind(b"\n") + 1
-    rows = (parse(line) for line in text[:end].splitlines())
-    return [row for row in rows if row is not None], offset + end
+class MetricsReader:
+    """Reads a metrics file that another process appends to; each call reads only what is new.
+
+    Args:
+        path: the file; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._last_line = b""
+
+    def read(self) -> tuple[list[dict[str, Any]], bool]:
+        """(rows, whether they are the first ones) of the complete lines that were not read before.
+
+        Where the file no longer continues what was read, because a resumed run has truncated it, it is read again from
+        the start. Lines that are not rows are left out.
+        """
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self._offset - len(self._last_line))
+                text = stream.read()
+                if not text.startswith(self._last_line):
+                    self._offset, self._last_line = 0, b""
+                    stream.seek(0)
+                    text = stream.read()
+        except FileNotFoundError:
+            self._offset, self._last_line = 0, b""
+            return [], True
+        first = self._offset == 0
+        lines = text[len(self._last_line) : text.rfind(b"\n") + 1].splitlines(keepends=True)
+        if lines:
+            self._offset += sum(map(len, lines))
+            self._last_line = lines[-1]
+        rows = (parse(line) for line in lines)
+        return [row for row in rows if row is not None], first
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of all complete lines; none when there is no such file."""
+    return MetricsReader(path).read()[0]
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
-    """The row in a line; `None` when there is none."""
+    """The row in a line; `None` when it is not one."""
     try:
         row = json.loads(line)
     except ValueError:
@@ -83,5 +113,5 @@ def parse(line: bytes) -> dict[str, Any] | None:
 
 
 def _whole_lines(path: Path) -> int:
-    """Bytes up to the last line break."""
+    """The number of bytes up to the last line break."""
     return path.read_bytes().rfind(b"\n") + 1

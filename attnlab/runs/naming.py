@@ -1,4 +1,4 @@
-"""Short names for runs and groups of runs: the attention, and whatever else tells those at hand apart."""
+"""Short names for runs and groups of runs: the attention, and whatever else distinguishes them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from attnlab.config import OWN_ATTENTION, ModelConfig, RunConfig
 from attnlab.runs.records import RunRecord
 
 SPELT_OUT = 2
-"""So many differing settings are spelt out in a name; more of them get a letter."""
+"""Up to this many differing settings are written out in a name; more are replaced by a letter."""
 
 PLAIN = "plain"
-"""How a network without attention is called."""
+"""The name of a network without attention."""
 
 
 def attention_name(config: RunConfig) -> str:
@@ -41,7 +41,7 @@ def dataset_name(config: RunConfig) -> str:
 
 
 def run_name(record: RunRecord) -> str:
-    """What a person called the run, else its attention, data, network and seed."""
+    """The title that a person gave the run, or else its attention, data set, network and seed."""
     if record.title and record.title != record.run_id:
         return record.title
     config = record.config
@@ -49,34 +49,34 @@ def run_name(record: RunRecord) -> str:
 
 
 def run_names(records: Sequence[RunRecord]) -> dict[str, str]:
-    """Run id -> name, no two alike: `run_name`, and for runs that share it the end of their ids."""
-    return _told_apart(records, lambda record: run_name(record) + (" (shipped)" if record.demo else ""))
+    """Run id -> unique name: `run_name`, followed by the end of the run id where several runs share it."""
+    return _unique_names(records, lambda record: run_name(record) + (" (shipped)" if record.demo else ""))
 
 
 def short_names(records: Sequence[RunRecord]) -> dict[str, str]:
-    """Run id -> the attention, no two alike: where several have the same one also the seed, or the end of their ids."""
-    return _told_apart(
+    """Run id -> unique name: the attention, where needed with the seed or the end of the run id."""
+    return _unique_names(
         records,
         lambda record: attention_name(record.config),
         lambda record: f"{attention_name(record.config)} · seed {record.config.seed}",
     )
 
 
-def _told_apart(records: Sequence[RunRecord], *names: Callable[[RunRecord], str]) -> dict[str, str]:
-    """For each run the first of these names that no other run has."""
-    told = {}
-    counted = [(name, Counter(map(name, records))) for name in names]
+def _unique_names(records: Sequence[RunRecord], *names: Callable[[RunRecord], str]) -> dict[str, str]:
+    """Run id -> the first of these names that no other run has."""
+    counts = [(name, Counter(map(name, records))) for name in names]
+    unique = {}
     for record in records:
-        alone = (name(record) for name, count in counted if count[name(record)] == 1)
-        told[record.run_id] = next(alone, f"{names[-1](record)} · {record.run_id[-6:]}")
-    return told
+        candidates = (name(record) for name, count in counts if count[name(record)] == 1)
+        unique[record.run_id] = next(candidates, f"{names[-1](record)} · {record.run_id[-6:]}")
+    return unique
 
 
 def group_names(configs: Mapping[str, RunConfig]) -> dict[str, str]:
-    """Group key -> name: the attention, and the settings on which the groups differ; no two groups share a name.
+    """Group key -> unique name: the attention, and the settings in which the groups differ.
 
     Where more than `SPELT_OUT` settings differ, each combination of them gets a letter instead: ``"eca · setup B"``.
-    What the letters stand for is told by `group_setups`.
+    `group_setups` explains the letters.
     """
     own, setups = _differences(configs)
     if not setups:
@@ -92,21 +92,21 @@ def group_names(configs: Mapping[str, RunConfig]) -> dict[str, str]:
 
 
 def group_setups(configs: Mapping[str, RunConfig]) -> dict[str, str]:
-    """Group key -> the settings besides the attention on which the groups differ; empty where all agree.
+    """Group key -> the settings besides the attention in which the groups differ; empty where they agree.
 
-    Beyond `SPELT_OUT` settings it begins with the letter of `group_names`.
+    With more than `SPELT_OUT` settings it begins with the letter of `group_names`.
     """
     _, setups = _differences(configs)
     letters = _letters(setups.values())
-    told = {}
+    texts = {}
     for key, parts in setups.items():
         text = " · ".join(parts)
-        told[key] = f"{letters[parts]}: {text}" if len(parts) > SPELT_OUT else text
-    return told
+        texts[key] = f"{letters[parts]}: {text}" if len(parts) > SPELT_OUT else text
+    return texts
 
 
 def _differences(configs: Mapping[str, RunConfig]) -> tuple[dict[str, list[str]], dict[str, tuple[str, ...]]]:
-    """For each group, in words, its settings that differ between the groups: those of the attention, and the others."""
+    """The settings that differ between the groups, in words: for each group those of its attention, and the others."""
     flat = {key: _flat(config) for key, config in configs.items()}
     differing = [name for name in _union(flat.values()) if len({repr(tree.get(name)) for tree in flat.values()}) > 1]
     own: dict[str, list[str]] = {}
@@ -119,7 +119,7 @@ def _differences(configs: Mapping[str, RunConfig]) -> tuple[dict[str, list[str]]
 
 
 def _letters(setups: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """A, B, ... Z, A2, B2, ... for each distinct setup, in the order of their first appearance."""
+    """A, B, ... Z, A2, B2, ... for each distinct setup, in order of first appearance."""
     distinct = dict.fromkeys(setups)
     return {
         setup: ascii_uppercase[index % 26] + (str(index // 26 + 1) if index >= 26 else "")

@@ -1,8 +1,8 @@
-"""Who works on a folder, judged without comparing clocks.
+"""Which process owns a folder, decided without comparing clocks.
 
-A process that works holds a lock of the kernel on a file, which the kernel releases when the process ends, however it
-ends. A process to be signalled is named by its id, the time it was started at and the boot it belongs to, so that a
-number given to another process later, or after a restart of the machine, is not mistaken for it.
+The owner holds a kernel lock on a file; the kernel releases it when the process ends, however it ends. A process to be
+signalled is identified by its id, its start time and the boot it belongs to, so that a later process with the same id,
+or one after a restart of the machine, is not mistaken for it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def folder_lock(path: Path) -> FileLock:
-    """The lock on a file; it belongs to the object, not to the thread that took it."""
+    """The lock on a file. It belongs to the returned object, not to the thread that acquires it."""
     return FileLock(path, thread_local=False)
 
 
 def is_locked(path: Path) -> bool:
-    """Whether some process, this one included, holds the lock. Those who only look never disturb each other."""
+    """Whether some process, this one included, holds the lock. Asking never gets in the way of others who ask."""
     if not path.exists():
         return False
     if fcntl is not None:
@@ -50,7 +50,10 @@ def is_locked(path: Path) -> bool:
 
 
 def identity(pid: int | None = None) -> dict[str, Any] | None:
-    """What tells a process from every other: pid, start and boot; `None` when there is none with this id, or a zombie."""
+    """Identifies a process uniquely by pid, start time and boot.
+
+    `None` when there is no process with this id, or only a zombie.
+    """
     number = os.getpid() if pid is None else pid
     try:
         process = psutil.Process(number)
@@ -61,23 +64,23 @@ def identity(pid: int | None = None) -> dict[str, Any] | None:
         return None
 
 
-def is_alive(who: dict[str, Any]) -> bool:
+def is_alive(process: dict[str, Any]) -> bool:
     """Whether the process that `identity` described still runs on this machine."""
-    return identity(int(who["pid"])) == who
+    return identity(int(process["pid"])) == process
 
 
-def send_signal(who: dict[str, Any], number: signal.Signals) -> bool:
-    """Signals that process and no other; false when it is gone."""
-    if not is_alive(who):
+def send_signal(process: dict[str, Any], number: signal.Signals) -> bool:
+    """Sends a signal to exactly the process that `identity` described. Returns false when it has ended."""
+    if not is_alive(process):
         return False
     with suppress(ProcessLookupError):
-        os.kill(int(who["pid"]), number)
+        os.kill(int(process["pid"]), number)
         return True
     return False
 
 
 def _start(process: psutil.Process) -> str:
-    """The start in clock ticks since boot where the kernel tells it; a time of day shifts when the clock is set."""
+    """The start in clock ticks since boot, where the kernel reports it; a time of day would shift with the clock."""
     stat = Path(f"/proc/{process.pid}/stat")
     if stat.exists():
         return stat.read_text().rsplit(")", 1)[1].split()[19]

@@ -1,4 +1,4 @@
-"""What is known of a run, as the pages and the command line see it. Imports neither torch nor SQLite."""
+"""A run as the pages and the command line see it. Imports neither torch nor SQLite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attnlab.config import RunConfig
 
 
 class RunState(StrEnum):
-    """Where a run is in its life. `interrupted`: its process died; it can be resumed, as a paused or stopped one can."""
+    """The state of a run. `interrupted`: its process died; it can be resumed, like a paused or stopped run."""
 
     QUEUED = "queued"
     STARTING = "starting"
@@ -25,7 +25,7 @@ class RunState(StrEnum):
 
     @property
     def live(self) -> bool:
-        """Waiting for or using a worker."""
+        """Whether the run waits for a worker or has one."""
         return self in (RunState.QUEUED, RunState.STARTING, RunState.RUNNING)
 
     @property
@@ -39,22 +39,22 @@ class RunRecord:
 
     Attributes:
         run_id: name of its folder; also in links.
-        group: names the runs that differ only in the seed.
-        title: what a person called it; the run id until renamed.
-        config: everything that decided its result.
+        group: the same for runs that differ only in the seed.
+        title: the name a person gave it; the run id until then.
+        config: all settings that determine the result.
         state: see `RunState`.
         reason: why it failed or was interrupted, in a sentence; empty otherwise.
-        phase: what a live run is doing, in words ("reading images, 40 %"); empty otherwise.
-        note: what a person wrote about it.
-        folder: where its files are.
-        demo: shipped with the project; read only.
-        attempt: how often it was started.
-        created: seconds since the epoch; for sorting and showing, never for judging who is alive.
+        phase: what a live run is doing, in words ("reading images, 40%"); empty otherwise.
+        note: a person's note about it.
+        folder: its files.
+        demo: whether it is shipped with the project, and so read-only.
+        attempt: how many times it was started.
+        created: seconds since 1970; only for sorting and display.
         step, total_steps, epoch: progress.
         eta_seconds: estimated time left while it runs.
         images_per_second, device, parameters, seconds: as measured by the training; `None` until known.
         validation_accuracy, test_accuracy, test_auc: of the best epoch; `None` until known.
-        result: the whole result record of a finished run.
+        result: the whole result of a finished run.
         queue_position: 1 is next; `None` unless queued.
     """
 

@@ -21,8 +21,7 @@ from attnlab.runs.records import RunRecord
 
 def network_stamp(record: RunRecord) -> int:
     """A number that changes when the weights of the run do."""
-    best = RunFolder(record.folder).best_path
-    return best.stat().st_mtime_ns if best.exists() else record.step
+    return RunFolder(record.folder).weights_stamp
 
 
 def opened_network(record: RunRecord) -> OpenRun:
@@ -55,7 +54,7 @@ def run_dataset(record: RunRecord) -> ImageDataset:
 @st.cache_resource(max_entries=8, show_spinner="Opening the network")
 def _network(folder: str, stamp: int) -> OpenRun:
     path = Path(folder)
-    return open_run(path, "best" if RunFolder(path).best_path.exists() else "last")
+    return open_run(path, RunFolder(path).best_or_last)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the images")

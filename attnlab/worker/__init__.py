@@ -1,1 +1,5 @@
-"""What trains a run: writes only into the folder of its run. `main` is the process, `attempt` what it writes down."""
+"""Trains runs, and writes only into their folders.
+
+`main` is the worker process, `session` one attempt at a run or at several seeds together, `attempt` what an attempt
+writes while it trains, `seeds` which queued runs can be trained together.
+"""

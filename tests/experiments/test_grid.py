@@ -34,7 +34,9 @@ from attnlab.queue.executors.process import WorkerProcessExecutor
 from attnlab.queue.manager import Manager
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
-from attnlab.worker.stack import run_with_others, waiting_seeds
+from attnlab.worker import session
+from attnlab.worker.seeds import waiting_seeds
+from attnlab.worker.session import run_with_waiting_seeds
 from tests.pages import finished_run
 
 TINY = RunConfig(
@@ -146,7 +148,8 @@ def test_impossible_grids_are_refused(rows: list[GridRow], seeds: list[int], why
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [("{", "no JSON"), ('{"format": 9}', "format 9"), ('{"format": 1, "title": "t", "seeds": [0]}', "rows")]
+    ("text", "why"),
+    [("{", "not valid JSON"), ('{"format": 9}', "format 9"), ('{"format": 1, "title": "t", "seeds": [0]}', "rows")],
 )
 def test_a_damaged_file_is_named(private_home: Path, text: str, why: str) -> None:
     folder = private_home / "grids" / "odd"
@@ -264,7 +267,7 @@ def test_waiting_seeds_train_together_and_each_keeps_a_whole_folder(
     folders = [RunFolder.create(private_home / "runs", base.changed(seed=seed), queued=seed) for seed in (0, 1, 2)]
     other = RunFolder.create(private_home / "runs", base.changed(training__lr=0.5), queued=9)
     assert [folder.run_id for folder in waiting_seeds(folders[0])] == [folder.run_id for folder in folders[1:]]
-    outcome = run_with_others(folders[0].path)
+    outcome = run_with_waiting_seeds(folders[0].path)
     assert outcome.state is RunState.FINISHED
     names = {path.name for path in folders[0].path.iterdir()}
     for folder in folders:
@@ -282,12 +285,10 @@ def test_waiting_seeds_train_together_and_each_keeps_a_whole_folder(
 def test_a_seed_that_is_stopped_while_the_data_are_read_leaves_the_others_at_work(
     private_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from attnlab.worker import main as worker
-
     monkeypatch.setenv("ATTNLAB_STACK", "1")
     base = TINY.changed(training__device="auto")
     folders = [RunFolder.create(private_home / "runs", base.changed(seed=seed), queued=seed) for seed in (0, 1, 2)]
-    read = worker.dataset
+    read = session.dataset
 
     def read_slowly(config: DatasetConfig, progress: Callable[[str, float], None]) -> ImageDataset:
         progress("reading", 0.0)
@@ -295,11 +296,11 @@ def test_a_seed_that_is_stopped_while_the_data_are_read_leaves_the_others_at_wor
         progress("reading", 0.5)
         return read(config, progress)
 
-    monkeypatch.setattr(worker, "dataset", read_slowly)
-    assert run_with_others(folders[0].path).state is RunState.STOPPED
+    monkeypatch.setattr(session, "dataset", read_slowly)
+    assert run_with_waiting_seeds(folders[0].path).state is RunState.STOPPED
     assert [folder.observe().state for folder in folders] == [RunState.STOPPED, RunState.FINISHED, RunState.FINISHED]
-    monkeypatch.setattr(worker, "dataset", read)
-    assert run_with_others(folders[0].path).state is RunState.FINISHED  # and goes on where it was
+    monkeypatch.setattr(session, "dataset", read)
+    assert run_with_waiting_seeds(folders[0].path).state is RunState.FINISHED  # and goes on where it was
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -36,7 +36,7 @@ from attnlab.explain.honesty.process import Measurement, MeasurementState, kept_
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.ui.run_cache import run_dataset
-from attnlab.worker import main as worker
+from attnlab.worker import session as worker
 from tests.explain.test_baselines import FirstPixels, opened
 from tests.pages import app, open_page, texts
 from tests.ui.test_inspect import CONFIG, PAGE, run_id, trained

@@ -21,7 +21,7 @@ from attnlab.training.events import SnapshotEvent
 from attnlab.training.snapshots_io import read_snapshot, write_snapshot
 from attnlab.ui.inspect.network import network_panel
 from attnlab.ui.snapshots import ONE_POSITION, snapshot_panel
-from attnlab.worker.main import run
+from attnlab.worker.session import run
 from tests.pages import app, open_page, texts  # noqa: F401  (a fixture)
 
 

@@ -20,8 +20,9 @@ from attnlab.queue.executors.make import make_executor
 from attnlab.queue.manager import Manager
 from attnlab.runs.errors import RequestRefused, UnknownRun
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.index import Index
-from attnlab.runs.metrics_log import MetricsLog, cut_back, read_rows
+from attnlab.runs.history import history
+from attnlab.runs.index import SCHEMA_VERSION, Index
+from attnlab.runs.metrics_log import MetricsLog, MetricsReader, read_rows, truncate
 from attnlab.runs.records import RunState
 from attnlab.runs.store import Store
 
@@ -102,51 +103,78 @@ def waiting(private_home: Path) -> Iterator[Manager]:
     made.shutdown()
 
 
-def content(home: Path) -> dict[str, list[tuple[Any, ...]]]:
+def content(home: Path) -> list[tuple[Any, ...]]:
     """Everything in the index but the numbers that only count changes."""
     db = sqlite3.connect(home / "attnlab.db")
     try:
         db.row_factory = sqlite3.Row
         runs = [dict(row) | {"version": None} for row in db.execute("SELECT * FROM runs ORDER BY 1")]
-        metrics = [tuple(row) for row in db.execute("SELECT * FROM metrics")]
-        return {"runs": [tuple(row.items()) for row in runs], "metrics": metrics}
+        return [tuple(row.items()) for row in runs]
     finally:
         db.close()
 
 
 def test_metrics_are_taken_in_once(store: Store) -> None:
     folder = RunFolder.create(store.runs_path, CONFIG)
+    store.sync()
+    record = store.get(folder.run_id)
+    reader = MetricsReader(folder.metrics_path)
     write_rows(folder, [step(1), step(2)])
     for _ in range(3):
-        store.sync([folder.run_id])
+        assert history(record).steps == [1, 2]
+    rows, first = reader.read()
+    assert ([row["step"] for row in rows], first) == ([1, 2], True)
+    assert reader.read() == ([], False)
     write_rows(folder, [step(3), epoch(1, 3)])
     with folder.metrics_path.open("ab") as stream:
         stream.write(json.dumps(step(4)).encode()[:10])  # a line that is still being written
     for _ in range(3):
+        known = history(record)
+        assert (known.steps, known.losses) == ([1, 2, 3], [1.0] * 3)
+        assert [(row["epoch"], row["step"]) for row in known.epochs] == [(1, 3)]
+    assert [(row["kind"], row["step"]) for row in reader.read()[0]] == [("step", 3), ("epoch", 3)]
+    assert [(row["kind"], row["step"]) for row in folder.metrics()] == [("step", 1), ("step", 2), ("step", 3), ("epoch", 3)]
+
+
+def test_new_metrics_and_new_progress_raise_the_version_and_another_look_does_not(store: Store) -> None:
+    folder = RunFolder.create(store.runs_path, CONFIG)
+    store.sync()
+    changes = (
+        lambda: write_rows(folder, [step(1)]),
+        lambda: folder.write_progress({"attempt": 0, "step": 1}),
+        lambda: write_rows(folder, [step(2), epoch(1, 2)]),
+        lambda: truncate(folder.metrics_path, step=1, epoch=0),
+    )
+    for change in changes:
+        before = store.version(), store.version(folder.run_id)
         store.sync([folder.run_id])
-    rows = store.metrics(folder.run_id)
-    assert [(row["row"], row["kind"], row["step"]) for row in rows] == [
-        (0, "step", 1),
-        (1, "step", 2),
-        (2, "step", 3),
-        (3, "epoch", 3),
-    ]
-    assert store.metrics(folder.run_id, since=2) == rows[2:]
+        assert (store.version(), store.version(folder.run_id)) == before
+        change()
+        store.sync([folder.run_id])
+        assert store.version() > before[0] and store.version(folder.run_id) > before[1]
 
 
-def test_resumed_run_takes_back_what_is_behind_its_checkpoint(store: Store) -> None:
+@pytest.mark.parametrize("looks_between", [False, True])
+def test_resumed_run_takes_back_what_is_behind_its_checkpoint(looks_between: bool, store: Store) -> None:
     folder = RunFolder.create(store.runs_path, CONFIG)
     folder.begin_attempt()
     write_rows(folder, [step(1), step(2), epoch(1, 2), step(3, 2), step(4, 2)])
     store.sync()
-    cut_back(folder.metrics_path, step=3, epoch=1)
+    record = store.get(folder.run_id)
+    assert history(record).steps == [1, 2, 3, 4]
+    truncate(folder.metrics_path, step=3, epoch=1)
+    if looks_between:
+        assert history(record).steps == [1, 2, 3]
     folder.begin_attempt()
     write_rows(folder, [step(4, 2, loss=9.0), step(5, 2), step(6, 2)])  # the file is longer than before
     store.sync([folder.run_id])
-    assert [(row["step"], row["kind"]) for row in store.metrics(folder.run_id)] == [
+    assert [(row["step"], row["kind"]) for row in folder.metrics()] == [
         (1, "step"), (2, "step"), (2, "epoch"), (3, "step"), (4, "step"), (5, "step"), (6, "step")
     ]  # fmt: skip
-    assert store.metrics(folder.run_id)[4]["loss"] == 9.0
+    for known in (history(record), history(store.get(folder.run_id))):  # also for who still has the old record
+        assert known.steps == [1, 2, 3, 4, 5, 6]
+        assert known.losses[3] == 9.0
+        assert [row["epoch"] for row in known.epochs] == [1]
 
 
 def test_reindex_gives_an_equal_database(store: Store, private_home: Path) -> None:
@@ -157,9 +185,11 @@ def test_reindex_gives_an_equal_database(store: Store, private_home: Path) -> No
             finish(folder, 1)
             store.sync()
     before = content(private_home)
-    assert len(before["runs"]) == 3 and len(before["metrics"]) == 8
+    assert len(before) == 3
     assert store.reindex() == 3
     assert content(private_home) == before
+    known = [history(record) for record in store.runs()]
+    assert sum(len(run.steps) + len(run.epochs) for run in known) == 8
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database at all", None])
@@ -232,18 +262,28 @@ def test_names_that_lead_elsewhere_are_no_runs(name: str, store: Store) -> None:
         store.folder(name)
 
 
-def test_curve_has_as_many_points_as_asked_for_and_keeps_the_extremes(store: Store) -> None:
+def test_an_index_of_an_older_version_is_rebuilt(store: Store, private_home: Path) -> None:
+    finish(RunFolder.create(store.runs_path, CONFIG), 1)
+    store.sync()
+    before = content(private_home)
+    store.close()
+    db = sqlite3.connect(private_home / "attnlab.db")
+    db.executescript(f"DROP TABLE runs; CREATE TABLE runs (run_id TEXT); PRAGMA user_version = {SCHEMA_VERSION - 1}")
+    db.close()
+    again = Store(private_home, write=True)
+    again.sync()
+    assert content(private_home) == before
+    again.close()
+
+
+def test_history_holds_every_loss_as_it_was_written(store: Store) -> None:
     folder = RunFolder.create(store.runs_path, CONFIG)
     losses = [float(number % 10) for number in range(1, 1001)]
     write_rows(folder, [step(number, loss=loss) for number, loss in enumerate(losses, 1)] + [epoch(1, 1000)])
     store.sync()
-    curve = store.curve(folder.run_id, points=50)
-    assert len(curve.step) == 50
-    assert curve.step[0] == 20 and curve.step[-1] == 1000
-    assert curve.loss[0] == sum(losses[:20]) / 20
-    assert set(curve.low) == {0.0} and set(curve.high) == {9.0}
-    assert [row["epoch"] for row in curve.epochs] == [1]
-    assert store.curve(folder.run_id, points=5000).loss == tuple(losses)
+    known = history(store.get(folder.run_id))
+    assert known.steps == list(range(1, 1001)) and known.losses == losses
+    assert [row["epoch"] for row in known.epochs] == [1]
 
 
 def test_late_word_of_an_earlier_attempt_changes_nothing(private_home: Path) -> None:
@@ -294,8 +334,8 @@ def test_second_manager_of_a_home_hands_its_requests_over_and_takes_over(private
     first = Manager(private_home, first_executor)
     second = Manager(private_home, second_executor)
     try:
-        assert first.keeps_queue and not second.keeps_queue
-        assert "another process" in second.keeper
+        assert first.owns_queue and not second.owns_queue
+        assert "another process" in second.queue_owner
         run_id = second.submit(CONFIG)
         assert first.wait(run_id, 10).state is RunState.FINISHED
         assert second.get(run_id).state is RunState.FINISHED
@@ -303,7 +343,7 @@ def test_second_manager_of_a_home_hands_its_requests_over_and_takes_over(private
         first.shutdown()
         later = second.submit(CONFIG.changed(seed=1))
         assert second.wait(later, 10).state is RunState.FINISHED
-        assert second.keeps_queue
+        assert second.owns_queue
         assert [job.run_dir.name for job in second_executor.started] == [later]
     finally:
         second.shutdown()
@@ -373,11 +413,9 @@ def test_requests_that_do_not_fit_are_refused_in_words(waiting: Manager) -> None
         waiting.rename("nobody", "x")
 
 
-def test_rename_and_note(waiting: Manager) -> None:
+def test_rename(waiting: Manager) -> None:
     waiting.rename(CONFIG.run_id, "  <b>mine</b> ")
-    waiting.annotate(CONFIG.run_id, "why")
-    record = waiting.get(CONFIG.run_id)
-    assert (record.title, record.note) == ("<b>mine</b>", "why")
+    assert waiting.get(CONFIG.run_id).title == "<b>mine</b>"
     waiting.rename(CONFIG.run_id, "")
     assert waiting.get(CONFIG.run_id).title == CONFIG.run_id
 
@@ -390,8 +428,8 @@ def test_shipped_runs_are_read_only(private_home: Path, monkeypatch: pytest.Monk
     try:
         record = manager.get(CONFIG.run_id)
         assert record.demo and record.state is RunState.FINISHED and record.folder.parent == demo
-        assert [row["step"] for row in manager.store.metrics(CONFIG.run_id)] == [1, 2, 3, 3]
-        assert manager.store.curve(CONFIG.run_id).step == (1, 2, 3)
+        assert [row["step"] for row in RunFolder(record.folder).metrics()] == [1, 2, 3, 3]
+        assert history(record).steps == [1, 2, 3]
         for act in (manager.delete, manager.resume, manager.stop):
             with pytest.raises(RequestRefused, match="shipped"):
                 act(CONFIG.run_id)
@@ -427,10 +465,10 @@ def test_readers_and_writers_stand_any_torn_tail(lines: list[int], torn: int, ga
     tail = (json.dumps(step(99)).encode()[:torn] + garbage).replace(b"\n", b"")
     with path.open("ab") as stream:
         stream.write(tail)
-    assert read_rows(path)[0] == rows
+    assert read_rows(path) == rows
     with MetricsLog(path) as log:
         log.append(step(len(rows) + 1))
-    assert [row["step"] for row in read_rows(path)[0]] == list(range(1, len(rows) + 2))
+    assert [row["step"] for row in read_rows(path)] == list(range(1, len(rows) + 2))
 
 
 def test_a_run_whose_worker_never_began_waits_again_where_workers_get_lost(private_home: Path) -> None:

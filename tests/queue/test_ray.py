@@ -188,7 +188,7 @@ def test_what_no_node_can_give_is_refused_before_it_is_queued(nodes: Nodes, priv
     manager = Manager(private_home, RayExecutor(nodes.settings.model_copy(update={"ray_cpus": 64})))
     try:
         until(lambda: not manager.executor.trouble, "contact")
-        with pytest.raises(RunRefused, match=r"asks for 64 CPUs on one node; .* at most 1 CPUs and 0 GPUs"):
+        with pytest.raises(RunRefused, match=r"needs 64 CPUs on one node; .* at most 1 CPUs and 0 GPUs"):
             manager.submit(SMALL)
         with pytest.raises(RunRefused, match="64 CPUs and 1 GPU"):
             start_grid(manager, make_grid(cross(SMALL, {"training__device": ["cuda"]}), (0,), title="Too large"))
@@ -206,7 +206,7 @@ def test_a_silent_cluster_is_no_failure_and_its_runs_go_on(nodes: Nodes, manager
     servers = [each for each in head.values() if "dashboard.py" in " ".join(each.info["cmdline"] or ())]
     for server in servers:
         server.send_signal(signal.SIGKILL)
-    until(lambda: "no contact" in manager.trouble, "the silence told")
+    until(lambda: "No contact" in manager.trouble, "the silence told")
     assert manager.executor.poll(Job(manager.get(run_id).folder, 1)).state is JobState.UNKNOWN
     assert manager.executor.slots == 0
     waiting = manager.submit(SMALL.changed(seed=8))

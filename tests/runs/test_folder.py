@@ -9,11 +9,13 @@ import pytest
 
 from attnlab.config import RunConfig
 from attnlab.experiments.demo import ship, thinned
+from attnlab.files import write_file
 from attnlab.queue.executors.thread import ThreadExecutor
 from attnlab.queue.manager import Manager
 from attnlab.runs.errors import FolderError
-from attnlab.runs.files import read_json, write_file
+from attnlab.runs.files import read_json
 from attnlab.runs.folder import RunFolder, run_folders
+from attnlab.runs.history import history
 from attnlab.runs.ownership import folder_lock, identity, is_alive, is_locked
 from attnlab.runs.records import RunState
 
@@ -142,7 +144,7 @@ def test_a_run_in_a_thread_leaves_what_the_pages_read_and_can_be_shipped(private
         run_id = manager.submit(SMALL, title="in a thread")
         record = manager.wait(run_id, 60)
         assert record.state is RunState.FINISHED, record.reason
-        assert record.step == record.total_steps == len(manager.store.curve(run_id).step)
+        assert record.step == record.total_steps == len(history(record).steps)
         assert record.test_accuracy == record.result["test_accuracy"]
         assert record.parameters and record.seconds and record.device
         folder = RunFolder(record.folder)

@@ -26,7 +26,7 @@ from attnlab.ui.inspect.network import network_panel, raw_arrays
 from attnlab.ui.run_cache import run_dataset
 from attnlab.ui.snapshots import snapshot_panel
 from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
-from attnlab.worker import main as worker
+from attnlab.worker import session as worker
 from tests.pages import app, open_page, texts
 
 __all__ = ["app"]

@@ -22,7 +22,7 @@ from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.ui.run_cache import opened_network, run_dataset
-from attnlab.worker import main as worker
+from attnlab.worker import session as worker
 from tests.pages import app, open_page, texts
 from tests.ui.test_inspect import PAGE
 

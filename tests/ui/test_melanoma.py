@@ -16,7 +16,7 @@ from attnlab.experiments.managers import get_manager
 from attnlab.models.melanoma import melanoma_config
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
-from attnlab.worker.main import run
+from attnlab.worker.session import run
 from tests.pages import app, open_page, texts  # noqa: F401  (a fixture)
 
 PAGE = "pages/melanoma.py"

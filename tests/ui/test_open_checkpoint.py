@@ -80,7 +80,7 @@ def test_a_single_output_tells_two_classes_apart(private_home: Path) -> None:
 
 
 def test_another_number_of_classes_is_refused(private_home: Path, l2pa: dict) -> None:
-    with pytest.raises(ValueError, match="tells 10 classes apart, lesions has 2"):
+    with pytest.raises(ValueError, match="has 10 classes, but lesions has 2"):
         import_checkpoint(private_home / "runs", l2pa, source="x", dataset=DatasetConfig(name="lesions"), choices=L2PA)
     assert run_folders(private_home / "runs") == []
 

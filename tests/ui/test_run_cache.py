@@ -18,7 +18,7 @@ from attnlab.models.melanoma import melanoma_config
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset, separate_network
-from attnlab.worker import main as worker
+from attnlab.worker import session as worker
 from tests.pages import app, open_page, texts
 
 __all__ = ["app"]

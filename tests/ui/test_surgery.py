@@ -27,7 +27,7 @@ from attnlab.ui.components.mask_editor import Canvas, cells_from_link, cells_to_
 from attnlab.ui.inspect.surgery import field, prediction_change, target
 from attnlab.ui.run_cache import opened_network, run_dataset
 from attnlab.viz.panels import layer
-from attnlab.worker import main as worker
+from attnlab.worker import session as worker
 from tests.pages import ROOT, app, open_page, texts
 from tests.ui.test_inspect import CONFIG, PAGE, run_id, trained
 

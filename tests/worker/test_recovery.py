@@ -20,8 +20,9 @@ from attnlab.queue.executors.process import WorkerProcessExecutor
 from attnlab.queue.manager import Manager
 from attnlab.runs import checkpoints
 from attnlab.runs.folder import RunFolder
+from attnlab.runs.history import history
 from attnlab.runs.records import RunState
-from attnlab.worker.main import run
+from attnlab.worker.session import run
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = RunConfig().changed(
@@ -92,7 +93,7 @@ FAULTS = (
 KILLED = """
 import os, sys
 from pathlib import Path
-from attnlab.worker.main import load, run
+from attnlab.worker.session import load, run
 load()
 for fault, folder in zip(sys.argv[1::2], sys.argv[2::2]):  # a process for each, torch loaded once
     child = os.fork()
@@ -152,14 +153,14 @@ def test_damaged_checkpoint_is_passed_over(
     folder = RunFolder(shutil.copytree(stopped_midway.path, tmp_path / stopped_midway.run_id))
     older, newest = sorted(path for path in folder.checkpoints_path.iterdir())
     damage(newest)
-    found = checkpoints.find(folder.checkpoints_path)
-    assert found.path == older
-    assert [name for name, _ in found.passed_over] == [newest.name]
+    valid = checkpoints.find(folder.checkpoints_path)
+    assert valid.path == older
+    assert [name for name, _ in valid.skipped] == [newest.name]
 
     assert run(folder.path).state is RunState.FINISHED
     assert newest.name in folder.log_path.read_text()
-    told = folder.progress()["recovered"]
-    assert newest.name in told and f"at step {int(older.name.split('-')[0])}" in told
+    warning = folder.progress()["recovered"]
+    assert newest.name in warning and f"at step {int(older.name.split('-')[0])}" in warning
     assert_same_run(folder, unbroken)
 
 
@@ -272,7 +273,7 @@ def test_worker_process_pauses_resumes_stops_and_dies(manager: Manager) -> None:
     assert manager.get(run_id).attempt == 3
     manager.stop(run_id)
     assert manager.wait(run_id, 20).state is RunState.STOPPED
-    steps = [row["step"] for row in manager.store.metrics(run_id) if row["kind"] == "step"]
+    steps = history(manager.get(run_id)).steps
     assert steps == list(range(1, len(steps) + 1))
 
 

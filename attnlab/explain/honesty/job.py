@@ -48,7 +48,7 @@ def measure(asked: Measurement, progress: Callable[[int, int], None] | None = No
                 continue
         asked.tell("opening the network and its pictures")
         weights = asked.weights
-        run = open_run(asked.run.path, "best" if asked.run.best_path.exists() else "last")
+        run = open_run(asked.run.path, asked.run.best_or_last)
         split = load_dataset(run.config.dataset).test
 
         def told(done: int, total: int) -> None:

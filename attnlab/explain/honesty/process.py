@@ -24,8 +24,9 @@ from typing import Any
 from filelock import FileLock
 
 from attnlab import paths
+from attnlab.files import write_file
 from attnlab.runs.errors import FolderError
-from attnlab.runs.files import read_json, write_file, write_json
+from attnlab.runs.files import read_json, write_json
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.ownership import folder_lock, identity, is_alive, is_locked
 
@@ -35,7 +36,7 @@ _LOG_TAIL = 400
 
 
 class MeasurementState(StrEnum):
-    """Where a measurement is. `FAILED` includes a process that ended without a word."""
+    """Where a measurement is. `FAILED` includes a process that ended unexpectedly."""
 
     NONE = "none"
     RUNNING = "running"
@@ -73,8 +74,7 @@ class Measurement:
     @property
     def weights(self) -> int:
         """Changes with the weights of the run, so that an old result is not shown for new ones."""
-        best = self.run.best_path
-        return best.stat().st_mtime_ns if best.exists() else int(self.run.progress().get("step", 0))
+        return self.run.weights_stamp
 
     def result(self) -> dict[str, Any] | None:
         """The kept result; `None` where there is none of these weights."""
@@ -98,7 +98,7 @@ class Measurement:
             return Seen(MeasurementState.STOPPED)
         if progress["phase"] == "done":  # of other weights
             return Seen(MeasurementState.NONE)
-        return Seen(MeasurementState.FAILED, reason=f"its process ended without a word{self._last_words()}")
+        return Seen(MeasurementState.FAILED, reason=f"its process ended unexpectedly{self._last_words()}")
 
     def start(self) -> subprocess.Popen[bytes] | None:
         """Lets a process measure; `None` when one does already.

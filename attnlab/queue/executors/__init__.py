@@ -1,1 +1,1 @@
-"""What starts the worker, one file per executor; `base` says what one is, `make` chooses one."""
+"""Executors start the worker, one file each; `base` says what an executor is, `make` chooses one."""

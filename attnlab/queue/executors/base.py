@@ -1,4 +1,4 @@
-"""What an executor is: it starts, asks and ends the worker; what a run does and how it ended stands in its folder."""
+"""What an executor is: it starts, polls and ends workers. What a run does and how it ended is in its folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Job:
 
 
 class JobState(StrEnum):
-    """What an executor knows of a job. `UNKNOWN` is not `GONE`: whoever cannot be asked may still work."""
+    """What an executor knows about a job. `UNKNOWN` is not `GONE`: a worker that cannot be reached may still be training."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -31,7 +31,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """The state of a job, and for one that is gone how it went, where that is known ("killed by signal 9 (SIGKILL)")."""
+    """The state of a job, and for one that is gone how it ended, if that is known ("killed by signal 9 (SIGKILL)")."""
 
     state: JobState
     detail: str = ""
@@ -41,9 +41,9 @@ class Executor(Protocol):
     """Starts jobs; every call returns at once.
 
     Attributes:
-        slots: jobs that may run at the same time; it may change.
-        retries: how often the queue itself begins a run again whose worker was lost.
-        trouble: why nothing can be started at present, in a sentence; empty when it can.
+        slots: how many jobs may run at the same time; may change.
+        retries: how often the queue starts a run again whose worker was lost.
+        trouble: why nothing can be started at the moment, in a sentence; empty when something can.
     """
 
     @property
@@ -54,32 +54,32 @@ class Executor(Protocol):
     def trouble(self) -> str: ...
 
     def admit(self, config: RunConfig) -> None:
-        """Looks at a run before it is queued.
+        """Checks a run before it is queued.
 
         Raises:
-            RunRefused: when it asks for what there will never be.
+            RunRefused: when no worker of this executor could ever train it.
         """
 
     def warm(self) -> None:
-        """Makes ready for the next job."""
+        """Prepares for the next job."""
 
     def start(self, job: Job) -> None:
-        """Lets a worker begin.
+        """Starts a worker on a job.
 
         Raises:
-            OSError: when none can be started.
+            OSError: when no worker can be started.
         """
 
     def poll(self, job: Job) -> Answer:
-        """Also answers for jobs that an earlier process started."""
+        """The state of a job, also of one that an earlier process started."""
 
     def cancel(self, job: Job, *, force: bool = False) -> None:
-        """Ends a job that does not heed the request in its folder; with ``force``, without letting it finish anything."""
+        """Ends a job that did not respond to the request in its folder; with ``force``, without giving it time to clean up."""
 
     def close(self) -> None:
-        """Ends what is idle. Jobs at work go on."""
+        """Ends idle workers. Running jobs go on."""
 
 
 def ask_folder(job: Job) -> Answer:
-    """What the lock of its folder says of a job that nobody here started."""
+    """The state of a job that another process started, judged by the lock of its folder."""
     return Answer(JobState.RUNNING if is_locked(RunFolder(job.run_dir).lock_path) else JobState.GONE)

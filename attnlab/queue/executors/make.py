@@ -1,4 +1,4 @@
-"""The executor that the settings name."""
+"""Makes the executor that the settings choose."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ _EXECUTORS: dict[str, Callable[[ExecutorSettings], Executor]] = {
 
 
 def make_executor(settings: ExecutorSettings | None = None) -> Executor:
-    """The executor that the settings name; without them those of the home (`attnlab.queue.settings`).
+    """Makes an executor.
+
+    Args:
+        settings: those of the home when `None`, see `attnlab.queue.settings`.
 
     Raises:
-        ValueError: for settings that cannot be, or Ray where it is not installed.
+        ValueError: for invalid settings, or Ray where it is not installed.
     """
-    chosen = settings or load_settings(paths.home())
-    return _EXECUTORS[chosen.executor](chosen)
+    settings = settings or load_settings(paths.home())
+    return _EXECUTORS[settings.executor](settings)

@@ -1,7 +1,7 @@
-"""Keeps a process with torch loaded, so that a run begins at once and a crash ends one run, not the app.
+"""Trains in a child process that has torch loaded already: a run begins at once, and a crash ends one run, not the app.
 
-The process is a plain child by `subprocess` (`multiprocessing` would run the app's script again) in a session of its
-own: it finishes its run when the app ends, and a new app takes the run up from its folder.
+The child is started by `subprocess` (`multiprocessing` would run the app's script again) in its own session: it finishes
+its run when the app ends, and the next app adopts the run from its folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class WorkerProcessExecutor:
     """Jobs in warm child processes, one at a time in each.
 
     Args:
-        slots: processes.
+        slots: number of processes.
     """
 
     retries = 0
@@ -40,17 +40,17 @@ class WorkerProcessExecutor:
         self._children: dict[Job, _Child] = {}
 
     def admit(self, config: RunConfig) -> None:
-        """What this machine lacks is said by the run itself."""
+        """Admits every run; one that this machine cannot train fails with the reason."""
 
     def warm(self) -> None:
         with self._lock:
-            self._sort_out()
+            self._collect_idle()
             if not self._idle and not self._children:
                 self._idle.append(_Child())
 
     def start(self, job: Job) -> None:
         with self._lock:
-            self._sort_out()
+            self._collect_idle()
             child = self._idle.pop() if self._idle else _Child()
             self._children[job] = child
             child.begin(job)
@@ -58,12 +58,12 @@ class WorkerProcessExecutor:
     def poll(self, job: Job) -> Answer:
         with self._lock:
             child = self._children.get(job)
-            self._sort_out()
+            self._collect_idle()
         if child is not None and child.job == job:
             code = child.process.poll()
             if code is None:
                 return Answer(JobState.RUNNING if is_locked(RunFolder(job.run_dir).lock_path) else JobState.PENDING)
-            return Answer(JobState.GONE, _ending(code, child))
+            return Answer(JobState.GONE, _how_it_ended(code, child))
         return ask_folder(job)
 
     def cancel(self, job: Job, *, force: bool = False) -> None:
@@ -80,12 +80,12 @@ class WorkerProcessExecutor:
     def close(self) -> None:
         with self._lock:
             for child in [*self._idle, *self._children.values()]:
-                child.let_go()
+                child.release()
             self._idle.clear()
             self._children.clear()
 
-    def _sort_out(self) -> None:
-        """Children that finished their job are idle again; dead ones are dropped with the next job of theirs."""
+    def _collect_idle(self) -> None:
+        """Makes children that have finished their job idle again, and drops dead ones."""
         for job, child in list(self._children.items()):
             if child.job != job:
                 del self._children[job]
@@ -95,12 +95,12 @@ class WorkerProcessExecutor:
 
 
 class _Child:
-    """A worker process. It prints a line of JSON when a job is done; a thread of ours reads them."""
+    """A worker process (`attnlab.worker.main`). Two threads read its replies and its error output."""
 
     def __init__(self) -> None:
         self.job: Job | None = None
         self.reusable = True
-        self.last_words = ""
+        self.last_error_line = ""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "attnlab.worker.main"],
             stdin=subprocess.PIPE,
@@ -109,18 +109,18 @@ class _Child:
             env=os.environ | {"PYTHONPATH": paths.python_path()},
             start_new_session=True,
         )
-        threading.Thread(target=self._listen, name="attnlab-listen", daemon=True).start()
-        threading.Thread(target=self._hear, name="attnlab-stderr", daemon=True).start()
+        threading.Thread(target=self._read_replies, name="attnlab-replies", daemon=True).start()
+        threading.Thread(target=self._read_errors, name="attnlab-stderr", daemon=True).start()
 
     def begin(self, job: Job) -> None:
         assert self.process.stdin is not None
         self.job = job
-        with suppress(BrokenPipeError):  # it has just died; the next poll says so
+        with suppress(BrokenPipeError):  # it has just died; the next poll reports that
             self.process.stdin.write(json.dumps({"run": str(job.run_dir), "attempt": job.attempt}).encode() + b"\n")
             self.process.stdin.flush()
 
-    def let_go(self) -> None:
-        """Without its input the process ends when its job is done. An idle one is waited for."""
+    def release(self) -> None:
+        """Closes the input of the process, so that it ends after its job. Waits for an idle process to end."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.close()
@@ -131,21 +131,21 @@ class _Child:
                 self.process.kill()
                 self.process.wait()
 
-    def _listen(self) -> None:
+    def _read_replies(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.reusable = json.loads(line)["reusable"]
             self.job = None
 
-    def _hear(self) -> None:
-        """What it prints outside a run is kept for the sentence that says why it died."""
+    def _read_errors(self) -> None:
+        """Remembers the last line that was printed outside a run: it may say why the process died."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.last_words = line.decode(errors="replace").strip() or self.last_words
+            self.last_error_line = line.decode(errors="replace").strip() or self.last_error_line
 
 
-def _ending(code: int, child: _Child) -> str:
+def _how_it_ended(code: int, child: _Child) -> str:
     if code < 0:
         name = signal.Signals(-code).name
         return f"its process was killed by signal {-code} ({name})" + (", often for lack of memory" if code == -9 else "")
-    return f"its process ended with code {code}" + (f": {child.last_words}" if child.last_words else "")
+    return f"its process ended with exit code {code}" + (f": {child.last_error_line}" if child.last_error_line else "")

@@ -1,4 +1,4 @@
-"""Trains in this process. For machines where a second process does not fit, and for tests."""
+"""Trains in a thread of this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attnlab.queue.executors.base import Answer, Job, JobState, ask_folder
 
 
 class ThreadExecutor:
-    """Jobs in a thread of this process, one at a time. For machines where a second process does not fit, and tests."""
+    """One job at a time, in a thread of this process. For machines too small for a second process, and for tests."""
 
     slots = 1
     retries = 0
@@ -19,19 +19,19 @@ class ThreadExecutor:
         self._threads: dict[Job, threading.Thread] = {}
 
     def admit(self, config: RunConfig) -> None:
-        """As for `attnlab.queue.executors.process.WorkerProcessExecutor`."""
+        """Admits every run; one that this machine cannot train fails with the reason."""
 
     def warm(self) -> None:
-        from attnlab.worker.main import load
+        from attnlab.worker.session import load
 
         threading.Thread(target=load, name="attnlab-warm", daemon=True).start()
 
     def start(self, job: Job) -> None:
-        from attnlab.worker.main import run
+        from attnlab.worker.session import run
 
         thread = threading.Thread(target=run, args=(job.run_dir,), kwargs={"attempt": job.attempt}, daemon=True)
         thread.name = f"attnlab-run-{job.run_dir.name}"
-        self._threads = {known: thread for known, thread in self._threads.items() if thread.is_alive()} | {job: thread}
+        self._threads = {other: thread for other, thread in self._threads.items() if thread.is_alive()} | {job: thread}
         thread.start()
 
     def poll(self, job: Job) -> Answer:
@@ -41,7 +41,7 @@ class ThreadExecutor:
         return ask_folder(job)
 
     def cancel(self, job: Job, *, force: bool = False) -> None:
-        """A thread cannot be ended from outside; the request in the folder is all there is."""
+        """Does nothing: a thread cannot be ended from outside, only asked to stop by the request in the folder."""
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Does nothing: there are no idle workers."""

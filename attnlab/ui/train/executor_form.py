@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from attnlab import paths
 from attnlab.config import explain
 from attnlab.queue.executors.make import make_executor
-from attnlab.queue.settings import ExecutorSettings, load_settings, overruled, save_settings
+from attnlab.queue.settings import ExecutorSettings, load_settings, overridden, save_settings
 from attnlab.runs.errors import RequestRefused
 from attnlab.ui.state import manager
 
@@ -31,7 +31,7 @@ def executor_form() -> None:
     except ValueError as error:
         st.error(str(error), icon=":material/error:")
         return
-    fixed = overruled()
+    fixed = overridden()
     with st.expander(f"Run training in: {_in_sentence(now.executor)}", key="train.where"):
         names = list(_TITLES)
         chosen = st.radio(

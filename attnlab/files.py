@@ -1,0 +1,66 @@
+"""Writing a file so that a reader, or a process after a crash, finds the old content or the new, never half of it.
+
+The content goes into a temporary file in the same folder, which is synced and then renamed (POSIX ``rename`` is atomic
+within a file system); then the folder is synced, so that the new name survives a power failure too. The names of
+temporary files begin with a dot and end in ``.tmp``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def replacing(path: Path, *, sync: bool = True, locked: bool = False) -> Iterator[Path]:
+    """Yields a temporary path; the file that is written there becomes ``path`` at the end of the block.
+
+    On an exception ``path`` stays as it was and the temporary file is removed.
+
+    Args:
+        sync: ``False`` for what may be lost in a power failure, but not when the process dies.
+        locked: the caller holds a lock, so nobody else writes this file. The temporary name is then always the same, and
+            a large file that a killed process left half-written is overwritten instead of staying for ever.
+
+    Raises:
+        OSError: when the file cannot be written, for example because the disk is full.
+    """
+    writer = "" if locked else f"{os.getpid()}-{threading.get_ident()}."
+    temporary = path.with_name(f".{path.name}.{writer}tmp")
+    try:
+        yield temporary
+        if sync:
+            sync_file(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if sync:
+        sync_folder(path.parent)
+
+
+def write_file(path: Path, fill: Callable[[IO[bytes]], object], *, sync: bool = True) -> None:
+    """Lets ``fill`` write the content into a stream; otherwise like `replacing`."""
+    with replacing(path, sync=sync) as temporary, temporary.open("wb") as stream:
+        fill(stream)
+
+
+def sync_file(path: Path) -> None:
+    """Makes the content of a file survive a power failure."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in a folder survive a power failure, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
