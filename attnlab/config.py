@@ -41,13 +41,15 @@ class DatasetConfig(Section):
     """Which images, how large, and how they are split."""
 
     name: str = Field(
-        "digits", min_length=1, description="a built-in or torchvision data set, or a path to a folder or archive"
+        "digits", min_length=1, description="a built-in or torchvision data set, or the path of a folder or archive"
     )
-    image_size: int | None = Field(None, ge=8, le=1024, description="side in pixels; empty keeps the data set's own")
-    subset: int | None = Field(None, ge=2, description="training images used; empty takes all")
-    test_subset: int | None = Field(None, ge=2, description="test images used; empty takes all")
+    image_size: int | None = Field(None, ge=8, le=1024, description="side in pixels; empty: the data set's own size")
+    subset: int | None = Field(None, ge=2, description="training images used; empty: all")
+    test_subset: int | None = Field(None, ge=2, description="test images used; empty: all")
     validation: float = Field(0.1, gt=0.0, lt=1.0, description="share of the training images held out for validation")
-    split_seed: int = Field(42, ge=0, description="seed of the split, the same for every run of a group")
+    split_seed: int = Field(
+        42, ge=0, description="seed of the split into training and validation, the same for every run of a group"
+    )
     options: dict[str, JsonValue] = Field(default_factory=dict, description="options of this data set, by name")
 
 
@@ -60,46 +62,60 @@ class ModelConfig(Section):
         default_factory=dict, description="options of each variant: variant name -> option -> value"
     )
     placement: Placement = Field("every_conv", description="where the attention sits in a block of the backbone")
-    width: int | None = Field(None, ge=1, le=512, description="channels of the first block; empty takes the backbone's own")
+    width: int | None = Field(None, ge=1, le=512, description="channels of the first block; empty: the backbone's own width")
     options: dict[str, JsonValue] = Field(default_factory=dict, description="further options of this backbone, by name")
 
 
 class TrainingConfig(Section):
-    """How the weights are found."""
+    """How the network is trained."""
 
     epochs: int = Field(10, ge=1, le=10_000)
     batch_size: int = Field(128, ge=1, le=65_536)
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     lr: float = Field(2e-3, gt=0)
-    momentum: float = Field(0.0, ge=0, lt=1, description="of SGD")
-    weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "cosine", "one_cycle", "plateau"] = "one_cycle"
-    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    focal_alpha: float = Field(0.25, ge=0, le=1)
-    focal_gamma: float = Field(2.0, ge=0)
-    augment: Literal["none", "flip", "crop_flip", "rotate_flip"] = "none"
+    momentum: float = Field(0.0, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(0.0, ge=0, description="how strongly weights are pulled towards 0")
+    schedule: Literal["constant", "cosine", "one_cycle", "plateau"] = Field(
+        "one_cycle",
+        description="how the learning rate changes. one cycle: it rises to the given rate and falls again, once; cosine: it "
+        "falls along a cosine; plateau: it is divided by 10 when the validation loss stops falling",
+    )
+    loss: Literal["cross_entropy", "focal"] = Field(
+        "cross_entropy", description="focal: a cross entropy in which images that are already classified well count less"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="probability taken from the true class and spread over all classes"
+    )
+    focal_alpha: float = Field(0.25, ge=0, le=1, description="factor of the focal loss")
+    focal_gamma: float = Field(
+        2.0, ge=0, description="how much less images that are classified well count in the focal loss; 0: no less"
+    )
+    augment: Literal["none", "flip", "crop_flip", "rotate_flip"] = Field(
+        "none",
+        description="random changes of the training images: mirrored, cropped and mirrored, or turned by up to 10 degrees and "
+        "mirrored",
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    amp: bool = Field(True, description="bf16 autocast where the device is CUDA; never on a CPU")
+    amp: bool = Field(True, description="bf16 autocast on a CUDA device; no effect on a CPU")
 
 
 class ProtocolConfig(Section):
     """The departures of the report's published code from its text, each a switch (the presets set them together)."""
 
     loss_head: Literal["logits", "relu_softmax"] = Field(
-        "logits", description="relu_softmax: the last layer is followed by ReLU and softmax before cross entropy"
+        "logits", description="relu softmax: ReLU and softmax follow the last layer, before cross entropy applies softmax again"
     )
     optimizer_scope: Literal["run", "epoch"] = Field(
-        "run", description="epoch: optimizer and schedule are made anew each epoch"
+        "run", description="epoch: a new optimizer and schedule start with every epoch"
     )
     best_epoch: Literal["validation", "validation_loss", "validation_auc", "second_replaces"] = Field(
         "validation",
-        description="validation: the highest validation accuracy; validation_loss, validation_auc: the lowest loss or the "
-        "highest ROC AUC (two classes), for unbalanced data; second_replaces: the highest accuracy, but the model after the "
-        "second epoch always replaces the best one",
+        description="which epoch is tested. validation: the one with the highest validation accuracy; validation loss, "
+        "validation auc: the lowest loss or the highest ROC AUC (two classes), for unbalanced data; second replaces: the "
+        "highest accuracy, but the second epoch always replaces the first",
     )
     accuracy_average: Literal["samples", "batches"] = Field(
-        "samples", description="batches: accuracy is the mean of batch means"
+        "samples", description="batches: the mean of the accuracies of the batches; samples: over all images at once"
     )
     drop_last: bool = Field(False, description="leave out the incomplete last training batch")
 

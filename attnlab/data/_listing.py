@@ -32,23 +32,32 @@ PART_NAMES = {
 class PathOptions(Section):
     """Options of a folder or archive, whatever its layout; those of a table count only where there is one."""
 
-    layout: Literal["auto", "folders", "table"] = Field("auto", description="one folder a class, or a CSV table of images")
-    grey: bool = Field(False, description="one channel instead of three")
+    layout: Literal["auto", "folders", "table"] = Field(
+        "auto", description="folders: one folder per class; table: images listed in a CSV file; auto: whichever is there"
+    )
+    grey: bool = Field(False, description="read the images in greyscale, with one channel instead of three")
     normalisation: Literal["measured", "imagenet"] = Field(
-        "measured", description="mean and deviation of the training images, or ImageNet's, for pretrained weights"
+        "measured",
+        description="measured: by the mean and standard deviation of the training images; imagenet: by those of ImageNet, for "
+        "pretrained weights",
     )
-    masks: str = Field("masks", description="folder with a mask for each image, of the same name; empty ignores masks")
-    class_names: dict[str, str] = Field(default_factory=dict, description="label -> name to show, as {'0': 'benign'}")
+    masks: str = Field("masks", description="folder with one mask per image, of the same name; empty: no masks")
+    class_names: dict[str, str] = Field(default_factory=dict, description="names to show for the labels, such as 0 = benign")
     balance: int | Literal["equal"] | None = Field(
-        None, description="draw classes with more images down to this many; 'equal': to the smallest class"
+        None,
+        description="most images of one class; the rest is left out at random. 'equal': as many as the smallest class has",
     )
-    balance_seed: int = Field(42, ge=0, description="seed of that draw")
-    csv_file: str = Field("", description="the table's file name; empty takes the one that has the columns")
-    image_column: str = Field("image_id", description="column with file names, with or without suffix")
-    label_column: str = Field("target", description="column with labels, taken as text")
-    split_column: str = Field("split", description="column with train, val, test; empty, or without one, a split is drawn")
-    test_share: float = Field(0.2, gt=0, lt=1, description="share drawn for the test where the table names none")
-    test_seed: int = Field(1234, ge=0, description="seed of that draw")
+    balance_seed: int = Field(42, ge=0, description="seed of that random choice")
+    csv_file: str = Field("", description="file name of the table; empty: the one that has these columns")
+    image_column: str = Field("image_id", description="column with the file names, with or without suffix")
+    label_column: str = Field("target", description="column with the labels, read as text")
+    split_column: str = Field(
+        "split", description="column with train, val and test; if empty or missing, a random split is made"
+    )
+    test_share: float = Field(
+        0.2, gt=0, lt=1, description="share of the images set aside for testing if the table does not say"
+    )
+    test_seed: int = Field(1234, ge=0, description="seed of that random choice")
 
 
 @dataclass(frozen=True)

@@ -202,18 +202,26 @@ def _edges(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
 BASELINES: dict[str, Baseline] = {
     each.name: each
     for each in (
-        Baseline("grad_cam", "Grad-CAM", "features of the last convolution, weighed by the gradient of the class", _grad_cam),
-        Baseline("occlusion", "Occlusion", "how much probability a grey square at this place costs", _occlusion, slow=True),
+        Baseline(
+            "grad_cam", "Grad-CAM", "features of the last convolution, weighted by the gradient of the class score", _grad_cam
+        ),
+        Baseline(
+            "occlusion",
+            "Occlusion",
+            "how much the probability falls when a grey square covers this place",
+            _occlusion,
+            slow=True,
+        ),
         Baseline(
             "integrated_gradients",
             "Integrated gradients",
-            "each pixel's share in the score of the class, by size",
+            "how much each pixel contributes to the class score, for or against it",
             _integrated_gradients,
             slow=True,
         ),
-        Baseline("untrained", "Untrained twin", "the same map of the same network before it learned", _untrained),
+        Baseline("untrained", "Untrained twin", "the same map of the same network before training", _untrained),
         Baseline("centre_prior", "Centre prior", "a Gaussian at the centre of the image", _centre_prior),
-        Baseline("edges", "Edges", "how steep the image is, by Sobel", _edges),
+        Baseline("edges", "Edges", "where the image has edges, by the Sobel filter", _edges),
     )
 }
 

@@ -123,12 +123,12 @@ def confusion_figure(matrix: Sequence[Sequence[int]], class_names: Sequence[str]
             zmin=0,
             zmax=1,
             showscale=False,
-            hovertemplate="true %{y}, called %{x}: %{text}<extra></extra>",
+            hovertemplate="true %{y}, predicted %{x}: %{text}<extra></extra>",
         )
     )
     figure.update_xaxes(type="category")  # "0" and "1" are names, not numbers
     figure.update_yaxes(type="category", autorange="reversed")
-    return _finish(figure, "called", "true", ranged=False)
+    return _finish(figure, "predicted", "true", ranged=False)
 
 
 def _ring(figure: go.Figure, x: float, y: float) -> None:

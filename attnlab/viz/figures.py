@@ -51,7 +51,7 @@ def epoch_curves(groups: Sequence[Series], field: str, *, percent: bool) -> go.F
         percent: show as per cent.
     """
     figure = go.Figure()
-    scale, unit = (100.0, " %") if percent else (1.0, "")
+    scale, unit = (100.0, "%") if percent else (1.0, "")
     for group in groups:
         rows = {
             seed: [scale * row[field] if row.get(field) is not None else np.nan for row in history]
@@ -122,7 +122,7 @@ def strip_plot(groups: Sequence[Series]) -> go.Figure:
             mode="markers",
             marker={"color": faint(group.colour, 0.6), "size": 9},
             customdata=seeds,
-            hovertemplate="%{x:.2f} %, seed %{customdata}<extra>" + plain(group.name) + "</extra>",
+            hovertemplate="%{x:.2f}%, seed %{customdata}<extra>" + plain(group.name) + "</extra>",
             showlegend=False,
         )
         figure.add_scatter(
@@ -131,7 +131,7 @@ def strip_plot(groups: Sequence[Series]) -> go.Figure:
             mode="markers",
             marker={"color": colour(group.colour), "size": 10, "symbol": "diamond"},
             error_x={"array": [values.std(ddof=1)], "thickness": 2, "width": 5} if len(values) > 1 else None,
-            hovertemplate=f"mean %{{x:.2f}} %, n={len(values)}<extra>{plain(group.name)}</extra>",
+            hovertemplate=f"mean %{{x:.2f}}%, n={len(values)}<extra>{plain(group.name)}</extra>",
             showlegend=False,
         )
     layout(figure, height=90 + 56 * max(1, len(groups)))
@@ -142,7 +142,7 @@ def strip_plot(groups: Sequence[Series]) -> go.Figure:
         showgrid=False,
         zeroline=False,
     )
-    figure.update_xaxes(title="test accuracy", ticksuffix=" %")
+    figure.update_xaxes(title="test accuracy", ticksuffix="%")
     return figure
 
 
@@ -159,7 +159,7 @@ def accuracy_against_parameters(groups: Sequence[Series]) -> go.Figure:
             mode="markers",
             marker={"color": colour(group.colour), "size": 11, "symbol": "circle" if group.dash == "solid" else "diamond"},
             error_y={"array": [values.std(ddof=1)], "thickness": 1.5, "width": 5} if len(values) > 1 else None,
-            hovertemplate="%{y:.2f} %, %{x:,} parameters<extra>%{fullData.name}</extra>",
+            hovertemplate="%{y:.2f}%, %{x:,} parameters<extra>%{fullData.name}</extra>",
         )
     layout(figure, height=360, entries=len(shown))
     figure.update_xaxes(title="parameters", type="log")
@@ -167,7 +167,7 @@ def accuracy_against_parameters(groups: Sequence[Series]) -> go.Figure:
         low, high = min(group.parameters or 1 for group in shown), max(group.parameters or 1 for group in shown)
         if high < 3 * low:  # a logarithmic axis over less than half a decade has no readable ticks
             figure.update_xaxes(type="linear", tickformat=",")
-    figure.update_yaxes(title="test accuracy", ticksuffix=" %")
+    figure.update_yaxes(title="test accuracy", ticksuffix="%")
     return figure
 
 

@@ -72,7 +72,7 @@ class Difference:
     """What a row gains over the one it is compared with, in points.
 
     Attributes:
-        interval: 95 %, `None` where it is not known.
+        interval: 95%, `None` where it is not known.
         sure: significant after the correction for the number of rows.
         words: said under the cursor.
     """
@@ -140,9 +140,9 @@ def accuracy_against_milliseconds(groups: Sequence[Series], milliseconds: Mappin
             mode="markers",
             marker={"color": colour(group.colour), "size": 11, "symbol": "circle" if group.dash == "solid" else "diamond"},
             error_y={"array": [values.std(ddof=1)], "thickness": 1.5, "width": 5} if len(values) > 1 else None,
-            hovertemplate="%{y:.2f} %, %{x:.3f} ms<extra>%{fullData.name}</extra>",
+            hovertemplate="%{y:.2f}%, %{x:.3f} ms<extra>%{fullData.name}</extra>",
         )
     layout(figure, height=360, entries=len(figure.data))
-    figure.update_xaxes(title="milliseconds for an image", rangemode="tozero")
-    figure.update_yaxes(title="test accuracy", ticksuffix=" %")
+    figure.update_xaxes(title="milliseconds per image", rangemode="tozero")
+    figure.update_yaxes(title="test accuracy", ticksuffix="%")
     return figure

@@ -222,47 +222,53 @@ OPERATIONS: Mapping[str, Operation] = {
         Operation(
             "off",
             "Off",
-            "As if the attention were not there: gates let everything pass, self-attention adds nothing, a reading over "
-            "positions becomes the plain mean.",
+            "As if there were no attention: gates become 1, self-attention adds nothing, and a weighted sum over positions "
+            "becomes the plain mean.",
             _SHARE,
             edit=lambda given: off,
         ),
         Operation(
             "uniform",
             "Uniform",
-            "The same weight everywhere, so it looks nowhere in particular.",
+            "The same weight everywhere, so that no place counts more than another.",
             _SHARE,
             edit=lambda given: uniform,
         ),
         Operation(
             "shuffle",
             "Shuffled",
-            "The same weights in other places: how strong they are is kept, where they lie is drawn by lot.",
+            "The same weights in other places: their strengths are kept, their places are shuffled at random.",
             _SHARE,
             edit=lambda given: shuffled(given.seed),
         ),
         Operation(
             "temperature",
             "Sharper or flatter",
-            "The weights' logits divided by a temperature: below 1 large weights win, above 1 all draw near each other.",
+            "The logits of the weights are divided by a temperature: below 1, large weights win; above 1, all become alike.",
             Amount("Temperature", 0.1, 10.0, 0.5),
             edit=lambda given: temperature(given.amount or 0.0),
         ),
         Operation(
-            "invert", "Inverted", "What was strong becomes weak, and what was weak strong.", _SHARE, edit=lambda given: inverted
+            "invert",
+            "Inverted",
+            "Strong weights become weak, and weak weights become strong.",
+            _SHARE,
+            edit=lambda given: inverted,
         ),
-        Operation("paint", "Painted", "What you paint gets a high weight, what you erase gets none.", _SHARE, edit=_painted),
+        Operation(
+            "paint", "Painted", "What you paint gets a high weight, what you erase gets weight 0.", _SHARE, edit=_painted
+        ),
         Operation(
             "gamma",
             "Gamma",
-            "How much self-attention counts: gamma times what was attended to is added to the input. 0 leaves it out.",
+            "How much self-attention counts: gamma times its result is added to the input. 0 switches it off.",
             Amount("Gamma", -2.0, 2.0, 0.0),
             kinds=frozenset({MapKind.PAIRWISE}),
         ),
         Operation(
             "channel_alone",
-            "Channel half alone",
-            "Only the gates of channels are left; the other maps are off.",
+            "Channel attention only",
+            "Only the channel gates are left; the other maps are off.",
             _SHARE,
             kinds=_ALL - {MapKind.CHANNEL},
             needs=_BOTH,
@@ -270,8 +276,8 @@ OPERATIONS: Mapping[str, Operation] = {
         ),
         Operation(
             "spatial_alone",
-            "Spatial half alone",
-            "Only the gates of positions are left; the other maps are off.",
+            "Spatial attention only",
+            "Only the spatial gates are left; the other maps are off.",
             _SHARE,
             kinds=_ALL - {MapKind.SPATIAL},
             needs=_BOTH,
