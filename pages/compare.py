@@ -1,4 +1,4 @@
-"""Groups of runs side by side: accuracy with its spread, what it costs, and whether a difference means anything."""
+"""Groups of runs side by side: accuracy with its spread, cost, and whether a difference is significant."""
 
 import streamlit as st
 
@@ -9,10 +9,13 @@ from attnlab.ui.state import manager
 
 inside_app()
 st.title("Compare", anchor=False)
-st.markdown("Runs that differ only in their seed are one group: mean ± standard deviation, and a test against the baseline.")
+st.markdown(
+    "Runs that differ only in their seed form one group. A group is shown by its mean ± standard deviation, and tested against "
+    "the baseline."
+)
 records = manager().runs()
 if not any(record.test_accuracy is not None for record in records):
-    st.info("No finished run yet. Train one first, better several seeds of two variants.", icon=":material/info:")
+    st.info("No run has finished yet. Train some first, ideally several seeds of two variants.", icon=":material/info:")
     st.page_link("pages/train.py", label="Train", icon=":material/play_circle:")
 else:
     groups, names = choose_groups(records)

@@ -1,9 +1,9 @@
-"""What attention is, in one picture that moves, and where to go from here. Drawn without torch."""
+"""What attention is, in one animated image, and where to go from here. Drawn without torch."""
 
 import streamlit as st
 
 from attnlab.ui import warmup
-from attnlab.ui.home.demo_strip import showcase
+from attnlab.ui.home.demo_strip import demo_strip
 from attnlab.ui.home.gallery import variant_gallery
 from attnlab.ui.shell import inside_app
 
@@ -12,29 +12,30 @@ NEXT = (
         "pages/train.py",
         ":material/play_circle:",
         "Train",
-        "Pick a variant, start it, watch loss and accuracy grow. A minute is enough.",
+        "Pick a variant, start a run, and watch loss and accuracy change. One minute is enough.",
     ),
     (
         "pages/inspect_attention.py",
         ":material/visibility:",
         "Inspect",
-        "Look through any map of a trained network, at any step.",
+        "See any attention map of a trained network, at any training step.",
     ),
     (
         "pages/compare.py",
         ":material/bar_chart:",
         "Compare",
-        "Many seeds, mean and spread, and whether the difference means anything.",
+        "Compare many seeds: mean, spread, and whether a difference is significant.",
     ),
 )
 
 inside_app()
 st.title("What does a network look at?", anchor=False)
 st.markdown(
-    "Attention lets a network weigh its own features: each weight is a number between nothing and everything, computed from "
-    "the image itself. Below, the weights of a small network while it learns to read one digit in a cluttered picture."
+    "Attention lets a network weight its own features, with weights computed from the image itself: each weight scales a "
+    "feature, from 0 (ignored) to 1 (kept); self-attention shares a total of 1 among all positions. Below: the weights of a "
+    "small network while it learns to read one digit in a cluttered image."
 )
-showcase()
+demo_strip()
 
 with st.grid(3, min_column_width=260, border=True) as cards:
     for page, icon, title, text in NEXT:

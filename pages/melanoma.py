@@ -1,17 +1,20 @@
-"""The article's story: two gates on a VGG16, and whether they look at the lesion."""
+"""The article's experiment: two gates on a VGG16, and whether they look at the lesion."""
 
 import streamlit as st
 
+from attnlab.ui.glossary import ATTENTION_GATE
 from attnlab.ui.waiting import wait_for_torch
 
 st.title("Melanoma", anchor=False)
 st.markdown(
-    "The article *Image Classification with Attention* puts two attention gates on a VGG16 and says what to look for: "
-    "**pool-3 is diffuse, pool-4 is concentrated on the lesion in malignant images.** Train it here, on images of your own or "
-    "on drawn ones, and see whether that holds."
+    "The article *Image Classification with Attention* adds two attention gates to a VGG16 and describes what they do: "
+    "**pool-3 is diffuse, pool-4 is concentrated on the lesion in malignant images.** Train the network here, on your own "
+    "images or on drawn ones, and see whether that is true.",
+    help=ATTENTION_GATE,
 )
 st.warning(
-    "This is a laboratory for attention and no medical device. Nothing on this page is a diagnosis.", icon=":material/info:"
+    "attnlab is a tool for studying attention, not a medical device. Nothing on this page is a diagnosis.",
+    icon=":material/info:",
 )
 wait_for_torch()
 

@@ -1,4 +1,4 @@
-"""A checkpoint of the original repositories, recognised by its names and shapes, as a run to inspect."""
+"""A checkpoint of one of the original repositories, recognised by its names and shapes, as a run to inspect."""
 
 import streamlit as st
 
@@ -6,20 +6,21 @@ from attnlab.ui.waiting import wait_for_torch
 
 st.title("Open a checkpoint", anchor=False)
 st.markdown(
-    "Weights trained with the original code of one of the sources open here: attnlab recognises the network by the names and "
-    "shapes in the file, asks what these cannot tell, and shows its attention like that of any run."
+    "Open weights that were trained with the original code of one of the sources below. attnlab recognises the network from "
+    "the names and shapes in the file, asks for the settings the file does not record, and shows its attention like that of "
+    "any other run."
 )
 wait_for_torch()
 
 from attnlab.ui.open_checkpoint import page  # noqa: E402  (needs torch, which the line above waits for)
 
-opened = page.choose_file()
-if opened is None:
-    st.markdown("**What is recognised**")
+checkpoint = page.choose_file()
+if checkpoint is None:
+    st.markdown("**Supported sources**")
     page.known_references()
 else:
-    page.describe(opened)
-    if opened.reference.network:
-        page.open_form(opened)
+    page.describe(checkpoint)
+    if checkpoint.reference.network:
+        page.open_form(checkpoint)
     else:
-        page.block_note(opened)
+        page.block_note(checkpoint)

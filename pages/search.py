@@ -1,4 +1,4 @@
-"""The report's future work: which depth, width, activation and place of an attention block do best."""
+"""The report's future work: which depth, width, activation and placement of an attention block are best."""
 
 import streamlit as st
 
@@ -8,8 +8,8 @@ from attnlab.ui.waiting import wait_for_torch
 inside_app()
 st.title("Search", anchor=False)
 st.markdown(
-    "The report ends with a question: would other depths, widths, activations or places of its autoencoders do better? "
-    "A search proposes configurations, trains each as an ordinary run, and stops early those that fall behind."
+    "The report ends with a question: would other depths, widths, activations or placements of its autoencoders do better? "
+    "A search tries many configurations, trains each one as an ordinary run, and stops those that fall behind early."
 )
 wait_for_torch()
 
@@ -17,6 +17,6 @@ from attnlab.ui.search import page  # noqa: E402  (needs torch, which the line a
 
 with st.expander("Start a search", icon=":material/add:", expanded=not page.searches(), key="search.new"):
     page.start_form()
-shown = page.choose_search()
-if shown is not None:
-    page.board(shown)
+search = page.choose_search()
+if search is not None:
+    page.board(search)

@@ -1,4 +1,4 @@
-"""Choose, start, watch: the form on the left, the chart that grows and the queue on the right."""
+"""Choose, start and watch runs: the form on the left, the live chart and the queue on the right."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Figures as people say them, and texts from people as they are."""
+"""Numbers as a person reads them, and texts that people typed as they are."""
 
 from __future__ import annotations
 

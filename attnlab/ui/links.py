@@ -1,4 +1,4 @@
-"""What a link holds beside the widgets that Streamlit binds to it: values that belong to one run, map or picture."""
+"""Values in a link that belong to one run, map or image, beside those of the widgets that Streamlit binds to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import streamlit as st
 
 
 def linked(name: str, owner: str) -> str:
-    """The link's value for its owner: the first in a session to ask for it. For another it is empty, and leaves the link."""
+    """The value in the link, which belongs to the first owner that asks in a session. For another owner it is removed."""
     if st.session_state.setdefault(f"link.{name}", owner) != owner:
         st.session_state[f"link.{name}"] = owner
         keep_linked(name, "")
@@ -14,7 +14,7 @@ def linked(name: str, owner: str) -> str:
 
 
 def keep_linked(name: str, value: str) -> None:
-    """Puts a value into the link; an empty one is left out."""
+    """Puts a value into the link; an empty one is removed from it."""
     if value:
         st.query_params[name] = value
     else:

@@ -1,4 +1,4 @@
-"""The pages of the app and how a person goes from one to another."""
+"""The pages of the app and the menu that leads from one to another."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _INSIDE = "shell.inside"
 ICON = Path(__file__).parent / "components" / "icon.svg"
 
 # Each page's address is its file's name: see `inside_app`. No symbols: Streamlit would fetch a page's symbol for the
-# browser's tab from a server of others.
+# browser's tab from a third-party server.
 PAGES = (
-    ("pages/home.py", "Home", "What attention is, in one picture, and where to go from here."),
-    ("pages/train.py", "Train", "Choose a variant, train it in the background, watch loss and accuracy grow."),
-    ("pages/inspect_attention.py", "Inspect", "Look at the attention maps of a trained run, image by image and step by step."),
+    ("pages/home.py", "Home", "What attention is, in one animated image, and where to go from here."),
+    ("pages/train.py", "Train", "Choose a variant, train it in the background, and watch loss and accuracy."),
+    ("pages/inspect_attention.py", "Inspect", "See the attention maps of a trained run, image by image and step by step."),
     ("pages/compare.py", "Compare", "Mean, spread and significance of many runs; parameters, cost and curves side by side."),
-    ("pages/reproduce.py", "Reproduce", "The report's Table 1 again, many seeds a row, and what its code's departures cost."),
-    ("pages/search.py", "Search", "Other depths, widths, activations and places of an attention block, tried and pruned."),
+    ("pages/reproduce.py", "Reproduce", "Train the report's Table 1 again, and see what each departure of its code costs."),
+    ("pages/search.py", "Search", "Try other depths, widths, activations and placements of an attention block."),
     ("pages/melanoma.py", "Melanoma", "The article's two gates on a VGG16, and whether they look at the lesion."),
-    ("pages/open_checkpoint.py", "Open", "Open a checkpoint of the original repositories and look at its attention."),
+    ("pages/open_checkpoint.py", "Open", "Open a checkpoint of the original repositories and see its attention."),
 )
 
 
@@ -35,8 +35,8 @@ def inside_app() -> None:
     """The first line of every page: makes sure that app.py runs around it.
 
     Streamlit takes a folder called pages/ for its older kind of multipage app until `st.navigation` has been called once
-    in the process. The first visitor of a fresh server who comes by a link to a page would see it without menu and page
-    config; for him the page is run again, inside the app.
+    in the process. The first visitor of a fresh server who follows a link to a page would see it without menu and page
+    config; for them the page is run again, inside the app.
     """
     if _INSIDE not in st.session_state:
         navigation()

@@ -1,4 +1,4 @@
-"""What the pages share: the runs, their colours, and which of them a session has in its chart."""
+"""What the pages share: the runs, their colours, and which of them are in the chart of a session."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def manager() -> Manager:
 
 
 def colours(records: Iterable[RunRecord]) -> dict[str, int]:
-    """Group -> index of its colour. A group gets one when it is first shown, and keeps it while the server runs."""
+    """Group -> index of its colour. A group gets one when it is first shown and keeps it as long as the server runs."""
     with _colour_lock:
         for record in sorted(records, key=lambda record: (record.created, record.run_id)):
             _colours.setdefault(record.group, len(_colours))
         return dict(_colours)
 
 
-def charted(records: Sequence[RunRecord]) -> list[str]:
+def chart_runs(records: Sequence[RunRecord]) -> list[str]:
     """The ids of the runs in this session's chart: those in the link, else the live ones, else the newest."""
     known = [record.run_id for record in records]
     if _CHART not in st.session_state:
@@ -42,11 +42,11 @@ def charted(records: Sequence[RunRecord]) -> list[str]:
     return [run_id for run_id in st.session_state[_CHART] if run_id in known]
 
 
-def chart(run_ids: Iterable[str], *, picked: bool = False) -> None:
+def set_chart_runs(run_ids: Iterable[str], *, picked: bool = False) -> None:
     """Puts exactly these runs in the chart, and in the link.
 
     Args:
-        picked: by the person; such runs stay when others are started.
+        picked: whether the person chose them; such runs stay when others are started.
     """
     st.session_state[_CHART] = list(dict.fromkeys(run_ids))
     st.session_state[_PICKED] = picked
@@ -59,4 +59,4 @@ def add_to_chart(run_ids: Iterable[str]) -> None:
     if not st.session_state.get(_PICKED):
         live = {record.run_id for record in manager().live()}
         now = [run_id for run_id in now if run_id in live]
-    chart([*run_ids, *now], picked=st.session_state.get(_PICKED, False))
+    set_chart_runs([*run_ids, *now], picked=st.session_state.get(_PICKED, False))

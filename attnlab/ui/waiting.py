@@ -1,4 +1,4 @@
-"""What a page shows until torch is there."""
+"""What a page shows until torch is loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attnlab.ui.shell import inside_app
 
 
 def wait_for_torch() -> None:
-    """Returns when torch and the registries can be imported; until then the page says what it waits for."""
+    """Returns when torch and the registries are loaded; until then the page says what it waits for."""
     with until_drawn():
         pass
 
@@ -26,7 +26,7 @@ def until_drawn(height: int = 320) -> Iterator[None]:
         return
     place = st.empty()
     with place.container():
-        st.caption(":material/hourglass_top: Loading torch. Only the first page after a start waits for it.")
+        st.caption(":material/hourglass_top: Loading PyTorch. Only the first page after a start waits for it.")
         st.skeleton(height=height)
     warmup.wait()
     yield

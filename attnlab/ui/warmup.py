@@ -1,4 +1,4 @@
-"""Brings torch in behind the first page, once for each server.
+"""Loads torch behind the first page, once per server.
 
 Importing torch takes seconds and holds the interpreter, so the first page is drawn without it: a thread imports it a
 moment later. Afterwards everything loaded is frozen out of the garbage collector, which otherwise walks through all
@@ -36,12 +36,12 @@ def start() -> None:
 
 
 def ready() -> bool:
-    """Whether torch and the registries are there."""
+    """Whether torch and the registries are loaded."""
     return _done.is_set() and not _failure
 
 
 def wait() -> None:
-    """Blocks until torch and the registries are there.
+    """Blocks until torch and the registries are loaded.
 
     Raises:
         ImportError: what the import raised, if it failed.
@@ -61,7 +61,7 @@ def _load(manager: Manager) -> None:
         gc.collect()
         gc.freeze()
         manager.warm()
-    except BaseException as error:  # handed over to whoever waits; a thread has nobody else to tell
+    except BaseException as error:  # kept for `wait`, which raises it; a thread cannot raise it to anyone
         _failure.append(error)
         raise
     finally:

@@ -21,7 +21,7 @@ def make_runs(home: Path) -> None:
 
 
 def test_without_runs_it_says_what_to_do(app: AppTest) -> None:
-    assert "No finished run yet" in texts(open_page(app, PAGE))
+    assert "No run has finished yet" in texts(open_page(app, PAGE))
 
 
 def test_one_row_for_each_group(app: AppTest, private_home: Path) -> None:

@@ -14,7 +14,7 @@ from attnlab.attention import list_attention
 from attnlab.config import RunConfig
 from attnlab.runs.folder import RunFolder
 from attnlab.training.events import ProbeEvent, SnapshotEvent
-from attnlab.ui.home import demo_strip as showcase
+from attnlab.ui.home import demo_strip
 from tests.pages import ROOT, app, finished_run, texts
 
 __all__ = ["app"]
@@ -36,7 +36,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for shipped runs in place of the project's."""
     folder = tmp_path / "shipped"
     folder.mkdir()
-    monkeypatch.setattr(showcase, "DEMO_RUNS", folder)
+    monkeypatch.setattr(demo_strip, "DEMO_RUNS", folder)
     return folder
 
 

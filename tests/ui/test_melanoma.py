@@ -72,7 +72,7 @@ def table(page: AppTest, column: str) -> pd.DataFrame:
 
 def test_before_any_run_the_page_says_what_will_be_here_and_that_it_is_no_medical_device(app: AppTest) -> None:  # noqa: F811
     page = open_page(app, PAGE)
-    assert "no medical device" in texts(page)
+    assert "not a medical device" in texts(page)
     assert "Synthetic" in texts(page)
     assert "When a run has finished" in texts(page)
 
@@ -139,7 +139,7 @@ def test_own_images_are_looked_at_before_they_are_trained_on(app: AppTest, tmp_p
     page.selectbox("melanoma.label_column.marking.csv").select("image_id").run()
     assert page.button("melanoma.start").disabled
     page.selectbox("melanoma.label_column.marking.csv").select("target").run()
-    page.segmented_control("melanoma.balance").set_value("as many of each class").run()
+    page.segmented_control("melanoma.balance").set_value("same number per class").run()
     assert "20 of class 0, 20 of class 1" in texts(page)
 
     page.number_input("melanoma.size").set_value(32).run()

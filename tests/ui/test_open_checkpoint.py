@@ -110,7 +110,7 @@ def test_the_page_recognises_asks_and_leads_to_the_maps(app: AppTest, tmp_path: 
     page.text_input("checkpoint.path").input(str(file)).run()
     assert not page.exception
     assert "Learn To Pay Attention" in page.success[0].value
-    assert {metric.label: metric.value for metric in page.metric}["Images"] == "3 x 32 x 32"
+    assert {metric.label: metric.value for metric in page.metric}["Images"] == "3 × 32 × 32"
 
     page.segmented_control("checkpoint.l2pa.pooling").set_value("before").run()
     page.segmented_control("checkpoint.l2pa.normalize").set_value("sigmoid").run()

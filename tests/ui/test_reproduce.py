@@ -61,7 +61,7 @@ def test_the_form_makes_a_grid_and_pause_holds_it(app: AppTest, private_home: Pa
     assert (config.dataset.subset, config.training.epochs, config.model.width) == (1000, 200, 16)
     app.button("reproduce.pause").click().run()
     assert load_grid(private_home, grid.grid_id).state is GridState.PAUSED
-    assert app.button("reproduce.resume").label in ("Start", "Go on")
+    assert app.button("reproduce.resume").label in ("Start", "Resume")
 
 
 def test_an_unknown_data_set_is_said_before_anything_starts(app: AppTest, private_home: Path) -> None:

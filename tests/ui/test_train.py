@@ -312,4 +312,4 @@ def test_where_runs_train_is_chosen_and_kept(app: AppTest, private_home: Path, m
     app.button("train.where.save").click().run()
     assert load_settings(private_home).executor == "process"
     assert isinstance(get_manager().executor, WorkerProcessExecutor)
-    assert any("trains from now on" in message.value for message in app.success)
+    assert any("new runs train in" in message.value for message in app.success)

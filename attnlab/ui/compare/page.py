@@ -1,11 +1,10 @@
-"""The Compare page: which groups, the table, the charts."""
+"""The Compare page: the choice of groups, the table, the charts."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import streamlit as st
 
@@ -15,7 +14,9 @@ from attnlab.runs.history import history
 from attnlab.runs.naming import dataset_name, group_names, group_setups
 from attnlab.runs.records import RunRecord
 from attnlab.ui import warmup
+from attnlab.ui.columns import column_config
 from attnlab.ui.costs import costs_of, measure
+from attnlab.ui.glossary import HOLM, WELCH
 from attnlab.ui.state import colours
 from attnlab.viz.figures import Series, accuracy_against_parameters, epoch_curves, strip_plot
 
@@ -27,6 +28,17 @@ METRICS = {
 }
 ALL_SETUPS = "all setups"
 HIDDEN = ("auc", "group", "seeds")
+FORMATS = {
+    "accuracy": "%.2f",
+    "std": "%.2f",
+    "n": "%d",
+    "difference": "%+.2f",
+    "auc": "%.3f",
+    "parameters": "localized",
+    "mflops": "%.1f",
+    "milliseconds": "%.3f",
+    "seconds": "%.0f",
+}
 
 
 def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, str]]:
@@ -46,20 +58,21 @@ def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, 
             [*distinct, ALL_SETUPS],
             index=distinct.index(largest),
             key="compare.setup",
-            help="Groups that differ in more than the attention: what they differ in. Within a setup only the attention does.",
+            help="A setup is everything but the attention variant: its placement, the backbone, training and data options. "
+            "Within one setup, groups differ only in the variant.",
         )
         groups = [group for group in groups if setup in (ALL_SETUPS, setups[group.key])]
         if setup == ALL_SETUPS:
             st.caption("  \n".join(f"Setup {text}" for text in distinct if re.match(r"[A-Z]\d*: ", text)))
     names = group_names({group.key: group.config for group in groups})
     picked = right.multiselect(
-        "Groups", list(names), format_func=lambda key: names[key], key="compare.groups", placeholder="all of them"
+        "Groups", list(names), format_func=lambda key: names[key], key="compare.groups", placeholder="all groups"
     )
     return [group for group in groups if not picked or group.key in picked], names
 
 
 def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
-    """One row for each group, the baseline to judge them by, and the table as a file."""
+    """One row per group, the baseline they are tested against, and the table as a file."""
     finished = [group for group in groups if group.n]
     plain = next((group for group in finished if group.config.model.attention == "none"), None)
     options = [group.key for group in finished]
@@ -70,8 +83,8 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
         index=options.index(plain.key) if plain else 0,
         format_func=lambda key: names[key],
         key="compare.baseline",
-        help="The others are tested against it: a t-test on runs paired by seed where seeds match, else Welch's, "
-        "corrected after Holm.",
+        help="Every other group is tested against the baseline: by a t-test on runs paired by seed where the seeds match, by "
+        f"Welch's t-test elsewhere. {WELCH} {HOLM}",
     )
     comparisons: dict[str, Comparison] = {}
     if baseline:
@@ -92,10 +105,12 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
         frame,
         hide_index=True,
         column_order=columns,
-        column_config=_columns(),
+        column_config=column_config(
+            COLUMNS, FORMATS, pinned="name", help={"n": "Finished runs, one per seed.", "verdict": HOLM}
+        ),
         key="compare.table",
         placeholder="–",
-        alt="One row for each group of runs: accuracy, spread, significance, cost",
+        alt="One row per group of runs: accuracy, spread, significance, cost",
     )
     _verdicts(finished, names, comparisons)
     with st.container(horizontal=True):
@@ -112,14 +127,14 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
             "Measure ms per image",
             icon=":material/speed:",
             key="compare.measure",
-            help=f"Forward passes of 32 images on this machine's CPU ({os.cpu_count()} cores), median of seven.",
+            help=f"Times forward passes of 32 images on the server's CPU ({os.cpu_count()} cores); shows the median of seven.",
         ):
             measure(groups)
             st.rerun()
 
 
 def charts(groups: Sequence[Group], names: Mapping[str, str]) -> None:
-    """Curves with band and single runs, single runs as dots, accuracy against parameters."""
+    """Curves with a band and single runs, every run as a dot, accuracy against parameters."""
     index = colours(run for group in groups for run in group.runs)
     series = [
         Series(
@@ -142,54 +157,34 @@ def charts(groups: Sequence[Group], names: Mapping[str, str]) -> None:
             key="compare.metric",
             label_visibility="collapsed",
         )
-    st.caption("Bold: the mean over the seeds. Band: one standard deviation. Thin: single runs.")
+    st.caption("Bold: mean over the seeds. Band: ± one standard deviation. Thin: single runs.")
     field, percent = METRICS[metric or "validation accuracy"]
     st.plotly_chart(epoch_curves(series, field, percent=percent), key="compare.curves", alt=f"{metric} by epoch")
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Every run", anchor=False)
-        st.caption("Dots: test accuracy of single runs. Diamond and bar: mean and one standard deviation.")
+        st.caption("Dots: test accuracy of single runs. Diamond and bar: mean ± one standard deviation.")
         st.plotly_chart(strip_plot(series), key="compare.strip", alt="Test accuracy of every run")
     with right:
         st.subheader("Accuracy against parameters", anchor=False)
-        st.caption("Up and to the left is better: more accuracy from fewer parameters.")
+        st.caption("Up and to the left is better: higher accuracy with fewer parameters.")
         st.plotly_chart(
             accuracy_against_parameters(series),
             key="compare.parameters",
-            alt="Mean test accuracy over the number of parameters",
+            alt="Mean test accuracy against the number of parameters",
         )
 
 
 def _verdicts(groups: Sequence[Group], names: Mapping[str, str], comparisons: Mapping[str, Comparison]) -> None:
     single = [names[group.key] for group in groups if group.n == 1]
     if single:
-        st.caption(f":orange-badge[n = 1] One run only, so no spread and no verdict: {', '.join(single)}.")
-    differs = [key for key, found in comparisons.items() if found.verdict in (Verdict.BETTER, Verdict.WORSE)]
-    tested = [key for key, found in comparisons.items() if found.p_holm is not None]
+        st.caption(f":orange-badge[n = 1] Only one run, so neither spread nor test: {', '.join(single)}.")
+    differs = [key for key, comparison in comparisons.items() if comparison.verdict in (Verdict.BETTER, Verdict.WORSE)]
+    tested = [key for key, comparison in comparisons.items() if comparison.p_holm is not None]
     if tested and not differs:
-        st.caption(f":gray-badge[not significant] None of the {len(tested)} tested groups differs from the baseline at 5 %.")
+        st.caption(
+            f":gray-badge[not significant] None of the {len(tested)} tested groups differs from the baseline at the 5% level."
+        )
     unfinished = sum(len(group.runs) - len(group.finished) for group in groups)
     if unfinished:
-        st.caption(f"{unfinished} run(s) of these groups have not finished and are not counted.")
-
-
-def _columns() -> dict[str, Any]:
-    formats = {
-        "accuracy": "%.2f",
-        "std": "%.2f",
-        "difference": "%+.2f",
-        "auc": "%.3f",
-        "parameters": "localized",
-        "mflops": "%.1f",
-        "milliseconds": "%.3f",
-        "seconds": "%.0f",
-    }
-    config: dict[str, Any] = {}
-    for name, title in COLUMNS.items():
-        if name in formats:
-            config[name] = st.column_config.NumberColumn(title, format=formats[name])
-        else:
-            config[name] = st.column_config.TextColumn(title, width="large" if name == "verdict" else "medium")
-    config["name"] = st.column_config.TextColumn(COLUMNS["name"], pinned=True, width="medium")
-    config["n"] = st.column_config.NumberColumn("n", help="finished runs, one for each seed")
-    return config
+        st.caption(f"{unfinished} {'run is' if unfinished == 1 else 'runs are'} unfinished and not counted.")

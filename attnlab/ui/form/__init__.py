@@ -1,1 +1,1 @@
-"""The form of a run, made from the registries and the configuration: used by every page that starts runs."""
+"""The form of a run, generated from the registries and the configuration, for every page that starts runs."""

@@ -1,4 +1,4 @@
-"""The configuration a person is putting together, and the widgets made from its fields.
+"""The configuration that a person is putting together, and the widgets generated from its fields.
 
 The draft is the tree of a `RunConfig` in the session, so it survives a change of page; every widget is seeded from it
 and written back to it. A widget is chosen by the field's type, its help is the field's description, and the limits are
@@ -16,11 +16,12 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from attnlab.config import RunConfig
+from attnlab.ui.glossary import OPTIONS
 
 _DRAFT = "draft"
 _PREFIX = "form."
 SEEDS = _PREFIX + "seeds"
-_WORDS = {
+_READABLE = {
     "lr": "learning rate",
     "amp": "mixed precision (bf16)",
     "sgd": "SGD",
@@ -32,12 +33,12 @@ _WORDS = {
 
 
 def draft() -> dict[str, Any]:
-    """The tree as it stands; empty before the first `load`."""
+    """The tree as it is now; empty before the first `load`."""
     return st.session_state.setdefault(_DRAFT, {})
 
 
 def load(config: RunConfig) -> None:
-    """Replaces the draft and what every widget shows, all but the seeds. Call it from a callback or before any widget."""
+    """Replaces the draft and the values of all widgets except the seeds. Call it in a callback or before any widget."""
     for key in [key for key in st.session_state if str(key).startswith(_PREFIX) and key != SEEDS]:
         del st.session_state[key]
     st.session_state[_DRAFT] = config.model_dump(mode="json")
@@ -51,17 +52,17 @@ def field(path: str, *, label: str | None = None, placeholder: str | None = None
     tree = draft()[section]
     key = _PREFIX + path
     st.session_state.setdefault(key, tree[name])
-    value = widget(info, label=label or sentence(name), key=key, placeholder=placeholder)
+    value = widget(info, label=label or label_of(name), key=key, placeholder=placeholder)
     tree[name] = value
     return value
 
 
 def widget(info: FieldInfo, *, label: str, key: str, placeholder: str | None = None) -> Any:
-    """The widget that fits the type of a field; its value is in the session under ``key``. Text where no other fits."""
+    """The widget that fits the type of a field, a text input if none does. Its value is in the session under ``key``."""
     kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not NoneType]
     common: dict[str, Any] = {"label": label, "help": info.description, "key": key}
     if get_origin(info.annotation) is Literal:
-        return st.selectbox(options=get_args(info.annotation), format_func=words, **common)
+        return st.selectbox(options=get_args(info.annotation), format_func=readable, **common)
     if kinds == [bool]:
         return st.toggle(**common)
     if kinds in ([int], [float]):
@@ -70,7 +71,7 @@ def widget(info: FieldInfo, *, label: str, key: str, placeholder: str | None = N
 
 
 def choice(path: str, options: Sequence[str], *, label: str, titles: Mapping[str, str], help: str | None = None) -> str:
-    """A select box for a field whose values only a registry knows."""
+    """A select box for a field whose values are known only to a registry."""
     section, name = path.split(".")
     key = _PREFIX + path
     tree = draft()[section]
@@ -83,17 +84,19 @@ def choice(path: str, options: Sequence[str], *, label: str, titles: Mapping[str
 
 
 def option_fields(path: str, offered: Mapping[str, Sequence[Any]], defaults: Mapping[str, Any], into: dict[str, Any]) -> None:
-    """A select box for each option of a registered thing. ``into`` keeps those that are not at their default.
+    """A select box for each option of a registered thing. ``into`` receives those that are not at their default.
 
-    A default is left out, so that a run with an option at its default and one that never named it are one group.
+    A default is left out, so that a run with an option at its default and a run without that option are one group.
     """
     for name, values in offered.items():
         key = f"{_PREFIX}{path}.{name}"
         plain = [_jsonable(value) for value in values]
         default = _jsonable(defaults[name])
-        given = into.pop(name, default)
-        st.session_state.setdefault(key, plain.index(given) if given in plain else plain.index(default))
-        chosen: Any = st.selectbox(sentence(name), range(len(plain)), format_func=_reader(plain), key=key)
+        current = into.pop(name, default)
+        st.session_state.setdefault(key, plain.index(current) if current in plain else plain.index(default))
+        chosen: Any = st.selectbox(
+            label_of(name), range(len(plain)), format_func=_reader(plain), key=key, help=OPTIONS.get(name)
+        )
         if plain[chosen] != default:
             into[name] = plain[chosen]
     for stray in set(into) - set(offered):
@@ -101,30 +104,30 @@ def option_fields(path: str, offered: Mapping[str, Sequence[Any]], defaults: Map
 
 
 def _reader(values: Sequence[Any]) -> Callable[[Any], str]:
-    """Shows an index as the value behind it."""
-    return lambda index: words(values[index])
+    """Shows an index as the value it stands for."""
+    return lambda index: readable(values[index])
 
 
-def words(value: Any) -> str:
+def readable(value: Any) -> str:
     """A name or value as a person reads it: ``batch_size`` -> ``batch size``, ``[64, 12]`` -> ``64, 12``."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
-        return ", ".join(words(part) for part in value)
-    return _WORDS.get(value, str(value).replace("_", " "))
+        return ", ".join(readable(part) for part in value)
+    return _READABLE.get(value, str(value).replace("_", " "))
 
 
-def sentence(name: str) -> str:
+def label_of(name: str) -> str:
     """A name as a label: ``batch_size`` -> ``Batch size``."""
-    text = words(name)
+    text = readable(name)
     return text[:1].upper() + text[1:]
 
 
-def source(where: str) -> str:
-    """A link as Markdown; a source that is no link as text."""
-    return f"[source]({where})" if where.startswith(("http://", "https://")) else where
+def source_link(source: str) -> str:
+    """An address as a Markdown link; a source without an address as text."""
+    return f"[source]({source})" if source.startswith(("http://", "https://")) else source
 
 
 def _number(info: FieldInfo, kind: type[int] | type[float], placeholder: str | None, common: dict[str, Any]) -> Any:

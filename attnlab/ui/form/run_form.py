@@ -17,12 +17,13 @@ from attnlab.config import ProtocolConfig, RunConfig, explain
 from attnlab.data import list_datasets
 from attnlab.models import Network, list_models
 from attnlab.plugins import failures
-from attnlab.ui.benchmarks import measured
-from attnlab.ui.form.draft import SEEDS, choice, draft, field, option_fields, source, words
+from attnlab.ui.benchmarks import benchmark_page
+from attnlab.ui.form.draft import SEEDS, choice, draft, field, option_fields, readable, source_link
 from attnlab.ui.form.path_options import own_dataset
 from attnlab.ui.format import plain
+from attnlab.ui.glossary import GATE
 
-FROM_PATH = "from a folder or archive"
+FROM_PATH = "a folder or archive"
 MORE_TRAINING = ("loss", "label_smoothing", "focal_alpha", "focal_gamma", "momentum", "weight_decay", "device", "amp")
 LOSS_FIELDS = {"label_smoothing": "cross_entropy", "focal_alpha": "focal", "focal_gamma": "focal"}
 OPTIMIZER_FIELDS = {"momentum": "sgd"}
@@ -30,16 +31,16 @@ MAX_SEEDS = 64
 
 
 @dataclass(frozen=True)
-class Filled:
-    """What the form holds: a valid configuration and its seeds, or what is wrong, in words."""
+class FormContent:
+    """What the form holds: a valid configuration and its seeds, or sentences on what is wrong."""
 
     config: RunConfig | None
     seeds: tuple[int, ...]
     problem: str = ""
 
 
-def run_form() -> Filled:
-    """Shows the form; the draft must have been loaded."""
+def run_form() -> FormContent:
+    """Shows the form. The draft must have been loaded before."""
     above = st.container()
     with st.container(border=True):
         st.markdown("**Data**")
@@ -55,7 +56,7 @@ def run_form() -> Filled:
         st.markdown("**Training**")
         seeds_text = _training()
     with st.expander("Protocol switches", icon=":material/rule:", key="form.protocol_expander"):
-        st.caption("Where the report's published code departs from its text. The presets set these together.")
+        st.caption("The departures of the report's published code from its text. A preset sets all of them at once.")
         for name in ProtocolConfig.model_fields:
             field(f"protocol.{name}")
     with above:
@@ -65,7 +66,7 @@ def run_form() -> Filled:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds from ``"0-4"``, ``"0, 3, 7"`` or a mix of both, in the order given, each once.
+    """Seeds from ``"0-4"``, ``"0, 3, 7"`` or a mix of both, in the order written, each once.
 
     Raises:
         ValueError: for anything else, or more than `MAX_SEEDS`.
@@ -79,12 +80,12 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         if last < first:
             raise ValueError(f"seeds: the range {part!r} runs backwards; write {last}-{first}")
         if last - first >= MAX_SEEDS:
-            raise ValueError(f"seeds: {part!r} is more than {MAX_SEEDS} runs")
+            raise ValueError(f"seeds: {part!r} asks for more than {MAX_SEEDS} runs")
         seeds.update(dict.fromkeys(range(first, last + 1)))
     if not seeds:
         raise ValueError("seeds: at least one is needed; write 0, or 0-4 for five runs")
     if len(seeds) > MAX_SEEDS:
-        raise ValueError(f"seeds: {len(seeds)} runs are more than {MAX_SEEDS}")
+        raise ValueError(f"seeds: {len(seeds)} runs were asked for, at most {MAX_SEEDS} are allowed")
     return tuple(seeds)
 
 
@@ -94,7 +95,7 @@ def _backbone_name() -> str:
 
 
 def _data() -> str:
-    """Returns what is wrong with a person's own images, in words."""
+    """Returns a sentence on what is wrong with one's own images."""
     problem = ""
     datasets = list_datasets()
     tree = draft()["dataset"]
@@ -112,12 +113,12 @@ def _data() -> str:
             tree["options"] = st.session_state.get(f"form.options.{source}", {})
         tree["name"] = source
         st.session_state[f"form.options.{source}"] = tree["options"]
-        size = f" Fetched once, {info.download_bytes / 1e6:.0f} MB." if info.needs_network else ""
+        size = f" Downloaded once, {info.download_bytes / 1e6:.0f} MB." if info.needs_network else ""
         st.caption(info.summary + size)
         if info.options:
-            with st.expander("Options of the data set", icon=":material/tune:", key="form.data_expander"):
+            with st.expander("Data set options", icon=":material/tune:", key="form.data_expander"):
                 _grid_of(f"dataset.{source}", info.options, info.defaults, tree["options"])
-    own = str(datasets[source].image_size) if source in datasets else "the images' own"
+    own = str(datasets[source].image_size) if source in datasets else "original size"
     with st.grid(3, min_column_width=120):
         field("dataset.image_size", placeholder=own)
         field("dataset.subset", label="Training images", placeholder="all")
@@ -128,42 +129,45 @@ def _data() -> str:
 def _attention(network: Network) -> None:
     tree = draft()["model"]
     if not network.placements:
-        why = "has its own attention" if network.own_attention else "takes no attention"
+        why = "has its attention built in" if network.own_attention else "takes no attention"
         st.caption(f"{network.title} {why}: {network.summary}")
         tree.update(attention=NONE, attention_options={})
         return
     variants = list_attention()
     key = "form.variants"
-    given = [name for name in tree["attention"].split("+") if name in variants]
-    st.session_state.setdefault(key, given)
+    current = [name for name in tree["attention"].split("+") if name in variants]
+    st.session_state.setdefault(key, current)
     chosen = st.multiselect(
         "Variants, in the order they are applied",
         list(variants),
         format_func=lambda name: variants[name].title,
         key=key,
-        placeholder="none: the plain network",
+        placeholder="none (the plain backbone)",
         select_all=False,
     )
     tree["attention"] = "+".join(chosen) or NONE
     options: dict[str, dict[str, Any]] = {}
     for name in chosen:
         variant = variants[name]
-        st.caption(f"**{variant.title}** ({source(variant.paper)}): {variant.summary}")
+        st.caption(
+            f"**{variant.title}** ({source_link(variant.paper)}): {variant.summary}",
+            help=GATE if "gate" in variant.summary.lower() else None,
+        )
         st.latex(variant.formula)
-        kept = dict(tree["attention_options"].get(name, {}))
+        changed = dict(tree["attention_options"].get(name, {}))
         if variant.options:
-            _grid_of(f"model.attention.{name}", variant.options, variant.defaults, kept)
-        if kept:
-            options[name] = kept
-        measured(name, "form")
+            _grid_of(f"model.attention.{name}", variant.options, variant.defaults, changed)
+        if changed:
+            options[name] = changed
+        benchmark_page(name, "form")
     tree["attention_options"] = options
     if chosen:
         choice(
             "model.placement",
             network.placements,
             label="Placement",
-            titles={name: words(name) for name in network.placements},
-            help="Where in a block of the network the attention sits.",
+            titles={name: readable(name) for name in network.placements},
+            help="Where the attention is placed in each block of the backbone.",
         )
 
 
@@ -174,10 +178,10 @@ def _network() -> None:
         "model.backbone", list(networks), label="Backbone", titles={name: entry.title for name, entry in networks.items()}
     )
     network = networks[backbone]
-    st.caption(f"{network.summary} ({source(network.paper)})")
+    st.caption(f"{network.summary} ({source_link(network.paper)})")
     field("model.width", placeholder=str(network.width))
     if network.options:
-        with st.expander("Options of the network", icon=":material/tune:", key="form.network_expander"):
+        with st.expander("Network options", icon=":material/tune:", key="form.network_expander"):
             _grid_of(f"model.{backbone}", network.options, network.defaults, tree["options"])
 
 
@@ -190,7 +194,10 @@ def _training() -> str:
     with st.grid(3, min_column_width=150):
         for name in ("epochs", "batch_size", "lr", "optimizer", "schedule", "augment"):
             field(f"training.{name}")
-    with st.expander("More", icon=":material/tune:", key="form.more_expander"), st.grid(2, min_column_width=150):
+    with (
+        st.expander("More training options", icon=":material/tune:", key="form.more_expander"),
+        st.grid(2, min_column_width=150),
+    ):
         tree = draft()["training"]
         for name in MORE_TRAINING:
             if (
@@ -199,12 +206,12 @@ def _training() -> str:
             ):
                 field(f"training.{name}")
         field("dataset.validation", label="Validation share")
-        field("dataset.split_seed", label="Seed of the split")
+        field("dataset.split_seed", label="Split seed")
     st.session_state.setdefault(SEEDS, str(draft()["seed"]))
-    return st.text_input("Seeds", key=SEEDS, help="One run for each: 0, or 0-4, or 0, 3, 7.", persist_state="session")
+    return st.text_input("Seeds", key=SEEDS, help="One run per seed. Write 0, or 0-4, or 0, 3, 7.", persist_state="session")
 
 
-def _fill(seeds_text: str, problem: str) -> Filled:
+def _fill(seeds_text: str, problem: str) -> FormContent:
     problems = [problem] if problem else []
     seeds: Sequence[int] = ()
     config = None
@@ -216,4 +223,4 @@ def _fill(seeds_text: str, problem: str) -> Filled:
         config = RunConfig.model_validate(draft() | {"seed": seeds[0] if seeds else 0})
     except ValueError as error:
         problems.append(explain(error))
-    return Filled(None if problems else config, tuple(seeds), "\n".join(problems))
+    return FormContent(None if problems else config, tuple(seeds), "\n".join(problems))

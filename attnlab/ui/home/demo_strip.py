@@ -1,4 +1,4 @@
-"""The moving picture of the first page: the shipped runs while they learn, on one image. Drawn without torch."""
+"""The animation of the first page: the shipped runs during training, on one image. Drawn without torch."""
 
 from __future__ import annotations
 
@@ -20,60 +20,60 @@ SHOWN = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Shipped:
-    """A shipped run that has something to show.
+class DemoRun:
+    """A shipped run that has maps to show.
 
     Attributes:
         places: tap -> its place in the network, without the variant, so that runs are compared place by place.
-        variation: place -> how much the weights of the last snapshot differ over the positions (or channels) of an
-            image, mean over the images.
-        pictures: whether they lie over positions; gates of channels alone make no picture.
+        variation: place -> standard deviation of the last snapshot's weights over the positions (or channels) of an image,
+            mean over the images.
+        spatial: whether its maps lie over positions; channel gates alone cannot be laid over an image.
     """
 
     folder: RunFolder
     places: dict[str, str]
     variation: dict[str, float]
-    pictures: bool
+    spatial: bool
 
 
-def showcase() -> None:
-    """Up to three shipped runs on the same pictures side by side; where there are none, the command that makes them."""
+def demo_strip() -> None:
+    """Up to three shipped runs side by side on the same image; where there are none, the command that creates them."""
     folders = run_folders(DEMO_RUNS)
     datasets = Counter(folder.config.dataset.model_dump_json() for folder in folders).most_common(1)
     shipped = [
         run
         for folder in folders
-        if folder.config.dataset.model_dump_json() == datasets[0][0] and (run := _look(folder)) is not None
+        if folder.config.dataset.model_dump_json() == datasets[0][0] and (run := _demo_run(folder)) is not None
     ]
-    runs = [run for run in shipped if run.pictures] or shipped
+    runs = [run for run in shipped if run.spatial] or shipped
     if not runs:
-        st.info("No shipped runs are there yet. This makes them, in a few minutes:", icon=":material/info:")
+        st.info("There are no shipped runs yet. This command creates them in a few minutes:", icon=":material/info:")
         st.code("python -m attnlab demo", language="bash")
         return
     runs = sorted(runs, key=lambda run: -max(run.variation.values()))[:SHOWN]
     probes = runs[0].folder.probes()
-    picture = st.segmented_control(
-        "Picture",
+    image = st.segmented_control(
+        "Image",
         range(len(probes.labels) if probes else 0),
         default=0,
         required=True,
         format_func=lambda index: f"{index + 1}",
         key="picture",
         bind="query-params",
-        help="Test images that the networks have never been trained on. First shown is the layer whose weights differ most.",
+        help="Test images, which the networks were not trained on. The layer shown first is the one whose weights vary most.",
     )
-    panels = _panels(tuple(run.folder.run_id for run in runs), picture or 0)
-    viewer(panels, key="home.viewer", compact=True, autoplay=True, initial={"layer": _telling(runs, panels)})
+    panels = _panels(tuple(run.folder.run_id for run in runs), image or 0)
+    viewer(panels, key="home.viewer", compact=True, autoplay=True, initial={"layer": _most_varied_layer(runs, panels)})
 
 
-def _look(folder: RunFolder) -> Shipped | None:
+def _demo_run(folder: RunFolder) -> DemoRun | None:
     """What a run has to show; `None` without maps, or while it is being written."""
     steps = folder.snapshot_steps()
     if not steps or folder.dataset_summary() is None:
         return None
     last = folder.snapshot(steps[-1])
-    pictures = [name for name in last.maps if last.kinds[name] in REDUCED]
-    places = tap_titles(pictures or list(last.maps))
+    spatial = [name for name in last.maps if last.kinds[name] in REDUCED]
+    places = tap_titles(spatial or list(last.maps))
     if not places:
         return None
     variation = {}
@@ -81,11 +81,11 @@ def _look(folder: RunFolder) -> Shipped | None:
         images = len(last.maps[name])
         spread = (last.maps[name].reshape(images, -1) / 255).std(axis=1)
         variation[place] = float((spread * last.peaks[name]).mean())
-    return Shipped(folder, places, variation, bool(pictures))
+    return DemoRun(folder, places, variation, bool(spatial))
 
 
-def _telling(runs: list[Shipped], panels: list[Panel]) -> int:
-    """Index of the layer whose weights differ most, summed over the runs, among all the layers of the viewer."""
+def _most_varied_layer(runs: list[DemoRun], panels: list[Panel]) -> int:
+    """Index of the layer whose weights vary most, summed over the runs, among all the layers of the viewer."""
     total: Counter[str] = Counter()
     for run in runs:
         total.update(run.variation)
@@ -94,13 +94,13 @@ def _telling(runs: list[Shipped], panels: list[Panel]) -> int:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _panels(run_ids: tuple[str, ...], picture: int) -> list[Panel]:
+def _panels(run_ids: tuple[str, ...], image: int) -> list[Panel]:
     folders = [RunFolder(DEMO_RUNS / run_id) for run_id in run_ids]
     panels = []
     for index, folder in enumerate(folders):
-        run = _look(folder)
+        run = _demo_run(folder)
         if run is None:
-            raise ValueError(f"the shipped run {folder.run_id} is incomplete; make it anew with python -m attnlab demo")
+            raise ValueError(f"the shipped run {folder.run_id} is incomplete; create it again with python -m attnlab demo")
         title = attention_name(folder.config)
-        panels.append(snapshot_panel(folder, picture, title=title, colour=colour(index), places=run.places))
+        panels.append(snapshot_panel(folder, image, title=title, colour=colour(index), places=run.places))
     return panels

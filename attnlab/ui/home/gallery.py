@@ -1,4 +1,4 @@
-"""The registered variants as cards. They need torch, so on the first page they come in when it is there."""
+"""The registered variants as cards. They need torch, so on the first page they appear once it is loaded."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import streamlit as st
 
 from attnlab.ui import warmup
 
-KIND_WORDS = {
-    "channel": ":blue-badge[one weight a channel]",
-    "spatial": ":green-badge[one weight a pixel]",
-    "element": ":violet-badge[one weight a value]",
-    "pairwise": ":orange-badge[every pixel to every pixel]",
+KIND_BADGES = {
+    "channel": ":blue-badge[one weight per channel]",
+    "spatial": ":green-badge[one weight per position]",
+    "element": ":violet-badge[one weight per value]",
+    "pairwise": ":orange-badge[each position attends to all positions]",
 }
 
 
@@ -36,7 +36,8 @@ def _cards() -> None:
     with st.grid(3, min_column_width=280, border=True) as grid:
         for name, variant in list_attention().items():
             with grid.cell():
-                st.markdown(f"**{variant.title}** &nbsp; {' '.join(KIND_WORDS[kind] for kind in dict.fromkeys(variant.kinds))}")
+                badges = " ".join(KIND_BADGES[kind] for kind in dict.fromkeys(variant.kinds))
+                st.markdown(f"**{variant.title}** &nbsp; {badges}")
                 st.markdown(variant.summary)
                 st.markdown(f"${variant.formula}$")
                 with st.container(horizontal=True, horizontal_alignment="distribute"):

@@ -26,7 +26,7 @@ from attnlab.models import ImageShape, get_model
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import attention_name, short_names
 from attnlab.runs.records import RunRecord
-from attnlab.ui.benchmarks import measured
+from attnlab.ui.benchmarks import benchmark_page
 from attnlab.ui.components.picker import Thumbnail, picked_indices, picker
 from attnlab.ui.format import plain
 from attnlab.ui.inspect.own_picture import given_picture
@@ -195,7 +195,7 @@ def variant_facts(config: ModelConfig) -> None:
             st.markdown(f"**{variant.title}.** {variant.summary}")
             st.latex(variant.formula)
             _paper(variant.paper)
-            measured(variant.name, "inspect")
+            benchmark_page(variant.name, "inspect")
 
 
 def network_panel(

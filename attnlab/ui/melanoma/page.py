@@ -1,6 +1,6 @@
-"""The upper half of the Melanoma page: which images, which network, start it, watch it, choose a run to look at.
+"""The upper half of the Melanoma page: choose images and network, start runs, watch them, choose one to look at.
 
-After "Image Classification with Attention": VGG16 with gates on pool-3 and pool-4. What a run found is shown by
+After "Image Classification with Attention": VGG16 with gates on pool-3 and pool-4. The results of a run are shown by
 `attnlab.ui.melanoma.results`.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -25,15 +24,15 @@ from attnlab.ui.state import add_to_chart, manager
 DRAWN, OWN = "drawn lesions", "my own images"
 ARTICLE_COLUMNS = {"image_column": "image_id", "label_column": "target", "split_column": "split"}
 ARTICLE_NAMES = {"0": "benign", "1": "malignant"}
-NO_COLUMN = "none: draw one"
-MOST_BESIDE = 6
-"""So many other runs are drawn in one chart; each has a colour of its own."""
-ALL, EQUAL, AT_MOST = "all images", "as many of each class", "at most"
+NO_COLUMN = "none: make a random split"
+MOST_OTHERS = 6
+"""Other runs drawn in one chart; each has a colour of its own."""
+ALL, EQUAL, AT_MOST = "all images", "same number per class", "at most"
 
 
 @dataclass
-class Chosen:
-    """What the form says of the data: a name or path, options of the data set, and whether a run can start on them."""
+class DataChoice:
+    """The data chosen in the form: a name or path, options of the data set, and whether a run can start on them."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -41,41 +40,48 @@ class Chosen:
 
 
 def start_form() -> None:
-    """Choose the data and the size of the network, and start a run and, if wanted, its twin without gates."""
+    """Asks for the data and the size of the network, and starts a run and, if wanted, its twin without gates."""
     source = st.segmented_control("Data", [DRAWN, OWN], default=DRAWN, required=True, key="melanoma.source")
     if source == OWN:
         data = _own_images()
     else:
-        data = Chosen("lesions")
-        st.caption("Synthetic: drawn by the computer after the ABCD rule, with a mask for each lesion. They stand in for data.")
+        data = DataChoice("lesions")
+        st.caption(
+            "Synthetic images, drawn by a program after the ABCD rule, with a mask per lesion. They stand in for real data."
+        )
     with st.grid(5, min_column_width=110):
         size = st.number_input(
-            "Image size", 32, 448, SMALL["image_size"], step=32, key="melanoma.size", help="224 in the article."
+            "Image size", 32, 448, SMALL["image_size"], step=32, key="melanoma.size", help="The article uses 224."
         )
         width = st.number_input(
-            "Width", 2, 64, SMALL["width"], key="melanoma.width", help="64 is VGG16, and slow without a GPU."
+            "Width",
+            2,
+            64,
+            SMALL["width"],
+            key="melanoma.width",
+            help="Channels of the first block. VGG16 has 64, which is slow without a GPU.",
         )
-        epochs = st.number_input("Epochs", 1, 200, SMALL["epochs"], key="melanoma.epochs", help="2 in the article.")
+        epochs = st.number_input("Epochs", 1, 200, SMALL["epochs"], key="melanoma.epochs", help="The article uses 2.")
         rate = st.number_input(
-            "Learning rate", 1e-6, 1.0, SMALL["lr"], format="%.1e", key="melanoma.lr", help="1e-4 in the article."
+            "Learning rate", 1e-6, 1.0, SMALL["lr"], format="%.1e", key="melanoma.lr", help="The article uses 1e-4."
         )
         seed = st.number_input("Seed", 0, 10_000, 0, key="melanoma.seed")
     with st.container(horizontal=True, vertical_alignment="center"):
         start = st.button("Train", type="primary", icon=":material/play_arrow:", key="melanoma.start", disabled=not data.ready)
-        twin = st.checkbox("and the same network without attention", value=True, key="melanoma.twin")
+        twin = st.checkbox("also train the same network without attention", value=True, key="melanoma.twin")
     if start:
         _start(data, twin, image_size=size, width=width, epochs=epochs, lr=rate, seed=seed, batch_size=SMALL["batch_size"])
 
 
 def article_runs() -> list[RunRecord]:
     """All runs of the article's network, newest first."""
-    found = [record for record in manager().runs() if record.config.model.backbone == "attention_vgg16"]
-    return sorted(found, key=lambda record: record.created, reverse=True)
+    records = [record for record in manager().runs() if record.config.model.backbone == "attention_vgg16"]
+    return sorted(records, key=lambda record: record.created, reverse=True)
 
 
 @st.fragment(run_every=1.0)
 def progress(were_live: frozenset[str]) -> None:
-    """How the live runs are doing; draws the page anew when one ends, or is started by another browser."""
+    """The progress of the live runs; draws the page again when one ends or is started by another browser."""
     live = [record for record in article_runs() if record.state.live]
     if {record.run_id for record in live} != were_live:
         st.rerun()
@@ -86,7 +92,7 @@ def progress(were_live: frozenset[str]) -> None:
 
 
 def choose_run(records: Sequence[RunRecord]) -> tuple[RunRecord, list[RunRecord]]:
-    """The finished run to look at, and the others on the same data to draw beside it."""
+    """The finished run to look at, and the others on the same data to draw in the same charts."""
     by_id = {record.run_id: record for record in records}
     names = run_names(records)
     gated = [record for record in records if has_gates(record)]
@@ -102,11 +108,11 @@ def choose_run(records: Sequence[RunRecord]) -> tuple[RunRecord, list[RunRecord]
     st.query_params["run"] = chosen
     record = by_id[chosen]
     others = [other for other in records if other.run_id != chosen and other.config.dataset == record.config.dataset]
-    return record, others[:MOST_BESIDE]
+    return record, others[:MOST_OTHERS]
 
 
 def finished(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Those that were tested on two classes."""
+    """The runs that were tested on two classes."""
     return [record for record in records if record.state is RunState.FINISHED and record.test_auc is not None]
 
 
@@ -115,7 +121,7 @@ def has_gates(record: RunRecord) -> bool:
     return attention_name(record.config) != PLAIN
 
 
-def _start(data: Chosen, twin: bool, **settings: Any) -> None:
+def _start(data: DataChoice, twin: bool, **settings: Any) -> None:
     try:
         configs = [
             article_config(data.name, attention=attention, options=data.options, **settings)
@@ -132,29 +138,31 @@ def _start(data: Chosen, twin: bool, **settings: Any) -> None:
     st.rerun()
 
 
-def _own_images() -> Chosen:
-    """A folder or archive with a CSV; its columns and classes, as found in it, to choose from."""
+def _own_images() -> DataChoice:
+    """Asks for a folder or archive with a CSV file, and for its columns and classes."""
     name = own_images.choose_archive(
-        "melanoma", holds="Images, and a CSV with a name and a label for each.", placeholder="/data/melanoma.zip"
+        "melanoma", holds="Images, and a CSV file with the name and label of each.", placeholder="/data/melanoma.zip"
     )
     if not name:
-        return Chosen("", ready=False)
-    path = Path(name).expanduser().resolve()
+        return DataChoice("", ready=False)
+    path = own_images.absolute_path(name)
     try:
         options = _columns(own_images.tables(path)) | _balance()
         listing = own_images.listing(path, options)
     except DataError as error:
         st.error(str(error), icon=":material/error:")
-        return Chosen(str(path), ready=False)
-    own_images.found(listing, "lesion masks")
+        return DataChoice(str(path), ready=False)
+    own_images.describe(listing, "lesion masks")
     if len(listing.class_names) != 2:
-        st.error(f"The article tells two classes apart, here are {len(listing.class_names)}; choose another column.")
-        return Chosen(str(path), ready=False)
-    return Chosen(str(path), options | {"class_names": _class_names(listing.class_names)})
+        st.error(
+            f"The article's network has two classes, but these images have {len(listing.class_names)}. Choose another column."
+        )
+        return DataChoice(str(path), ready=False)
+    return DataChoice(str(path), options | {"class_names": _class_names(listing.class_names)})
 
 
 def _columns(tables: dict[str, tuple[str, ...]]) -> dict[str, Any]:
-    """Which table and columns to read; what is left at the data set's own default is left out."""
+    """Asks which table and columns to read; choices that are the default are left out."""
     if not tables:
         return {}
     options: dict[str, Any] = {}
@@ -176,7 +184,8 @@ def _columns(tables: dict[str, tuple[str, ...]]) -> dict[str, Any]:
             offered,
             index=offered.index(default) if default in columns else 0,
             key=f"melanoma.split_column.{file}",
-            help="With words like train, val and test. Else a stratified fifth is drawn for the test, random state 1234.",
+            help="A column with words such as train, val and test. Without one, a random fifth of each class is used for "
+            "testing (seed 1234).",
         )
         if split == NO_COLUMN and default in columns:
             options["split_column"] = ""
@@ -188,12 +197,12 @@ def _columns(tables: dict[str, tuple[str, ...]]) -> dict[str, Any]:
 def _balance() -> dict[str, Any]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         how = st.segmented_control(
-            "Keep of the larger class",
+            "Images of the larger class",
             [ALL, EQUAL, AT_MOST],
             default=ALL,
             required=True,
             key="melanoma.balance",
-            help="Drawn at random with seed 42. The article keeps at most 6,000.",
+            help="The images to keep are chosen at random (seed 42). The article keeps at most 6,000.",
         )
         if how == EQUAL:
             return {"balance": "equal"}
@@ -203,10 +212,10 @@ def _balance() -> dict[str, Any]:
 
 
 def _class_names(labels: Sequence[str]) -> dict[str, str]:
-    """What the classes are called; the second is the one the curves are about."""
+    """Asks for the names of the classes; the curves are about the second one."""
     with st.grid(4, min_column_width=150):
-        given = {
-            label: st.text_input(f"Class {label} is called", ARTICLE_NAMES.get(label, label), key=f"melanoma.class.{label}")
+        names = {
+            label: st.text_input(f"Name of class {label}", ARTICLE_NAMES.get(label, label), key=f"melanoma.class.{label}")
             for label in labels
         }
-    return {label: name.strip() for label, name in given.items() if name.strip() and name.strip() != label}
+    return {label: name.strip() for label, name in names.items() if name.strip() and name.strip() != label}

@@ -1,4 +1,4 @@
-"""The page that opens a checkpoint of the original repositories: what it is, what it cannot tell, and on to Inspect."""
+"""The page that opens a checkpoint of the original repositories: what it is, and what the file does not record."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ from attnlab.interop import (
 )
 from attnlab.models import ImageShape
 from attnlab.runs.imported import NO_PICTURES, NORMALISATION, fitting_datasets, import_checkpoint
+from attnlab.ui.form.own_images import absolute_path
 from attnlab.ui.state import manager
 
 MOST_MEGABYTES = 256
 FROM_PATH = "a folder or archive"
 DRAWN_COUNTS = ("train_images", "test_images")
-QUESTIONS = {"pooling": "Where the local maps were taken", "normalize": "How scores became weights"}
+QUESTIONS = {"pooling": "Local features are taken", "normalize": "Scores become weights by"}
 ANSWERS = {
-    "before": "before the pooling",
-    "after": "after the pooling",
-    "softmax": "softmax, a sum",
-    "sigmoid": "sigmoid, a mean",
+    "before": "before pooling",
+    "after": "after pooling",
+    "softmax": "softmax, then a sum",
+    "sigmoid": "sigmoid, then a mean",
 }
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
-    """A checkpoint with what its names and shapes say.
+class Checkpoint:
+    """A checkpoint file, with what its names and shapes say about the network.
 
     Attributes:
-        config, shape, outputs: `None`, `None` and 0 for a block, which is no network.
+        config, shape, outputs: `None`, `None` and 0 for a block, which is not a network.
     """
 
     name: str
@@ -56,80 +57,80 @@ class Opened:
 
     @property
     def classes(self) -> int:
-        """A single output tells two classes apart."""
+        """A single output separates two classes."""
         return max(2, self.outputs)
 
 
 def known_references() -> None:
-    """Which repositories are understood, with what each file may leave open."""
+    """Lists the repositories whose checkpoints can be checkpoint."""
     for reference in REFERENCES:
-        where = f"[{reference.title}]({reference.source})" if reference.source.startswith("http") else reference.title
+        title = f"[{reference.title}]({reference.source})" if reference.source.startswith("http") else reference.title
         kind = "network" if reference.network else "block"
         cite = "" if reference.source.startswith("http") else f": {reference.source}"
-        st.markdown(f"- {where} :gray-badge[{kind}]{cite}")
+        st.markdown(f"- {title} :gray-badge[{kind}]{cite}")
 
 
-def choose_file() -> Opened | None:
-    """Takes an upload or a path on the server; what it is, or `None` with the reason on the page."""
+def choose_file() -> Checkpoint | None:
+    """Takes an upload or a path on the server and recognises it; `None` with the reason on the page when it cannot."""
     upload, path = st.columns(2, gap="large")
-    given = upload.file_uploader(
+    file = upload.file_uploader(
         "A checkpoint file",
         type=["safetensors", "pt", "pth", "bin", "ckpt"],
         max_upload_size=MOST_MEGABYTES,
         key="checkpoint.file",
-        help="Pickled files (.pt, .pth) are read by a process of their own that may do nothing else; safetensors as they are.",
+        help="Pickled files (.pt, .pth) are read in a separate process with no other rights; safetensors are read directly.",
     )
-    typed = path.text_input("Or a path on the machine of the app", key="checkpoint.path", placeholder="/data/net.pth").strip()
+    typed = path.text_input("Or the path of a file on the server", key="checkpoint.path", placeholder="/data/net.pth").strip()
     try:
-        if given is not None:
-            content = given.getvalue()
-            return _opened(given.name, hashlib.sha256(content).hexdigest(), content)
+        if file is not None:
+            content = file.getvalue()
+            return _checkpoint(file.name, hashlib.sha256(content).hexdigest(), content)
         if typed:
-            file = Path(typed).expanduser()
-            stamp = f"{file.resolve()} {file.stat().st_mtime_ns}" if file.is_file() else typed
-            return _opened(file.name, stamp, file)
+            source = Path(typed).expanduser()
+            stamp = f"{source.resolve()} {source.stat().st_mtime_ns}" if source.is_file() else typed
+            return _checkpoint(source.name, stamp, source)
     except UnknownReference as error:
         st.error(f"Not recognised: {error}.", icon=":material/help:")
-    except ValueError as error:  # refused, or of shapes that no such network has
+    except ValueError as error:  # refused, or with shapes that no such network has
         st.error(explain(error), icon=":material/error:")
     return None
 
 
-def describe(opened: Opened) -> None:
-    """What was recognised."""
-    reference = opened.reference
-    parameters = sum(value.numel() for value in opened.weights.values() if value.is_floating_point())
-    where = f"[{reference.source}]({reference.source})" if reference.source.startswith("http") else reference.source
-    st.success(f"**{reference.title}**  \n{where}", icon=":material/verified:")
+def describe(checkpoint: Checkpoint) -> None:
+    """Shows what was recognised."""
+    reference = checkpoint.reference
+    parameters = sum(value.numel() for value in checkpoint.weights.values() if value.is_floating_point())
+    source = f"[{reference.source}]({reference.source})" if reference.source.startswith("http") else reference.source
+    st.success(f"**{reference.title}**  \n{source}", icon=":material/verified:")
     with st.container(horizontal=True):
-        st.metric("Numbers in it", f"{parameters:,}", help="Parameters and the running statistics of batch norms.")
-        if opened.shape is not None and opened.config is not None:
-            st.metric("Images", f"{opened.shape.channels} x {opened.shape.height} x {opened.shape.width}")
-            st.metric("Outputs", opened.outputs)
-            st.metric("Width", opened.config.width)
+        st.metric("Parameters and buffers", f"{parameters:,}", help="Buffers are the running statistics of batch norm layers.")
+        if checkpoint.shape is not None and checkpoint.config is not None:
+            st.metric("Images", f"{checkpoint.shape.channels} × {checkpoint.shape.height} × {checkpoint.shape.width}")
+            st.metric("Outputs", checkpoint.outputs)
+            st.metric("Width", checkpoint.config.width)
 
 
-def block_note(opened: Opened) -> None:
-    """A block has no picture to look at: where it can be used."""
+def block_note(checkpoint: Checkpoint) -> None:
+    """Says where a block, which makes no prediction, can be used."""
     st.info(
-        f"This is a block, {opened.reference.title}, not a network: there is no prediction to inspect. In code, "
-        "`attnlab.interop.open_reference` gives it as a module; as a variant it can be trained in any network.",
+        f"This is a block, {checkpoint.reference.title}, not a network, so there is no prediction to inspect. In code, "
+        "`attnlab.interop.open_reference` loads it as a module. As a variant, it can be trained in any network.",
         icon=":material/extension:",
     )
 
 
-def open_form(opened: Opened) -> None:
-    """Asks what the file cannot tell, and makes it a run that Inspect shows."""
-    assert opened.shape is not None  # it is a network
-    choices = _choices(opened.reference)
-    dataset = _pictures(opened)
-    normalisation = NORMALISATION[opened.reference.name]
+def open_form(checkpoint: Checkpoint) -> None:
+    """Asks what the file does not record, and makes the checkpoint a run that Inspect shows."""
+    assert checkpoint.shape is not None  # it is a network
+    choices = _choices(checkpoint.reference)
+    dataset = _dataset(checkpoint)
+    normalisation = NORMALISATION[checkpoint.reference.name]
     by_source = st.segmented_control(
-        "Pixels were normalised as",
+        "Pixel normalisation",
         [True, False],
         default=True,
         required=True,
-        format_func=lambda own: "in the source's training script" if own else "for ImageNet",
+        format_func=lambda own: "as in the source's training script" if own else "as for ImageNet",
         key="checkpoint.normalisation",
     )
     mean, std = normalisation if by_source else IMAGENET
@@ -141,8 +142,8 @@ def open_form(opened: Opened) -> None:
         try:
             folder = import_checkpoint(
                 paths.runs_dir(),
-                opened.weights,
-                source=opened.name,
+                checkpoint.weights,
+                source=checkpoint.name,
                 dataset=dataset,
                 normalisation=(mean, std),
                 choices=choices,
@@ -155,12 +156,10 @@ def open_form(opened: Opened) -> None:
 
 
 def _choices(reference: Reference) -> dict[str, str]:
-    """What shapes cannot tell."""
+    """Asks for the settings that the shapes of the weights do not determine."""
     if not reference.choices:
         return {}
-    st.markdown(
-        "**What the weights cannot tell.** A wrong answer opens without complaint and gives other maps and predictions."
-    )
+    st.markdown("**Settings the file does not record.** A wrong choice raises no error, but gives other maps and predictions.")
     with st.container(horizontal=True, gap="large"):
         return {
             name: st.segmented_control(
@@ -176,45 +175,46 @@ def _choices(reference: Reference) -> dict[str, str]:
         }
 
 
-def _pictures(opened: Opened) -> DatasetConfig | None:
-    """The pictures the network was made for; `None` while a path is still to be given."""
-    assert opened.shape is not None
-    fitting = fitting_datasets(opened.shape.channels, opened.classes)
-    titles = {name: _title(name) for name in fitting} | {NO_PICTURES: "not at hand: only my own pictures"}
+def _dataset(checkpoint: Checkpoint) -> DatasetConfig | None:
+    """Asks for the data set that the network was made for; `None` while its path is missing."""
+    assert checkpoint.shape is not None
+    fitting = fitting_datasets(checkpoint.shape.channels, checkpoint.classes)
+    titles = {name: _title(name) for name in fitting} | {NO_PICTURES: "none: only my own images"}
     chosen = st.selectbox(
-        "Made for the pictures of",
+        "Data set",
         [*fitting, FROM_PATH, NO_PICTURES],
         format_func=lambda name: titles.get(name, name),
-        key=f"checkpoint.dataset.{opened.shape.channels}.{opened.classes}",
-        help="They give the classes their names, and Inspect its test pictures.",
+        key=f"checkpoint.dataset.{checkpoint.shape.channels}.{checkpoint.classes}",
+        help="It provides the class names, and the test images for Inspect.",
     )
     if chosen in fitting:
-        offered = list_datasets()[chosen].options  # a drawn set need not be larger than what is looked at
+        offered = list_datasets()[chosen].options  # a drawn set need not be larger than what Inspect shows
         return DatasetConfig(name=chosen, options={name: min(offered[name]) for name in DRAWN_COUNTS if name in offered})
     if chosen == NO_PICTURES:
         return DatasetConfig(name=chosen)
     path = st.text_input("Folder or archive", key="checkpoint.dataset.path", placeholder="/data/dermoscopy.zip").strip()
-    return DatasetConfig(name=str(Path(path).expanduser().resolve())) if path else None
+    return DatasetConfig(name=str(absolute_path(path))) if path else None
 
 
 def _title(name: str) -> str:
     info = list_datasets()[name]
-    return info.title + (f" (fetched once, {info.download_bytes / 1e6:.0f} MB)" if info.needs_network else "")
+    return info.title + (f" (downloaded once, {info.download_bytes / 1e6:.0f} MB)" if info.needs_network else "")
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the checkpoint")
-def _opened(name: str, stamp: str, _source: bytes | Path) -> Opened:
-    """
+def _checkpoint(name: str, stamp: str, _source: bytes | Path) -> Checkpoint:
+    """Reads and recognises a file.
+
     Raises:
         CheckpointRefused, UnknownReference, ValueError: as `attnlab.interop`.
     """
     weights = open_checkpoint(_source)
     reference = recognise(weights)
     if not reference.network:
-        return Opened(name, weights, reference)
+        return Checkpoint(name, weights, reference)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that choices are assumed: they are asked for on the page
+        warnings.simplefilter("ignore")  # it warns about assumed choices, and the page asks for them
         config, shape, outputs = reference_config(weights)
     if shape.height != shape.width:
-        raise CheckpointRefused(f"the network is made for images of {shape.height} x {shape.width}; only square ones are shown")
-    return Opened(name, weights, reference, config, shape, outputs)
+        raise CheckpointRefused(f"the network expects images of {shape.height} × {shape.width}; only square ones are supported")
+    return Checkpoint(name, weights, reference, config, shape, outputs)

@@ -1,4 +1,4 @@
-"""The end of the Reproduce page: in which points the published code departs from the report, and what each of them does."""
+"""The end of the Reproduce page: where the published code departs from the report, and what each departure costs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from attnlab.viz.grid_figures import difference_plot
 REPORT = paths.ROOT / "docs" / "table1.md"
 
 
-def the_finding() -> None:
-    """The seven departures in words, what putting each right gained in the shipped experiment, and the whole account."""
+def departures_section() -> None:
+    """The seven departures, the accuracy gained by correcting each in the shipped experiment, and the full account."""
     st.subheader("Where the published code departs from the report", anchor=False)
     rows = [
-        {"": str(departure.number), "the code": departure.title, "put right": departure.without, "on": departure.row}
+        {"": str(departure.number), "the code": departure.title, "corrected": departure.without, "row": departure.row}
         for departure in DEPARTURES
     ]
     st.dataframe(
@@ -30,15 +30,16 @@ def the_finding() -> None:
         key="reproduce.departures",
         alt="The seven departures",
     )
-    for told in shipped_grids().values():
-        if told.grid.kind == FINDING:
-            groups = row_groups(told.grid, progress(told.grid, told.records))
-            st.caption(f"What putting a point right gains. {told.grid.title}, shipped: {' '.join(told.notes[:2])}")
+    for table in shipped_grids().values():
+        if table.grid.kind == FINDING:
+            groups = row_groups(table.grid, progress(table.grid, table.records))
+            notes = " ".join(table.notes[:2])
+            st.caption(f"Accuracy gained by correcting each departure. {table.grid.title}, shipped: {notes}")
             st.plotly_chart(
-                difference_plot(differences(told.grid, groups)),
-                key=f"reproduce.finding.{told.grid.grid_id}",
-                alt="What putting each departure right gains, with its interval",
+                difference_plot(differences(table.grid, groups)),
+                key=f"reproduce.finding.{table.grid.grid_id}",
+                alt="Accuracy gained by correcting each departure, with its interval",
             )
     if REPORT.exists():
-        with st.expander("What each of them costs, and why everything lands near 66 %", key="reproduce.finding"):
+        with st.expander("What each departure costs, and why everything ends near 66%", key="reproduce.finding"):
             st.markdown(REPORT.read_text())

@@ -1,6 +1,6 @@
-"""The upper half of the Reproduce page: start a table, watch its matrix of runs, pause it, go on.
+"""The upper half of the Reproduce page: start a table, watch its matrix of runs, pause and resume it.
 
-What came of it is shown by `attnlab.ui.reproduce.results`.
+Its results are shown by `attnlab.ui.reproduce.results`.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from attnlab.experiments.grid import (
     continued,
     list_grids,
     load_grid,
-    progress,
     remove_grid,
     save_grid,
 )
+from attnlab.experiments.grid import progress as grid_progress
 from attnlab.experiments.grid_queue import hold_grid, start_grid
 from attnlab.experiments.reproduce import Scale, finding, table1
 from attnlab.experiments.shipped import shipped_grids
 from attnlab.models import REPORT_ROWS
-from attnlab.ui.costs import note_data
+from attnlab.ui.costs import add_data_summary
 from attnlab.ui.format import duration
 from attnlab.ui.state import manager
 from attnlab.viz.grid_figures import progress_matrix
 
-PUBLISHED, DESCRIBED, FINDING = "Table 1, as published", "Table 1, as described", "the seven departures, on and off"
-WHAT = {
-    PUBLISHED: "Nine networks, trained as the report's published code does.",
-    DESCRIBED: "Nine networks, trained as the report's text describes.",
-    FINDING: "As published, and beside it with one departure at a time put right.",
+PUBLISHED, DESCRIBED, FINDING = "Table 1, as the code does", "Table 1, as the paper says", "The seven departures, on and off"
+TABLES = {
+    PUBLISHED: "Nine networks with the published protocol: trained as the report's code does.",
+    DESCRIBED: "Nine networks with the described protocol: trained as the report's text says.",
+    FINDING: "The published protocol, and the same with one departure at a time corrected.",
 }
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The grid that is looked at.
+class GridView:
+    """The grid on the page.
 
     Attributes:
-        found: how far it is.
-        notes: what its figures rest on.
-        shipped: it came with the project, and nothing can be done to it.
+        progress: how far it is.
+        notes: what its figures are based on.
+        shipped: whether it came with the project, so that it cannot be resumed.
     """
 
     grid: Grid
-    found: Progress
+    progress: Progress
     notes: tuple[str, ...]
     shipped: bool
 
@@ -65,9 +65,9 @@ def grids() -> list[Grid]:
 
 
 def start_form() -> None:
-    """Which table at which scale; estimate it, or start it."""
-    what = st.segmented_control("Table", list(WHAT), default=PUBLISHED, required=True, key="reproduce.what") or PUBLISHED
-    st.caption(WHAT[what])
+    """Asks which table at which scale, and estimates or starts it."""
+    what = st.segmented_control("Table", list(TABLES), default=PUBLISHED, required=True, key="reproduce.what") or PUBLISHED
+    st.caption(TABLES[what])
     left, right = st.columns([2, 3])
     dataset = left.text_input(
         "Data",
@@ -77,16 +77,22 @@ def start_form() -> None:
     )
     rows = right.multiselect("Rows", list(REPORT_ROWS), key="reproduce.rows", placeholder="all nine", disabled=what == FINDING)
     with st.grid(6, min_column_width=110):
-        seeds = st.number_input("Seeds", 1, 64, 3, key="reproduce.seeds", help="16 in the report.")
+        seeds = st.number_input("Seeds", 1, 64, 3, key="reproduce.seeds", help="The report uses 16.")
         subset = st.number_input(
-            "Training images", 0, 50_000, 2000, step=500, key="reproduce.subset", help="0 takes all; 50,000 in the report."
+            "Training images",
+            0,
+            50_000,
+            2000,
+            step=500,
+            key="reproduce.subset",
+            help="0 uses all images, as the report does (50,000).",
         )
-        test = st.number_input("Test images", 0, 10_000, 2000, step=500, key="reproduce.test_subset", help="0 takes all.")
-        epochs = st.number_input("Epochs", 1, 200, 2, key="reproduce.epochs", help="10 in the report.")
+        test = st.number_input("Test images", 0, 10_000, 2000, step=500, key="reproduce.test_subset", help="0 uses all images.")
+        epochs = st.number_input("Epochs", 1, 200, 2, key="reproduce.epochs", help="The report uses 10.")
         width = st.number_input(
-            "Width", 2, 256, 16, key="reproduce.width", help="Channels of the first block; 64 in the report."
+            "Width", 2, 256, 16, key="reproduce.width", help="Channels of the first block. The report uses 64."
         )
-        batch = st.number_input("Batch", 2, 1024, 128, key="reproduce.batch", help="128 in the report.")
+        batch = st.number_input("Batch size", 2, 1024, 128, key="reproduce.batch", help="The report uses 128.")
     scale = Scale(
         dataset=dataset.strip(), subset=subset or None, test_subset=test or None, epochs=epochs, width=width, batch_size=batch
     )
@@ -96,39 +102,39 @@ def start_form() -> None:
             "Estimate the time",
             icon=":material/timer:",
             key="reproduce.estimate",
-            help="Times two steps of each row on this machine.",
+            help="Times two training steps of each row on this machine.",
         )
     if not (start or estimate):
         return
     try:
         if what == FINDING:
-            made = finding(seeds=seeds, scale=scale)
+            grid = finding(seeds=seeds, scale=scale)
         else:
-            made = table1("published" if what == PUBLISHED else "described", rows=rows, seeds=seeds, scale=scale)
-        made = continued(manager().home, made)
+            grid = table1("published" if what == PUBLISHED else "described", rows=rows, seeds=seeds, scale=scale)
+        grid = continued(manager().home, grid)
         if estimate:
-            _time_steps(made)
+            _time_steps(grid)
         else:
-            start_grid(manager(), made)
+            start_grid(manager(), grid)
     except ValueError as error:
         st.error(str(error), icon=":material/error:")
         return
-    st.session_state["reproduce.grid"] = made.grid_id
+    st.session_state["reproduce.grid"] = grid.grid_id
     st.rerun()
 
 
-def _time_steps(made: Grid) -> None:
-    """Has a process that is set up as the worker's time two steps of each row, and note them with the grid.
+def _time_steps(grid: Grid) -> None:
+    """Times two steps of each row in a process that is set up like the worker's; the times are stored with the grid.
 
     Raises:
-        GridError: with what that process found wrong; a new grid is then forgotten.
+        GridError: with the error of that process; a new grid is then removed.
     """
     home = manager().home
-    new = made.grid_id not in {grid.grid_id for grid in list_grids(home)}
-    save_grid(home, made)
-    command = [sys.executable, "-m", "attnlab", "grid", "estimate", made.grid_id, "--json"]
+    new = grid.grid_id not in {known.grid_id for known in list_grids(home)}
+    save_grid(home, grid)
+    command = [sys.executable, "-m", "attnlab", "grid", "estimate", grid.grid_id, "--json"]
     last = ""
-    with st.status("Getting ready", expanded=False) as status:
+    with st.status("Preparing", expanded=False) as status:
         process = subprocess.Popen(
             command, cwd=paths.ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
@@ -140,23 +146,23 @@ def _time_steps(made: Grid) -> None:
                     status.update(label=f"Timing {last.removeprefix('timing ')}")
             failed = process.wait() != 0
         finally:
-            process.kill()  # where the person has gone on to something else meanwhile
+            process.kill()  # in case the person has moved on meanwhile, which ends this script early
         if failed:
-            status.update(label="Could not be timed", state="error")
+            status.update(label="The steps could not be timed", state="error")
             if new:
-                remove_grid(home, made.grid_id)
+                remove_grid(home, grid.grid_id)
             raise GridError(last.removeprefix("error: ") or "the steps could not be timed")
-        status.update(label="Timed", state="complete")
+        status.update(label="The steps are timed", state="complete")
 
 
 def tables() -> dict[str, Grid]:
-    """What can be looked at, by grid id: the grids of this server, newest first, then the shipped ones."""
+    """Grid id -> grid: those of this server, newest first, then the shipped ones."""
     mine = {grid.grid_id: grid for grid in grids()}
-    return mine | {grid_id: told.grid for grid_id, told in shipped_grids().items() if grid_id not in mine}
+    return mine | {grid_id: shipped.grid for grid_id, shipped in shipped_grids().items() if grid_id not in mine}
 
 
-def choose_grid() -> Shown | None:
-    """The grid to look at."""
+def choose_grid() -> GridView | None:
+    """Asks which grid to show; `None` when there is none."""
     mine, shipped, known = {grid.grid_id for grid in grids()}, shipped_grids(), tables()
     if not known:
         return None
@@ -165,128 +171,129 @@ def choose_grid() -> Shown | None:
     chosen = st.selectbox(
         "Table",
         list(known),
-        format_func=lambda grid_id: _called(known[grid_id]) + ("" if grid_id in mine else " · shipped"),
+        format_func=lambda grid_id: _grid_title(known[grid_id]) + ("" if grid_id in mine else " · shipped"),
         key="reproduce.grid",
     )
     if chosen in mine:
-        found = progress(known[chosen], manager().runs())
-        return Shown(known[chosen], found, tuple(footnotes(found)), shipped=False)
-    told = shipped[chosen]
-    for record, run in zip(told.records, told.told, strict=True):
+        progress = grid_progress(known[chosen], manager().runs())
+        return GridView(known[chosen], progress, tuple(footnotes(progress)), shipped=False)
+    table = shipped[chosen]
+    for record, run in zip(table.records, table.told, strict=True):
         if run.get("dataset"):
-            note_data(record.group, run["dataset"])
-    return Shown(told.grid, progress(told.grid, told.records), told.notes, shipped=True)
+            add_data_summary(record.group, run["dataset"])
+    return GridView(table.grid, grid_progress(table.grid, table.records), table.notes, shipped=True)
 
 
-def board(shown: Shown) -> None:
-    """The matrix and what can be done to it. A timer draws it again, and only while something is under way."""
-    if shown.shipped:
-        st.caption("Trained for this project and shipped with it; start one of your own above.")
-        _matrix(shown.grid, shown.found)
+def board(view: GridView) -> None:
+    """The matrix of runs, and the buttons to pause, stop and resume it. A timer draws it again only while runs are live."""
+    if view.shipped:
+        st.caption("This table was trained for the project and shipped with it. Start one of your own above.")
+        _matrix(view.grid, view.progress)
         return
-    seen = _seen(shown.grid, shown.found)
-    st.fragment(_board, run_every=2.0 if seen.moving else None)(shown.grid.grid_id, seen)
+    status = _status(view.grid, view.progress)
+    st.fragment(_board, run_every=2.0 if status.live else None)(view.grid.grid_id, status)
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What the rest of the page was drawn for: when it changes, all of the page is drawn again."""
+class _Status:
+    """What the rest of the page was drawn for: when it changes, the whole page is drawn again."""
 
     state: GridState
     finished: int
-    moving: bool
+    live: bool
 
 
-def _seen(grid: Grid, found: Progress) -> _Seen:
-    live = any(cell.run is not None and cell.run.state.live for cell in found.cells)
-    return _Seen(grid.state, found.finished, moving=live or grid.state is GridState.ACTIVE)
+def _status(grid: Grid, progress: Progress) -> _Status:
+    live = any(cell.run is not None and cell.run.state.live for cell in progress.cells)
+    return _Status(grid.state, progress.finished, live=live or grid.state is GridState.ACTIVE)
 
 
-def _board(grid_id: str, before: _Seen) -> None:
+def _board(grid_id: str, before: _Status) -> None:
     grid = load_grid(manager().home, grid_id)
-    found = progress(grid, manager().runs())
-    if _seen(grid, found) != before:
+    progress = grid_progress(grid, manager().runs())
+    if _status(grid, progress) != before:
         st.rerun()
-    st.progress(found.finished / len(found.cells), text=_progress_words(grid, found))
-    _buttons(grid, found)
-    _matrix(grid, found)
-    reasons = sorted({cell.run.reason for cell in found.cells if cell.run is not None and cell.state == "failed"})
+    st.progress(progress.finished / len(progress.cells), text=_progress_text(grid, progress))
+    _buttons(grid, progress)
+    _matrix(grid, progress)
+    reasons = sorted({cell.run.reason for cell in progress.cells if cell.run is not None and cell.state == "failed"})
     for reason in reasons[:3]:
         st.error(reason, icon=":material/error:")
 
 
-def _matrix(grid: Grid, found: Progress) -> None:
+def _matrix(grid: Grid, progress: Progress) -> None:
     st.plotly_chart(
         progress_matrix(
             [row.label for row in grid.rows],
             grid.seeds,
-            {(cell.row, cell.seed): cell.state for cell in found.cells},
-            {(cell.row, cell.seed): _cell_words(cell) for cell in found.cells},
-            {(cell.row, cell.seed): _cell_words(cell) for cell in found.cells if cell.state == "finished"},
+            {(cell.row, cell.seed): cell.state for cell in progress.cells},
+            {(cell.row, cell.seed): _cell_text(cell) for cell in progress.cells},
+            {(cell.row, cell.seed): _cell_text(cell) for cell in progress.cells if cell.state == "finished"},
         ),
         key="reproduce.matrix",
-        alt=f"State of every run: {_progress_words(grid, found)}",
+        alt=f"State of every run: {_progress_text(grid, progress)}",
     )
 
 
-def _buttons(grid: Grid, found: Progress) -> None:
-    """Their work is done in callbacks, so that a click is not lost when the timer draws the whole page again."""
+def _buttons(grid: Grid, progress: Progress) -> None:
+    """Buttons act in callbacks, so that a click is not lost when the timer draws the whole page again."""
     with st.container(horizontal=True):
         if grid.state is GridState.ACTIVE:
             for label, icon, state, help in (
-                ("Pause", ":material/pause:", GridState.PAUSED, "Runs at work write a checkpoint."),
-                ("Stop", ":material/stop:", GridState.STOPPED, "Finished runs stay."),
+                ("Pause", ":material/pause:", GridState.PAUSED, "Running runs write a checkpoint first."),
+                ("Stop", ":material/stop:", GridState.STOPPED, "Finished runs are kept."),
             ):
                 st.button(
                     label,
                     icon=icon,
                     key=f"reproduce.{label.lower()}",
                     help=help,
-                    on_click=_hold,
+                    on_click=_pause,
                     args=(grid, state),
                 )
-        elif found.finished < len(found.cells):
-            failed = found.count("failed")
-            label = f"Go on, and try {failed} failed again" if failed else "Go on" if found.finished else "Start"
+        elif progress.finished < len(progress.cells):
+            failed = progress.count("failed")
+            retry = f" and retry {failed} failed run{'s' if failed > 1 else ''}" if failed else ""
+            label = f"Resume{retry}" if failed or progress.finished else "Start"
             st.button(
                 label,
                 icon=":material/play_arrow:",
                 type="primary",
                 key="reproduce.resume",
-                on_click=_go_on,
+                on_click=_resume,
                 args=(grid,),
             )
 
 
-def _hold(grid: Grid, state: GridState) -> None:
+def _pause(grid: Grid, state: GridState) -> None:
     hold_grid(manager(), grid.grid_id, state)
 
 
-def _go_on(grid: Grid) -> None:
+def _resume(grid: Grid) -> None:
     start_grid(manager(), grid)
 
 
-def _progress_words(grid: Grid, found: Progress) -> str:
-    parts = [f"{grid.state}: {found.finished} of {len(found.cells)} runs finished"]
-    if failed := found.count("failed"):
+def _progress_text(grid: Grid, progress: Progress) -> str:
+    parts = [f"{grid.state}: {progress.finished} of {len(progress.cells)} runs finished"]
+    if failed := progress.count("failed"):
         parts.append(f"{failed} failed")
-    if found.left_seconds:
-        parts.append(f"about {duration(found.left_seconds)} of training left")
+    if progress.left_seconds:
+        parts.append(f"about {duration(progress.left_seconds)} of training left")
     return " · ".join(parts)
 
 
-def _cell_words(cell: Cell) -> str:
+def _cell_text(cell: Cell) -> str:
     if cell.run is None:
         return "waiting"
     if cell.run.test_accuracy is not None:
-        return f"{100 * cell.run.test_accuracy:.1f} %"
+        return f"{cell.run.test_accuracy:.1%}"
     if cell.run.state.live and cell.run.total_steps:
         return f"{cell.state}, step {cell.run.step:,} of {cell.run.total_steps:,}"
     return cell.state + (f": {cell.run.reason}" if cell.run.reason else "")
 
 
-def _called(grid: Grid) -> str:
+def _grid_title(grid: Grid) -> str:
     config = grid.rows[0].config
     images = "all images" if config.dataset.subset is None else f"{config.dataset.subset:,} images"
-    size = f"{images}, {config.training.epochs} epochs, width {config.model.width or 'own'}"
-    return f"{grid.title} · {len(grid.rows)} rows x {len(grid.seeds)} seeds · {size}"
+    size = f"{images}, {config.training.epochs} epochs, width {config.model.width or 'of the backbone'}"
+    return f"{grid.title} · {len(grid.rows)} rows × {len(grid.seeds)} seeds · {size}"

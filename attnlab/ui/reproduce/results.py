@@ -1,10 +1,9 @@
-"""The middle of the Reproduce page: the table with the report's figures beside ours, its charts, its files."""
+"""The middle of the Reproduce page: the table with the report's figures beside ours, its charts and its files."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -16,27 +15,39 @@ from attnlab.experiments.groups import Group, Verdict
 from attnlab.experiments.reproduce import TABLE1
 from attnlab.experiments.table import Cost
 from attnlab.runs.folder import RunFolder
+from attnlab.ui.columns import column_config
 from attnlab.ui.costs import costs_of, measure
-from attnlab.ui.reproduce.grids import Shown
+from attnlab.ui.glossary import HOLM
+from attnlab.ui.reproduce.grids import GridView
 from attnlab.viz.figures import Series, accuracy_against_parameters, strip_plot
 from attnlab.viz.grid_figures import Difference, accuracy_against_milliseconds, difference_plot
 
 _HIDDEN = ("difference_low", "difference_high", "seeds")
+_FORMATS = dict.fromkeys(set(GRID_COLUMNS) - {"row", "verdict", "seeds"}, "%.1f") | {
+    "n": "%d",
+    "needed": "%d",
+    "p_holm": "%.2g",
+    "parameters": "localized",
+    "report_parameters": "localized",
+    "milliseconds": "%.3f",
+    "seconds": "%.0f",
+    "difference": "%+.1f",
+}
 
 
-def results(shown: Shown) -> None:
-    """What is known of a grid so far."""
-    groups = row_groups(shown.grid, shown.found)
+def results(view: GridView) -> None:
+    """The results of a grid so far."""
+    groups = row_groups(view.grid, view.progress)
     if not any(group.n for group in groups.values()):
         return
     costs = {label: costs_of([group])[group.key] for label, group in groups.items()}
-    _table(shown, groups, costs)
-    _charts(shown.grid, groups, costs)
+    _table(view, groups, costs)
+    _charts(view.grid, groups, costs)
 
 
 def differences(grid: Grid, groups: Mapping[str, Group]) -> list[Difference]:
-    """What each row gains over the one it is compared with, where both have been trained."""
-    found = compared(grid, groups)
+    """What each row gains over the row it is compared with, where both have been trained."""
+    comparisons = compared(grid, groups)
     return [
         Difference(
             row.label,
@@ -46,58 +57,59 @@ def differences(grid: Grid, groups: Mapping[str, Group]) -> list[Difference]:
             comparison.words,
         )
         for row in grid.rows
-        if (comparison := found.get(row.label)) is not None and comparison.difference is not None
+        if (comparison := comparisons.get(row.label)) is not None and comparison.difference is not None
     ]
 
 
-def _table(shown: Shown, groups: dict[str, Group], costs: dict[str, Cost]) -> None:
-    grid, found, notes = shown.grid, shown.found, shown.notes
-    table = grid_table(grid, found, costs)
+def _table(view: GridView, groups: dict[str, Group], costs: dict[str, Cost]) -> None:
+    grid, progress, notes = view.grid, view.progress, view.notes
+    table = grid_table(grid, progress, costs)
     st.subheader("Table", anchor=False)
     columns = [name for name in GRID_COLUMNS if name not in _HIDDEN and (name == "row" or table[name].notna().any())]
     st.dataframe(
         table,
         hide_index=True,
         column_order=columns,
-        column_config=_columns(),
+        column_config=column_config(GRID_COLUMNS, _FORMATS, pinned="row", help={"p_holm": HOLM}),
         key="reproduce.table",
         placeholder="–",
-        alt="One row for each network: the report's accuracy and ours, spread, significance, cost",
+        alt="One row per network: the report's accuracy and ours, spread, significance, cost",
     )
     tested = [comparison for comparison in compared(grid, groups).values() if comparison.p_holm is not None]
     differing = [comparison for comparison in tested if comparison.verdict in (Verdict.BETTER, Verdict.WORSE)]
     if tested:
         st.caption(
-            f":gray-badge[{len(differing)} of {len(tested)}] rows differ from what they are compared with at 5 % after Holm's "
-            "correction; the others are not significant, which is not the same as equal."
+            f":gray-badge[{len(differing)} of {len(tested)}] rows differ from the row they are compared with, at the 5% level "
+            "after Holm's correction. The others are not significant, which is not the same as equal.",
+            help=HOLM,
         )
     single = [row.label for row in grid.rows if groups[row.label].n == 1]
     if single:
-        st.caption(f":orange-badge[n = 1] One run only, so no spread and no verdict: {', '.join(single)}.")
+        st.caption(f":orange-badge[n = 1] Only one run, so neither spread nor test: {', '.join(single)}.")
     st.caption(" ".join(notes))
     with st.container(horizontal=True):
-        _files(shown, table)
+        _files(view, table)
         if st.button(
             "Measure ms per image",
             icon=":material/speed:",
             key="reproduce.measure",
-            help=f"Forward passes of 32 images on this machine's CPU ({os.cpu_count()} cores), median of seven.",
+            help=f"Times forward passes of 32 images on the server's CPU ({os.cpu_count()} cores); shows the median of seven.",
         ):
             measure(list(groups.values()))
             st.rerun()
 
 
-def _files(shown: Shown, table: pd.DataFrame) -> None:
-    grid, found, notes = shown.grid, shown.found, shown.notes
+def _files(view: GridView, table: pd.DataFrame) -> None:
+    grid, progress, notes = view.grid, view.progress, view.notes
     files: dict[str, tuple[str, Callable[[], str | bytes], str]] = {
         "CSV": ("csv", lambda: exports.table_csv(table), "text/csv"),
-        "Runs": ("runs.csv", lambda: exports.runs_csv(found), "text/csv"),
+        "Runs": ("runs.csv", lambda: exports.runs_csv(progress), "text/csv"),
         "Markdown": ("md", lambda: exports.table_markdown(table, notes), "text/markdown"),
         "LaTeX": ("tex", lambda: exports.table_latex(table, grid.title, notes), "text/plain"),
     }
-    if not shown.shipped:
-        folders = [RunFolder(cell.run.folder) for cell in found.cells if cell.run is not None and cell.state == "finished"]
-        files["JSON"] = ("json", lambda: exports.grid_json(grid, found), "application/json")
+    if not view.shipped:
+        folders = [RunFolder(cell.run.folder) for cell in progress.cells if cell.run is not None and cell.state == "finished"]
+        files["JSON"] = ("json", lambda: exports.grid_json(grid, progress), "application/json")
         files["TensorBoard"] = ("tensorboard.zip", lambda: tensorboard.events_zip(folders), "application/zip")
     for label, (ending, make, mime) in files.items():
         missing = label == "TensorBoard" and not tensorboard.available()
@@ -121,46 +133,25 @@ def _charts(grid: Grid, groups: dict[str, Group], costs: dict[str, Cost]) -> Non
         if group.n
     ]
     st.subheader("Every run", anchor=False)
-    st.caption("Dots: test accuracy of single runs. Diamond and bar: mean and one standard deviation.")
+    st.caption("Dots: test accuracy of single runs. Diamond and bar: mean ± one standard deviation.")
     st.plotly_chart(strip_plot(series), key="reproduce.strip", alt="Test accuracy of every run")
-    found = differences(grid, groups)
-    if found:
+    gains = differences(grid, groups)
+    if gains:
         st.subheader("Differences", anchor=False)
-        st.caption("Mean over the seeds that both rows have, with its 95 % interval, not corrected for the number of rows.")
-        st.plotly_chart(difference_plot(found), key="reproduce.differences", alt="Difference of each row, with interval")
+        st.caption("Mean over the seeds that both rows share, with its 95% interval, not corrected for the number of rows.")
+        st.plotly_chart(difference_plot(gains), key="reproduce.differences", alt="Difference of each row, with interval")
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Accuracy against parameters", anchor=False)
-        st.plotly_chart(accuracy_against_parameters(series), key="reproduce.parameters", alt="Accuracy over parameters")
+        st.plotly_chart(accuracy_against_parameters(series), key="reproduce.parameters", alt="Accuracy against parameters")
     with right:
         st.subheader("Accuracy against time", anchor=False)
         measured = {label: cost.milliseconds for label, cost in costs.items() if cost.milliseconds is not None}
         if measured:
             st.plotly_chart(
-                accuracy_against_milliseconds(series, measured), key="reproduce.ms", alt="Accuracy over milliseconds"
+                accuracy_against_milliseconds(series, measured), key="reproduce.ms", alt="Accuracy against milliseconds"
             )
         else:
-            st.caption("Press *Measure ms per image* above; it is timed on this machine.")
+            st.caption("Press *Measure ms per image* above to time the networks on the server.")
     if grid.kind == TABLE1:
-        st.caption("The report's figures are for the original CIFAR-10; JPEG copies and subsets give lower ones.")
-
-
-def _columns() -> dict[str, Any]:
-    formats = {
-        "p_holm": "%.2g",
-        "parameters": "localized",
-        "report_parameters": "localized",
-        "milliseconds": "%.3f",
-        "seconds": "%.0f",
-        "difference": "%+.1f",
-    }
-    plain = ("n", "needed")
-    config: dict[str, Any] = {}
-    for name, title in GRID_COLUMNS.items():
-        if name in ("row", "verdict", "seeds"):
-            config[name] = st.column_config.TextColumn(
-                title, width="large" if name == "verdict" else "medium", pinned=name == "row"
-            )
-        else:
-            config[name] = st.column_config.NumberColumn(title, format=formats.get(name, "%d" if name in plain else "%.1f"))
-    return config
+        st.caption("The report's figures are for the original CIFAR-10. JPEG copies and subsets give lower accuracies.")

@@ -1,4 +1,4 @@
-"""The Search page: the form of Train, a study over the options of its attention, and what the study has found."""
+"""The Search page: the form of Train, a study over the options of its attention, and the results of the study."""
 
 from __future__ import annotations
 
@@ -33,57 +33,61 @@ _TICK_SECONDS = 2.0
 
 
 def searches() -> list[str]:
-    """Names of the searches of this home, newest first."""
+    """Names of the searches on this server, newest first."""
     return list_searches(manager().home)
 
 
 @st.fragment
 def start_form() -> None:
-    """What all trials share, and how many."""
+    """Asks for what all trials share and how many there are, and starts the search."""
     if "draft" not in st.session_state or st.button(
-        "The report's future work: a convolutional autoencoder, a minute a trial", icon=":material/bolt:", key="search.preset"
+        "The report's future work: a convolutional autoencoder, one minute per trial",
+        icon=":material/bolt:",
+        key="search.preset",
     ):
         draft.load(one_minute(PRESET))
     above = st.container()
-    filled = run_form()
+    form = run_form()
     with above:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             count = st.number_input("Trials", 1, MAX_TRIALS, 12, key="search.trials")
-            seed = st.number_input("Seed of the proposals", 0, 10_000, 0, key="search.seed")
+            seed = st.number_input(
+                "Sampler seed", 0, 10_000, 0, key="search.seed", help="Seed of the choice of configurations."
+            )
             start = st.button(
                 "Start the search",
                 type="primary",
                 icon=":material/play_arrow:",
                 key="search.start",
-                disabled=bool(filled.problem),
+                disabled=bool(form.problem),
             )
-        if filled.problem or filled.config is None:
-            st.error(filled.problem, icon=":material/error:")
+        if form.problem or form.config is None:
+            st.error(form.problem, icon=":material/error:")
             return
-        _space_words(filled.config)
+        _show_space(form.config)
     if start:
         try:
-            made = make_search(filled.config, int(count), seed=int(seed))
-            manager().executor.admit(made.base)
-            start_search(manager(), made).began.wait(5)
+            search = make_search(form.config, int(count), seed=int(seed))
+            manager().executor.admit(search.base)
+            start_search(manager(), search).began.wait(5)
         except (SearchError, RunRefused) as error:
             above.error(str(error), icon=":material/error:")
             return
-        st.session_state["search.name"] = made.name
+        st.session_state["search.name"] = search.name
         st.rerun()
 
 
-def _space_words(config: RunConfig) -> None:
+def _show_space(config: RunConfig) -> None:
     space = Search("", config, 1).space()
     size = 1
     for values in space.values():
         size *= len(values)
-    told = "; ".join(f"{_words(name)}: {', '.join(str(value) for value in values)}" for name, values in space.items())
-    st.caption(f"{size} configurations. {told}" if space else "This attention has no options to choose from.")
+    options = "; ".join(f"{_option_name(name)}: {', '.join(str(value) for value in values)}" for name, values in space.items())
+    st.caption(f"{size} configurations. {options}" if space else "This attention has no options to search.")
 
 
 def choose_search() -> Search | None:
-    """The search that is looked at."""
+    """Asks which search to show; `None` when there is none, or it cannot be read."""
     names = searches()
     if not names:
         return None
@@ -98,7 +102,7 @@ def choose_search() -> Search | None:
 
 
 def board(search: Search) -> None:
-    """History, importances and slices; they follow the study while it runs here."""
+    """History, importance and values of the options; they follow the study while it runs."""
     working = at_work(manager().home, search.name)
     st.fragment(_board, run_every=_TICK_SECONDS if working else None)(search, working)
 
@@ -109,73 +113,73 @@ def _board(search: Search, was_working: bool) -> None:
     if working != was_working:
         st.rerun()
     study = open_study(manager().home, search)
-    found = trials(study)
-    done = [trial for trial in found if trial.state == "complete"]
-    pruned = [trial for trial in found if trial.state == "pruned"]
+    tried = trials(study)
+    done = [trial for trial in tried if trial.state == "complete"]
+    pruned = [trial for trial in tried if trial.state == "pruned"]
     over = len(done) + len(pruned)
-    st.progress(min(1.0, over / search.trials), text=f"{over} of {search.trials} trials, {len(pruned)} of them stopped early")
+    st.progress(min(1.0, over / search.trials), text=f"{over} of {search.trials} trials, {len(pruned)} stopped early")
     if thread is not None and thread.trouble:
-        st.error(f"The search has ended: {thread.trouble}", icon=":material/error:")
+        st.error(f"The search has stopped: {thread.trouble}", icon=":material/error:")
     if working and thread is not None and thread.is_alive():
         st.button("Pause", icon=":material/pause:", key="search.pause", on_click=thread.stop)
     elif working:
-        st.caption("It runs in another process; pause it there.")
+        st.caption("Running in another process, which alone can pause it.")
     elif over < search.trials:
-        st.button("Go on", icon=":material/play_arrow:", key="search.go_on", on_click=_go_on, args=(search,))
+        st.button("Resume", icon=":material/play_arrow:", key="search.go_on", on_click=_resume, args=(search,))
     if not done:
         st.info("The first result appears here when a trial has finished.", icon=":material/info:")
         return
     finished, stopped = ({trial.number: trial.value or 0.0 for trial in some} for some in (done, pruned))
     st.plotly_chart(
-        history_figure(finished, stopped, {trial.number: _choice_words(trial) for trial in found}),
+        history_figure(finished, stopped, {trial.number: _choice_text(trial) for trial in tried}),
         key="search.history",
         alt="Validation accuracy of every trial",
     )
-    _best(search, max(done, key=lambda trial: trial.value or 0.0), len(found))
+    _best(search, max(done, key=lambda trial: trial.value or 0.0), len(tried))
     shares = importances(study)
     if shares:
-        st.markdown("**What matters**")
+        st.markdown("**Which options matter**")
         st.plotly_chart(
-            importance_figure({_words(name): share for name, share in shares.items()}),
+            importance_figure({_option_name(name): share for name, share in shares.items()}),
             key="search.importances",
             alt="Importance of each option",
         )
     else:
-        st.caption("Importances need at least four finished trials whose options and results differ.")
-    st.markdown("**By value**")
+        st.caption("The importance of the options needs at least four finished trials with different options and results.")
+    st.markdown("**Accuracy by value**")
     for column, (name, offered) in zip(st.columns(2) * len(search.space()), search.space().items(), strict=False):
         reached = [
             [(trial.choice[name], trial.value or 0.0) for trial in some if name in trial.choice] for some in (done, pruned)
         ]
         column.plotly_chart(
-            slice_figure(_words(name), offered, *reached),
+            slice_figure(_option_name(name), offered, *reached),
             key=f"search.slice.{name}",
-            alt=f"Results by {_words(name)}",
+            alt=f"Results by {_option_name(name)}",
         )
 
 
-def _go_on(search: Search) -> None:
+def _resume(search: Search) -> None:
     start_search(manager(), search).began.wait(5)
 
 
 def _best(search: Search, best: Trial, tried: int) -> None:
-    st.markdown(f"**Best by validation: {best.value:.1%}** with {_choice_words(best)}")
+    st.markdown(f"**Best by validation: {best.value:.1%}** with {_choice_text(best)}")
     st.caption(
-        f"The best of {tried} looks better than it is, since it was chosen by the figure that is shown. What it is worth is "
-        "its test accuracy with seeds of its own; compare that with the variant as it comes."
+        f"The best of {tried} trials looks better than it is, because it was chosen by the number shown. For a fair number, "
+        "train it with new seeds and compare its test accuracy with that of the variant at its default options."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         count = st.number_input("Seeds", 1, 16, 3, key="search.seeds")
         if st.button(f"Train this with {count} seeds", icon=":material/replay:", key="search.train"):
             config = search.config(best.choice)
-            first = search.base.seed + 1  # the trial's own seed was chosen by its result
+            first = search.base.seed + 1  # the seed of the trials was used to choose this configuration
             manager().submit_many(config, range(first, first + int(count)))
-            st.success(f"{count} runs wait in the queue; see Train and Compare.", icon=":material/check:")
+            st.success(f"{count} runs were added to the queue; see Train and Compare.", icon=":material/check:")
 
 
-def _choice_words(trial: Trial) -> str:
-    return ", ".join(f"{_words(name)} {value}" for name, value in trial.choice.items())
+def _choice_text(trial: Trial) -> str:
+    return ", ".join(f"{_option_name(name)} {value}" for name, value in trial.choice.items())
 
 
-def _words(name: str) -> str:
+def _option_name(name: str) -> str:
     return PLACEMENT if name == PLACEMENT else name.rpartition(".")[2].replace("_", " ")

@@ -1,4 +1,4 @@
-"""The right side of Train: the chart that grows, what is running or waiting, and what has been run."""
+"""The right side of Train: the live chart, the runs that are training or waiting, and those that have ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.format import duration, plain
 from attnlab.ui.snapshots import weights_of_maps
-from attnlab.ui.state import chart, charted, colours, manager
+from attnlab.ui.state import chart_runs, colours, manager, set_chart_runs
 
 BADGES = {
     RunState.QUEUED: ("queued", "gray", ":material/schedule:"),
@@ -34,12 +34,12 @@ BOARD = "train_board"
 _FIRST_WHERE_NARROW = (
     f"<style>@media (max-width: 640px) {{ [data-testid=stColumn]:has(.st-key-{BOARD}) {{ order: -1; }} }}</style>"
 )
-"""On a phone the columns stand below each other; while something runs, what one watches comes first."""
+"""On a phone the columns are stacked; while a run is live, the board comes first."""
 
 
 def board() -> None:
-    """The chart and the queue. A timer draws them again each second while something is live; else it only looks whether
-    another browser, or the command line, has changed anything.
+    """The chart and the queue. While a run is live, a timer draws them again every second; otherwise it only checks whether
+    another browser or the command line has changed anything.
     """
     records = manager().runs()
     _choose(records)
@@ -54,7 +54,7 @@ def board() -> None:
 
 @st.fragment(run_every=2.0)
 def watch(version: int) -> None:
-    """Draws the page anew when a run was made, ended, renamed or removed elsewhere; a number is compared, nothing drawn."""
+    """Draws the page again when a run was created, ended, renamed or removed elsewhere; it only compares a number."""
     if manager().store.version() != version:
         st.rerun()
 
@@ -62,13 +62,13 @@ def watch(version: int) -> None:
 def _choose(records: Sequence[RunRecord]) -> None:
     names = run_names(records)
     key = "train.charted"
-    st.session_state[key] = charted(records)
+    st.session_state[key] = chart_runs(records)
     st.multiselect(
         "Runs in the chart",
         list(names),
         format_func=lambda run_id: names.get(run_id, run_id),
         key=key,
-        on_change=lambda: chart(st.session_state[key], picked=True),
+        on_change=lambda: set_chart_runs(st.session_state[key], picked=True),
         placeholder="choose runs",
         select_all=False,
     )
@@ -82,7 +82,7 @@ def _growing(were_live: frozenset[str]) -> None:
     if manager().trouble:
         st.warning(manager().trouble, icon=":material/warning:")
     by_id = {record.run_id: record for record in records}
-    shown = [by_id[run_id] for run_id in charted(records)]
+    shown = [by_id[run_id] for run_id in chart_runs(records)]
     curves(_curves(shown, colours(shown)), key="train.curves")
     weights_of_maps([record for record in shown if record.state.live], "train")
     for record in live:
@@ -90,25 +90,25 @@ def _growing(were_live: frozenset[str]) -> None:
 
 
 def _curves(records: Sequence[RunRecord], index: Mapping[str, int]) -> list[Curve]:
-    shown = []
+    lines = []
     siblings: Counter[str] = Counter()
     for record in sorted(records, key=lambda record: (record.created, record.run_id)):
-        told = history(record)
-        shown.append(
+        rows = history(record)
+        lines.append(
             Curve(
                 record.run_id,
                 run_name(record),
                 index[record.group],
                 record.attempt,
-                told.steps,
-                told.losses,
-                told.epochs,
+                rows.steps,
+                rows.losses,
+                rows.epochs,
                 steps_per_epoch=record.total_steps // record.config.training.epochs,
                 sibling=siblings[record.group],
             )
         )
         siblings[record.group] += 1
-    return shown
+    return lines
 
 
 def _live_row(record: RunRecord) -> None:
@@ -121,13 +121,13 @@ def _live_row(record: RunRecord) -> None:
             with _more(record):
                 _rename(record)
                 if (record.queue_position or 0) > 1:
-                    _button(record, "first", "Move to the front", ":material/vertical_align_top:", _move_to_front)
+                    _button(record, "first", "Move to the front of the queue", ":material/vertical_align_top:", _move_to_front)
         if record.state is RunState.RUNNING:
             st.progress(min(1.0, record.step / max(1, record.total_steps)), text=_progress(record))
         elif record.queue_position is not None:
-            st.caption(f"number {record.queue_position} in the queue")
+            st.caption(f"position {record.queue_position} in the queue")
         else:
-            st.caption(plain(record.phase) or "getting ready")
+            st.caption(plain(record.phase) or "preparing")
         _recovered(record)
 
 
@@ -170,13 +170,13 @@ def _done_line(record: RunRecord) -> None:
         with _more(record):
             _rename(record)
             _events(record)
-            _button(record, "delete", "Delete for good", ":material/delete:", manager().delete)
+            _button(record, "delete", "Delete permanently", ":material/delete:", manager().delete)
 
 
 def _recovered(record: RunRecord) -> None:
-    """That a damaged checkpoint was found when the run went on, and what that cost."""
-    if record.attempt > 1 and (told := RunFolder(record.folder).progress().get("recovered")):
-        st.caption(f":material/healing: {plain(told)}")
+    """Says that the run was resumed after a damaged checkpoint, and what was lost."""
+    if record.attempt > 1 and (notice := RunFolder(record.folder).progress().get("recovered")):
+        st.caption(f":material/healing: {plain(notice)}")
 
 
 def _outcome(record: RunRecord) -> str:
@@ -184,7 +184,7 @@ def _outcome(record: RunRecord) -> str:
         return f":red[{plain(record.reason)}]" if record.state is RunState.FAILED else plain(record.reason)
     parts = []
     if record.test_accuracy is not None:
-        parts.append(f"test accuracy **{100 * record.test_accuracy:.1f} %**")
+        parts.append(f"test accuracy **{record.test_accuracy:.1%}**")
     if record.seconds is not None:
         parts.append(duration(record.seconds))
     if record.parameters is not None:
@@ -195,7 +195,7 @@ def _outcome(record: RunRecord) -> str:
 
 
 def _more(record: RunRecord) -> DeltaGenerator:
-    return st.popover("", icon=":material/more_vert:", type="tertiary", help="More", key=f"train.more.{record.run_id}")
+    return st.popover("", icon=":material/more_vert:", type="tertiary", help="More actions", key=f"train.more.{record.run_id}")
 
 
 def _move_to_front(run_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Where runs are trained: the setting of this server, for whoever stands at it."""
+"""The form that chooses where this server trains its runs."""
 
 from __future__ import annotations
 
@@ -12,60 +12,60 @@ from attnlab.queue.settings import ExecutorSettings, load_settings, overruled, s
 from attnlab.runs.errors import RequestRefused
 from attnlab.ui.state import manager
 
-_WORDS = {
-    "process": "A process beside the app",
-    "thread": "Inside the app",
+_TITLES = {
+    "process": "A separate process",
+    "thread": "The process of the app",
     "ray": "A Ray cluster",
 }
-_MEANING = {
-    "process": "The default: a crash of the arithmetic costs one run and not the app.",
-    "thread": "For machines where a second process does not fit into memory; pages answer more slowly meanwhile.",
-    "ray": "One job for each run, on whichever node has room. Needs requirements-ray.txt and a folder that all nodes share.",
+_MEANINGS = {
+    "process": "The default: a crash ends one run, not the app.",
+    "thread": "For machines without enough memory for a second process. Pages respond more slowly while a run is training.",
+    "ray": "One job per run, on any node that has room. Needs requirements-ray.txt and a folder that all nodes share.",
 }
 
 
-def where_runs_train() -> None:
-    """A folded form; what is chosen holds for everybody who uses this server, and for the next start."""
+def executor_form() -> None:
+    """A folded form. The choice applies to everyone who uses this server, and is kept for its next start."""
     try:
         now = load_settings(paths.home())
     except ValueError as error:
         st.error(str(error), icon=":material/error:")
         return
     fixed = overruled()
-    with st.expander(f"Where it trains: {_WORDS[now.executor].lower()}", key="train.where"):
-        names = list(_WORDS)
+    with st.expander(f"Run training in: {_in_sentence(now.executor)}", key="train.where"):
+        names = list(_TITLES)
         chosen = st.radio(
             "Executor",
             names,
             index=names.index(now.executor),
-            format_func=_WORDS.__getitem__,
-            captions=[_MEANING[name] for name in names],
+            format_func=_TITLES.__getitem__,
+            captions=[_MEANINGS[name] for name in names],
             disabled="executor" in fixed,
             key="train.where.executor",
         )
-        given: dict[str, object] = {"executor": chosen}
+        changes: dict[str, object] = {"executor": chosen}
         if chosen == "ray":
-            given["ray_address"] = st.text_input(
-                "Address of the cluster's Jobs server",
+            changes["ray_address"] = st.text_input(
+                "Address of the Ray Jobs server",
                 now.ray_address,
                 disabled="ray_address" in fixed,
-                help="Its token comes from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH of this server; without one it is not used.",
+                help="The access token is read from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH. Clusters without one are refused.",
                 key="train.where.address",
             )
-            given["ray_cpus"] = st.number_input(
-                "CPUs of one run", 1, 1024, now.ray_cpus, disabled="ray_cpus" in fixed, key="train.where.cpus"
+            changes["ray_cpus"] = st.number_input(
+                "CPUs per run", 1, 1024, now.ray_cpus, disabled="ray_cpus" in fixed, key="train.where.cpus"
             )
         if fixed:
-            st.caption("The environment of this server decides what is greyed out.")
-        if st.button("Train there from now on", key="train.where.save"):
-            _change(now, given)
-        if said := st.session_state.pop("train.where.said", None):
-            st.success(said, icon=":material/check:")
+            st.caption("Greyed-out settings are fixed by environment variables.")
+        if st.button("Save", key="train.where.save"):
+            _change(now, changes)
+        if saved := st.session_state.pop("train.where.saved", None):
+            st.success(saved, icon=":material/check:")
 
 
-def _change(now: ExecutorSettings, given: dict[str, object]) -> None:
+def _change(now: ExecutorSettings, changes: dict[str, object]) -> None:
     try:
-        wanted = ExecutorSettings.model_validate(now.model_dump() | given)
+        wanted = ExecutorSettings.model_validate(now.model_dump() | changes)
         executor = make_executor(wanted)
     except ValidationError as error:
         st.error(explain(error), icon=":material/error:")
@@ -80,5 +80,11 @@ def _change(now: ExecutorSettings, given: dict[str, object]) -> None:
         st.error(str(error), icon=":material/error:")
         return
     save_settings(paths.home(), wanted)
-    st.session_state["train.where.said"] = f"{_WORDS[wanted.executor]} trains from now on, for everybody on this server."
+    title = _in_sentence(wanted.executor)
+    st.session_state["train.where.saved"] = f"Saved: new runs train in {title}, for everyone who uses this server."
     st.rerun(scope="app")
+
+
+def _in_sentence(name: str) -> str:
+    title = _TITLES[name]
+    return title[0].lower() + title[1:]

@@ -1,4 +1,4 @@
-"""The left side of Train: presets, the form, what the run would cost, and the button that starts it."""
+"""The left side of Train: presets, the form, the cost of the run, and the button that starts it."""
 
 from __future__ import annotations
 
@@ -15,37 +15,38 @@ from attnlab.runs.errors import RunRefused
 from attnlab.training import estimate_seconds
 from attnlab.training.presets import one_minute
 from attnlab.ui.form import draft, own_images
-from attnlab.ui.form.run_form import Filled, run_form
+from attnlab.ui.form.run_form import FormContent, run_form
 from attnlab.ui.format import duration
 from attnlab.ui.state import add_to_chart, manager
-from attnlab.ui.train.executor_form import where_runs_train
+from attnlab.ui.train.executor_form import executor_form
 from attnlab.viz.titles import tap_titles
 
 ONE_MINUTE, PUBLISHED, DESCRIBED = "one minute", "published", "described"
+TITLES = {ONE_MINUTE: "One minute", PUBLISHED: "As the code does", DESCRIBED: "As the paper says"}
 START_FROM = {
-    ONE_MINUTE: "Digits in clutter, small enough to be trained on a laptop while you watch.",
-    PUBLISHED: "A row of the report's Table 1, trained as its published code does.",
-    DESCRIBED: "A row of the report's Table 1, trained as its text describes.",
+    ONE_MINUTE: "Digits in clutter, small enough to train on a laptop while you watch.",
+    PUBLISHED: "A row of the report's Table 1 with the published protocol: trained as the report's code does.",
+    DESCRIBED: "A row of the report's Table 1 with the described protocol: trained as the report's text says.",
 }
 
 
 @st.fragment
 def launcher() -> None:
-    """Shows the form; on start hands one run for each seed to the manager and draws the page anew."""
+    """Shows the form. Start submits one run per seed to the manager and draws the page again."""
     _first_draft()
     _presets()
-    above = st.container()  # what one presses stays in sight, the form below it may be long
-    filled = run_form()
+    above = st.container()  # the buttons stay in sight, however long the form below them is
+    content = run_form()
     with above:
-        _buttons(filled)
-    where_runs_train()
+        _buttons(content)
+    executor_form()
 
 
-def _buttons(filled: Filled) -> None:
-    problem = filled.problem or _cost_line(filled.config)
+def _buttons(form: FormContent) -> None:
+    problem = form.problem or _cost_line(form.config)
     if problem:
         st.error(problem.replace("\n", "  \n"), icon=":material/error:")
-    count = len(filled.seeds)
+    count = len(form.seeds)
     with st.container(horizontal=True):
         start = st.button(
             f"Start {count} runs" if count > 1 else "Start",
@@ -56,13 +57,13 @@ def _buttons(filled: Filled) -> None:
         )
         estimate = st.button("Estimate the time", icon=":material/timer:", key="train.estimate", disabled=bool(problem))
     if estimate:
-        _estimate(filled)
+        _estimate(form)
     if start:
-        _start(filled)
+        _start(form)
 
 
 def _first_draft() -> None:
-    """The one minute preset, with the variant a link asks for."""
+    """Loads the one-minute preset, with the variant that the link asks for."""
     wanted = st.query_params.get("attention")
     if wanted is not None:
         del st.query_params["attention"]
@@ -77,6 +78,7 @@ def _presets() -> None:
     chosen = st.segmented_control(
         "Start from",
         list(START_FROM),
+        format_func=TITLES.__getitem__,
         key="train.preset",
         on_change=_load_preset,
         help="Fills in the form below.",
@@ -98,7 +100,7 @@ def _load_preset() -> None:
 
 
 def _cost_line(config: RunConfig | None) -> str:
-    """Shows parameters and operations; returns what is wrong with the network, in words."""
+    """Shows parameters and operations; returns a sentence on what is wrong with the network."""
     if config is None:
         return ""
     try:
@@ -106,11 +108,11 @@ def _cost_line(config: RunConfig | None) -> str:
         parameters, flops, idle = _cost(config.model.model_dump_json(), shape, classes)
     except ValueError as error:
         return str(error)
-    st.caption(f"**{parameters:,}** parameters · **{flops / 1e6:,.1f}** MFLOPs for one image of {shape[1]} × {shape[2]}")
+    st.caption(f"**{parameters:,}** parameters · **{flops / 1e6:,.1f}** MFLOPs per image of {shape[1]} × {shape[2]}")
     if idle:
         st.info(
             f"At {', '.join(tap_titles(idle).values())} the map has one position. Attention over one position is the identity: "
-            "its weight is always 1. Larger images, or another place, give it something to choose from.",
+            "its weight is always 1. Use larger images or another placement.",
             icon=":material/info:",
         )
     return ""
@@ -138,28 +140,28 @@ def _cost(model: str, shape: tuple[int, int, int], classes: int) -> tuple[int, i
     return count_parameters(*network), count_flops(*network), single_positions(*network)
 
 
-def _estimate(filled: Filled) -> None:
-    if filled.config is None:
+def _estimate(form: FormContent) -> None:
+    if form.config is None:
         return
     with st.spinner("Timing a few steps", show_time=True):
         try:
-            estimate = estimate_seconds(filled.config)
+            estimate = estimate_seconds(form.config)
         except ValueError as error:
             st.error(str(error), icon=":material/error:")
             return
-    total = estimate.seconds * len(filled.seeds)
+    total = estimate.seconds * len(form.seeds)
     st.success(
-        f"About **{duration(total)}**" + (f" for {len(filled.seeds)} runs" if len(filled.seeds) > 1 else "") + f", "
-        f"{estimate.images_per_second:,.0f} images/s, {duration(estimate.seconds_per_epoch)} an epoch",
+        f"About **{duration(total)}**" + (f" for {len(form.seeds)} runs" if len(form.seeds) > 1 else "") + f", "
+        f"{estimate.images_per_second:,.0f} images/s, {duration(estimate.seconds_per_epoch)} per epoch",
         icon=":material/timer:",
     )
 
 
-def _start(filled: Filled) -> None:
-    if filled.config is None:
+def _start(form: FormContent) -> None:
+    if form.config is None:
         return
     try:
-        add_to_chart(manager().submit_many(filled.config, filled.seeds))
+        add_to_chart(manager().submit_many(form.config, form.seeds))
     except RunRefused as error:
         st.error(str(error), icon=":material/error:")
         return
