@@ -21,9 +21,9 @@ def point_at_a_channel(page: Page) -> None:
     page.wait_for_timeout(300)
 
 
-def while_it_learned(page: Page) -> None:
+def during_training(page: Page) -> None:
     """The source with steps, a fifth of the way."""
-    page.get_by_role("radio", name="While it learned").or_(page.get_by_role("button", name="While it learned")).first.click()
+    page.get_by_role("radio", name="During training").or_(page.get_by_role("button", name="During training")).first.click()
     slider = page.get_by_label("Training step")
     slider.wait_for(timeout=60_000)
     page.wait_for_timeout(2500)
@@ -46,7 +46,7 @@ STATES: dict[str, tuple[tuple[str, ...], str, Callable[[Page], None]]] = {
     "viewer-depths": (("*-cbam-*",), "al=1", nothing),
     "viewer-compare": (("*-cbam-*", "*-eca_cbam_spatial-*", "*-conv_autoencoder-*"), "px=0.500_0.500", nothing),
     "viewer-pictures": (("*-cbam-*",), "img=3&img=20&ly=1&op=0.75", nothing),
-    "viewer-time": (("*-self_attention-*",), "op=0.75&sc=map", while_it_learned),
+    "viewer-time": (("*-self_attention-*",), "op=0.75&sc=map", during_training),
 }
 """Name -> patterns of the shipped run and of those beside it, the view's part of the link, what is done then."""
 

@@ -1,22 +1,22 @@
-"""One picture, the prediction, and every attention map the network made of it."""
+"""An image, the prediction, and every attention map the network computed for it."""
 
 import streamlit as st
 
-from attnlab.ui.inspect.page import choose_run, facts, inspector, one_of
+from attnlab.ui.inspect.page import choose_one, choose_run, facts, inspector
 from attnlab.ui.shell import inside_app
 
 inside_app()
 st.title("Inspect", anchor=False)
-chosen = choose_run()
-if chosen is not None:
-    shown = inspector(*chosen)
-    if shown is not None:
+runs = choose_run()
+if runs is not None:
+    selection = inspector(*runs)
+    if selection is not None:
         from attnlab.ui.inspect.honesty import honesty_section
-        from attnlab.ui.inspect.large_maps import rows_section
+        from attnlab.ui.inspect.large_maps import large_maps_section
         from attnlab.ui.inspect.surgery import surgery_section
 
-        closer = one_of(shown)
-        rows_section(closer)
-        surgery_section(closer)
-        honesty_section(closer)
-    facts(chosen[0])
+        one = choose_one(selection)
+        large_maps_section(one)
+        surgery_section(one)
+        honesty_section(one)
+    facts(runs[0])

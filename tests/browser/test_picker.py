@@ -31,17 +31,17 @@ def test_pictures_are_laid_beside_each_other(app: App, page: Page) -> None:
     strip = page.get_by_role("option")
 
     strip.nth(5).click(modifiers=["Shift"])
-    expect(cards).to_have_text(["test picture 2", "test picture 5"], timeout=PATIENT)
+    expect(cards).to_have_text(["test image 2", "test image 5"], timeout=PATIENT)
     expect(page).to_have_url(re.compile(r"img=2&img=5"))
     several = page.get_by_role("button", name="select several")
     expect(several).to_have_attribute("aria-pressed", "true")
 
     strip.nth(0).click()  # the button is down, so that a finger without Shift goes on adding
-    expect(cards).to_have_text(["test picture 2", "test picture 5", "test picture 0"], timeout=PATIENT)
+    expect(cards).to_have_text(["test image 2", "test image 5", "test image 0"], timeout=PATIENT)
     strip.nth(5).click()
-    expect(cards).to_have_text(["test picture 2", "test picture 0"], timeout=PATIENT)
+    expect(cards).to_have_text(["test image 2", "test image 0"], timeout=PATIENT)
     page.reload()
-    expect(cards).to_have_text(["test picture 2", "test picture 0"], timeout=PATIENT)
+    expect(cards).to_have_text(["test image 2", "test image 0"], timeout=PATIENT)
 
     several.click()
     expect(cards).to_have_text(["cbam"], timeout=PATIENT)

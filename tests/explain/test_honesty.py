@@ -35,7 +35,7 @@ from attnlab.explain.honesty.measure import (
 from attnlab.explain.honesty.process import Measurement, MeasurementState, kept_measurements
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
-from attnlab.ui.inspect.network import run_dataset
+from attnlab.ui.run_cache import run_dataset
 from attnlab.worker import main as worker
 from tests.explain.test_baselines import FirstPixels, opened
 from tests.pages import app, open_page, texts
@@ -203,7 +203,7 @@ def test_the_page_shows_the_strip_the_kept_result_and_the_reason_of_a_failure(
     assert "**This map**" in texts(app) and "**Untrained twin**" in texts(app) and "**Occlusion**" not in texts(app)
     app.toggle("honesty.slow").set_value(True).run()
     assert not app.exception and "**Occlusion**" in texts(app) and "Jain and Wallace" in texts(app)
-    assert app.button("honesty.start").label == "Measure on 200 test pictures"
+    assert app.button("honesty.start").label == "Measure on 200 test images"
 
     asked = Measurement(folder, found.tap, 200)
     asked.path.mkdir(parents=True)

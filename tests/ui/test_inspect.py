@@ -20,7 +20,8 @@ from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
-from attnlab.ui.inspect.network import network_panel, raw_arrays, run_dataset
+from attnlab.ui.inspect.network import network_panel, raw_arrays
+from attnlab.ui.run_cache import run_dataset
 from attnlab.ui.snapshots import snapshot_panel
 from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
 from attnlab.worker import main as worker
@@ -117,14 +118,14 @@ def test_pictures_are_found_by_class_and_outcome(app: AppTest, run_id: str) -> N
     wrong = strip(app)
     assert wrong == [item for item in everything if not item["right"]]
     app.selectbox("class").set_value("3").run()
-    assert all(item["title"].startswith(f"Test picture {item['index']}: 3,") for item in strip(app))
+    assert all(item["title"].startswith(f"Test image {item['index']}: 3,") for item in strip(app))
 
 
 def test_a_link_opens_its_picture(app: AppTest, run_id: str) -> None:
     app.query_params["run"] = run_id
     app.query_params["img"] = "17"
     open_page(app, PAGE)
-    assert shown(app)["panels"][0]["subtitle"] == "test picture 17"
+    assert shown(app)["panels"][0]["subtitle"] == "test image 17"
 
 
 def test_several_pictures_of_one_run_lie_side_by_side(app: AppTest, run_id: str) -> None:
@@ -133,16 +134,18 @@ def test_several_pictures_of_one_run_lie_side_by_side(app: AppTest, run_id: str)
     app.query_params["surgery"] = "true"
     open_page(app, PAGE)
     panels = shown(app)["panels"]
-    assert [panel["title"] for panel in panels] == ["test picture 17", "test picture 3"]
+    assert [panel["title"] for panel in panels] == ["test image 17", "test image 3"]
     assert {panel["run"] for panel in panels} == {run_id}
-    closer = next(control for control in app.segmented_control if control.label == "Look closer at")
-    assert closer.options == ["test picture 17", "test picture 3"]
+    closer = next(control for control in app.segmented_control if control.label == "Used in the sections below")
+    assert closer.options == ["test image 17", "test image 3"]
     record = get_manager().get(run_id)
     test = run_dataset(record).test
     arrays = raw_arrays([record] * 2, [test.images[17], test.images[3]], ["a", "b"])
     assert [panel["truth"] for panel in panels] == test.labels[[17, 3]].tolist()
     for place, name in ((0, "a"), (1, "b")):
-        next(each for each in app.segmented_control if each.label == "Look closer at").set_value(closer.options[place]).run()
+        next(each for each in app.segmented_control if each.label == "Used in the sections below").set_value(
+            closer.options[place]
+        ).run()
         before = {row["name"]: row["before"] for row in _shift(app)["rows"]}
         wanted = arrays[f"{name}/probabilities"]
         assert all(wanted[int(label)] == pytest.approx(value, abs=1e-3) for label, value in before.items())
@@ -162,7 +165,7 @@ def test_while_it_learned_needs_no_network(app: AppTest, run_id: str) -> None:
 def test_a_link_to_a_missing_run_says_how_to_make_it_again(app: AppTest, run_id: str) -> None:
     app.query_params["run"] = "digits-small_cnn-eca-s3-0123456789"
     open_page(app, PAGE)
-    assert "a run that is not here" in texts(app)
+    assert "a run that is not on this server" in texts(app)
     assert app.code[0].value == "python -m attnlab train --dataset digits --backbone small_cnn --attention eca --seed 3"
     assert shown(app)["panels"]
 
@@ -250,7 +253,7 @@ def encoded(kind: str) -> bytes:
         (encoded("16-bit"), (156, 156, 156), "scaled to 8"),
         (encoded("CMYK"), (254, 0, 0), ""),
         (encoded("animated"), (255, 0, 0), "its first frame is used"),
-        (encoded("plain")[:90], None, "This picture cannot be used: "),
+        (encoded("plain")[:90], None, "This image cannot be used: "),
         (b"no picture", None, "not a JPEG, PNG, WebP, GIF or BMP image"),
         (b"", None, "the file is empty"),
     ],
@@ -277,4 +280,4 @@ def test_pictures_from_the_clipboard_are_decoded_or_refused_with_a_reason(
     assert pixels[4, 4] == pytest.approx(np.array(colour), abs=4)
     (panel,) = shown(app)["panels"]
     assert panel["image"]["width"] >= 384 and panel["truth"] is None
-    assert panel["subtitle"] == f"the network sees {opened.shape[1]} × {opened.shape[2]} pixels of it"
+    assert panel["subtitle"] == f"the network sees it at {opened.shape[1]} × {opened.shape[2]} pixels"

@@ -21,7 +21,7 @@ from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
-from attnlab.ui.inspect.network import opened_network, run_dataset
+from attnlab.ui.run_cache import opened_network, run_dataset
 from attnlab.worker import main as worker
 from tests.pages import app, open_page, texts
 from tests.ui.test_inspect import PAGE

@@ -24,8 +24,8 @@ from attnlab.explain.surgery.operations import OPERATIONS, Intervention
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.ui.components.mask_editor import Canvas, cells_from_link, cells_to_link, decode_cells
-from attnlab.ui.inspect.network import opened_network, run_dataset
-from attnlab.ui.inspect.surgery import field, moved, target
+from attnlab.ui.inspect.surgery import field, prediction_change, target
+from attnlab.ui.run_cache import opened_network, run_dataset
 from attnlab.viz.panels import layer
 from attnlab.worker import main as worker
 from tests.pages import ROOT, app, open_page, texts
@@ -96,7 +96,7 @@ def test_each_change_is_one_forward_and_moves_the_bars(app: AppTest, run: str, t
             for name, (was, now) in bars(app).items():
                 index = opened.class_names.index(name)
                 assert (was, now) == (pytest.approx(before[index], abs=1e-4), pytest.approx(after[index], abs=1e-4))
-            assert moved(opened.class_names, before, after) in texts(app)
+            assert prediction_change(opened.class_names, before, after) in texts(app)
     finally:
         hook.remove()
 
@@ -179,7 +179,7 @@ def test_of_several_runs_the_one_that_is_chosen_is_operated_on(app: AppTest, run
     unfolded(app, run, "Uniform")
     image = run_dataset(get_manager().get(run)).test.images[0]
     for seed, run_id_of in enumerate((run, twin.run_id)):
-        closer = next(each for each in app.segmented_control if each.label == "Look closer at")
+        closer = next(each for each in app.segmented_control if each.label == "Used in the sections below")
         closer.set_value(f"eca + self_attention · seed {seed}").run()
         assert not app.exception, app.exception
         opened = open_run(private_home / "runs" / run_id_of)
@@ -212,7 +212,7 @@ def test_all_operations_over_a_set(app: AppTest, run: str, trained: Path) -> Non
     ]
     assert list(table["accuracy"]) == pytest.approx([100 * change.after for change in changes])
     assert list(table["lost"]) == [change.lost for change in changes]
-    assert "The first 60 test pictures" in texts(app)  # this run's test set has no more
+    assert "The first 60 test images" in texts(app)  # this run's test set has no more
 
 
 CANVAS = Canvas("map", np.zeros((2, 3), np.float32), np.zeros((4, 6, 3), np.uint8))
@@ -266,5 +266,11 @@ def test_fields_are_in_the_units_people_read() -> None:
 
 def test_the_sentence() -> None:
     classes = ["1", "7"]
-    assert moved(classes, np.array([0.07, 0.93]), np.array([0.51, 0.49])) == "The prediction moves from 7 (0.93) to 1 (0.51)."
-    assert moved(classes, np.array([0.07, 0.93]), np.array([0.1, 0.9])) == "The prediction stays 7: 0.93 before, 0.90 after."
+    assert (
+        prediction_change(classes, np.array([0.07, 0.93]), np.array([0.51, 0.49]))
+        == "The prediction changes from 7 (0.93) to 1 (0.51)."
+    )
+    assert (
+        prediction_change(classes, np.array([0.07, 0.93]), np.array([0.1, 0.9]))
+        == "The prediction stays 7: 0.93 before, 0.90 after."
+    )

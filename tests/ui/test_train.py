@@ -21,7 +21,7 @@ from attnlab.runs.records import RunState
 from attnlab.training.presets import one_minute
 from attnlab.ui.form import own_images
 from attnlab.ui.form.run_form import FROM_PATH, parse_seeds
-from attnlab.ui.inspect import own_picture
+from attnlab.ui.inspect import own_image
 from attnlab.ui.open_checkpoint import page as open_checkpoint
 from tests.pages import ROOT, app, finished_run, open_page, texts
 
@@ -295,7 +295,7 @@ def test_a_damaged_checkpoint_is_told_of_the_run_that_went_on(app: AppTest, priv
 
 def test_no_page_offers_a_larger_upload_than_the_server_takes() -> None:
     taken = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["server"]["maxUploadSize"]
-    assert max(own_images.MOST_MEGABYTES, open_checkpoint.MOST_MEGABYTES, own_picture.MOST_MEGABYTES) <= taken
+    assert max(own_images.MOST_MEGABYTES, open_checkpoint.MOST_MEGABYTES, own_image.MOST_MEGABYTES) <= taken
 
 
 def test_where_runs_train_is_chosen_and_kept(app: AppTest, private_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
-"""Rows of large self-attention maps on the Inspect page: computed when a person points at a position.
+"""Rows of large self-attention maps on the Inspect page, computed when a person points at a position.
 
-The picture is sent once; what answers a question is a fragment that holds nothing but the wire.
+The image is sent once; a question is answered by a fragment that holds nothing but the wire.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ from attnlab.ui.components.large_maps import (
     large_maps_wire,
     latest_question,
 )
-from attnlab.ui.inspect.network import Shown, network_stamp, opened_network
+from attnlab.ui.inspect.network import Selection
+from attnlab.ui.run_cache import network_stamp, opened_network
 from attnlab.viz.titles import tap_titles
 
 PICTURE, WIRE = "rows.picture", "rows.wire"
 
 
-def rows_section(shown: Shown) -> None:
-    """The section for one run; nothing where all its maps are small enough for the viewer."""
-    record, image = shown.records[0], shown.images[0]
+def large_maps_section(selection: Selection) -> None:
+    """The section for one run; nothing when all its maps are small enough for the viewer."""
+    record, image = selection.records[0], selection.images[0]
     maps = _large_maps(record, image)
     if not maps:
         return
-    titles = tap_titles([each.name for each in maps])
-    layers = [LargeMapLayer(titles[each.name], each.grid, each.key_grid, each.heads) for each in maps]
-    picture = shown.panels[0].image
+    titles = tap_titles([large.name for large in maps])
+    layers = [LargeMapLayer(titles[large.name], large.grid, large.key_grid, large.heads) for large in maps]
+    picture = selection.panels[0].image
     id = identity(layers, picture, f"{record.folder} {network_stamp(record)}")
     st.subheader("Rows of large maps", anchor=False)
     st.caption(
-        f"Above {MAX_POSITIONS:,} positions a map of pairs is too large to be sent whole: its rows are computed on demand, one "
-        "when you point at a position. Click to keep up to three beside each other."
+        f"Above {MAX_POSITIONS:,} positions, a map of all pairs is too large to be sent whole. Its rows are "
+        "computed on demand: point at a position to see one, and click to keep up to three side by side."
     )
     large_maps_picture(layers, picture, id=id, key=PICTURE)
     _answer(record, image, layers, id)
@@ -58,17 +59,17 @@ def _answer(record: RunRecord, image: Tensor, layers: Sequence[LargeMapLayer], i
 
 def answer(large: LargeMap, question: Question) -> NDArray[np.float32]:
     """A row (H', W') or column (H, W) of one map in units of the uniform weight, one over the number of keys."""
-    ask = large.column if question.column else large.row
-    return ask(question.place, question.head) * (large.key_grid[0] * large.key_grid[1])
+    compute = large.column if question.column else large.row
+    return compute(question.place, question.head) * (large.key_grid[0] * large.key_grid[1])
 
 
 def _large_maps(record: RunRecord, image: Tensor) -> tuple[LargeMap, ...]:
     digest = hashlib.blake2b(image.numpy().tobytes(), digest_size=16).hexdigest()
-    return _caught(str(record.folder), network_stamp(record), digest, record, image)
+    return _captured(str(record.folder), network_stamp(record), digest, record, image)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _caught(folder: str, stamp: int, digest: str, _record: RunRecord, _image: Tensor) -> tuple[LargeMap, ...]:
-    """One forward a picture; what four pictures need is kept for all sessions."""
+def _captured(folder: str, stamp: int, digest: str, _record: RunRecord, _image: Tensor) -> tuple[LargeMap, ...]:
+    """One forward per image. The four newest are cached for all sessions."""
     opened = opened_network(_record)
     return large_maps(opened.model, _image[None], opened.mean, opened.std)

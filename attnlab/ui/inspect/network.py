@@ -1,11 +1,10 @@
-"""The part of the Inspect page that runs networks: test pictures, uploads, and what the registry knows of a variant."""
+"""The part of the Inspect page that runs networks: test images, one's own image, and facts about the variant."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,53 +15,53 @@ from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from attnlab.attention import MapKind, get_attention, split_composition
-from attnlab.config import DatasetConfig, ModelConfig
-from attnlab.data import DataError, ImageDataset, load_dataset, normalise
+from attnlab.config import ModelConfig
+from attnlab.data import DataError, ImageDataset, normalise
 from attnlab.data.decode import fit_array, fit_image
 from attnlab.explain.block_features import features_before
 from attnlab.explain.cost import count_flops, one_position
-from attnlab.explain.open_run import OpenError, OpenRun, open_run
+from attnlab.explain.open_run import OpenError, OpenRun
 from attnlab.models import ImageShape, get_model
-from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import attention_name, short_names
 from attnlab.runs.records import RunRecord
 from attnlab.ui.benchmarks import benchmark_page
 from attnlab.ui.components.picker import Thumbnail, picked_indices, picker
 from attnlab.ui.format import plain
-from attnlab.ui.inspect.own_picture import given_picture
-from attnlab.ui.inspect.pictures import linked_indices, pictures_to_show, run_colour
+from attnlab.ui.glossary import GATE
+from attnlab.ui.inspect.images import images_to_show, linked_indices, run_colour
+from attnlab.ui.inspect.own_image import ask_image
+from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset
 from attnlab.ui.snapshots import ONE_POSITION
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.panels import Layer, Panel, layer
 from attnlab.viz.titles import tap_titles
 
 PREDICTED = 512
-"""So many test pictures are predicted, to find the right and the wrong ones."""
+"""Test images that are predicted, to tell right predictions from wrong ones."""
 PREDICTED_FLOPS = 5e11
-"""Fewer, where they would cost more than this: a VGG16 at 224 x 224 would keep a person waiting for minutes."""
+"""Fewer are predicted if they would cost more than this: a VGG16 at 224 x 224 would take minutes."""
 FEWEST_PREDICTED = 8
-OFFERED = 60
-"""So many are offered at once."""
-MOST_PICTURES = 4
-"""So many of one run lie side by side."""
-REFERENCE = 16
-"""So many pictures give the range of a map for the scale "this layer"."""
+MOST_THUMBNAILS = 60
+MOST_IMAGES = 4
+"""Images of one run that can be shown side by side."""
+RANGE_IMAGES = 16
+"""Images that give the range of a map for the scale "this layer"."""
 FEATURE_BYTES = 131_072
-"""Features of one block are sent to the browser no larger than this."""
+"""Most bytes of features of one block that are sent to the browser."""
 SHARP_SIDE = 384
-"""Uploads are drawn at least this large, though the network sees fewer pixels."""
+"""An image of one's own is drawn at least this large, though the network sees fewer pixels."""
 
 OUTCOMES = {"all": "all", "right": "right", "wrong": "wrong"}
 ORDERS = {"stored": "as stored", "sure": "most certain first", "unsure": "least certain first"}
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """A network with what it says of the first test pictures.
+class Predictions:
+    """What a network computes for the first test images.
 
     Attributes:
         probabilities: float32 (n, classes).
-        ranges: tap -> least and greatest weight over a few pictures.
+        ranges: tap -> smallest and largest weight over `RANGE_IMAGES` images.
     """
 
     probabilities: NDArray[np.float32]
@@ -70,14 +69,14 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """What is on the page.
+class Selection:
+    """The runs and images on the page.
 
     Attributes:
-        records: the run behind each panel; the same one for each where several pictures are shown.
+        records: the run of each panel; the same run for all when several images are shown.
         panels: for the viewer, no two with the same title.
-        images: uint8 (C, H, W), one a panel, as its network sees it.
-        raw_arrays: makes the maps in full precision, see the function of this name.
+        images: uint8 (C, H, W), one per panel, as its network sees it.
+        raw_arrays: computes the maps in full precision, see the function of this name.
     """
 
     records: list[RunRecord]
@@ -85,13 +84,13 @@ class Shown:
     images: list[Tensor]
     raw_arrays: Callable[[], dict[str, NDArray[Any]]]
 
-    def only(self, place: int) -> Shown:
-        """One panel of them, for what is done to one network and picture."""
+    def one(self, place: int) -> Selection:
+        """One of the panels, for sections that work on one network and image."""
         return replace(self, records=[self.records[place]], panels=[self.panels[place]], images=[self.images[place]])
 
 
-def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator]) -> Shown | None:
-    """Lets a person choose a test picture by class and outcome, several for a run alone; `None` when there is none to show.
+def choose_test_images(records: Sequence[RunRecord], places: Sequence[DeltaGenerator]) -> Selection | None:
+    """Asks for a test image by class and outcome, or for several when there is one run; `None` when there is nothing to show.
 
     Args:
         places: three places for the filters.
@@ -100,14 +99,14 @@ def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator])
     try:
         dataset = run_dataset(record)
     except DataError as error:
-        st.error(f"The test pictures cannot be read: {error}", icon=":material/error:")
-        st.caption("The network itself can be looked at: choose *Your own* above and give it a picture.")
+        st.error(f"The test images cannot be read: {error}", icon=":material/error:")
+        st.caption("You can still inspect the network: choose *Your own image* above.")
         return None
     records = _openable(records)
     if not records or records[0] is not record:
         return None
-    first = _seen(str(record.folder), network_stamp(record), record.config.dataset.model_dump_json())
-    chosen = _choose_pictures(dataset, first, record, places, most=MOST_PICTURES if len(records) == 1 else 1)
+    predictions = _predictions(str(record.folder), network_stamp(record), record)
+    chosen = _choose_indices(dataset, predictions, record, places, most=MOST_IMAGES if len(records) == 1 else 1)
     if not chosen:
         return None
     several = len(chosen) > 1
@@ -115,33 +114,33 @@ def test_picture(records: Sequence[RunRecord], places: Sequence[DeltaGenerator])
         records = [record] * len(chosen)
     indices = chosen if several else chosen * len(records)
     panels = [
-        _test_panel(str(each.folder), network_stamp(each), each.config.dataset.model_dump_json(), index, run_colour(each))
-        for each, index in zip(records, indices, strict=True)
+        _test_panel(str(run.folder), network_stamp(run), index, run_colour(run), run)
+        for run, index in zip(records, indices, strict=True)
     ]
     if several:
         panels = [replace(panel, title=panel.subtitle, subtitle=panel.title) for panel in panels]
         names = [f"{record.run_id}/picture-{index}" for index in indices]
     else:
         panels = _titled(panels, records)
-        names = [each.run_id for each in records]
+        names = [run.run_id for run in records]
     images = [dataset.test.images[index] for index in indices]
-    return Shown(records, panels, images, lambda: raw_arrays(records, images, names))
+    return Selection(records, panels, images, lambda: raw_arrays(records, images, names))
 
 
-def own_picture(records: Sequence[RunRecord]) -> Shown | None:
-    """A person's own picture, handed in by any of the ways; `None` until there is one."""
-    handed_in = given_picture()
-    if handed_in is None:
+def choose_own_image(records: Sequence[RunRecord]) -> Selection | None:
+    """Asks for an image of one's own; `None` until there is one."""
+    answer = ask_image()
+    if answer is None:
         return None
-    content, decoded = handed_in
+    content, decoded = answer
     records = _openable(records)
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    panels = [_own_panel(str(each.folder), network_stamp(each), digest, decoded.pixels, run_colour(each)) for each in records]
+    panels = [_own_panel(str(run.folder), network_stamp(run), digest, run_colour(run), run, decoded.pixels) for run in records]
     if not panels:
         return None
     images = [fit_image(decoded.pixels, opened_network(record).shape) for record in records]
     names = [record.run_id for record in records]
-    return Shown(records, _titled(panels, records), images, lambda: raw_arrays(records, images, names))
+    return Selection(records, _titled(panels, records), images, lambda: raw_arrays(records, images, names))
 
 
 def _titled(panels: Sequence[Panel], records: Sequence[RunRecord]) -> list[Panel]:
@@ -149,41 +148,23 @@ def _titled(panels: Sequence[Panel], records: Sequence[RunRecord]) -> list[Panel
     return [replace(panel, title=title) for panel, title in zip(panels, short_names(records).values(), strict=True)]
 
 
-def opened_network(record: RunRecord) -> OpenRun:
-    """The run's network, shared by all sessions and opened again when its weights change.
-
-    Raises:
-        OpenError: when a file of the run is missing or damaged.
-    """
-    return _opened(str(record.folder), network_stamp(record))
-
-
-def run_dataset(record: RunRecord) -> ImageDataset:
-    """The data set of the run, shared by all sessions.
-
-    Raises:
-        DataError: when it cannot be read.
-    """
-    return _dataset(record.config.dataset.model_dump_json())
-
-
 def raw_arrays(records: Sequence[RunRecord], images: Sequence[Tensor], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """For each run and picture ``<name>/image`` (uint8 C, H, W), ``<name>/probabilities`` and ``<name>/<tap>`` (float32)."""
+    """For each run and image: ``<name>/image`` (uint8 C, H, W), ``<name>/probabilities`` and ``<name>/<tap>`` (float32)."""
     arrays: dict[str, NDArray[Any]] = {}
     for record, image, name in zip(records, images, names, strict=True):
         inspection = opened_network(record).inspect(image[None])
         arrays[f"{name}/image"] = image.numpy()
         arrays[f"{name}/probabilities"] = inspection.probabilities[0]
-        arrays |= {f"{name}/{seen.name}": seen.values[0].numpy() for seen in inspection.maps}
+        arrays |= {f"{name}/{attention.name}": attention.values[0].numpy() for attention in inspection.maps}
     return arrays
 
 
 def variant_facts(config: ModelConfig) -> None:
-    """Formula, summary and paper of what gives the attention of this network."""
+    """Formula, summary and paper of each variant in this network, or of the backbone if it has its attention built in."""
     try:
         network = get_model(config.backbone)
         variants = [get_attention(name) for name in split_composition(config.attention)]
-    except ValueError as error:  # of a plug-in that is not here
+    except ValueError as error:  # the plug-in that registers it is not here
         st.warning(plain(str(error)), icon=":material/extension_off:")
         return
     if not variants:
@@ -192,7 +173,7 @@ def variant_facts(config: ModelConfig) -> None:
         return
     for variant, place in zip(variants, st.columns(len(variants), gap="large"), strict=True):
         with place:
-            st.markdown(f"**{variant.title}.** {variant.summary}")
+            st.markdown(f"**{variant.title}.** {variant.summary}", help=GATE if "gate" in variant.summary.lower() else None)
             st.latex(variant.formula)
             _paper(variant.paper)
             benchmark_page(variant.name, "inspect")
@@ -214,27 +195,27 @@ def network_panel(
 
     Args:
         image: uint8 (C, H, W) of the run's shape.
-        picture: uint8 (h, w, 3) to be shown instead, of the same part of the scene.
-        ranges: tap -> least and greatest weight, for the scale "this layer".
+        picture: uint8 (h, w, 3), the same image at a higher resolution, drawn instead of it.
+        ranges: tap -> smallest and largest weight, for the scale "this layer".
     """
     inspection = opened.inspect(image[None])
-    titles = tap_titles([seen.name for seen in inspection.maps])
-    channel_taps = [seen.name for seen in inspection.maps if seen.kind is MapKind.CHANNEL]
+    titles = tap_titles([attention.name for attention in inspection.maps])
+    channel_taps = [attention.name for attention in inspection.maps if attention.kind is MapKind.CHANNEL]
     features = features_before(opened.model, image[None], opened.mean, opened.std, channel_taps) if channel_taps else {}
     layers = [
         layer(
-            seen.name,
-            str(seen.kind),
-            seen.values[0].numpy(),
-            title=titles[seen.name],
-            scale=str(seen.scale),
-            grid=seen.grid,
-            reference=(ranges or {}).get(seen.name),
-            window=_window(opened, seen.name),
-            note=ONE_POSITION if one_position(seen) else "",
-            features=_features(features.get(seen.name)),
+            attention.name,
+            str(attention.kind),
+            attention.values[0].numpy(),
+            title=titles[attention.name],
+            scale=str(attention.scale),
+            grid=attention.grid,
+            reference=(ranges or {}).get(attention.name),
+            window=_window(opened, attention.name),
+            note=ONE_POSITION if one_position(attention) else "",
+            features=_features(features.get(attention.name)),
         )
-        for seen in inspection.maps
+        for attention in inspection.maps
     ]
     return Panel(
         title=title,
@@ -251,7 +232,7 @@ def network_panel(
 
 
 def _features(entering: Tensor | None) -> Layer | None:
-    """The features as the viewer takes them, coarsened by means until they are `FEATURE_BYTES` at most."""
+    """The features as the viewer takes them, averaged down until they take at most `FEATURE_BYTES`."""
     if entering is None:
         return None
     while entering.numel() > FEATURE_BYTES and min(entering.shape[2:]) > 1:
@@ -260,18 +241,19 @@ def _features(entering: Tensor | None) -> Layer | None:
 
 
 def _window(opened: OpenRun, tap: str) -> int:
-    """How many neighbouring channels decide one gate: the width of the block's 1-D convolution, where it has one."""
+    """How many neighbouring channels decide one gate: the width of the block's 1-D convolution, 0 without one."""
     block = opened.model.get_submodule(tap.split("#")[0].rpartition(".")[0])
     widths = [module.kernel_size[0] for module in block.children() if isinstance(module, torch.nn.Conv1d)]
     return widths[0] if widths else 0
 
 
-def _choose_pictures(
-    dataset: ImageDataset, seen: Seen, record: RunRecord, places: Sequence[DeltaGenerator], *, most: int
+def _choose_indices(
+    dataset: ImageDataset, predictions: Predictions, record: RunRecord, places: Sequence[DeltaGenerator], *, most: int
 ) -> list[int]:
-    labels = dataset.test.labels[: len(seen.probabilities)].numpy()
-    said = seen.probabilities.argmax(axis=1)
-    certain = seen.probabilities.max(axis=1)
+    """The test images that a person picks from those that fit the filters; none when no image fits."""
+    labels = dataset.test.labels[: len(predictions.probabilities)].numpy()
+    predicted = predictions.probabilities.argmax(axis=1)
+    confidence = predictions.probabilities.max(axis=1)
     by_class, by_outcome, by_order = places
     wanted = by_class.selectbox("Class", ["every class", *dataset.class_names], key="class", bind="query-params")
     outcome = by_outcome.segmented_control(
@@ -282,108 +264,93 @@ def _choose_pictures(
     if wanted != "every class":
         keep &= labels == dataset.class_names.index(wanted)
     if outcome != "all":
-        keep &= (said == labels) == (outcome == "right")
-    found = np.flatnonzero(keep)
+        keep &= (predicted == labels) == (outcome == "right")
+    matches = np.flatnonzero(keep)
     if order != "stored":
-        found = found[np.argsort(certain[found] if order == "unsure" else -certain[found], kind="stable")]
-    if not len(found):
-        st.info(f"None of the first {len(labels)} test pictures is like that.", icon=":material/search_off:")
+        matches = matches[np.argsort((1 if order == "unsure" else -1) * confidence[matches], kind="stable")]
+    if not len(matches):
+        st.info(f"No match among the first {len(labels)} test images.", icon=":material/search_off:")
         return []
     key = f"inspect.picker.{record.run_id}"
-    linked = [index for index in linked_indices("img")[:most] if index in found] if picked_indices(key) is None else []
-    offered = list(dict.fromkeys([*(index for index in linked if index not in found[:OFFERED]), *found.tolist()]))[:OFFERED]
-    chosen = pictures_to_show(offered, key, "img", most)
+    linked = [index for index in linked_indices("img")[:most] if index in matches] if picked_indices(key) is None else []
+    outside = [index for index in linked if index not in matches[:MOST_THUMBNAILS]]
+    offered = list(dict.fromkeys([*outside, *matches.tolist()]))[:MOST_THUMBNAILS]
+    chosen = images_to_show(offered, key, "img", most)
     names = dataset.class_names
     strip = [
         Thumbnail(
             index,
-            f"{names[said[index]]} · {100 * certain[index]:.0f} %",
-            f"Test picture {index}: {names[labels[index]]}, predicted {names[said[index]]}",
-            bool(said[index] == labels[index]),
+            f"{names[predicted[index]]} · {confidence[index]:.0%}",
+            f"Test image {index}: {names[labels[index]]}, predicted {names[predicted[index]]}",
+            bool(predicted[index] == labels[index]),
         )
         for index in offered
     ]
     picker(strip, thumbnails(dataset.test.images[offered].numpy()), chosen=chosen, key=key, most=most)
-    right = float((said == labels).mean())
+    right = float((predicted == labels).mean())
+    count = f"{len(matches):,} of the first {len(labels):,}" if len(matches) < len(labels) else f"First {len(labels):,}"
     st.caption(
-        f"{len(found):,} of the first {len(labels):,} test pictures"
-        + (f", {len(offered)} shown" if len(found) > len(offered) else "")
-        + f"; {100 * right:.1f} % of the {len(labels):,} are predicted right. Under each: what the network says."
-        + (f" With Shift up to {MOST_PICTURES} lie side by side." if most > 1 else "")
+        f"{count} test images"
+        + (f"; showing {len(offered)}" if len(matches) > len(offered) else "")
+        + f". {right:.1%} of the {len(labels):,} are predicted correctly. Below each: the prediction."
+        + (f" Shift-click to compare up to {MOST_IMAGES}." if most > 1 else "")
     )
     return chosen
 
 
 def _openable(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The runs that can be opened; why the others cannot is said on the page."""
-    good = []
+    """The runs that can be opened. The page says why the others cannot."""
+    openable = []
     for record in records:
         try:
             opened_network(record)
-            good.append(record)
+            openable.append(record)
         except OpenError as error:
             st.error(str(error), icon=":material/error:")
-    return good
+    return openable
 
 
-def network_stamp(record: RunRecord) -> int:
-    """Changes when the run's weights do, so that a run that still learns is opened anew."""
-    best = RunFolder(record.folder).best_path
-    return best.stat().st_mtime_ns if best.exists() else record.step
-
-
-@st.cache_resource(max_entries=6, show_spinner="Opening the network")
-def _opened(folder: str, stamp: int) -> OpenRun:
-    path = Path(folder)
-    return open_run(path, "best" if RunFolder(path).best_path.exists() else "last")
-
-
-@st.cache_resource(max_entries=3, show_spinner="Reading the pictures")
-def _dataset(config: str) -> ImageDataset:
-    return load_dataset(DatasetConfig.model_validate_json(config))
-
-
-@st.cache_resource(max_entries=12, show_spinner="Predicting test pictures")
-def _seen(folder: str, stamp: int, config: str) -> Seen:
-    opened, dataset = _opened(folder, stamp), _dataset(config)
+@st.cache_resource(max_entries=12, show_spinner="Predicting test images")
+def _predictions(folder: str, stamp: int, _record: RunRecord) -> Predictions:
+    opened, dataset = opened_network(_record), run_dataset(_record)
     flops = count_flops(opened.config.model, ImageShape(*opened.shape), len(opened.class_names))
     images = dataset.test.images[: max(FEWEST_PREDICTED, min(PREDICTED, int(PREDICTED_FLOPS / max(1, flops))))]
     ranges: dict[str, tuple[float, float]] = {}
-    for image in images[:REFERENCE].split(1):
-        for seen in opened.inspect(image).maps:
-            low, high = ranges.get(seen.name, (float("inf"), float("-inf")))
-            ranges[seen.name] = (min(low, float(seen.values.min())), max(high, float(seen.values.max())))
+    for image in images[:RANGE_IMAGES].split(1):
+        for attention in opened.inspect(image).maps:
+            low, high = ranges.get(attention.name, (float("inf"), float("-inf")))
+            ranges[attention.name] = (min(low, float(attention.values.min())), max(high, float(attention.values.max())))
     with torch.inference_mode():
         normalised = (normalise(part, opened.mean, opened.std) for part in images.split(64))
         parts = [opened.probabilities(opened.model(part)).numpy() for part in normalised]
-    return Seen(np.concatenate(parts), ranges)
+    return Predictions(np.concatenate(parts), ranges)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _test_panel(folder: str, stamp: int, config: str, index: int, colour: str) -> Panel:
-    opened, split = _opened(folder, stamp), _dataset(config).test
+def _test_panel(folder: str, stamp: int, index: int, colour: str, _record: RunRecord) -> Panel:
+    opened, split = opened_network(_record), run_dataset(_record).test
     return network_panel(
         opened,
         split.images[index],
         title=attention_name(opened.config),
-        subtitle=f"test picture {index}",
+        subtitle=f"test image {index}",
         truth=int(split.labels[index]),
         mask=None if split.masks is None else split.masks[index].numpy(),
-        ranges=_seen(folder, stamp, config).ranges,
+        ranges=_predictions(folder, stamp, _record).ranges,
         colour=colour,
     )
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _own_panel(folder: str, stamp: int, digest: str, _pixels: NDArray[np.uint8], colour: str) -> Panel:
-    opened = _opened(folder, stamp)
+def _own_panel(folder: str, stamp: int, digest: str, colour: str, _record: RunRecord, _pixels: NDArray[np.uint8]) -> Panel:
+    opened = opened_network(_record)
     _, height, width = opened.shape
     finer = max(1, -(-SHARP_SIDE // max(height, width)))
     return network_panel(
         opened,
         fit_image(_pixels, opened.shape),
         title=attention_name(opened.config),
-        subtitle=f"the network sees {height} × {width} pixels of it",
+        subtitle=f"the network sees it at {height} × {width} pixels",
         picture=fit_array(_pixels, (height * finer, width * finer)),
         colour=colour,
     )

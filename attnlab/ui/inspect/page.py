@@ -1,7 +1,7 @@
-"""The Inspect page: which run, which picture, and its maps in the viewer.
+"""The Inspect page: the choice of run and image, and the maps in the viewer.
 
-What needs the network itself is in `attnlab.ui.inspect.network`, imported when torch is there; a run's maps while it
-learned are drawn without it.
+What needs the network itself is in `attnlab.ui.inspect.network`, imported once torch is loaded. The maps that a run kept
+during training are drawn without it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from attnlab.runs.records import RunRecord
 from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.components.viewer import offline_page, viewer
-from attnlab.ui.inspect.pictures import pictures_to_show, run_colour
+from attnlab.ui.inspect.images import images_to_show, run_colour
 from attnlab.ui.snapshots import snapshot_panel, weights_of_maps
 from attnlab.ui.state import colours, manager
 from attnlab.ui.waiting import wait_for_torch
@@ -30,15 +30,15 @@ from attnlab.viz.panels import Panel
 from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
 
 if TYPE_CHECKING:
-    from attnlab.ui.inspect.network import Shown
+    from attnlab.ui.inspect.network import Selection
 
-SOURCES = {"test": "Test pictures", "learned": "While it learned", "own": "Your own"}
+SOURCES = {"test": "Test images", "learned": "During training", "own": "Your own image"}
 MOST_BESIDE = 3
 
 
 def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
-    """The run of the link or the newest one, and those to be shown beside it; `None` when there is no run at all."""
-    records = [record for record in manager().runs() if _can_be_seen(record)]
+    """The run of the link or the newest one, and the runs to compare it with; `None` when there is no run at all."""
+    records = [record for record in manager().runs() if _has_maps(record)]
     linked = st.query_params.get("run", "")
     by_id = {record.run_id: record for record in records}
     if linked and linked not in by_id:
@@ -57,26 +57,26 @@ def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
         key="inspect.run",
     )
     record = by_id[run_id]
-    fitting = [other for other in records if other.config.dataset == record.config.dataset and other is not record]
-    asked = [name for name in st.query_params.get_all("beside") if any(other.run_id == name for other in fitting)]
+    comparable = [other for other in records if other.config.dataset == record.config.dataset and other is not record]
+    linked_runs = [name for name in st.query_params.get_all("beside") if any(other.run_id == name for other in comparable)]
     beside = right.multiselect(
-        "Beside it, on the same picture",
-        [other.run_id for other in fitting],
-        default=asked[:MOST_BESIDE],
+        "Compare with another run",
+        [other.run_id for other in comparable],
+        default=linked_runs[:MOST_BESIDE],
         format_func=lambda run_id: names.get(run_id, run_id),
         max_selections=MOST_BESIDE,
         key=f"inspect.beside.{run_id}",
         placeholder="no other run",
         select_all=False,
-        disabled=not fitting,
+        disabled=not comparable,
     )
     st.query_params["run"] = run_id
     st.query_params["beside"] = beside
     return record, [by_id[name] for name in beside]
 
 
-def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Shown | None:
-    """Asks for a picture and shows the maps the runs make of it; returns what is shown of their networks, if anything."""
+def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | None:
+    """Asks for an image and shows the maps that the runs compute for it; returns the networks and images on the page."""
     folder = RunFolder(record.folder)
     offered = [name for name in SOURCES if name == "learned" or folder.has_weights]
     if not folder.snapshot_steps():
@@ -85,7 +85,7 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Shown | None:
         offered.remove("test")
     row = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
     source = row[0].segmented_control(
-        "Picture",
+        "Image",
         offered,
         default=offered[0],
         format_func=SOURCES.__getitem__,
@@ -95,50 +95,50 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Shown | None:
     )
     records = [record, *beside]
     if source == "learned":
-        _while_it_learned(records)
+        _during_training(records)
         return None
     wait_for_torch()
-    from attnlab.ui.inspect import network as inspect_network
+    from attnlab.ui.inspect.network import choose_own_image, choose_test_images
 
-    shown = inspect_network.test_picture(records, row[1:]) if source == "test" else inspect_network.own_picture(records)
-    if shown is not None:
-        viewer(shown.panels, key="inspect.viewer", link=True)
-        take_away(shown.panels, records, shown.raw_arrays)
-    return shown
+    selection = choose_test_images(records, row[1:]) if source == "test" else choose_own_image(records)
+    if selection is not None:
+        viewer(selection.panels, key="inspect.viewer", link=True)
+        download_buttons(selection.panels, records, selection.raw_arrays)
+    return selection
 
 
-def one_of(shown: Shown) -> Shown:
-    """The run and picture that are worked on below the viewer: where several are shown, the one a person chooses."""
-    titles = [panel.title for panel in shown.panels]
+def choose_one(selection: Selection) -> Selection:
+    """The network and image for the sections below the viewer: where several are on the page, the one a person chooses."""
+    titles = [panel.title for panel in selection.panels]
     if len(titles) == 1:
-        return shown
+        return selection
     chosen = st.segmented_control(
-        "Look closer at", titles, default=titles[0], required=True, key=f"inspect.closer.{'.'.join(titles)}"
+        "Used in the sections below", titles, default=titles[0], required=True, key=f"inspect.closer.{'.'.join(titles)}"
     )
-    return shown.only(titles.index(chosen))
+    return selection.one(titles.index(chosen))
 
 
-def take_away(
+def download_buttons(
     panels: Sequence[Panel], records: Sequence[RunRecord], arrays: Callable[[], Mapping[str, NDArray[Any]]] | None = None
 ) -> None:
-    """Buttons that save what is shown; the files are made when a button is pressed.
+    """Buttons that save what the viewer shows. A file is made when its button is pressed.
 
     Args:
-        arrays: makes the maps in full precision; without it they are saved as the panels hold them.
+        arrays: computes the maps in full precision; without it they are saved as the panels hold them.
     """
     name = records[0].run_id
     title = " and ".join(attention_name(record.config) for record in records)
     make = arrays or (lambda: panel_arrays(panels))
-    offers: tuple[tuple[str, str, str, str, Callable[[], bytes]], ...] = (
+    files: tuple[tuple[str, str, str, str, Callable[[], bytes]], ...] = (
         (
-            *("Save as a page that works offline", "html", "text/html", "html"),
+            *("Save as an offline page", "html", "text/html", "html"),
             lambda: offline_page(panels, title=title, note=f"Attention maps of {name}, made with attnlab.").encode(),
         ),
-        ("Save the raw maps (NPZ)", "npz", "application/octet-stream", "data_array", lambda: npz_bytes(make())),
-        ("(JSON)", "json", "application/json", "data_object", lambda: json_bytes(make())),
+        ("Save raw maps as NPZ", "npz", "application/octet-stream", "data_array", lambda: npz_bytes(make())),
+        ("Save as JSON", "json", "application/json", "data_object", lambda: json_bytes(make())),
     )
     with st.container(horizontal=True):
-        for label, ending, mime, icon, content in offers:
+        for label, ending, mime, icon, content in files:
             st.download_button(
                 label,
                 content,
@@ -152,7 +152,7 @@ def take_away(
 
 
 def facts(record: RunRecord) -> None:
-    """What the variant is, and what its maps do not say."""
+    """What the variant is, and what its maps do not show."""
     wait_for_torch()
     from attnlab.ui.inspect.network import variant_facts
 
@@ -160,31 +160,32 @@ def facts(record: RunRecord) -> None:
         st.text(record.note)
     variant_facts(record.config.model)
     st.caption(
-        "**What a map does not say.** These are the numbers the network multiplied its features by. A high weight does not "
-        "prove that the prediction rests there, nor a low one that it does not: the features were mixed before, and other "
-        "paths go around the gate. See [Jain and Wallace 2019](https://arxiv.org/abs/1902.10186), "
+        "**What a map does not say.** A map holds the weights that the network applied to its features. A high weight does not "
+        "prove that the prediction depends on that place, and a low weight does not prove the opposite: earlier layers have "
+        "mixed the features, and other paths lead around the attention. "
+        "See [Jain and Wallace 2019](https://arxiv.org/abs/1902.10186), "
         "[Wiegreffe and Pinter 2019](https://arxiv.org/abs/1908.04626) and, on maps that look right in untrained networks, "
         "[Adebayo et al. 2018](https://arxiv.org/abs/1810.03292)."
     )
 
 
-def _while_it_learned(records: Sequence[RunRecord]) -> None:
+def _during_training(records: Sequence[RunRecord]) -> None:
     folder = RunFolder(records[0].folder)
     probes, about = folder.probes(), folder.dataset_summary()
     if probes is None or about is None:
-        st.info("This run has not begun to learn yet.", icon=":material/info:")
+        st.info("This run has not started training yet.", icon=":material/info:")
         return
     names = [about["class_names"][label] for label in probes.labels]
-    strip = [Thumbnail(index, name, f"Probe picture {index + 1}: {name}") for index, name in enumerate(names)]
+    strip = [Thumbnail(index, name, f"Probe image {index + 1}: {name}") for index, name in enumerate(names)]
     key = f"inspect.probes.{records[0].run_id}"
-    (index,) = pictures_to_show(range(len(strip)), key, "probe")
+    (index,) = images_to_show(range(len(strip)), key, "probe")
     picker(strip, thumbnails(probes.images), chosen=[index], key=key)
     live = any(record.state.live for record in records)
     st.fragment(_maps_and_curves, run_every=2.0 if live else None)([record.run_id for record in records], index)
 
 
 def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
-    """The maps over the steps, and the loss: pointing at a step in one shows it in the other."""
+    """The maps over the training steps, and the loss. Pointing at a step in one shows it in the other."""
     records = [manager().get(run_id) for run_id in run_ids]
     panels = []
     titles = short_names(records)
@@ -193,37 +194,37 @@ def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
         if steps:
             panels.append(_snapshots(str(record.folder), steps[-1], index, titles[record.run_id], run_colour(record)))
         else:
-            st.caption(f"{run_name(record)} kept no maps while it learned.")
+            st.caption(f"{run_name(record)} kept no maps during training.")
     viewer(panels, key="inspect.viewer", link=True, sync="inspect")
-    take_away(panels, records)
-    st.caption("Point at a step of the loss to see the maps of that step.")
-    place = colours(manager().runs())
+    download_buttons(panels, records)
+    st.caption("Point at a step in the loss chart to see the maps of that step.")
+    colour_of = colours(manager().runs())
     lines = []
     for record in records:
-        told = history(record)
+        rows = history(record)
         per_epoch = record.total_steps // record.config.training.epochs
-        shown = (run_name(record), place[record.group], record.attempt)
-        lines.append(Curve(record.run_id, *shown, told.steps, told.losses, told.epochs, per_epoch))
+        about = (run_name(record), colour_of[record.group], record.attempt)
+        lines.append(Curve(record.run_id, *about, rows.steps, rows.losses, rows.epochs, per_epoch))
     curves(lines, key="inspect.curves", sync="inspect")
     weights_of_maps(records, "inspect")
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _snapshots(path: str, newest: int, index: int, title: str, colour: str) -> Panel:
-    """Cached by the newest step, so that a run that still learns is read again as it grows."""
+    """Cached by the newest step, so that a live run is read again as it grows."""
     folder = RunFolder(Path(path))
     return snapshot_panel(folder, index, title=title, colour=colour)
 
 
-def _can_be_seen(record: RunRecord) -> bool:
+def _has_maps(record: RunRecord) -> bool:
     folder = RunFolder(record.folder)
     return folder.has_weights or bool(folder.snapshot_steps())
 
 
 def _missing(run_id: str) -> None:
     st.warning(
-        f"The link names a run that is not here: {run_id}. Runs are named after their settings, so training with the same "
-        "settings makes it again under the same name.",
+        f"The link names a run that is not on this server: {run_id}. A run is named after its settings, so training with the "
+        "same settings creates it again under the same name.",
         icon=":material/link_off:",
     )
     parts = run_id.split("-")
@@ -236,6 +237,6 @@ def _missing(run_id: str) -> None:
 
 
 def _no_runs() -> None:
-    st.info("There is no trained run yet, and the shipped ones are missing. Train one, or make the shipped ones:")
+    st.info("There is no trained run yet, and the shipped runs are missing. Train one, or create the shipped runs:")
     st.page_link("pages/train.py", label="Train", icon=":material/play_circle:")
     st.code("python -m attnlab demo", language="bash")

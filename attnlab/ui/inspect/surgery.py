@@ -1,6 +1,6 @@
-"""Surgery on the Inspect page: change the attention, see the prediction move, and what it costs over many pictures.
+"""Surgery on the Inspect page: change the attention, see the prediction change, and measure it over many images.
 
-A fragment: one change makes one forward and does not rerun the page. Nothing of it runs while it is folded.
+A fragment: one change takes one forward and does not rerun the page. Nothing is computed while the section is folded.
 """
 
 from __future__ import annotations
@@ -35,45 +35,48 @@ from attnlab.ui.components.mask_editor import (
     mask_editor,
     painted_cells,
 )
-from attnlab.ui.inspect.network import Shown, opened_network, run_dataset
+from attnlab.ui.glossary import HOLM, MCNEMAR
+from attnlab.ui.inspect.network import Selection
+from attnlab.ui.inspect.section import open_section
 from attnlab.ui.links import keep_linked, linked
+from attnlab.ui.run_cache import opened_network, run_dataset
 from attnlab.viz.panels import Layer, layer
 from attnlab.viz.titles import scalar_titles, tap_titles
 
 EVERYWHERE = "every map"
 TEMPERATURES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 DRAGGED = 1.0
-"""Gamma is dragged between minus and plus this; networks learn a few hundredths to tenths."""
+"""The slider of gamma goes from minus this to plus this; networks learn a few hundredths to tenths."""
 COUNTS = (50, 100, 200, 500)
 BRUSH = "surgery.brush"
+RENAMED = {"Channel half alone": "Channel attention only", "Spatial half alone": "Spatial attention only"}
+"""Titles of operations in links that were made before they got new ones."""
 
 
 @st.fragment
-def surgery_section(shown: Shown) -> None:
-    """The section for one run; nothing where its network has no attention."""
-    record, panel = shown.records[0], shown.panels[0]
+def surgery_section(selection: Selection) -> None:
+    """The section for one run; nothing when its network has no attention."""
+    record, panel = selection.records[0], selection.panels[0]
     opened = opened_network(record)
     offered = applicable(opened.model)
     if not offered:
         return
-    box = st.expander(
-        "Surgery: change the attention, see the prediction move",
-        key="surgery",
-        on_change="rerun",
-        bind="query-params",
-        icon=":material/ecg_heart:",
+    box = open_section(
+        "Surgery: change the attention and see the prediction change", key="surgery", icon=":material/ecg_heart:"
     )
-    if not box.open:
+    if box is None:
         return
     with box:
-        chosen = _choose(opened, offered, panel.layers)
-        _effect(opened, shown, chosen)
-        _over_many(record, opened, chosen.taps)
+        intervention = _choose(opened, offered, panel.layers)
+        _effect(opened, selection, intervention)
+        _over_many(record, opened, intervention.taps)
 
 
 def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Layer]) -> Intervention:
-    """Operation, place and amount."""
+    """Asks for the operation, the map and the amount."""
     titles = {operation.name: operation.title for operation in offered}
+    if (old := st.query_params.get("operation")) in RENAMED:
+        st.query_params["operation"] = RENAMED[old]
     name = st.segmented_control(
         "Operation",
         list(titles),
@@ -85,7 +88,7 @@ def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Laye
     )
     operation = OPERATIONS[name]
     st.caption(operation.meaning)
-    places, amounts, draws = st.columns([3, 3, 1], vertical_alignment="bottom")
+    places, amounts, seeds = st.columns([3, 3, 1], vertical_alignment="bottom")
     taps = attention_taps(opened.model)
     fitting = [tap for tap in taps if taps[tap].kind in operation.kinds]
     named = tap_titles([item.name for item in layers])
@@ -97,12 +100,14 @@ def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Laye
         key="where",
         bind="query-params",
         disabled=whole,
-        help="One half at one place: choose the other half's map there, and Off." if whole else None,
+        help="Acts on all maps. For a single block, choose Off and the map to switch off." if whole else None,
     )
     amount = _amount(opened, operation, tap, amounts)
     seed = 0
     if name == "shuffle":
-        seed = draws.number_input("Draw", 0, 999, key="draw", bind="query-params", help="Another number draws other places.")
+        seed = seeds.number_input(
+            "Random seed", 0, 999, key="draw", bind="query-params", help="A different seed shuffles differently."
+        )
     return Intervention(name, amount, None if tap == EVERYWHERE else (tap,), seed=int(seed))
 
 
@@ -117,178 +122,182 @@ def _amount(opened: OpenRun, operation: Operation, tap: str, place: Any) -> floa
             if tap == EVERYWHERE or name.rpartition(".")[0] == tap.rpartition(".")[0]
         }
         names = scalar_titles(list(learned))
-        told = ", ".join(f"{value:.3f} ({names[name].partition(' · ')[2] or 'everywhere'})" for name, value in learned.items())
+        values = ", ".join(
+            f"{value:.3f} ({names[name].partition(' · ')[2] or 'everywhere'})" for name, value in learned.items()
+        )
         mean = sum(learned.values()) / len(learned)
         reach = DRAGGED if abs(mean) < DRAGGED else operation.amount.high
         start = round(min(max(mean, -reach), reach), 3)
         key = f"surgery.gamma.{opened.folder.name}.{tap}"
-        given = linked("gamma", key)
+        in_link = linked("gamma", key)
         if key not in st.session_state:
             st.session_state[key] = start
             with suppress(ValueError):
-                st.session_state[key] = min(max(float(given or start), -reach), reach)
-        told = f"Learned: {told}."
-        dragged = float(place.slider(label, -reach, reach, step=0.001, format="%.3f", key=key, help=told))
-        keep_linked("gamma", "" if dragged == start else f"{dragged:.3f}")
-        return dragged
-    told = "0 leaves the map, 1 goes all the way."
-    return float(place.slider(label, 0.0, 1.0, 1.0, 0.05, key="strength", bind="query-params", help=told))
+                st.session_state[key] = min(max(float(in_link or start), -reach), reach)
+        help = f"Learned in training: {values}."
+        gamma = float(place.slider(label, -reach, reach, step=0.001, format="%.3f", key=key, help=help))
+        keep_linked("gamma", "" if gamma == start else f"{gamma:.3f}")
+        return gamma
+    help = "0 leaves the map as it is, 1 applies the whole change."
+    return float(place.slider(label, 0.0, 1.0, 1.0, 0.05, key="strength", bind="query-params", help=help))
 
 
-def _effect(opened: OpenRun, shown: Shown, chosen: Intervention) -> None:
-    """One forward: the map before and after, and the prediction."""
-    panel, image = shown.panels[0], shown.images[0]
-    seen = _shown_layer(panel.layers, chosen)
-    painting = chosen.operation == "paint"
+def _effect(opened: OpenRun, selection: Selection, intervention: Intervention) -> None:
+    """One forward: the map and the prediction before and after."""
+    panel, image = selection.panels[0], selection.images[0]
+    drawn = _drawn_layer(panel.layers, intervention)
+    painting = intervention.operation == "paint"
     cells = None
-    if seen is None:
+    if drawn is None:
         canvas = None
         if painting:
             st.info("These maps have too many positions to be shown whole, so there is nothing to paint on.")
             return
     else:
-        below = None if seen.kind == "channel" else image.permute(1, 2, 0).numpy()
-        canvas = Canvas(seen.title, field(seen), below, seen.scale == "softmax")
+        below = None if drawn.kind == "channel" else image.permute(1, 2, 0).numpy()
+        canvas = Canvas(drawn.title, field(drawn), below, drawn.scale == "softmax")
         if painting:
-            # the channels of one map are not another's
-            taps = (seen.name.split("#")[0],) if seen.kind == "channel" else chosen.taps
+            # the channels of one map are not those of another
+            taps = (drawn.name.split("#")[0],) if drawn.kind == "channel" else intervention.taps
             cells = _strokes(canvas)
-            chosen = replace(chosen, target=target(cells, canvas), taps=taps)
+            intervention = replace(intervention, target=target(cells, canvas), taps=taps)
     begun = time.perf_counter()
-    result = operate(opened.model, image[None], opened.mean, opened.std, chosen, probabilities=opened.probabilities)
+    result = operate(opened.model, image[None], opened.mean, opened.std, intervention, probabilities=opened.probabilities)
     took = time.perf_counter() - begun
     before, after = np.atleast_2d(np.asarray(panel.probabilities))[-1], result.probabilities[0]
     maps, bars = st.columns([3, 2], gap="large")
     with maps:
-        if seen is None or canvas is None:
+        if drawn is None or canvas is None:
             st.caption("These maps have too many positions to be shown whole.")
         else:
-            st.markdown(f"**{seen.title}**" + _reduced(seen))
-            edited = next(each for each in result.maps if each.name == seen.name)
+            st.markdown(f"**{drawn.title}**" + _reduction(drawn))
+            edited = next(attention for attention in result.maps if attention.name == drawn.name)
             mask_editor(canvas, field(_as_layer(edited)), cells, key=BRUSH)
     with bars:
-        st.markdown(f"**{moved(panel.classes, before, after)}**")
+        st.markdown(f"**{prediction_change(panel.classes, before, after)}**")
         before_after(panel.classes, before, after, truth=panel.truth, key="surgery.shift")
-        st.caption(f"One forward, {1000 * took:.0f} ms.")
+        st.caption(f"Recomputed in {1000 * took:.0f} ms.")
         st.caption(
-            "Such maps never occurred while the network learned. A prediction that stays did not need this map; one that moves "
-            "says that the network counts on it, not that the map is a reason a person would give."
+            "Such maps never occurred during training. If the prediction holds, this map was not essential for it here. If it "
+            "changes, the network depends on the map; that does not make the map a reason a person would give."
         )
 
 
 def _strokes(canvas: Canvas) -> NDArray[np.uint8]:
-    """What was painted on this canvas, else what the link says of it. The link follows."""
-    given = linked("strokes", canvas.identity)
+    """What was painted on this canvas in this session, else the strokes in the link. Updates the link."""
+    in_link = linked("strokes", canvas.identity)
     cells = painted_cells(canvas, BRUSH)
     if cells is None:
-        cells = cells_from_link(given, canvas)
+        cells = cells_from_link(in_link, canvas)
     keep_linked("strokes", cells_to_link(cells))
     return cells
 
 
-def moved(classes: Sequence[str], before: NDArray[np.floating], after: NDArray[np.floating]) -> str:
-    """What happened to the prediction, in a sentence."""
+def prediction_change(classes: Sequence[str], before: NDArray[np.floating], after: NDArray[np.floating]) -> str:
+    """A sentence on what happened to the prediction."""
     old, new = int(before.argmax()), int(after.argmax())
     if old == new:
         return f"The prediction stays {classes[old]}: {before[old]:.2f} before, {after[old]:.2f} after."
-    return f"The prediction moves from {classes[old]} ({before[old]:.2f}) to {classes[new]} ({after[new]:.2f})."
+    return f"The prediction changes from {classes[old]} ({before[old]:.2f}) to {classes[new]} ({after[new]:.2f})."
 
 
-def field(seen: Layer) -> NDArray[np.float32]:
-    """A map as one picture (h, w): gates, or softmax weights in units of the uniform one.
+def field(layer: Layer) -> NDArray[np.float32]:
+    """A map as one array (h, w): gates, or softmax weights in units of the uniform one.
 
-    ELEMENT is the mean over the channels, PAIRWISE the attention each position receives; the C gates of CHANNEL are laid
-    in rows of equal length.
+    ELEMENT is averaged over the channels, PAIRWISE is the attention each position receives; the C gates of CHANNEL are
+    arranged in rows of equal length.
     """
-    values = seen.weights().mean(axis=0)
-    if seen.kind == "channel":
+    values = layer.weights().mean(axis=0)
+    if layer.kind == "channel":
         rows = max(rows for rows in range(1, math.isqrt(len(values)) + 1) if len(values) % rows == 0)
         return values.reshape(rows, -1)
-    return values.reshape(seen.grid) * (values.size if seen.scale == "softmax" else 1)
+    return values.reshape(layer.grid) * (values.size if layer.scale == "softmax" else 1)
 
 
 def target(cells: NDArray[np.uint8], canvas: Canvas) -> Tensor:
-    """What `Intervention.target` asks for, of the cells a brush left: (h, w), or (C,) for channels."""
+    """The cells that were painted as `Intervention.target` takes them: (h, w), or (C,) for channels."""
     weights = np.full(cells.shape, np.nan, np.float32)
     weights[cells == PAINTED] = PAINTED_SOFTMAX if canvas.softmax else 1.0
     weights[cells == ERASED] = 0.0
-    found = torch.from_numpy(weights)
-    return found.flatten() if canvas.image is None else found
+    painted = torch.from_numpy(weights)
+    return painted.flatten() if canvas.image is None else painted
 
 
-def words(given: Intervention) -> str:
-    """An operation with its amount, as a row of the table."""
-    operation = OPERATIONS[given.operation]
-    if given.operation == "temperature" and given.amount is not None:
-        return f"{'Sharper' if given.amount < 1 else 'Flatter'} (temperature {given.amount:g})"
+def row_title(intervention: Intervention) -> str:
+    """An operation with its amount, as the title of a row of the table."""
+    operation = OPERATIONS[intervention.operation]
+    if intervention.operation == "temperature" and intervention.amount is not None:
+        return f"{'Sharper' if intervention.amount < 1 else 'Flatter'} (temperature {intervention.amount:g})"
     return operation.title
 
 
-def _shown_layer(layers: Sequence[Layer], chosen: Intervention) -> Layer | None:
-    """The map on the canvas: the one with the most positions that is changed; `None` where no such map was recorded."""
-    kinds = {str(kind) for kind in OPERATIONS[chosen.operation].kinds}
-    wanted = [item for item in layers if item.kind in kinds and (chosen.taps is None or item.name.split("#")[0] in chosen.taps)]
-    return max(wanted, key=lambda item: (item.kind != "channel", item.grid[0] * item.grid[1]), default=None)
+def _drawn_layer(layers: Sequence[Layer], intervention: Intervention) -> Layer | None:
+    """The map on the canvas: of those that are changed, the one with the most positions; `None` without any."""
+    kinds = {str(kind) for kind in OPERATIONS[intervention.operation].kinds}
+    taps = intervention.taps
+    changed = [item for item in layers if item.kind in kinds and (taps is None or item.name.split("#")[0] in taps)]
+    return max(changed, key=lambda item: (item.kind != "channel", item.grid[0] * item.grid[1]), default=None)
 
 
-def _as_layer(seen: AttentionMap) -> Layer:
-    return layer(seen.name, str(seen.kind), seen.values[0].numpy(), scale=str(seen.scale), grid=seen.grid)
+def _as_layer(attention: AttentionMap) -> Layer:
+    values = attention.values[0].numpy()
+    return layer(attention.name, str(attention.kind), values, scale=str(attention.scale), grid=attention.grid)
 
 
-def _reduced(seen: Layer) -> str:
+def _reduction(drawn: Layer) -> str:
     notes = {
-        "channel": "one gate a channel, in rows",
+        "channel": "one gate per channel, in rows",
         "element": "mean over the channels",
         "pairwise": "the attention each position receives",
     }
-    return f" · {notes[seen.kind]}" if seen.kind in notes else ""
+    return f" · {notes[drawn.kind]}" if drawn.kind in notes else ""
 
 
 def _over_many(record: RunRecord, opened: OpenRun, taps: Sequence[str] | None) -> None:
-    """The table of all operations over a set of test pictures, made when a button is pressed."""
+    """The table of all operations over a set of test images, computed when a button is pressed."""
     if record.config.dataset.name == NO_PICTURES:
         return
     left, right = st.columns([3, 1], vertical_alignment="bottom")
-    count = right.selectbox("Test pictures", COUNTS, index=1, key="surgery.count")
+    count = right.selectbox("Test images", COUNTS, index=1, key="surgery.count")
     where = "" if taps is None else f" at {tap_titles(list(attention_taps(opened.model)))[taps[0]]}"
-    kept = f"surgery.table.{record.run_id}.{record.step}.{count}.{taps}"
-    if left.button(f"All operations on {count} test pictures{where}", key="surgery.all", icon=":material/table_chart:"):
-        asked = [
-            given if OPERATIONS[given.operation].needs else replace(given, taps=taps)
-            for given in standard_interventions(opened.model)
+    key = f"surgery.table.{record.run_id}.{record.step}.{count}.{taps}"
+    if left.button(f"All operations on {count} test images{where}", key="surgery.all", icon=":material/table_chart:"):
+        interventions = [
+            intervention if OPERATIONS[intervention.operation].needs else replace(intervention, taps=taps)
+            for intervention in standard_interventions(opened.model)
         ]
         try:
             split = run_dataset(record).test
         except DataError as error:
-            st.error(f"The test pictures cannot be read: {error}", icon=":material/error:")
+            st.error(f"The test images cannot be read: {error}", icon=":material/error:")
             return
         bar = st.progress(0.0)
 
-        def told(done: int, total: int) -> None:
-            bar.progress(done / total, f"Batch {done} of {total}; any change of a control stops it")
+        def show(done: int, total: int) -> None:
+            bar.progress(done / total, f"Batch {done} of {total}. Using any control stops this.")
 
-        st.session_state[kept] = accuracy_change(
+        st.session_state[key] = accuracy_change(
             opened.model,
             split.images[:count],
             split.labels[:count],
             opened.mean,
             opened.std,
-            asked,
+            interventions,
             probabilities=opened.probabilities,
-            on_progress=told,
+            on_progress=show,
         )
         bar.empty()
-    if kept in st.session_state:
-        _table(st.session_state[kept])
+    if key in st.session_state:
+        _table(st.session_state[key])
 
 
 def _table(changes: Sequence[AccuracyChange]) -> None:
     rows = [
         {
-            "operation": words(change.operation),
+            "operation": row_title(change.operation),
             "accuracy": 100 * change.after,
             "change": 100 * change.change.value,
-            "95 % interval": f"{100 * change.change.low:+.1f} to {100 * change.change.high:+.1f}",
+            "95% interval": f"{100 * change.change.low:+.1f} to {100 * change.change.high:+.1f}",
             "gained": change.gained,
             "lost": change.lost,
             "true class": 100 * change.true_class.value,
@@ -301,20 +310,20 @@ def _table(changes: Sequence[AccuracyChange]) -> None:
         hide_index=True,
         column_config={
             "operation": st.column_config.TextColumn("Operation"),
-            "accuracy": st.column_config.NumberColumn("Accuracy after", format="%.1f %%"),
+            "accuracy": st.column_config.NumberColumn("Accuracy after", format="%.1f%%"),
             "change": st.column_config.NumberColumn("Change, points", format="%+.1f"),
-            "gained": st.column_config.NumberColumn("Gained", help="Pictures that are right only after."),
-            "lost": st.column_config.NumberColumn("Lost", help="Pictures that are right only before."),
+            "gained": st.column_config.NumberColumn(
+                "Gained", help="Images that are predicted correctly only after the change."
+            ),
+            "lost": st.column_config.NumberColumn("Lost", help="Images that are predicted correctly only before the change."),
             "true class": st.column_config.NumberColumn(
                 "True class, points", format="%+.1f", help="Mean change of the probability of the true class."
             ),
-            "p (Holm)": st.column_config.TextColumn(
-                "p (Holm)", help="McNemar's exact test, corrected for the operations of the table."
-            ),
+            "p (Holm)": st.column_config.TextColumn("p (Holm)", help=f"{MCNEMAR} {HOLM}"),
         },
     )
     untouched, n = 100 * changes[0].before, changes[0].n
     st.caption(
-        f"The first {n} test pictures; untouched, {untouched:.1f} % of them are predicted right. The interval of the change is "
-        "paired (Agresti and Min, 2005)."
+        f"The first {n} test images. Without any change, {untouched:.1f}% of them are predicted correctly. The interval "
+        "compares each image before and after (paired; Agresti and Min, 2005)."
     )

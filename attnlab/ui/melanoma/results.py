@@ -1,22 +1,20 @@
-"""The lower half of the Melanoma page: what a finished run of the article's network found.
+"""The lower half of the Melanoma page: the results of a finished run of the article's network.
 
-How well it tells the classes apart, where its gates look, and whether the article's sentence about them is true here.
+How well it separates the classes, where its gates look, and whether the article's claim about them is true here.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
 from attnlab.attention import AttentionMap, MapScale
-from attnlab.config import DatasetConfig, RunConfig
-from attnlab.data import DataError, ImageDataset, load_dataset
-from attnlab.explain import OpenError, OpenRun, open_run
+from attnlab.data import DataError, ImageDataset
+from attnlab.explain import OpenError, OpenRun
 from attnlab.explain.concentration import Claim, Concentration, article_claims, concentration
 from attnlab.explain.faithfulness import Interval
 from attnlab.runs.folder import RunFolder
@@ -25,20 +23,22 @@ from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
 from attnlab.training.snapshots import to_spatial
 from attnlab.ui.format import duration
+from attnlab.ui.glossary import ENTROPY, UNIFORM
+from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset
 from attnlab.viz.article import contact_sheet, gate_overlays
 from attnlab.viz.diagnosis import confusion_figure, operate, precision_recall_figure, roc_figure
 
 POSITIVE_NAMES = ("malignant", "melanoma", "positive", "1", "true", "yes")
-SHOWN = 6
+IMAGES_PER_CLASS = 6
 VERDICT = {
-    True: (":green-badge[borne out]", "the interval lies above"),
+    True: (":green-badge[supported]", "the interval lies above"),
     False: (":red-badge[contradicted]", "the interval lies below"),
-    None: (":gray-badge[cannot be told]", "the interval includes"),
+    None: (":gray-badge[inconclusive]", "the interval includes"),
 }
 
 
 def training_table(record: RunRecord) -> None:
-    """Loss and ROC AUC of training and validation over each whole epoch, the time the run took, and what it could not read."""
+    """Loss and ROC AUC of training and validation for each epoch, the time the run took, and the images it left out."""
     rows = [
         {
             "epoch": row["epoch"],
@@ -55,7 +55,9 @@ def training_table(record: RunRecord) -> None:
     for row in rows:
         row["best"] = "tested" if row["epoch"] == best else ""
     took = f" The run took {duration(record.seconds)}." if record.seconds else ""
-    st.caption(f"Over each whole epoch, not its last batch; the epoch with the best validation AUC is tested.{took}")
+    st.caption(
+        f"Each row covers a whole epoch, not only its last batch. The epoch with the best validation AUC is tested.{took}"
+    )
     figures = dict.fromkeys(("train loss", "validation loss", "train AUC", "validation AUC"), "%.4f") | {"seconds": "%.1f"}
     st.dataframe(
         rows,
@@ -65,31 +67,53 @@ def training_table(record: RunRecord) -> None:
     )
     about = RunFolder(record.folder).dataset_summary() or {}
     if skipped := about.get("provenance", {}).get("skipped", []):
-        with st.expander(f"Images that were left out: {len(skipped):,}", icon=":material/warning:", key="melanoma.left_out"):
+        with st.expander(f"Images left out: {len(skipped):,}", icon=":material/warning:", key="melanoma.left_out"):
             st.code("\n".join(skipped), language=None)
 
 
 def diagnosis(record: RunRecord, others: Sequence[RunRecord]) -> None:
-    """The test: AUC with its interval, ROC and precision-recall curves, confusion at a threshold of one's own."""
+    """The test: AUC with its interval, ROC and precision-recall curves, and the confusion matrix at a chosen threshold."""
     test = record.result.get("extra", {})
     if "roc" not in test:
-        st.info("This run has no ROC curve: it needs a test set in which both classes occur.", icon=":material/info:")
+        st.info("This run has no ROC curve, because that needs test images of both classes.", icon=":material/info:")
         return
     labels, scores = np.asarray(test["labels"]), np.asarray(test["probabilities"])
-    class_names = _opened(record)[0].class_names
+    class_names = _network_and_data(record)[0].class_names
     low, high = test["auc_interval"]
     threshold = st.slider(
-        f"Called {class_names[1]} from", 0.0, 1.0, 0.5, 0.01, key="melanoma.threshold", bind="query-params", format="%.2f"
+        "Decision threshold",
+        0.0,
+        1.0,
+        0.5,
+        0.01,
+        key="melanoma.threshold",
+        bind="query-params",
+        format="%.2f",
+        help=f"An image is classified as {class_names[1]} when its score is at least this high.",
     )
     at = operate(labels, scores, threshold)
     with st.container(horizontal=True):
-        st.metric("ROC AUC", f"{record.test_auc:.3f}", help="Over all test images.")
         st.metric(
-            "95 % interval", f"{low:.3f} to {high:.3f}", help="Bootstrap over the test images; training again adds to it."
+            "ROC AUC",
+            f"{record.test_auc:.3f}",
+            help="Over all test images: how often an image of the second class scores higher than one of the first.",
         )
-        st.metric("Sensitivity", _percent(at.sensitivity), help=f"of the {int(labels.sum())} {class_names[1]} images")
-        st.metric("Specificity", _percent(at.specificity), help=f"of the {int((1 - labels).sum())} {class_names[0]} images")
-    st.caption(f"The scores run from {scores.min():.2f} to {scores.max():.2f}; focal loss draws them to the middle.")
+        st.metric(
+            "95% interval",
+            f"{low:.3f} to {high:.3f}",
+            help="A bootstrap over the test images. Training again would add more variation.",
+        )
+        st.metric(
+            "Sensitivity",
+            _percent(at.sensitivity),
+            help=f"Share of the {int(labels.sum())} {class_names[1]} images that are recognised.",
+        )
+        st.metric(
+            "Specificity",
+            _percent(at.specificity),
+            help=f"Share of the {int((1 - labels).sum())} {class_names[0]} images that are recognised.",
+        )
+    st.caption(f"Scores range from {scores.min():.2f} to {scores.max():.2f}; focal loss pulls scores towards 0.5.")
     compared = {_short(run): run.result["extra"] for run in (record, *others) if "roc" in run.result.get("extra", {})}
     left, middle, right = st.columns(3, gap="medium")
     with left:
@@ -109,8 +133,8 @@ def diagnosis(record: RunRecord, others: Sequence[RunRecord]) -> None:
 
 
 def gates_figure(record: RunRecord) -> None:
-    """The article's figure: originals, and the two gates as overlays, by class."""
-    run, data = _opened(record)
+    """The article's figure: the originals and the two gates as overlays, by class."""
+    run, data = _network_and_data(record)
     colours = st.segmented_control(
         "Colours",
         ["viridis", "jet"],
@@ -119,36 +143,38 @@ def gates_figure(record: RunRecord) -> None:
         format_func=lambda name: f"{name}, as in the article" if name == "jet" else name,
         key="melanoma.colours",
     )
-    chosen = {name: (data.test.labels == label).nonzero().flatten()[:SHOWN] for label, name in enumerate(run.class_names)}
+    chosen = {
+        name: (data.test.labels == label).nonzero().flatten()[:IMAGES_PER_CLASS] for label, name in enumerate(run.class_names)
+    }
     maps = {name: run.inspect(data.test.images[index]).maps for name, index in chosen.items() if len(index)}
-    bounds = [_bounds([seen[gate] for seen in maps.values()]) for gate in range(len(next(iter(maps.values()))))]
+    bounds = [_bounds([class_maps[gate] for class_maps in maps.values()]) for gate in range(len(next(iter(maps.values()))))]
     st.caption(
-        "0.6 image + 0.4 colour map. The colours of a gate run from its smallest to its largest weight over these images, of "
-        "both classes: stretched, so that even faint differences show."
+        "Each overlay is 60% image and 40% colour map. The colours of a gate span its smallest to its largest weight in these "
+        f"images of both classes, so that even faint differences show. {UNIFORM}"
     )
-    for name, seen in maps.items():
+    for name, class_maps in maps.items():
         images = [image.permute(1, 2, 0).numpy() for image in data.test.images[chosen[name]]]
         sheets = [("originals", images)]
-        for attention, ends in zip(seen, bounds, strict=True):
-            unit = " x uniform" if attention.scale is MapScale.SOFTMAX else ""
-            pictures = gate_overlays(images, _weights(attention), bounds=ends, colours=colours or "viridis")
-            sheets.append((f"{gate_name(attention.name)}: {ends[0]:.2f} to {ends[1]:.2f}{unit}", pictures))
+        for attention, ends in zip(class_maps, bounds, strict=True):
+            unit = " × uniform" if attention.scale is MapScale.SOFTMAX else ""
+            overlays = gate_overlays(images, _weights(attention), bounds=ends, colours=colours or "viridis")
+            sheets.append((f"{gate_name(attention.name)}: {ends[0]:.2f} to {ends[1]:.2f}{unit}", overlays))
         st.markdown(f"**{name}**")
-        for column, (title, pictures) in zip(st.columns(len(sheets), gap="small"), sheets, strict=True):
-            column.image(contact_sheet(pictures), caption=title, width="stretch")
+        for column, (title, sheet) in zip(st.columns(len(sheets), gap="small"), sheets, strict=True):
+            column.image(contact_sheet(sheet), caption=title, width="stretch")
 
 
 def claim_section(record: RunRecord, others: Sequence[RunRecord]) -> None:
-    """How concentrated the gates are, by class, with intervals, and what that makes of the article's sentence.
+    """How concentrated the gates are, by class, with intervals, and what that means for the article's claim.
 
     Args:
-        others: runs on the same data; those that differ only in the seed can be asked the same.
+        others: runs on the same data; those that differ only in the seed can be tested as well.
     """
-    run, data = _opened(record)
-    measured = _measured(str(record.folder), record.config.to_json())
+    run, data = _network_and_data(record)
+    measured = _concentration(str(record.folder), network_stamp(record), record)
     positive = _positive(run.class_names)
     if data.test.masks is None:
-        st.caption("These images come without lesion masks, so only the concentration can be measured.")
+        st.caption("These images have no lesion masks, so only the concentration can be measured.")
     for claim in article_claims(measured, positive):
         _show(claim)
     _other_seeds([other for other in others if other.config.group == record.config.group], positive)
@@ -168,23 +194,23 @@ def claim_section(record: RunRecord, others: Sequence[RunRecord]) -> None:
         key="melanoma.claims_table",
     )
     st.caption(
-        "Mean over the test images with its 95 % interval. Relative entropy: 1 is a uniform map, 0 a single position. "
-        "Weight on the lesion: mean weight inside the mask over mean weight, 1 is uniform. Pointing game: share of images "
-        "whose largest weight lies on the lesion. An interval says that a difference is no accident of these images; whether "
-        "it is large enough to matter, the figure itself says, and another seed may say otherwise."
+        f"Means over the test images with their 95% intervals. {ENTROPY} Weight on the lesion: mean weight inside the mask "
+        "divided by the mean weight of the image; 1 means uniform. Pointing game: share of images whose largest weight lies on "
+        "the lesion. An interval shows that a difference is not due to the choice of these images. It does not show that the "
+        "difference is large enough to matter, and another seed may give another result."
     )
 
 
 def _other_seeds(siblings: Sequence[RunRecord], positive: int) -> None:
-    """The same claims on the other seeds: an interval over images says nothing of what another training would give."""
-    if not siblings or not st.toggle("Ask the other seeds too", key="melanoma.siblings"):
+    """The same claims for the other seeds, since an interval over images does not show how much training again varies."""
+    if not siblings or not st.toggle("Also test the other seeds", key="melanoma.siblings"):
         return
     by_claim: dict[str, dict[str, str]] = {}
     for sibling in siblings:
-        for claim in article_claims(_measured(str(sibling.folder), sibling.config.to_json()), positive):
-            word = VERDICT[claim.holds][0].split("[")[1].rstrip("]")
+        for claim in article_claims(_concentration(str(sibling.folder), network_stamp(sibling), sibling), positive):
+            verdict = VERDICT[claim.holds][0].split("[")[1].rstrip("]")
             row = by_claim.setdefault(claim.sentence, {"claim": claim.sentence})
-            row[f"seed {sibling.config.seed}"] = f"{word}: {interval_text(claim.interval)}"
+            row[f"seed {sibling.config.seed}"] = f"{verdict}: {interval_text(claim.interval)}"
     st.dataframe(list(by_claim.values()), hide_index=True, key="melanoma.siblings_table")
 
 
@@ -194,7 +220,7 @@ def gate_name(tap: str) -> str:
 
 
 def interval_text(interval: object) -> str:
-    """A figure with its interval, with as many digits as the interval has something to say about."""
+    """A value with its interval, with as many digits as the width of the interval justifies."""
     if not isinstance(interval, Interval):
         return "no masks"
     width = interval.high - interval.low
@@ -202,28 +228,18 @@ def interval_text(interval: object) -> str:
     return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
-@st.cache_resource(max_entries=4, show_spinner="Opening the run")
-def _open(folder: str, config: str) -> OpenRun:
-    return open_run(Path(folder))
-
-
-@st.cache_resource(max_entries=4, show_spinner="Reading the images")
-def _load(dataset: str) -> ImageDataset:
-    return load_dataset(DatasetConfig.model_validate_json(dataset))
-
-
-def _opened(record: RunRecord) -> tuple[OpenRun, ImageDataset]:
+def _network_and_data(record: RunRecord) -> tuple[OpenRun, ImageDataset]:
+    """The network and data set of a run; where they cannot be read the page says why and ends."""
     try:
-        return _open(str(record.folder), record.config.to_json()), _load(record.config.dataset.model_dump_json())
+        return opened_network(record), run_dataset(record)
     except (OpenError, DataError) as error:
         st.error(str(error), icon=":material/error:")
         st.stop()
 
 
 @st.cache_resource(max_entries=8, show_spinner="Measuring the gates over the test images")
-def _measured(folder: str, config: str) -> Concentration:
-    data = _load(RunConfig.from_json(config).dataset.model_dump_json())
-    return concentration(_open(folder, config), data.test)
+def _concentration(folder: str, stamp: int, _record: RunRecord) -> Concentration:
+    return concentration(opened_network(_record), run_dataset(_record).test)
 
 
 def _weights(attention: AttentionMap) -> NDArray[np.float32]:
@@ -234,7 +250,7 @@ def _weights(attention: AttentionMap) -> NDArray[np.float32]:
 
 def _bounds(maps: Sequence[AttentionMap]) -> tuple[float, float]:
     weights = [_weights(attention) for attention in maps]
-    return float(min(each.min() for each in weights)), float(max(each.max() for each in weights))
+    return float(min(array.min() for array in weights)), float(max(array.max() for array in weights))
 
 
 def _show(claim: Claim) -> None:
@@ -246,7 +262,7 @@ def _show(claim: Claim) -> None:
 
 
 def _short(record: RunRecord) -> str:
-    """Beside runs on the same data, attention and seed tell a run apart."""
+    """The name of a run among runs on the same data, which differ in attention and seed."""
     named = record.title and record.title != record.run_id
     return record.title if named else f"{attention_name(record.config)}, seed {record.config.seed}"
 

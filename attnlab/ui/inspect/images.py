@@ -1,4 +1,4 @@
-"""Which pictures Inspect shows, by the strip and the link, and the colour of their run."""
+"""Which images Inspect shows, by the strip of thumbnails and the link, and the colour of their run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def run_colour(record: RunRecord) -> str:
     return colour(colours(manager().runs())[record.group])
 
 
-def pictures_to_show(offered: Sequence[int], key: str, parameter: str, most: int = 1) -> list[int]:
-    """The pictures just picked in the strip with this key, else those in the link, else the first. The link follows.
+def images_to_show(offered: Sequence[int], key: str, parameter: str, most: int = 1) -> list[int]:
+    """The images just picked in the strip with this key, else those in the link, else the first. Updates the link.
 
     Args:
         offered: not empty.
@@ -31,5 +31,5 @@ def pictures_to_show(offered: Sequence[int], key: str, parameter: str, most: int
 
 
 def linked_indices(parameter: str) -> list[int]:
-    """The pictures that the link names, no two alike."""
+    """The images that the link names, each once."""
     return list(dict.fromkeys(int(text) for text in st.query_params.get_all(parameter) if text.isdecimal()))

@@ -1,0 +1,63 @@
+"""The networks and data sets that are open, shared by all pages and sessions.
+
+A network is kept under its run folder and the stamp of its weights, so that a run that has learned more, or was trained
+again, is read anew. Both caches are bounded; what was used longest ago is dropped first. What a page computes from a
+network it may cache under the same `network_stamp`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from attnlab.config import DatasetConfig
+from attnlab.data import ImageDataset, load_dataset
+from attnlab.explain.baselines import untrained_twin
+from attnlab.explain.open_run import OpenRun, open_run
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.records import RunRecord
+
+
+def network_stamp(record: RunRecord) -> int:
+    """A number that changes when the weights of the run do."""
+    best = RunFolder(record.folder).best_path
+    return best.stat().st_mtime_ns if best.exists() else record.step
+
+
+def opened_network(record: RunRecord) -> OpenRun:
+    """The network of the run: its best epoch, or its newest checkpoint while there is no best epoch yet.
+
+    All sessions share it. Whoever puts hooks on it that another session must not meet takes a `separate_network`.
+
+    Raises:
+        OpenError: when a file of the run is missing or damaged.
+    """
+    return _network(str(record.folder), network_stamp(record))
+
+
+def separate_network(run: OpenRun) -> OpenRun:
+    """A second network with the same weights, made without reading a file again."""
+    copy = untrained_twin(run)
+    copy.model.load_state_dict(run.model.state_dict())
+    return copy
+
+
+def run_dataset(record: RunRecord) -> ImageDataset:
+    """The data set of the run.
+
+    Raises:
+        DataError: when it cannot be read.
+    """
+    return _dataset(record.config.dataset.model_dump_json())
+
+
+@st.cache_resource(max_entries=8, show_spinner="Opening the network")
+def _network(folder: str, stamp: int) -> OpenRun:
+    path = Path(folder)
+    return open_run(path, "best" if RunFolder(path).best_path.exists() else "last")
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the images")
+def _dataset(config: str) -> ImageDataset:
+    return load_dataset(DatasetConfig.model_validate_json(config))

@@ -1,0 +1,106 @@
+"""Networks and data sets are read once for all pages and sessions, and again when the weights change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from attnlab.experiments.managers import get_manager
+from attnlab.explain.open_run import OpenError, OpenRun
+from attnlab.models.article import article_config
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.records import RunRecord, RunState
+from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset, separate_network
+from attnlab.worker import main as worker
+from tests.pages import app, open_page, texts
+
+__all__ = ["app"]
+
+CONFIG = article_config("lesions", attention=True, image_size=32, width=2, epochs=1, batch_size=8).changed(
+    dataset__subset=40, dataset__test_subset=16
+)
+"""A run that both Inspect and Melanoma show."""
+
+
+def trained(place: Path) -> RunFolder:
+    folder = RunFolder.create(place, CONFIG)
+    outcome = worker.run(folder.path)
+    assert outcome.state is RunState.FINISHED, outcome.reason
+    return folder
+
+
+@pytest.fixture(scope="module")
+def once_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATTNLAB_HOME", str(tmp_path_factory.mktemp("trained")))
+        return trained(tmp_path_factory.mktemp("runs")).path
+
+
+@pytest.fixture
+def record(app: AppTest, once_trained: Path, private_home: Path) -> RunRecord:
+    """The run, when the manager has found it in the home of this test."""
+    shutil.copytree(once_trained, private_home / "runs" / once_trained.name)
+    end = time.monotonic() + 30
+    while once_trained.name not in [run.run_id for run in get_manager().runs()]:
+        assert time.monotonic() < end, f"the manager does not find {once_trained.name}"
+        time.sleep(0.05)
+    return get_manager().get(once_trained.name)
+
+
+def prediction(run: OpenRun) -> np.ndarray:
+    return run.inspect(torch.full((1, *run.shape), 90, dtype=torch.uint8)).probabilities
+
+
+def damage(path: Path) -> None:
+    """Makes the weights unreadable, without a change that a cache could notice."""
+    times = path.stat()
+    path.write_bytes(b"no weights")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_every_page_uses_the_network_that_is_open(app: AppTest, record: RunRecord) -> None:
+    app.query_params["run"] = record.run_id
+    open_page(app, "pages/inspect_attention.py")
+    network, dataset = opened_network(record), run_dataset(record)
+    damage(RunFolder(record.folder).best_path)  # whoever reads the file again from here on fails
+    app.query_params["honesty"] = "true"
+    app.query_params["surgery"] = "true"
+    app.run()
+    assert not app.exception and not app.error, texts(app)
+    app.switch_page("pages/melanoma.py").run()
+    assert not app.exception and "How good is the classifier?" in texts(app)
+    assert not app.error, texts(app)
+    assert opened_network(record) is network and run_dataset(record) is dataset
+
+
+def test_a_run_that_is_trained_again_is_read_again(record: RunRecord) -> None:
+    before, stamp = opened_network(record), network_stamp(record)
+    weights = RunFolder(record.folder).best_path
+    content = weights.read_bytes()
+    weights.write_bytes(b"no weights")
+    with pytest.raises(OpenError):
+        opened_network(record)
+    weights.write_bytes(content)
+    os.utime(weights, ns=(0, stamp + 1))
+    again = opened_network(record)
+    assert again is not before
+    np.testing.assert_array_equal(prediction(again), prediction(before))
+
+
+def test_a_separate_network_computes_the_same_and_shares_no_hook(record: RunRecord) -> None:
+    run = opened_network(record)
+    forwards: list[object] = []
+    hook = run.model.register_forward_hook(lambda *_: forwards.append(1))
+    try:
+        separate = separate_network(run)
+        np.testing.assert_array_equal(prediction(separate), prediction(run))
+        assert len(forwards) == 1
+    finally:
+        hook.remove()
