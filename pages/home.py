@@ -33,7 +33,7 @@ st.title("What does a network look at?", anchor=False)
 st.markdown(
     "Attention lets a network weight its own features, with weights computed from the image itself: each weight scales a "
     "feature, from 0 (ignored) to 1 (kept); self-attention shares a total of 1 among all positions. Below: the weights of a "
-    "small network while it learns to read one digit in a cluttered image."
+    "small network while it learns to read a digit in clutter."
 )
 demo_strip()
 

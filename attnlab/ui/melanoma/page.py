@@ -68,7 +68,7 @@ def start_form() -> None:
         seed = st.number_input("Seed", 0, 10_000, 0, key="melanoma.seed")
     with st.container(horizontal=True, vertical_alignment="center"):
         start = st.button("Train", type="primary", icon=":material/play_arrow:", key="melanoma.start", disabled=not data.ready)
-        twin = st.checkbox("also train the same network without attention", value=True, key="melanoma.twin")
+        twin = st.checkbox("also train it without attention", value=True, key="melanoma.twin")
     if start:
         _start(data, twin, image_size=size, width=width, epochs=epochs, lr=rate, seed=seed, batch_size=SMALL["batch_size"])
 
