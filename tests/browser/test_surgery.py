@@ -76,3 +76,14 @@ def test_a_brush_stroke(app: App, page: Page) -> None:
     page.reload()
     expect(page.get_by_role("button", name="clear", exact=True)).to_be_enabled(timeout=PATIENT)
     assert [text for text in app.complaints if "404" not in text] == []
+
+
+def test_a_link_with_the_earlier_title_of_an_operation_opens_it(app: App, page: Page) -> None:
+    from playwright.sync_api import expect
+
+    shipped = sorted(paths.DEMO_RUNS.glob("*-cbam-*"))
+    if not shipped:
+        pytest.skip("no shipped run with CBAM")
+    page.goto(f"{app.url}/inspect_attention?run={shipped[0].name}&surgery=true&operation=Channel half alone")
+    expect(page.get_by_text("Only the channel gates are left")).to_be_visible(timeout=PATIENT)
+    expect(page).to_have_url(re.compile("operation=Channel.attention.only"))

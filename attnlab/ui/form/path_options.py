@@ -35,7 +35,7 @@ def own_dataset(tree: dict[str, Any], initial: str) -> str:
         placeholder="/data/flowers or /data/flowers.zip",
         initial=initial,
     )
-    kept = st.session_state.setdefault(_KEPT, {} if not initial else dict(tree["options"]))
+    values = st.session_state.setdefault(_KEPT, {} if not initial else dict(tree["options"]))
     if not path:
         tree.update(name="", options={})
         return ""  # the configuration itself reports that the name is missing
@@ -47,7 +47,7 @@ def own_dataset(tree: dict[str, Any], initial: str) -> str:
         tree["options"] = {}
         return f"dataset: {error}"
     with st.expander("Data set options", icon=":material/tune:", key="form.data_expander"):
-        tree["options"] = _options(tables, kept)
+        tree["options"] = _options(tables, values)
     try:
         own_images.describe(own_images.listing(source, tree["options"]))
     except DataError as error:
@@ -55,16 +55,16 @@ def own_dataset(tree: dict[str, Any], initial: str) -> str:
     return ""
 
 
-def _options(tables: Mapping[str, Sequence[str]], kept: dict[str, Any]) -> dict[str, Any]:
+def _options(tables: Mapping[str, Sequence[str]], values: dict[str, Any]) -> dict[str, Any]:
     """One widget for each option that applies to this source; options at their default are left out."""
     options: dict[str, Any] = {}
     with st.grid(3, min_column_width=130):
         for name, info in PathOptions.model_fields.items():
-            if name in TABLE_ONLY and (not tables or kept.get("layout") == "folders"):
+            if name in TABLE_ONLY and (not tables or values.get("layout") == "folders"):
                 continue
             default = _default(info)
-            value = _widget(name, info, kept.get(name, default), tables, str(kept.get("csv_file") or ""))
-            kept[name] = value
+            value = _widget(name, info, values.get(name, default), tables, str(values.get("csv_file") or ""))
+            values[name] = value
             if value != default:
                 options[name] = value
     return options

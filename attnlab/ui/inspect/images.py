@@ -24,8 +24,8 @@ def images_to_show(offered: Sequence[int], key: str, parameter: str, most: int =
         offered: not empty.
     """
     picked = picked_indices(key)
-    wanted = linked_indices(parameter) if picked is None else picked
-    chosen = [index for index in wanted if index in offered][:most] or [offered[0]]
+    candidates = linked_indices(parameter) if picked is None else picked
+    chosen = [index for index in candidates if index in offered][:most] or [offered[0]]
     st.query_params[parameter] = [str(index) for index in chosen]
     return chosen
 

@@ -255,14 +255,14 @@ def _choose_indices(
     predicted = predictions.probabilities.argmax(axis=1)
     confidence = predictions.probabilities.max(axis=1)
     by_class, by_outcome, by_order = places
-    wanted = by_class.selectbox("Class", ["every class", *dataset.class_names], key="class", bind="query-params")
+    class_name = by_class.selectbox("Class", ["every class", *dataset.class_names], key="class", bind="query-params")
     outcome = by_outcome.segmented_control(
         "Prediction", list(OUTCOMES), default="all", required=True, key="outcome", bind="query-params"
     )
     order = by_order.selectbox("Order", list(ORDERS), format_func=ORDERS.__getitem__, key="inspect.order")
     keep = np.ones(len(labels), bool)
-    if wanted != "every class":
-        keep &= labels == dataset.class_names.index(wanted)
+    if class_name != "every class":
+        keep &= labels == dataset.class_names.index(class_name)
     if outcome != "all":
         keep &= (predicted == labels) == (outcome == "right")
     matches = np.flatnonzero(keep)

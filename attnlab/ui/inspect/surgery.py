@@ -77,6 +77,7 @@ def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Laye
     titles = {operation.name: operation.title for operation in offered}
     if (old := st.query_params.get("operation")) in RENAMED:
         st.query_params["operation"] = RENAMED[old]
+        st.rerun()
     name = st.segmented_control(
         "Operation",
         list(titles),

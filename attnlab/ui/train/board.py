@@ -82,9 +82,9 @@ def _growing(were_live: frozenset[str]) -> None:
     if manager().trouble:
         st.warning(manager().trouble, icon=":material/warning:")
     by_id = {record.run_id: record for record in records}
-    shown = [by_id[run_id] for run_id in chart_runs(records)]
-    curves(_curves(shown, colours(shown)), key="train.curves")
-    weights_of_maps([record for record in shown if record.state.live], "train")
+    in_chart = [by_id[run_id] for run_id in chart_runs(records)]
+    curves(_curves(in_chart, colours(in_chart)), key="train.curves")
+    weights_of_maps([record for record in in_chart if record.state.live], "train")
     for record in live:
         _live_row(record)
 

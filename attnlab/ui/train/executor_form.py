@@ -65,8 +65,8 @@ def executor_form() -> None:
 
 def _change(now: ExecutorSettings, changes: dict[str, object]) -> None:
     try:
-        wanted = ExecutorSettings.model_validate(now.model_dump() | changes)
-        executor = make_executor(wanted)
+        settings = ExecutorSettings.model_validate(now.model_dump() | changes)
+        executor = make_executor(settings)
     except ValidationError as error:
         st.error(explain(error), icon=":material/error:")
         return
@@ -79,8 +79,8 @@ def _change(now: ExecutorSettings, changes: dict[str, object]) -> None:
         executor.close()
         st.error(str(error), icon=":material/error:")
         return
-    save_settings(paths.home(), wanted)
-    title = _in_sentence(wanted.executor)
+    save_settings(paths.home(), settings)
+    title = _in_sentence(settings.executor)
     st.session_state["train.where.saved"] = f"Saved: new runs train in {title}, for everyone who uses this server."
     st.rerun(scope="app")
 

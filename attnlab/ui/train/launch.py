@@ -64,11 +64,11 @@ def _buttons(form: FormContent) -> None:
 
 def _first_draft() -> None:
     """Loads the one-minute preset, with the variant that the link asks for."""
-    wanted = st.query_params.get("attention")
-    if wanted is not None:
+    attention = st.query_params.get("attention")
+    if attention is not None:
         del st.query_params["attention"]
-        if all(part in list_attention() for part in wanted.split("+")):
-            draft.load(one_minute(wanted))
+        if all(part in list_attention() for part in attention.split("+")):
+            draft.load(one_minute(attention))
     if not draft.draft():
         draft.load(one_minute())
 
