@@ -1,10 +1,23 @@
-"""Shared fixtures: the real data where it lies, and a private home for everything a test writes."""
+"""What every test has: a private home, one thread for torch, the real data where it lies."""
 
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+# Networks of tests are too small for threads, which only wait for each other. Before torch is imported, here and below.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -15,9 +28,65 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home_of_fixtures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that a fixture shared by tests writes reaches the project's own checkpoints/."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATTNLAB_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing a test writes reaches the project's own checkpoints/."""
     home = tmp_path / "home"
     monkeypatch.setenv("ATTNLAB_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def app(private_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+    """The app without shipped runs, with torch there, and runs trained in a thread of this process."""
+    from streamlit.testing.v1 import AppTest
+
+    from attnlab import paths
+    from attnlab.experiments.managers import shutdown_all
+    from attnlab.ui import warmup
+
+    monkeypatch.setattr(paths, "DEMO_RUNS", tmp_path / "no-shipped-runs")
+    monkeypatch.setenv("ATTNLAB_EXECUTOR", "thread")
+    warmup.wait()
+    yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    shutdown_all()
+
+
+@pytest.fixture(scope="session")
+def small_maps_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a trained run all of whose maps the viewer shows; only to be read."""
+    from tests.example_runs import SMALL_MAPS, trained_run
+
+    return trained_run(SMALL_MAPS, tmp_path_factory.mktemp("small-maps")).path
+
+
+@pytest.fixture(scope="session")
+def large_maps_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a trained run with a map too large for the viewer; only to be read."""
+    from tests.example_runs import LARGE_MAPS, trained_run
+
+    return trained_run(LARGE_MAPS, tmp_path_factory.mktemp("large-maps")).path
+
+
+@pytest.fixture
+def run_id(small_maps_run: Path, private_home: Path) -> str:
+    """The run with small maps, in the home of this test."""
+    shutil.copytree(small_maps_run, private_home / "runs" / small_maps_run.name)
+    return small_maps_run.name
+
+
+@pytest.fixture
+def listed_run_id(app: AppTest, run_id: str) -> str:
+    """The run with small maps, when the manager of the app has found it in the home of this test."""
+    from attnlab.experiments.managers import get_manager
+
+    assert run_id in [record.run_id for record in get_manager().runs()]
+    return run_id

@@ -35,7 +35,7 @@ from attnlab.queue.manager import Manager
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
 from attnlab.worker.stack import run_with_others, waiting_seeds
-from tests.pages import finished_run
+from tests.example_runs import finished_run
 
 TINY = RunConfig(
     dataset=DatasetConfig(
