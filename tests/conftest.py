@@ -1,4 +1,4 @@
-"""What every test has: a private home, one thread for torch, the real data where it lies."""
+"""What every test has: a private home, one thread for torch, the real data where it lies; and how tests share the cores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,9 +15,55 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+PROCESSES = 4
+"""At most so many processes run tests when nobody says how many; each has torch and Streamlit in its memory."""
 
 # Networks of tests are too small for threads, which only wait for each other. Before torch is imported, here and below.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The tests of the whole project run in several processes, named files in this one, unless ``-n`` says otherwise."""
+    option = config.option
+    if hasattr(config, "workerinput") or not config.pluginmanager.hasplugin("xdist"):
+        return  # this is one of those processes, or there is nothing to share the tests with
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and option.numprocesses is None and not option.usepdb:
+        option.numprocesses = min(PROCESSES, os.cpu_count() or 1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests of a file stay in one process, which so makes their shared fixtures once; those with the browser do too."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Places(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return place(nodeid)
+
+    config.option.loadscopereorder = False  # the order is that of `pytest_collection_modifyitems`
+    return Places(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the tests, the places with most slow tests begin, so that no process ends long after another."""
+    browser = Path(__file__).parent / "browser"
+    for item in items:
+        if item.path.is_relative_to(browser):
+            item.add_marker("browser")
+    if hasattr(config, "workerinput"):
+        slow: dict[str, int] = {}
+        for item in items:
+            heavy = item.get_closest_marker("slow") or item.get_closest_marker("browser")
+            slow[place(item.nodeid)] = slow.get(place(item.nodeid), 0) + (heavy is not None)
+        items.sort(key=lambda item: -slow[place(item.nodeid)])
+
+
+def place(nodeid: str) -> str:
+    """The file of a test, or the folder of those that share a browser."""
+    file = nodeid.partition("::")[0]
+    return "tests/browser" if file.startswith("tests/browser/") else file
 
 
 @pytest.fixture(scope="session")
