@@ -29,7 +29,7 @@ SMALL = [*DRAWN, *SHORT]
 @pytest.fixture(autouse=True)
 def keep_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of the tests is not set up for training alone."""
-    monkeypatch.setattr("attnlab.cli.app._prepare_process", lambda: None)
+    monkeypatch.setattr("attnlab.training.device.prepare_process", lambda threads=None: None)
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from attnlab.data.decode import decode_image
 from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
+from attnlab.ui.components.paste import pasted_bytes
 from attnlab.ui.inspect.network import network_panel, raw_arrays
 from attnlab.ui.run_cache import run_dataset
 from attnlab.ui.snapshots import snapshot_panel
@@ -50,8 +51,7 @@ def _shift(app: AppTest) -> dict:
     raise AssertionError("there are no bars on the page")
 
 
-def test_without_any_run_it_says_how_to_make_one(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(get_manager().store), "_look_at_demo", lambda self: None)
+def test_without_any_run_it_says_how_to_make_one(app: AppTest) -> None:
     open_page(app, INSPECT)
     assert "no trained run yet" in texts(app)
     assert "python -m attnlab demo" in app.code[0].value
@@ -230,7 +230,7 @@ def test_pictures_from_the_clipboard_are_decoded_or_refused_with_a_reason(
     app: AppTest, run_id: str, monkeypatch: pytest.MonkeyPatch, content: bytes, colour: tuple[int, ...] | None, words: str
 ) -> None:
     sent = base64.b64encode(content).decode()
-    monkeypatch.setattr("attnlab.ui.components.paste._mount", lambda **_: {"pasted": sent})  # AppTest has no clipboard
+    monkeypatch.setattr("attnlab.ui.inspect.own_image.paste", lambda **_: pasted_bytes(sent))  # AppTest has no clipboard
     app.query_params["run"] = run_id
     open_page(app, INSPECT)
     source = next(control for control in app.segmented_control if control.key.startswith("inspect.from"))
