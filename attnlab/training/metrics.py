@@ -143,10 +143,18 @@ def auc_interval(
     """
     if roc_auc(labels, scores) is None:
         return None
+    values, place = np.unique(scores, return_inverse=True)
 
     def area(index: NDArray[np.int64]) -> float:
-        found = roc_auc(labels[index], scores[index])
-        return np.nan if found is None else found
+        """Share of the pairs of a resample, one image of each class, that are ranked rightly; a tie is half a pair.
+
+        It is `roc_auc` of the resample, without checking the same scores again two thousand times.
+        """
+        positive, negative = (np.bincount(place[index[labels[index] == label]], minlength=len(values)) for label in (1, 0))
+        pairs = positive.sum() * negative.sum()
+        if not pairs:
+            return np.nan
+        return float(positive @ (np.cumsum(negative) - negative / 2) / pairs)
 
     rng = np.random.default_rng(0)
     areas = [area(rng.integers(len(labels), size=len(labels))) for _ in range(resamples)]

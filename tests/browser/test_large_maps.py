@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from attnlab.explain.large_maps import large_maps
 from attnlab.explain.open_run import open_run
-from tests.ui.test_large_maps import LARGE, train
+from tests.example_runs import LARGE_MAPS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from tests.browser.conftest import App
-
-pytestmark = pytest.mark.browser
+    from tests.browser.conftest import Server
 
 PATIENT = 120_000
 ROW_BYTES = 36 * 36 * 2 * 4 / 3  # float16 in base64
 
 
-def test_pointing_brings_one_row_at_a_time(app: App, page: Page) -> None:
+def test_pointing_brings_one_row_at_a_time(server: Server, page: Page, large_maps_run: Path) -> None:
     from playwright.sync_api import expect
 
-    run = train(LARGE, app.home / "runs")
+    run = shutil.copytree(large_maps_run, server.home / "runs" / large_maps_run.name)
     got: list[int] = []
     asked: list[int] = []
     page.on("websocket", lambda opened: opened.on("framereceived", lambda data: got.append(len(data))))
     page.on("websocket", lambda opened: opened.on("framesent", lambda data: asked.append(len(data))))
-    address = f"{app.url}/inspect_attention?run={run.name}&img=0"
+    address = f"{server.url}/inspect_attention?run={run.name}&img=0"
     page.goto(f"{address}&rq=0.2_0.1&rc=0&rh=2")
     canvas = page.locator(".large-maps canvas").first
     words, numbers = page.locator(".large-maps figcaption b").first, page.locator(".large-maps figcaption .numbers").first
@@ -42,7 +42,7 @@ def test_pointing_brings_one_row_at_a_time(app: App, page: Page) -> None:
     from attnlab.data import load_dataset
 
     opened = open_run(run)
-    image = load_dataset(LARGE.dataset).test.images[:1]
+    image = load_dataset(LARGE_MAPS.dataset).test.images[:1]
     row = large_maps(opened.model, image, opened.mean, opened.std)[0].row((3, 7), head=1) * 1296
     told = re.search(r"maximum ([\d.]+)× uniform", numbers.inner_text())
     assert told and float(told[1]) == pytest.approx(row.max(), rel=0.01, abs=0.01)
@@ -103,4 +103,3 @@ def test_pointing_brings_one_row_at_a_time(app: App, page: Page) -> None:
     assert canvas.get_attribute("aria-label", timeout=PATIENT).startswith(
         "Positions attending to row 22, column 17 (36 × 36 positions)"
     )
-    assert [text for text in app.complaints if "404" not in text] == []

@@ -5,14 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-    from tests.browser.conftest import App
-
-pytestmark = pytest.mark.browser
+    from tests.browser.conftest import Server
 
 SMALL = {"form-dataset-subset": 1600, "form-dataset-test_subset": 100, "form-model-width": 8, "form-training-epochs": 6}
 PATIENT = 120_000
@@ -29,10 +25,10 @@ def loss_chart(page: Page) -> Locator:
     return page.locator("canvas[aria-label^='loss']")
 
 
-def test_start_train_reload_inspect_compare(app: App, page: Page, chromium: Browser) -> None:
+def test_start_train_reload_inspect_compare(server: Server, page: Page, chromium: Browser) -> None:
     from playwright.sync_api import expect
 
-    page.goto(app.url)
+    page.goto(server.url)
     expect(page.get_by_role("heading", name="What does a network look at?")).to_be_visible()
     page.get_by_role("link", name="Train", exact=True).first.click()
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible(timeout=PATIENT)
@@ -67,7 +63,7 @@ def test_start_train_reload_inspect_compare(app: App, page: Page, chromium: Brow
     expect(loss_chart(page)).to_have_attribute("aria-label", TRAINING, timeout=PATIENT)
     assert run[1] in page.url
     other = chromium.new_page()
-    other.goto(f"{app.url}/train")
+    other.goto(f"{server.url}/train")
     expect(loss_chart(other)).to_have_attribute("aria-label", TRAINING, timeout=PATIENT)
     other.close()
 
@@ -88,17 +84,10 @@ def test_start_train_reload_inspect_compare(app: App, page: Page, chromium: Brow
     assert text.startswith("variant,test accuracy (%)")
     assert "eca + cbam_spatial" in text
 
-    assert real(app.complaints) == []
 
-
-def test_a_link_to_a_page_opens_that_page_on_a_fresh_server(app: App, page: Page) -> None:
+def test_a_link_to_a_page_opens_that_page_on_a_fresh_server(server: Server, page: Page) -> None:
     from playwright.sync_api import expect
 
-    page.goto(f"{app.url}/compare")
+    page.goto(f"{server.url}/compare")
     expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible(timeout=PATIENT)
     expect(page.get_by_role("link", name="Train", exact=True).first).to_be_visible()
-
-
-def real(complaints: list[str]) -> list[str]:
-    """Without Streamlit's own: on a page's address it first looks for the server below that address, and gets a 404."""
-    return [text for text in complaints if "404" not in text]

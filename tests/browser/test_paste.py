@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from tests.browser.streamlit_server import serve
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-pytestmark = pytest.mark.browser
-
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import streamlit as st
 from attnlab.ui.components.paste import paste
@@ -31,34 +24,18 @@ PASTE = """([bytes, size, kind]) => {
 }"""
 
 
-def test_the_clipboards_bytes_arrive_as_they_are(chromium: Browser, tmp_path: Path) -> None:
+def test_the_clipboards_bytes_arrive_as_they_are(page: Page, tmp_path: Path) -> None:
     script = tmp_path / "page.py"
     script.write_text(SCRIPT)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port), "--server.headless", "true"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    page = chromium.new_page()
-    try:
-        assert server.stdout is not None
-        assert any("URL" in line for line in server.stdout)  # it answers now
-        page.goto(f"http://127.0.0.1:{port}/")
-        _use(page)
-    finally:
-        page.close()
-        server.terminate()
-        server.wait(20)
-
-
-def _use(page: Page) -> None:
-    page.locator(".paste button").wait_for(timeout=60_000)
-    message = page.locator(".paste .message")
-    page.evaluate(PASTE, [None, None, None])
-    assert message.inner_text() == "The clipboard contains no image."
-    page.evaluate(PASTE, [[137, 80, 0, 255], None, "image/png"])
-    page.get_by_text("got [137, 80, 0, 255]").wait_for(timeout=20_000)
-    assert message.inner_text() == ""
-    page.evaluate(PASTE, [None, 10_000_001, "image/png"])
-    assert message.inner_text() == "This image is 10.0 MB; the limit is 10 MB."
+    with serve(script, tmp_path / "server.log") as url:
+        page.goto(url)
+        page.locator(".paste button").wait_for(timeout=60_000)
+        message = page.locator(".paste .message")
+        page.evaluate(PASTE, [None, None, None])
+        assert message.inner_text() == "The clipboard contains no image."
+        page.evaluate(PASTE, [[137, 80, 0, 255], None, "image/png"])
+        page.get_by_text("got [137, 80, 0, 255]").wait_for(timeout=20_000)
+        assert message.inner_text() == ""
+        page.evaluate(PASTE, [None, 10_000_001, "image/png"])
+        assert message.inner_text() == "This image is 10.0 MB; the limit is 10 MB."
+        page.close()  # before its server ends, which it would complain of

@@ -2,111 +2,38 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
+import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 
 from attnlab.ui.components.viewer import offline_page
 from attnlab.viz.panels import Panel, layer
+from tests.browser.map_page import IMAGE, choose, colour, frame, hover, open_file, panels, slide
+from tests.browser.streamlit_server import serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.browser
-
-ROOT = Path(__file__).resolve().parents[2]
-IMAGE = np.full((16, 16, 3), 128, np.uint8)
-STEPS = (0, 10, 200)
 
 SCRIPT = """
 import streamlit as st
 from attnlab.ui.components.viewer import viewer
-from tests.browser.test_viewer import panels
+from tests.browser.map_page import panels
 viewer(panels(), key="v", link=True)
 st.button("again")
+st.session_state.runs = st.session_state.get("runs", 0) + 1
+st.text(f"run {st.session_state.runs}")
 """
 
 
-def panels() -> list[Panel]:
-    """Maps whose weights a person can tell by heart."""
-    ramp = np.tile(np.linspace(0, 1, 8), (8, 1))
-    one_looks_left = np.zeros((16, 16))
-    one_looks_left[:, 0] = 1  # every position looks at the upper left one
-    features = np.array([np.full((2, 2), 7.0), np.eye(2), 3 * np.eye(2)[::-1] - 1, np.zeros((2, 2))])
-    layers = [
-        layer("ramp", "spatial", ramp, title="ramp"),
-        layer("gates", "channel", np.array([0.1, 0.9, 0.5, 0.3]), title="gates", features=layer("f", "element", features)),
-        layer("pairs", "pairwise", one_looks_left, title="pairs", scale="softmax", grid=(4, 4)),
-        layer(
-            "learned",
-            "spatial",
-            np.stack([np.full((2, 2), value) for value in (0.0, 0.5, 1.0)]),
-            title="learned",
-            over_time=True,
-        ),
-    ]
-    table = np.array([[0.5, 0.5], [0.3, 0.7], [0.1, 0.9]], np.float32)
-    return [Panel("one run", IMAGE, layers, classes=("cat", "dog"), probabilities=table, truth=1, steps=STEPS)]
-
-
 @pytest.fixture
-def page(chromium: Browser, tmp_path: Path) -> Iterator[Page]:
-    """The offline page, opened from a file in a browser that has no network."""
-    file = tmp_path / "offline.html"
-    file.write_text(offline_page(panels(), title="An offline page"), encoding="utf-8")
-    context = chromium.new_context(viewport={"width": 1200, "height": 900}, offline=True)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(file.as_uri())
-    page.wait_for_selector(".stage canvas")
-    yield page
-    context.close()
-    assert complaints == []
-
-
-def choose(page: Page, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).click()
-
-
-def frame(page: Page) -> None:
-    """Waits until what was changed is drawn."""
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-def hover(page: Page, u: float, v: float) -> str:
-    box = page.locator(".stage canvas").bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + u * box["width"], box["y"] + v * box["height"])
-    frame(page)
-    return page.locator(".readout").inner_text()
-
-
-def colour(page: Page, u: float, v: float) -> list[int]:
-    """The drawn colour at a place of the stage."""
-    frame(page)
-    return page.locator(".stage canvas").evaluate(
-        "(canvas, [u, v]) => [...canvas.getContext('2d').getImageData(u * canvas.width, v * canvas.height, 1, 1).data]", [u, v]
-    )
-
-
-def slide(page: Page, label: str, value: float) -> None:
-    page.get_by_label(label, exact=True).evaluate(
-        "(input, value) => { input.value = value; input.dispatchEvent(new Event('input', {bubbles: true})); }", value
-    )
-    frame(page)
+def page(page: Page, tmp_path: Path) -> Page:
+    open_file(page, tmp_path)
+    return page
 
 
 def test_numbers_under_the_pointer_are_the_weights(page: Page) -> None:
@@ -298,29 +225,22 @@ def test_many_maps_become_a_menu(chromium: Browser, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def script_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Streamlit page with nothing but the viewer and a button that runs it again."""
-    script = tmp_path_factory.mktemp("page") / "page.py"
-    script.write_text(SCRIPT)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port), "--server.headless", "true"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            with suppress(URLError, TimeoutError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2):
-                break
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.terminate()
-        process.wait(20)
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "page.py").write_text(SCRIPT)
+    with serve(folder / "page.py", folder / "server.log") as url:
+        yield url
 
 
-def test_server_hears_nothing_and_sends_no_map_again(chromium: Browser, server: str) -> None:
+def run_again(page: Page) -> None:
+    """Lets the script run once more, until all of it has arrived."""
+    number = int(page.get_by_text(re.compile(r"^run \d+$")).inner_text().removeprefix("run "))
+    page.get_by_role("button", name="again").click()
+    page.get_by_text(f"run {number + 1}", exact=True).wait_for()
+
+
+def test_server_hears_nothing_and_sends_no_map_again(chromium: Browser, script_url: str) -> None:
     page = chromium.new_page(viewport={"width": 1200, "height": 900})
     sent: list[int] = []
     received: list[int] = []
@@ -329,7 +249,7 @@ def test_server_hears_nothing_and_sends_no_map_again(chromium: Browser, server: 
         return lambda data: store.append(len(data))
 
     page.on("websocket", lambda opened: (opened.on("framesent", watch(sent)), opened.on("framereceived", watch(received))))
-    page.goto(server)
+    page.goto(script_url)
     page.wait_for_selector(".stage canvas")
     page.wait_for_timeout(1000)
     before = len(sent)
@@ -342,21 +262,18 @@ def test_server_hears_nothing_and_sends_no_map_again(chromium: Browser, server: 
     page.mouse.click(box["x"] + 30, box["y"] + 30)
     page.wait_for_timeout(500)
     assert len(sent) == before
-    again = page.get_by_role("button", name="again")
-    again.click()
-    page.wait_for_timeout(1000)
+    run_again(page)
     bytes_before = sum(received)
-    again.click()
-    page.wait_for_timeout(1500)
+    run_again(page)
     assert len(sent) > before
     assert 0 < sum(received) - bytes_before < 8_000
     assert page.get_by_label("Opacity", exact=True).input_value() == "0.3"
     page.close()
 
 
-def test_a_link_brings_the_whole_view_back(chromium: Browser, server: str) -> None:
+def test_a_link_brings_the_whole_view_back(chromium: Browser, script_url: str) -> None:
     page = chromium.new_page(viewport={"width": 1200, "height": 900})
-    page.goto(server)
+    page.goto(script_url)
     page.wait_for_selector(".stage canvas")
     choose(page, "pairs")
     choose(page, "contour")

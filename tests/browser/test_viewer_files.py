@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from tests.browser.test_viewer import STEPS, choose, page, slide
+from tests.browser.map_page import STEPS, choose, open_file, slide
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.browser
 
-__all__ = ["page"]
+@pytest.fixture
+def page(page: Page, tmp_path: Path) -> Page:
+    open_file(page, tmp_path)
+    return page
 
 
 def save(page: Page, button: str, folder: Path) -> Image.Image:

@@ -19,7 +19,7 @@ from attnlab.experiments.overrides import change, settings
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.runs.store import home_lock
-from tests.pages import finished_run
+from tests.example_runs import finished_run
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAWN = ["--dataset-option", "train_images=100", "--dataset-option", "test_images=40"]

@@ -26,7 +26,7 @@ from attnlab.experiments.tensorboard import events_zip, write_events
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.index import Index, to_record
 from attnlab.runs.records import RunRecord
-from tests.pages import finished_run
+from tests.example_runs import finished_run
 
 GRID = make_grid(
     [GridRow("plain", RunConfig()), GridRow("50% & _more_ | =x", RunConfig().changed(model__attention="eca"))],

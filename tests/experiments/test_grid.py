@@ -37,7 +37,7 @@ from attnlab.runs.records import RunState
 from attnlab.worker import session
 from attnlab.worker.seeds import waiting_seeds
 from attnlab.worker.session import run_with_waiting_seeds
-from tests.pages import finished_run
+from tests.example_runs import finished_run
 
 TINY = RunConfig(
     dataset=DatasetConfig(

@@ -13,9 +13,7 @@ from attnlab.experiments.managers import get_manager
 from attnlab.experiments.search import SearchError, list_searches, make_search, open_study, run_search, save_search, trials
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.ownership import folder_lock
-from tests.pages import app, open_page
-
-__all__ = ["app"]
+from tests.pages import open_page
 
 TINY = RunConfig().changed(
     dataset__options={"train_images": 100, "test_images": 40},

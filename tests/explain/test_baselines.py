@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
-from torch import nn
 from torch.nn import functional as F
 
-from attnlab.attention import AttentionTap, MapKind
-from attnlab.config import ModelConfig, RunConfig
+from attnlab.config import ModelConfig
 from attnlab.data import normalise
 from attnlab.explain.baselines import BASELINES, Scene, attention_map, last_convolution, spatial_taps, untrained_twin
-from attnlab.explain.open_run import OpenRun
 from attnlab.models import ImageShape, build_model
 from attnlab.training import CheckpointEvent, Event, train
-from tests.explain.test_open_run import CONFIG, DATA
+from tests.explain.examples import CONFIG, DATA, FirstPixels, opened
 
 GENERATOR = torch.Generator().manual_seed(3)
 IMAGES = torch.randint(0, 256, (4, 3, 14, 12), generator=GENERATOR, dtype=torch.uint8)
 CLASSES = torch.tensor([0, 1, 1, 0])
-
-
-def opened(model: nn.Module, shape: tuple[int, int, int] = (3, 14, 12), config: RunConfig = CONFIG) -> OpenRun:
-    return OpenRun(Path("run"), config, model.eval(), ("even", "odd"), DATA.mean, DATA.std, shape)
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +25,6 @@ def scene() -> Scene:
     torch.manual_seed(5)
     run = opened(build_model(CONFIG.model, ImageShape(3, 14, 12), 2))
     return Scene(run, untrained_twin(run), spatial_taps(run)[-1])
-
-
-class FirstPixels(nn.Module):
-    """Class 1 is the mean of the upper left 4 x 4 pixels; the weights of a spatial gate are the first colour."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(3, 2, 1, bias=False)
-        self.tap = AttentionTap(MapKind.SPATIAL)
-        with torch.no_grad():
-            self.convolution.weight.copy_(torch.tensor([[0.0, 0, 0], [1, 1, 1]])[:, :, None, None])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.tap(x[:, :1].sigmoid())
-        return self.convolution(x)[:, :, :4, :4].mean(dim=(2, 3))
 
 
 @pytest.mark.parametrize("name", list(BASELINES))

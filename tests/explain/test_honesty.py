@@ -36,13 +36,9 @@ from attnlab.explain.honesty.process import Measurement, MeasurementState, kept_
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.ui.run_cache import run_dataset
-from attnlab.worker import session as worker
-from tests.explain.test_baselines import FirstPixels, opened
-from tests.pages import app, open_page, texts
-from tests.ui.test_inspect import CONFIG, PAGE, run_id, trained
-from tests.ui.test_surgery import run
-
-__all__ = ["app", "run", "run_id", "trained"]
+from tests.example_runs import SMALL_MAPS, trained_run
+from tests.explain.examples import FirstPixels, opened
+from tests.pages import INSPECT, open_page, texts
 
 
 def test_measures_of_an_image_by_hand_and_by_the_libraries() -> None:
@@ -125,9 +121,9 @@ def test_holm_makes_the_smallest_p_count_for_all_baselines() -> None:
     assert found[0].p_wilcoxon == pytest.approx(stats.wilcoxon(ours - theirs).pvalue)
 
 
-def test_a_measurement_is_the_same_again_survives_json_and_stops(trained: Path) -> None:
-    net, quick = open_run(trained), ("untrained", "centre_prior")
-    split = run_dataset_of(trained)
+def test_a_measurement_is_the_same_again_survives_json_and_stops(small_maps_run: Path) -> None:
+    net, quick = open_run(small_maps_run), ("untrained", "centre_prior")
+    split = run_dataset_of(small_maps_run)
     one = measure_honesty(net, split, count=12, baselines=quick)
     again = Honesty.from_tree(json.loads(json.dumps(measure_honesty(net, split, count=12, baselines=quick).to_tree())))
     for measure, row in one.values.items():
@@ -183,23 +179,23 @@ def test_killed_started_again_stopped_and_kept(run_id: str, private_home: Path, 
     assert kept.result() is None and kept.see().state is MeasurementState.NONE
 
 
-def test_a_shipped_run_is_not_written_to(trained: Path, private_home: Path) -> None:
-    shipped = Measurement(RunFolder(trained), "a.tap", 5)
-    assert shipped.path == private_home.resolve() / "honesty" / trained.name / "a.tap-5-0"
+def test_a_shipped_run_is_not_written_to(small_maps_run: Path, private_home: Path) -> None:
+    shipped = Measurement(RunFolder(small_maps_run), "a.tap", 5)
+    assert shipped.path == private_home.resolve() / "honesty" / small_maps_run.name / "a.tap-5-0"
 
 
 def test_the_page_shows_the_strip_the_kept_result_and_the_reason_of_a_failure(
-    app: AppTest, run: str, private_home: Path
+    app: AppTest, listed_run_id: str, private_home: Path
 ) -> None:
-    folder = RunFolder(private_home / "runs" / run)
-    split = run_dataset(get_manager().get(run)).test
+    folder = RunFolder(private_home / "runs" / listed_run_id)
+    split = run_dataset(get_manager().get(listed_run_id)).test
     net = open_run(folder.path)
     found = measure_honesty(net, split, count=10, baselines=("untrained", "centre_prior"))
-    app.query_params["run"] = run
-    open_page(app, PAGE)
+    app.query_params["run"] = listed_run_id
+    open_page(app, INSPECT)
     assert "Grad-CAM" not in texts(app)  # folded
     app.query_params["honesty"] = "true"
-    open_page(app, PAGE)
+    open_page(app, INSPECT)
     assert "**This map**" in texts(app) and "**Untrained twin**" in texts(app) and "**Occlusion**" not in texts(app)
     app.toggle("honesty.slow").set_value(True).run()
     assert not app.exception and "**Occlusion**" in texts(app) and "Jain and Wallace" in texts(app)
@@ -217,9 +213,8 @@ def test_the_page_shows_the_strip_the_kept_result_and_the_reason_of_a_failure(
         assert sentence in texts(app)
 
 
-def test_channel_gates_have_nothing_to_lay_beside(tmp_path: Path, trained: Path) -> None:
-    folder = RunFolder.create(tmp_path, CONFIG.changed(model__attention="eca", model__width=4, dataset__subset=64))
-    worker.run(folder.path)
+def test_channel_gates_have_nothing_to_lay_beside(tmp_path: Path) -> None:
+    folder = trained_run(SMALL_MAPS.changed(model__attention="eca", model__width=4, dataset__subset=64), tmp_path)
     with pytest.raises(ValueError, match="channel gates have none"):
         measure_honesty(open_run(folder.path), run_dataset_of(folder.path), count=4)
     shutil.rmtree(folder.path)

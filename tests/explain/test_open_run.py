@@ -9,36 +9,13 @@ import torch
 from safetensors.torch import save_file
 
 from attnlab.attention import MapKind
-from attnlab.config import DatasetConfig, ModelConfig, RunConfig, TrainingConfig
-from attnlab.data import ImageDataset, Provenance, Split
+from attnlab.config import ModelConfig
 from attnlab.explain import OpenError, inspect_images, open_run
 from attnlab.models import ImageShape, build_model
 from attnlab.runs import checkpoints
 from attnlab.training import CheckpointEvent, Event, train
+from tests.explain.examples import CONFIG, DATA
 
-CONFIG = RunConfig(
-    dataset=DatasetConfig(name="noise"),
-    model=ModelConfig(attention="eca+cbam_spatial", width=4, options={"blocks": 1, "hidden": 64}),
-    training=TrainingConfig(epochs=2, batch_size=8, device="cpu"),
-)
-
-
-def split(count: int) -> Split:
-    generator = torch.Generator().manual_seed(count)
-    images = torch.randint(0, 256, (count, 3, 14, 12), generator=generator, dtype=torch.uint8)
-    return Split(images, torch.arange(count) % 2)
-
-
-DATA = ImageDataset(
-    name="noise",
-    class_names=("even", "odd"),
-    mean=(0.4, 0.5, 0.6),
-    std=(0.2, 0.3, 0.25),
-    train=split(24),
-    validation=split(9),
-    test=split(11),
-    provenance=Provenance("drawn in a test", "0"),
-)
 IMAGES = DATA.test.images
 
 

@@ -1,6 +1,7 @@
 """Learned numbers that weigh whole maps, and maps of one position: found, kept, and told to people."""
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +17,29 @@ from attnlab.explain.cost import single_positions
 from attnlab.maps import scalar_titles
 from attnlab.models import ImageShape, build_model
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.records import RunState
 from attnlab.training.events import SnapshotEvent
 from attnlab.training.snapshots_io import read_snapshot, write_snapshot
 from attnlab.ui.inspect.network import network_panel
 from attnlab.ui.snapshots import ONE_POSITION, snapshot_panel
-from attnlab.worker.session import run
-from tests.pages import app, open_page, texts  # noqa: F401  (a fixture)
+from tests.example_runs import trained_run
+from tests.pages import open_page, texts
+
+DRAWN = {"train_images": 100, "test_images": 40}
 
 
 def attending(**dataset: object) -> RunConfig:
     return RunConfig.model_validate(
         {
-            "dataset": {"name": "digits", "subset": 64, "test_subset": 20, **dataset},
+            "dataset": {"name": "digits", "options": DRAWN, "subset": 64, "test_subset": 20, **dataset},
             "model": {"attention": "self_attention", "width": 8},
             "training": {"epochs": 1, "batch_size": 16},
         }
     )
+
+
+@pytest.fixture(scope="module")
+def attending_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_run(attending(), tmp_path_factory.mktemp("attending")).path
 
 
 def test_only_self_attention_has_a_number_that_weighs_its_map() -> None:
@@ -59,9 +66,8 @@ def test_snapshots_keep_the_numbers_and_those_without_are_read_too() -> None:
     assert read_snapshot(older.getvalue()).scalars == {}
 
 
-def test_gamma_is_shown_while_it_grows(app: AppTest, private_home: Path) -> None:  # noqa: F811
-    folder = RunFolder.create(private_home / "runs", attending())
-    assert run(folder.path).state is RunState.FINISHED
+def test_gamma_is_shown_while_it_grows(app: AppTest, attending_run: Path, private_home: Path) -> None:
+    folder = RunFolder(shutil.copytree(attending_run, private_home / "runs" / attending_run.name))
     grown = [list(folder.snapshot(step).scalars.values()) for step in folder.snapshot_steps()]
     assert grown[0] == [0.0] * 4 and all(value != 0 for value in grown[-1])
     page = open_page(app, "pages/inspect_attention.py")
@@ -71,9 +77,8 @@ def test_gamma_is_shown_while_it_grows(app: AppTest, private_home: Path) -> None
     assert "Gamma starts at 0" in texts(page)
 
 
-def test_the_variants_page_shows_what_its_benchmark_measured(app: AppTest, private_home: Path) -> None:  # noqa: F811
-    folder = RunFolder.create(private_home / "runs", attending())
-    assert run(folder.path).state is RunState.FINISHED
+def test_the_variants_page_shows_what_its_benchmark_measured(app: AppTest, attending_run: Path, private_home: Path) -> None:
+    folder = RunFolder(shutil.copytree(attending_run, private_home / "runs" / attending_run.name))
     app.query_params["run"] = folder.run_id
     page = open_page(app, "pages/inspect_attention.py")
     assert "benchmarks/self_attention.py" in texts(page) and (paths.ROOT / "benchmarks" / "self_attention.py").exists()
@@ -93,13 +98,9 @@ def test_places_where_a_map_has_one_position_are_found(backbone: str, side: int,
 
 def test_a_map_of_one_position_says_so_beside_the_picture(private_home: Path) -> None:
     """Maps of a ResNet-18 on 32 x 32 pixels end at one position; those of its third stage have four."""
-    config = attending(image_size=32).changed(
-        model__backbone="resnet18", model__width=4, model__placement="block_end", model__options={"stages": "4"}
-    )
-    idle = RunFolder.create(private_home / "runs", config)
-    busy = RunFolder.create(private_home / "runs", config.changed(model__options={"stages": "3"}))
-    for folder, told in ((idle, True), (busy, False)):
-        assert run(folder.path).state is RunState.FINISHED
+    config = attending(image_size=32).changed(model__backbone="resnet18", model__width=4, model__placement="block_end")
+    for stage, told in (("4", True), ("3", False)):
+        folder = trained_run(config.changed(model__options={"stages": stage}), private_home / "runs")
         opened = open_run(folder.path)
         image = torch.zeros(opened.shape, dtype=torch.uint8)
         now = network_panel(opened, image, title="now")
@@ -117,7 +118,7 @@ def test_over_one_position_self_attention_adds_gamma_times_the_value() -> None:
     torch.testing.assert_close(block(x), x + 0.5 * inner.value(x))
 
 
-def test_the_form_says_that_attention_over_one_position_is_the_identity(app: AppTest) -> None:  # noqa: F811
+def test_the_form_says_that_attention_over_one_position_is_the_identity(app: AppTest) -> None:
     page = open_page(app, "pages/train.py")
     page.selectbox("form.model.backbone").select("resnet18").run()
     page.multiselect("form.variants").set_value(["self_attention"]).run()

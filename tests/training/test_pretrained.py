@@ -11,7 +11,7 @@ from attnlab.config import RunConfig
 from attnlab.interop import WeightsUnavailable
 from attnlab.training import train
 from attnlab.training.events import CheckpointEvent
-from tests.training.test_loop import make_dataset
+from tests.training.colours import make_dataset
 
 CONFIG = RunConfig.model_validate(
     {

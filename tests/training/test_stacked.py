@@ -9,7 +9,7 @@ import torch
 from attnlab.config import ModelConfig, ProtocolConfig, RunConfig, TrainingConfig
 from attnlab.training import CheckpointEvent, Event, ResultEvent, TrainingFailed, train
 from attnlab.training.stacked import train_stacked
-from tests.training.test_loop import make_dataset
+from tests.training.colours import make_dataset
 
 DATA = make_dataset(classes=3, train_images=40)
 STILL = {"hidden": 64, "blocks": 1, "spatial_dropout": 0.0, "dropout": 0.0}

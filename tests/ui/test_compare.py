@@ -6,9 +6,8 @@ from streamlit.testing.v1 import AppTest
 
 from attnlab.config import RunConfig
 from attnlab.experiments.managers import get_manager
-from tests.pages import app, finished_run, open_page, texts
-
-__all__ = ["app"]
+from tests.example_runs import finished_run
+from tests.pages import open_page, texts
 
 PAGE = "pages/compare.py"
 

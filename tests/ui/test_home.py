@@ -16,9 +16,8 @@ from attnlab.maps import MapKind, MapScale
 from attnlab.runs.folder import RunFolder
 from attnlab.training.events import ProbeEvent, SnapshotEvent, SnapshotMap
 from attnlab.ui.home import demo_strip
-from tests.pages import ROOT, app, finished_run, texts
-
-__all__ = ["app"]
+from tests.example_runs import finished_run
+from tests.pages import ROOT, texts
 
 WITHOUT_TORCH = """
 import sys

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,49 +13,18 @@ import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from attnlab.config import RunConfig
 from attnlab.data.decode import decode_image
 from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import open_run
 from attnlab.maps import MapKind
 from attnlab.paths import DEMO_RUNS
 from attnlab.runs.folder import RunFolder, run_folders
-from attnlab.runs.records import RunState
+from attnlab.ui.components.paste import pasted_bytes
 from attnlab.ui.inspect.network import network_panel, raw_arrays
 from attnlab.ui.run_cache import run_dataset
 from attnlab.ui.snapshots import snapshot_panel
 from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
-from attnlab.worker import session as worker
-from tests.pages import app, open_page, texts
-
-__all__ = ["app"]
-
-PAGE = "pages/inspect_attention.py"
-CONFIG = RunConfig().changed(
-    dataset__subset=400,
-    dataset__test_subset=60,
-    model__attention="eca+self_attention",
-    model__placement="block_end",
-    model__width=8,
-    training__epochs=1,
-)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small run that was really trained."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATTNLAB_HOME", str(tmp_path_factory.mktemp("trained")))
-        folder = RunFolder.create(tmp_path_factory.mktemp("runs"), CONFIG)
-        assert worker.run(folder.path).state is RunState.FINISHED
-    return folder.path
-
-
-@pytest.fixture
-def run_id(trained: Path, private_home: Path) -> str:
-    """The run, in the home of this test."""
-    shutil.copytree(trained, private_home / "runs" / trained.name)
-    return trained.name
+from tests.pages import INSPECT, open_page, texts
 
 
 def shown(app: AppTest) -> dict:
@@ -85,16 +53,15 @@ def _shift(app: AppTest) -> dict:
     raise AssertionError("there are no bars on the page")
 
 
-def test_without_any_run_it_says_how_to_make_one(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(get_manager().store), "_look_at_demo", lambda self: None)
-    open_page(app, PAGE)
+def test_without_any_run_it_says_how_to_make_one(app: AppTest) -> None:
+    open_page(app, INSPECT)
     assert "no trained run yet" in texts(app)
     assert "attnlab demo" in app.code[0].value
 
 
 def test_a_test_picture_shows_every_map_and_the_prediction(app: AppTest, run_id: str) -> None:
     app.query_params["run"] = run_id
-    open_page(app, PAGE)
+    open_page(app, INSPECT)
     (panel,) = shown(app)["panels"]
     kinds = [(layer["kind"], layer["title"], layer["scale"]) for layer in panel["layers"]]
     assert kinds == [
@@ -113,7 +80,7 @@ def test_a_test_picture_shows_every_map_and_the_prediction(app: AppTest, run_id:
 
 def test_pictures_are_found_by_class_and_outcome(app: AppTest, run_id: str) -> None:
     app.query_params["run"] = run_id
-    open_page(app, PAGE)
+    open_page(app, INSPECT)
     everything = strip(app)
     assert len(everything) == 60
     app.segmented_control("outcome").set_value("wrong").run()
@@ -126,7 +93,7 @@ def test_pictures_are_found_by_class_and_outcome(app: AppTest, run_id: str) -> N
 def test_a_link_opens_its_picture(app: AppTest, run_id: str) -> None:
     app.query_params["run"] = run_id
     app.query_params["img"] = "17"
-    open_page(app, PAGE)
+    open_page(app, INSPECT)
     assert shown(app)["panels"][0]["subtitle"] == "test image 17"
 
 
@@ -134,7 +101,7 @@ def test_several_pictures_of_one_run_lie_side_by_side(app: AppTest, run_id: str)
     app.query_params["run"] = run_id
     app.query_params["img"] = ["17", "3", "99999", "x", "17"]
     app.query_params["surgery"] = "true"
-    open_page(app, PAGE)
+    open_page(app, INSPECT)
     panels = shown(app)["panels"]
     assert [panel["title"] for panel in panels] == ["test image 17", "test image 3"]
     assert {panel["run"] for panel in panels} == {run_id}
@@ -155,7 +122,7 @@ def test_several_pictures_of_one_run_lie_side_by_side(app: AppTest, run_id: str)
 
 def test_while_it_learned_needs_no_network(app: AppTest, run_id: str) -> None:
     app.query_params["run"] = run_id
-    open_page(app, PAGE)
+    open_page(app, INSPECT)
     source = next(control for control in app.segmented_control if control.key.startswith("inspect.from"))
     source.set_value("learned").run()
     (panel,) = shown(app)["panels"]
@@ -166,14 +133,14 @@ def test_while_it_learned_needs_no_network(app: AppTest, run_id: str) -> None:
 
 def test_a_link_to_a_missing_run_says_how_to_make_it_again(app: AppTest, run_id: str) -> None:
     app.query_params["run"] = "digits-small_cnn-eca-s3-0123456789"
-    open_page(app, PAGE)
+    open_page(app, INSPECT)
     assert "a run that is not on this server" in texts(app)
     assert app.code[0].value == "attnlab train --dataset digits --backbone small_cnn --attention eca --seed 3"
     assert shown(app)["panels"]
 
 
-def test_an_upload_is_fitted_like_the_training_pictures(trained: Path) -> None:
-    opened = open_run(trained)
+def test_an_upload_is_fitted_like_the_training_pictures(small_maps_run: Path) -> None:
+    opened = open_run(small_maps_run)
     image = torch.randint(0, 256, opened.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     sharp = np.zeros((384, 384, 3), np.uint8)
     panel = network_panel(opened, image, title="t", picture=sharp)
@@ -186,13 +153,13 @@ def test_an_upload_is_fitted_like_the_training_pictures(trained: Path) -> None:
     assert panel.image is sharp
 
 
-def test_snapshots_end_at_the_networks_own_maps(trained: Path) -> None:
+def test_snapshots_end_at_the_networks_own_maps(small_maps_run: Path) -> None:
     """The last snapshot is the trained network's map of the probe, to the byte it was stored with."""
-    folder = RunFolder(trained)
+    folder = RunFolder(small_maps_run)
     panel = snapshot_panel(folder, 2, title="t")
     probes = folder.probes()
     assert probes is not None
-    opened = open_run(trained, "last")
+    opened = open_run(small_maps_run, "last")
     inspected = opened.inspect(torch.from_numpy(probes.images[2:3]))
     stored = next(layer for layer in panel.layers if layer.kind == "channel")
     seen = next(each for each in inspected.maps if each.name == stored.name)
@@ -223,8 +190,8 @@ def test_raw_maps_are_saved_in_full_precision(run_id: str, app: AppTest) -> None
         assert saved[f"{run_id}/probabilities"].sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_maps_of_a_time_lapse_are_saved_at_every_step(trained: Path) -> None:
-    folder = RunFolder(trained)
+def test_maps_of_a_time_lapse_are_saved_at_every_step(small_maps_run: Path) -> None:
+    folder = RunFolder(small_maps_run)
     panel = snapshot_panel(folder, 0, title="t")
     saved = panel_arrays([panel])
     assert saved[f"{folder.run_id}/steps"].tolist() == folder.snapshot_steps()
@@ -273,9 +240,9 @@ def test_pictures_from_the_clipboard_are_decoded_or_refused_with_a_reason(
     app: AppTest, run_id: str, monkeypatch: pytest.MonkeyPatch, content: bytes, colour: tuple[int, ...] | None, words: str
 ) -> None:
     sent = base64.b64encode(content).decode()
-    monkeypatch.setattr("attnlab.ui.components.paste._mount", lambda **_: {"pasted": sent})  # AppTest has no clipboard
+    monkeypatch.setattr("attnlab.ui.inspect.own_image.paste", lambda **_: pasted_bytes(sent))  # AppTest has no clipboard
     app.query_params["run"] = run_id
-    open_page(app, PAGE)
+    open_page(app, INSPECT)
     source = next(control for control in app.segmented_control if control.key.startswith("inspect.from"))
     source.set_value("own").run()
     assert words in texts(app)

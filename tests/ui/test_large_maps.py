@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +14,12 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from attnlab.attention.self_attention import SelfAttention
-from attnlab.config import RunConfig
 from attnlab.data import normalise
 from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import open_run
-from attnlab.runs.folder import RunFolder
-from attnlab.runs.records import RunState
 from attnlab.ui.run_cache import opened_network, run_dataset
-from attnlab.worker import session as worker
-from tests.pages import app, open_page, texts
-from tests.ui.test_inspect import PAGE
-
-__all__ = ["app"]
-
-LARGE = RunConfig().changed(
-    dataset__subset=40,
-    dataset__test_subset=20,
-    dataset__image_size=36,
-    model__attention="self_attention",
-    model__attention_options={"self_attention": {"heads": 2}},
-    model__placement="block_first",
-    model__width=8,
-    training__epochs=1,
-)
-"""1,296 positions in the first block, 289 in the second."""
-
-
-def train(config: RunConfig, place: Path) -> Path:
-    """The folder of a run that was really trained, below ``place``."""
-    folder = RunFolder.create(place, config)
-    assert worker.run(folder.path).state is RunState.FINISHED
-    return folder.path
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATTNLAB_HOME", str(tmp_path_factory.mktemp("trained")))
-        return train(LARGE, tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def run(app: AppTest, trained: Path, private_home: Path) -> str:
-    shutil.copytree(trained, private_home / "runs" / trained.name)
-    end = time.monotonic() + 30
-    while trained.name not in [record.run_id for record in get_manager().runs()]:
-        assert time.monotonic() < end, f"the manager does not find {trained.name}"
-        time.sleep(0.05)
-    return trained.name
+from tests.example_runs import LARGE_MAPS, trained_run
+from tests.pages import INSPECT, open_page, texts
 
 
 def components(app: AppTest) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
@@ -77,22 +34,25 @@ def components(app: AppTest) -> tuple[dict[str, Any] | None, dict[str, Any] | No
     return picture, wire
 
 
-def test_the_first_block_is_asked_and_the_second_is_in_the_viewer(app: AppTest, run: str, trained: Path) -> None:
-    app.query_params["run"] = run
-    open_page(app, PAGE)
+def test_the_first_block_is_asked_and_the_second_is_in_the_viewer(
+    app: AppTest, large_maps_run: Path, private_home: Path
+) -> None:
+    run_id = shutil.copytree(large_maps_run, private_home / "runs" / large_maps_run.name).name
+    app.query_params["run"] = run_id
+    open_page(app, INSPECT)
     assert "Above 1,024 positions" in texts(app) and "computed on demand" in texts(app)
     picture, wire = components(app)
     assert picture is not None and wire is not None and picture["id"] == wire["id"] and "answer" not in wire
     assert [(each["grid"], each["key_grid"], each["heads"]) for each in picture["layers"]] == [([36, 36], [36, 36], 2)]
 
-    opened, image = open_run(trained), run_dataset(get_manager().get(run)).test.images[:1]
+    opened, image = open_run(large_maps_run), run_dataset(get_manager().get(run_id)).test.images[:1]
     with torch.inference_mode():
         block = next(module for module in opened.model.modules() if isinstance(module, SelfAttention))
         entered = opened.model.get_submodule("blocks.0.conv1")(normalise(image, opened.mean, opened.std))
         rows = block.row(entered, [(30, 7)])[0, :, 0].numpy() * 1296
         column = block.column(entered, (30, 7))[0].numpy() * 1296
     forwards: list[object] = []
-    hook = opened_network(get_manager().get(run)).model.register_forward_hook(lambda *_: forwards.append(1))
+    hook = opened_network(get_manager().get(run_id)).model.register_forward_hook(lambda *_: forwards.append(1))
     ask = {"id": picture["id"], "layer": 0, "row": 30, "col": 7, "column": False, "head": -1}
     try:
         for change, expected in [
@@ -117,8 +77,6 @@ def test_the_first_block_is_asked_and_the_second_is_in_the_viewer(app: AppTest, 
 
 
 def test_nothing_is_offered_where_every_map_is_in_the_viewer(app: AppTest, private_home: Path) -> None:
-    small = LARGE.changed(dataset__image_size=32)
-    name = train(small, private_home / "runs").name
-    app.query_params["run"] = name
-    open_page(app, PAGE)
+    app.query_params["run"] = trained_run(LARGE_MAPS.changed(dataset__image_size=32), private_home / "runs").run_id
+    open_page(app, INSPECT)
     assert components(app) == (None, None) and "on demand" not in texts(app)

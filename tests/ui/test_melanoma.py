@@ -17,7 +17,7 @@ from attnlab.models.melanoma import melanoma_config
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.worker.session import run
-from tests.pages import app, open_page, texts  # noqa: F401  (a fixture)
+from tests.pages import open_page, texts
 
 PAGE = "pages/melanoma.py"
 
@@ -70,14 +70,14 @@ def table(page: AppTest, column: str) -> pd.DataFrame:
     return next(frame.value for frame in page.dataframe if column in frame.value)
 
 
-def test_before_any_run_the_page_says_what_will_be_here_and_that_it_is_no_medical_device(app: AppTest) -> None:  # noqa: F811
+def test_before_any_run_the_page_says_what_will_be_here_and_that_it_is_no_medical_device(app: AppTest) -> None:
     page = open_page(app, PAGE)
     assert "not a medical device" in texts(page)
     assert "Synthetic" in texts(page)
     assert "When a run has finished" in texts(page)
 
 
-def test_a_finished_run_shows_classifier_gates_and_claim(app: AppTest, tmp_path: Path) -> None:  # noqa: F811
+def test_a_finished_run_shows_classifier_gates_and_claim(app: AppTest, tmp_path: Path) -> None:
     images = draw_lesions(tmp_path / "images-with-csv")
     gated, plain = train(images), train(images, attention=False)
     train(images, seed=1)
@@ -109,7 +109,7 @@ def test_a_finished_run_shows_classifier_gates_and_claim(app: AppTest, tmp_path:
     assert "This network has no gates" in texts(page)
 
 
-def test_a_link_opens_its_run(app: AppTest, tmp_path: Path) -> None:  # noqa: F811
+def test_a_link_opens_its_run(app: AppTest, tmp_path: Path) -> None:
     images = draw_lesions(tmp_path / "images-with-csv")
     plain, _ = train(images, attention=False), train(images)
     app.query_params["run"] = plain
@@ -118,7 +118,7 @@ def test_a_link_opens_its_run(app: AppTest, tmp_path: Path) -> None:  # noqa: F8
     assert page.query_params["run"] == plain
 
 
-def test_own_images_are_looked_at_before_they_are_trained_on(app: AppTest, tmp_path: Path) -> None:  # noqa: F811
+def test_own_images_are_looked_at_before_they_are_trained_on(app: AppTest, tmp_path: Path) -> None:
     images = draw_lesions(tmp_path / "copy", count=60)
     page = open_page(app, PAGE)
     page.segmented_control("melanoma.source").set_value("my own images").run()
@@ -165,7 +165,7 @@ def finished(count: int) -> list:
     pytest.fail(f"the runs did not end: {[record.state for record in runs]}")
 
 
-def test_a_run_on_images_that_are_gone_is_explained(app: AppTest, tmp_path: Path) -> None:  # noqa: F811
+def test_a_run_on_images_that_are_gone_is_explained(app: AppTest, tmp_path: Path) -> None:
     images = draw_lesions(tmp_path / "copy")
     train(images)
     images.rename(tmp_path / "moved")

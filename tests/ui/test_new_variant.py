@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.attention.test_new_variant import VARIANT
+from tests.attention.new_variant import VARIANT
 from tests.pages import ROOT
 
 VISIT = """

@@ -19,7 +19,7 @@ from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.imported import NO_PICTURES, NORMALISATION, import_checkpoint
 from attnlab.runs.records import RunState
 from tests.interop.reference import random_state_dict
-from tests.pages import app, open_page, texts  # noqa: F401  (a fixture)
+from tests.pages import open_page, texts
 
 PAGE = "pages/open_checkpoint.py"
 L2PA = {"pooling": "before", "normalize": "sigmoid"}
@@ -102,7 +102,7 @@ def test_the_command_line_opens_a_pickled_file(private_home: Path, tmp_path: Pat
     assert "of no reference implementation that is known" in capsys.readouterr().err
 
 
-def test_the_page_recognises_asks_and_leads_to_the_maps(app: AppTest, tmp_path: Path, l2pa: dict) -> None:  # noqa: F811
+def test_the_page_recognises_asks_and_leads_to_the_maps(app: AppTest, tmp_path: Path, l2pa: dict) -> None:
     file = tmp_path / "checkpoint.pth"
     file.write_bytes(torch_file(l2pa))
     page = open_page(app, PAGE)
@@ -125,7 +125,7 @@ def test_the_page_recognises_asks_and_leads_to_the_maps(app: AppTest, tmp_path: 
     assert page.file_uploader("inspect.upload") is not None, "without pictures of its own it looks at the person's"
 
 
-def test_the_page_says_what_a_block_is_and_refuses_other_files(app: AppTest, tmp_path: Path) -> None:  # noqa: F811
+def test_the_page_says_what_a_block_is_and_refuses_other_files(app: AppTest, tmp_path: Path) -> None:
     block, other = tmp_path / "block.safetensors", tmp_path / "other.safetensors"
     save_file(random_state_dict("cbam/64"), block)
     save_file({"some.weight": torch.zeros(2)}, other)

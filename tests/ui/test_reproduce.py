@@ -12,9 +12,8 @@ from attnlab.experiments.managers import get_manager
 from attnlab.experiments.reproduce import Scale, departure_grid, table1
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord, RunState
-from tests.pages import app, finished_run, open_page, texts
-
-__all__ = ["app"]
+from tests.example_runs import finished_run
+from tests.pages import open_page, texts
 
 PAGE = "pages/reproduce.py"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,10 @@ from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import OpenError, OpenRun
 from attnlab.models.melanoma import melanoma_config
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.records import RunRecord, RunState
+from attnlab.runs.records import RunRecord
 from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset, separate_network
-from attnlab.worker import session as worker
-from tests.pages import app, open_page, texts
-
-__all__ = ["app"]
+from tests.example_runs import trained_run
+from tests.pages import open_page, texts
 
 CONFIG = melanoma_config("lesions", attention=True, image_size=32, width=2, epochs=1, batch_size=8).changed(
     dataset__subset=40, dataset__test_subset=16
@@ -29,29 +26,16 @@ CONFIG = melanoma_config("lesions", attention=True, image_size=32, width=2, epoc
 """A run that both Inspect and Melanoma show."""
 
 
-def trained(place: Path) -> RunFolder:
-    folder = RunFolder.create(place, CONFIG)
-    outcome = worker.run(folder.path)
-    assert outcome.state is RunState.FINISHED, outcome.reason
-    return folder
-
-
 @pytest.fixture(scope="module")
-def once_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATTNLAB_HOME", str(tmp_path_factory.mktemp("trained")))
-        return trained(tmp_path_factory.mktemp("runs")).path
+def lesions_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_run(CONFIG, tmp_path_factory.mktemp("lesions")).path
 
 
 @pytest.fixture
-def record(app: AppTest, once_trained: Path, private_home: Path) -> RunRecord:
-    """The run, when the manager has found it in the home of this test."""
-    shutil.copytree(once_trained, private_home / "runs" / once_trained.name)
-    end = time.monotonic() + 30
-    while once_trained.name not in [run.run_id for run in get_manager().runs()]:
-        assert time.monotonic() < end, f"the manager does not find {once_trained.name}"
-        time.sleep(0.05)
-    return get_manager().get(once_trained.name)
+def record(app: AppTest, lesions_run: Path, private_home: Path) -> RunRecord:
+    """The run, in the home of this test."""
+    shutil.copytree(lesions_run, private_home / "runs" / lesions_run.name)
+    return get_manager().get(lesions_run.name)
 
 
 def prediction(run: OpenRun) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +20,12 @@ from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.explain.surgery.effect import accuracy_change, operate, standard_interventions
 from attnlab.explain.surgery.operations import OPERATIONS, Intervention
-from attnlab.runs.folder import RunFolder
-from attnlab.runs.records import RunState
 from attnlab.ui.components.mask_editor import Canvas, cells_from_link, cells_to_link, decode_cells
 from attnlab.ui.inspect.surgery import field, prediction_change, target
 from attnlab.ui.run_cache import opened_network, run_dataset
 from attnlab.viz.panels import layer
-from attnlab.worker import session as worker
-from tests.pages import ROOT, app, open_page, texts
-from tests.ui.test_inspect import CONFIG, PAGE, run_id, trained
-
-__all__ = ["app", "run_id", "trained"]
-
-
-@pytest.fixture
-def run(app: AppTest, run_id: str) -> str:
-    """The run, when the manager has found it in the home of this test."""
-    end = time.monotonic() + 30
-    while run_id not in [record.run_id for record in get_manager().runs()]:
-        assert time.monotonic() < end, f"the manager does not find {run_id}"
-        time.sleep(0.05)
-    return run_id
+from tests.example_runs import SMALL_MAPS, trained_run
+from tests.pages import INSPECT, ROOT, open_page, texts
 
 
 def component(app: AppTest, name: str) -> dict[str, Any] | None:
@@ -60,11 +44,11 @@ def bars(app: AppTest) -> dict[str, tuple[float, float]]:
     return {row["name"]: (row["before"], row["after"]) for row in data["rows"]}
 
 
-def unfolded(app: AppTest, run: str, operation: str = "Off") -> AppTest:
-    app.query_params["run"] = run
+def unfolded(app: AppTest, run_id: str, operation: str = "Off") -> AppTest:
+    app.query_params["run"] = run_id
     app.query_params["surgery"] = "true"
     app.query_params["operation"] = operation
-    return open_page(app, PAGE)
+    return open_page(app, INSPECT)
 
 
 def expected(opened: OpenRun, image: torch.Tensor, given: Intervention) -> np.ndarray:
@@ -73,17 +57,17 @@ def expected(opened: OpenRun, image: torch.Tensor, given: Intervention) -> np.nd
     ]
 
 
-def test_nothing_runs_while_folded(app: AppTest, run: str) -> None:
-    app.query_params["run"] = run
-    open_page(app, PAGE)
+def test_nothing_runs_while_folded(app: AppTest, listed_run_id: str) -> None:
+    app.query_params["run"] = listed_run_id
+    open_page(app, INSPECT)
     assert any(box.label.startswith("Surgery") for box in app.expander)
     assert component(app, "brush") is None and component(app, "shift") is None
 
 
-def test_each_change_is_one_forward_and_moves_the_bars(app: AppTest, run: str, trained: Path) -> None:
-    unfolded(app, run)
-    record = get_manager().get(run)
-    opened, image = open_run(trained), run_dataset(record).test.images[0]
+def test_each_change_is_one_forward_and_moves_the_bars(app: AppTest, listed_run_id: str, small_maps_run: Path) -> None:
+    unfolded(app, listed_run_id)
+    record = get_manager().get(listed_run_id)
+    opened, image = open_run(small_maps_run), run_dataset(record).test.images[0]
     before = opened.inspect(image[None]).probabilities[0]
     forwards: list[object] = []
     hook = opened_network(record).model.register_forward_hook(lambda *_: forwards.append(1))
@@ -101,19 +85,19 @@ def test_each_change_is_one_forward_and_moves_the_bars(app: AppTest, run: str, t
         hook.remove()
 
 
-def test_gamma_starts_where_it_was_learned(app: AppTest, run: str, trained: Path) -> None:
-    unfolded(app, run, "Gamma")
+def test_gamma_starts_where_it_was_learned(app: AppTest, listed_run_id: str, small_maps_run: Path) -> None:
+    unfolded(app, listed_run_id, "Gamma")
     assert all(abs(was - now) < 0.01 for was, now in bars(app).values())
     slider = next(each for each in app.slider if each.label == "Gamma")
     slider.set_value(0.9).run()
-    opened = open_run(trained)
-    after = expected(opened, run_dataset(get_manager().get(run)).test.images[0], Intervention("gamma", 0.9))
+    opened = open_run(small_maps_run)
+    after = expected(opened, run_dataset(get_manager().get(listed_run_id)).test.images[0], Intervention("gamma", 0.9))
     for name, (_, now) in bars(app).items():
         assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
 
 
-def test_what_the_brush_sent_is_painted(app: AppTest, run: str, trained: Path) -> None:
-    unfolded(app, run, "Painted")
+def test_what_the_brush_sent_is_painted(app: AppTest, listed_run_id: str, small_maps_run: Path) -> None:
+    unfolded(app, listed_run_id, "Painted")
     given = component(app, "brush")
     assert given is not None and given["paintable"] and given["grid"] == [15, 15]
     cells = np.zeros((15, 15), np.uint8)
@@ -124,14 +108,14 @@ def test_what_the_brush_sent_is_painted(app: AppTest, run: str, trained: Path) -
     assert not app.exception
     wanted = torch.full((15, 15), torch.nan)
     wanted[4:9, 4:9] = 0
-    opened = open_run(trained)
-    after = expected(opened, run_dataset(get_manager().get(run)).test.images[0], Intervention("paint", target=wanted))
+    opened = open_run(small_maps_run)
+    after = expected(opened, run_dataset(get_manager().get(listed_run_id)).test.images[0], Intervention("paint", target=wanted))
     for name, (_, now) in bars(app).items():
         assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
 
 
-def test_the_link_holds_what_was_done(app: AppTest, run: str, trained: Path) -> None:
-    opened, image = open_run(trained), run_dataset(get_manager().get(run)).test.images[0]
+def test_the_link_holds_what_was_done(app: AppTest, listed_run_id: str, small_maps_run: Path) -> None:
+    opened, image = open_run(small_maps_run), run_dataset(get_manager().get(listed_run_id)).test.images[0]
 
     def assert_shows(given: Intervention) -> None:
         after = expected(opened, image, given)
@@ -139,7 +123,7 @@ def test_the_link_holds_what_was_done(app: AppTest, run: str, trained: Path) -> 
             assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
 
     app.query_params["gamma"] = "0.9"
-    unfolded(app, run, "Gamma")
+    unfolded(app, listed_run_id, "Gamma")
     assert_shows(Intervention("gamma", 0.9))
     next(each for each in app.slider if each.label == "Gamma").set_value(0.4).run()
     assert app.query_params["gamma"] == "0.400"
@@ -162,7 +146,7 @@ def test_the_link_holds_what_was_done(app: AppTest, run: str, trained: Path) -> 
     again = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     again.query_params["temperature"] = "3.0"
     again.query_params["where"] = place
-    unfolded(again, run, OPERATIONS["temperature"].title)
+    unfolded(again, listed_run_id, OPERATIONS["temperature"].title)
     assert again.select_slider("temperature").value == 3.0
     tap = again.selectbox("where").value
     assert tap.endswith("self_attention.tap") and tap in attention_taps(opened.model)
@@ -171,14 +155,13 @@ def test_the_link_holds_what_was_done(app: AppTest, run: str, trained: Path) -> 
         assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
 
 
-def test_of_several_runs_the_one_that_is_chosen_is_operated_on(app: AppTest, run: str, private_home: Path) -> None:
-    twin = RunFolder.create(private_home / "runs", CONFIG.changed(seed=1))
-    assert worker.run(twin.path).state is RunState.FINISHED
+def test_of_several_runs_the_one_that_is_chosen_is_operated_on(app: AppTest, listed_run_id: str, private_home: Path) -> None:
+    twin = trained_run(SMALL_MAPS.changed(seed=1), private_home / "runs")
     get_manager().store.refresh(twin)
     app.query_params["beside"] = twin.run_id
-    unfolded(app, run, "Uniform")
-    image = run_dataset(get_manager().get(run)).test.images[0]
-    for seed, run_id_of in enumerate((run, twin.run_id)):
+    unfolded(app, listed_run_id, "Uniform")
+    image = run_dataset(get_manager().get(listed_run_id)).test.images[0]
+    for seed, run_id_of in enumerate((listed_run_id, twin.run_id)):
         closer = next(each for each in app.segmented_control if each.label == "Used in the sections below")
         closer.set_value(f"eca + self_attention · seed {seed}").run()
         assert not app.exception, app.exception
@@ -188,11 +171,11 @@ def test_of_several_runs_the_one_that_is_chosen_is_operated_on(app: AppTest, run
             assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
 
 
-def test_all_operations_over_a_set(app: AppTest, run: str, trained: Path) -> None:
-    unfolded(app, run)
+def test_all_operations_over_a_set(app: AppTest, listed_run_id: str, small_maps_run: Path) -> None:
+    unfolded(app, listed_run_id)
     app.button("surgery.all").click().run()
     assert not app.exception, app.exception
-    opened, split = open_run(trained), run_dataset(get_manager().get(run)).test
+    opened, split = open_run(small_maps_run), run_dataset(get_manager().get(listed_run_id)).test
     changes = accuracy_change(
         opened.model,
         split.images,

@@ -23,9 +23,8 @@ from attnlab.ui.form import own_images
 from attnlab.ui.form.run_form import FROM_PATH, parse_seeds
 from attnlab.ui.inspect import own_image
 from attnlab.ui.open_checkpoint import page as open_checkpoint
-from tests.pages import ROOT, app, finished_run, open_page, texts
-
-__all__ = ["app"]
+from tests.example_runs import finished_run
+from tests.pages import ROOT, open_page, texts
 
 PAGE = "pages/train.py"
 
