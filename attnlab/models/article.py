@@ -1,8 +1,8 @@
 """The melanoma run of the article "Image Classification with Attention": VGG16 with two gates, focal loss, Adam at 1e-4.
 
-The article's slips are not inherited: its training AUC is that of the last batch, its validation AUC is undefined. The best
-epoch is the one with the highest validation AUC: with one malignant image in four, accuracy would choose the epoch that calls
-everything benign.
+Departures: the article computes its training AUC from the last batch only and leaves its validation AUC undefined; both are
+computed over all images here. The best epoch is the one with the highest validation AUC: with one malignant image in four,
+accuracy would prefer an epoch that calls everything benign.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from attnlab.config import DatasetConfig, ModelConfig, ProtocolConfig, RunConfig
 
 
 class Size(TypedDict):
-    """Arguments of `article_config` that decide how long a training takes."""
+    """The arguments of `article_config` that determine the training time."""
 
     image_size: int
     width: int
@@ -23,7 +23,7 @@ class Size(TypedDict):
 
 
 SMALL = Size(image_size=64, width=8, epochs=4, batch_size=32, lr=1e-3)
-"""What a processor trains in less than a minute."""
+"""A CPU trains this in less than a minute."""
 
 
 def article_config(
@@ -38,14 +38,14 @@ def article_config(
     seed: int = 0,
     options: dict[str, bool | int | float | str] | None = None,
 ) -> RunConfig:
-    """The article's training on a data set with two classes; the defaults are the article's.
+    """The article's training, with its settings as defaults, on a data set with two classes.
 
     Args:
         dataset: a registered data set, or a path to images with a CSV.
         image_size: side in pixels, divisible by 32.
-        width: channels of the first block; 64 is VGG16, fewer is a network for a CPU.
-        attention: ``False`` gives the twin without gates.
-        options: of the data set.
+        width: channels of the first block; 64 is VGG16, fewer suit a CPU.
+        attention: ``False`` gives the same network without gates.
+        options: options of the data set.
     """
     return RunConfig(
         dataset=DatasetConfig(name=dataset, image_size=image_size, validation=0.2, split_seed=1234, options=options or {}),

@@ -163,9 +163,9 @@ def test_what_is_assumed_is_said() -> None:
     ("network", "choices", "message"),
     [
         ("l2pa/after-softmax", {"pooling": "during"}, "pooling must be one of 'after', 'before'; got 'during'"),
-        ("l2pa/after-softmax", {"scale": "softmax"}, "leaves no choice 'scale'; choices: pooling, normalize"),
-        ("attnmel/softmax", {"pooling": "after"}, "leaves no choice 'pooling'; choices: normalize"),
-        ("report/cnn", {"normalize": "softmax"}, "leaves no choice 'normalize'; choices: none"),
+        ("l2pa/after-softmax", {"scale": "softmax"}, "has no choice 'scale'; choices: pooling, normalize"),
+        ("attnmel/softmax", {"pooling": "after"}, "has no choice 'pooling'; choices: normalize"),
+        ("report/cnn", {"normalize": "softmax"}, "has no choice 'normalize'; choices: none"),
     ],
 )
 def test_a_choice_that_is_not_open_is_refused(network: str, choices: dict[str, str], message: str) -> None:
