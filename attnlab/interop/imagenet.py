@@ -15,9 +15,7 @@ from attnlab.interop.checkpoint import open_checkpoint
 from attnlab.models.attention_vgg16 import AttentionVgg16
 from attnlab.models.resnet import ResNet18
 
-_FIRST_OF_BLOCK = tuple(
-    accumulate((7, 7, 10, 10), initial=0)
-)  # index in vgg16_bn.features; each block ends with a pooling layer
+_FIRST_OF_BLOCK = tuple(accumulate((7, 7, 10, 10), initial=0))  # index in vgg16_bn.features, pooling included
 
 
 class WeightsUnavailable(ValueError):

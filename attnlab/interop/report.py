@@ -1,4 +1,4 @@
-"""Parameter names in the report's published networks (Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", 2023)."""
+"""Parameter names in the published networks of Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", 2023."""
 
 from __future__ import annotations
 
