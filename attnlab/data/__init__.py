@@ -1,6 +1,6 @@
-"""Data sets: drawn ones, torchvision's, folders and archives of images. `load_dataset` is the one way in.
+"""Data sets: drawn ones, torchvision's, and folders and archives of images. `load_dataset` loads any of them.
 
-Importing this package, and listing what it offers, does not import torch.
+Importing this package and listing its data sets does not import torch, unless a plug-in does.
 """
 
 from __future__ import annotations
@@ -68,22 +68,22 @@ def load_dataset(config: DatasetConfig, *, progress: Progress | None = None) -> 
     """The data set a config names: a registered one, or a path to a folder or archive of images.
 
     Args:
-        progress: told what is being done and how much of it is done; called from this thread only.
+        progress: called from this thread with the current step and the share that is done.
 
     Raises:
         DataError: when there is no such data set or path, or its content cannot be used; the message says why.
     """
-    tell = progress or _silent
+    report = progress or _ignore
     if config.name in list_datasets():
-        pool = build_registered(config.name, config.image_size, config.options, tell)
+        pool = build_registered(config.name, config.image_size, config.options, report)
     elif (path := Path(config.name).expanduser()).exists():
-        pool = build_path(path, config.image_size, config.options, tell)
+        pool = build_path(path, config.image_size, config.options, report)
     else:
         known = ", ".join(list_datasets())
         message = f"{config.name!r} is neither a data set nor a path; known: {known}; or give a path to a folder or archive"
         raise DataError("; ".join([message, *map(str, load_plugins("attnlab.data"))]))
-    return split_pool(pool, config, tell)
+    return split_pool(pool, config, report)
 
 
-def _silent(what: str, done: float) -> None:
-    """Progress that nobody watches."""
+def _ignore(what: str, done: float) -> None:
+    """Ignores progress."""

@@ -1,7 +1,7 @@
-"""What every data set is once it is read: uint8 images in three splits, and where they came from.
+"""A data set after loading: uint8 images in three splits, and their source.
 
-The images of a split are one uint8 tensor (n, C, H, W). It may lie in memory or be mapped from a cache file, so a
-large data set is read batch by batch without a second code path.
+The images of a split are one uint8 tensor (n, C, H, W), in memory or mapped from a cache file, so that large data sets are
+read batch by batch with the same code.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:  # torch is imported when a data set is loaded, so that a form can list them before
+if TYPE_CHECKING:  # torch is imported only when a data set is loaded, so that listing them stays fast
     from torch import Tensor
 
 Progress = Callable[[str, float], None]
-"""Told what is being done and how much of it is done, in [0, 1]."""
+"""Called with the current step, in words, and the share that is done, in [0, 1]."""
 
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -26,7 +26,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class DataError(ValueError):
-    """The data cannot be used as asked; the message says what is wrong and what would be right."""
+    """The data cannot be used; the message says what is wrong and what would work."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,9 @@ class Split:
     Attributes:
         images: uint8 (n, C, H, W), RGB or grey.
         labels: int64 (n,), in [0, classes).
-        masks: bool (n, H, W), true on the object; `None` where the data has none. A mask without any true pixel means
-            that this image has none.
-        names: a name for every image (file name or number), shown to people.
+        masks: bool (n, H, W), true on the object; `None` for data without masks. An image without a mask has one that is
+            false everywhere.
+        names: one name per image (file name or number), shown to people.
     """
 
     images: Tensor
@@ -55,7 +55,7 @@ class Split:
 
     @property
     def digest(self) -> str:
-        """Sixteen hex digits that name which images are in this split, and in which order."""
+        """Sixteen hex digits that identify the images of this split and their order."""
         text = "\n".join(f"{name}\t{label}" for name, label in zip(self.names, self.labels.tolist(), strict=True))
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
@@ -71,14 +71,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a data set came from, stored with the run.
+    """The source of a data set, stored with the run.
 
     Attributes:
-        source: what a person would name it by, a path or a link.
-        digest: sha256 of the content, or of the recipe for drawn data.
+        source: a path, a link or a description.
+        digest: sha256 of the content, or of the recipe of drawn data.
         licence: as stated by the source; empty when unknown.
-        note: what to keep in mind when reading figures ("JPEG copies", "synthetic").
-        skipped: names of images that could not be used, with the reason.
+        note: what to keep in mind when reading results ("JPEG copies", "synthetic").
+        skipped: images that could not be used, with the reason.
     """
 
     source: str
@@ -95,7 +95,7 @@ class ImageDataset:
     Attributes:
         name: as in the config.
         class_names: in label order.
-        mean, std: per channel, on images scaled to [0, 1]; the normalisation every user of the data applies.
+        mean, std: per channel, of images scaled to [0, 1]; used for normalisation everywhere.
         train, validation, test: disjoint splits.
     """
 
@@ -117,11 +117,11 @@ class ImageDataset:
         return channels, height, width
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) on any device -> float32, zero mean and unit deviation per channel."""
+        """uint8 (B, C, H, W) on any device -> float32 with zero mean and unit standard deviation per channel."""
         return normalise(images, self.mean, self.std)
 
     def summary(self) -> dict[str, Any]:
-        """What is stored with a run: JSON-ready, enough to tell whether two runs saw the same images in the same split."""
+        """A JSON-ready description, stored with a run; it shows whether two runs used the same images and split."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {
             "name": self.name,
@@ -152,12 +152,12 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What decoding found.
+    """The result of decoding.
 
     Attributes:
-        refused: row -> why it is no image.
-        digest: sha256 of the names and the content of all rows asked for.
-        extra: more to be shown.
+        refused: row -> why it could not be decoded.
+        digest: sha256 of the names and the content of all requested rows.
+        extra: further facts to show, as text.
     """
 
     refused: dict[int, str]
@@ -167,20 +167,20 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Everything a source has, before it is split; numpy, so that a builder needs no torch.
+    """All images of a source before they are split; in NumPy, so that building one needs no torch.
 
     Attributes:
-        images: uint8 (n, C, H, W); may be a cache file of which only the rows that `prepare` was asked for are filled.
+        images: uint8 (n, C, H, W); may be a cache file in which only the rows passed to `prepare` are filled.
         labels: int64 (n,).
-        parts: int8 (n,) of `Part`. Without a TEST image a test split is held out; without VALIDATION, a validation split.
+        parts: int8 (n,) of `Part`. Without any TEST image a test split is held out; without VALIDATION, a validation split.
         names: n names, shown to people.
         class_names: in label order.
-        provenance: where it all came from.
+        provenance: the source.
         masks: bool (n, H, W) or `None`.
-        mean, std: published constants; `None` has them measured on the training images.
-        side: the rows that are used are fitted to this many pixels when they are taken; `None` keeps their size.
-        prepare: ``prepare(rows, progress)`` decodes the rows asked for; `None` where all are there.
-        extra: anything else to be shown, as text.
+        mean, std: per channel, of images scaled to [0, 1]; `None` measures them on the training images.
+        side: the selected rows are resized to this many pixels; `None` keeps their size.
+        prepare: ``prepare(rows, progress)`` decodes rows before they are used; `None` when all are ready.
+        extra: further facts to show, as text.
     """
 
     images: np.ndarray
@@ -209,11 +209,11 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices (kept, held out) of a random split, each sorted; the same for the same seed.
 
-    The same images as ``torch.utils.data.random_split(images, [n - held, held], torch.Generator().manual_seed(seed))``,
-    which is how the report's code holds out 5,000 of CIFAR-10's 50,000 with seed 42.
+    It selects the same images as ``torch.utils.data.random_split(images, [n - held, held],
+    torch.Generator().manual_seed(seed))``, with which the report's code holds out 5,000 of CIFAR-10's 50,000 (seed 42).
 
     Raises:
-        DataError: when a side would be empty.
+        DataError: when either part would be empty.
     """
     import torch
 

@@ -1,12 +1,12 @@
-"""Decoded images on disk: one row for each image of a source, filled when it is first asked for.
+"""Decoded images on disk: one row per image of a source, filled when it is first needed.
 
-    <cache>/images/<key>/images.npy    uint8 (n, C, H, W), mapped; rows that nobody asked for take no disk
-                         masks.npy     bool (n, H, W), where there are masks
-                         state.npz     which rows are filled, and the sha256 of the files they came from
-                         refused.json  why rows are no image, and what was wrong with masks
+    <cache>/images/<key>/images.npy    uint8 (n, C, H, W), mapped; unfilled rows take no disk space
+                         masks.npy     bool (n, H, W), if there are masks
+                         state.npz     which rows are filled, and the sha256 of their files
+                         refused.json  why images or masks could not be used
 
-The key names the content, the list of images and their size, so the second load finds the first one's work, and a
-subset decodes only itself. Threads decode while one thread reads; OpenCV and Pillow let go of the interpreter.
+The key identifies the content, the list of images and their size, so a second load reuses the work of the first, and a
+subset decodes only its own images. Several threads decode while one reads; OpenCV and Pillow release the GIL.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from attnlab.files import replacing
 from attnlab.paths import cache_dir
 
 MAX_PIXELS = 64_000_000
-"""Of an image in a data set; dermoscopes and microscopes take pictures larger than what an upload may be."""
+"""Per image of a data set: more than for an upload, since dermoscopes and microscopes take large pictures."""
 
 RULES = 1
-"""Counts up whenever the same files would decode to other pixels, so that nothing decoded before is taken for it."""
+"""Increases whenever the same files would decode to other pixels, so that no older cache is used."""
 
 MISSING, READY, REFUSED = 0, 1, 2
 Decoded = tuple[np.ndarray, float] | ImageRefused
-"""The fitted pixels or mask, and height / width of the original; or why not."""
+"""The fitted pixels or mask with the original's height / width, or why there is none."""
 
 
 class DecodedImages:
@@ -58,10 +58,10 @@ class DecodedImages:
             self.masks = _mapped(self.folder / "masks.npy", np.dtype(bool), (len(items), *shape[1:])) if has_masks else None
 
     def prepare(self, rows: np.ndarray, progress: Progress) -> Prepared:
-        """Decodes those of ``rows`` that are not there yet.
+        """Decodes those of ``rows`` that are still missing.
 
         Raises:
-            DataError: when the disk has no room for them.
+            DataError: when there is not enough disk space.
         """
         with self._lock:
             state, content, reasons = self._load()
@@ -70,15 +70,15 @@ class DecodedImages:
                 self._check_room(len(missing))
                 try:
                     self._fill(missing, state, content, reasons, progress)
-                finally:  # what is decoded stays decoded when the rest is stopped
+                finally:  # when interrupted, keep what is decoded so far
                     self._save(state, content, reasons)
         digest = hashlib.sha256()
         for row in rows:
             digest.update(self._items[row].image.encode(errors="surrogateescape") + b"\0" + content[row].tobytes())
         wanted = {str(row) for row in rows}
         refused = {int(row): why for row, why in reasons["images"].items() if row in wanted}
-        faults = [f"{self._items[int(row)].mask}: {why}" for row, why in reasons["masks"].items() if row in wanted]
-        extra = {"masks left out": f"{len(faults)}; first: {faults[0]}"} if faults else {}
+        left_out = [f"{self._items[int(row)].mask}: {why}" for row, why in reasons["masks"].items() if row in wanted]
+        extra = {"masks left out": f"{len(left_out)}; first: {left_out[0]}"} if left_out else {}
         return Prepared(refused, digest.hexdigest(), extra)
 
     def _fill(
@@ -111,13 +111,13 @@ class DecodedImages:
         for name in [name for name in uses if all(state[row] == MISSING for row, is_mask in uses[name] if not is_mask)]:
             for row, is_mask in uses[name]:
                 if not is_mask:
-                    state[row], reasons["images"][str(row)] = REFUSED, "is no longer there"
+                    state[row], reasons["images"][str(row)] = REFUSED, "no longer exists"
         self.images.flush()
         if self.masks is not None:
             self.masks.flush()
 
     def _decode(self, uses: dict[str, list[tuple[int, bool]]]) -> Iterator[tuple[str, bytes, Decoded]]:
-        """(name, sha256 of the file, what came of it), in the order of reading, a bounded number at a time."""
+        """(name, sha256 of the file, result), in the order of reading, with a bounded number in flight."""
         workers = min(8, os.cpu_count() or 1)
         waiting: deque[tuple[str, Future[tuple[bytes, Decoded]]]] = deque()
         with ThreadPoolExecutor(workers, "decode") as pool:
@@ -161,13 +161,13 @@ class DecodedImages:
         free = shutil.disk_usage(self.folder).free
         if need > free * 0.95:
             raise DataError(
-                f"{rows:,} decoded images take {need / 1e9:.1f} GB and {self.folder.parent} has {free / 1e9:.1f} GB left; "
-                "choose a smaller image size or subset, or move the cache by ATTNLAB_HOME"
+                f"{rows:,} decoded images need {need / 1e9:.1f} GB, but {self.folder.parent} has {free / 1e9:.1f} GB left; "
+                "choose a smaller image size or subset, or move the cache with ATTNLAB_HOME"
             )
 
 
 def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
-    """The array in ``file``, made if it is not there; the file is sparse until rows are written."""
+    """The array in ``file``, created if needed; the file is sparse until rows are written."""
     if not file.exists():
         with replacing(file, sync=False, locked=True) as draft:
             np.lib.format.open_memmap(draft, "w+", dtype, shape).flush()

@@ -1,4 +1,4 @@
-"""What a folder or archive of pictures says: which image is of which class, in which part, under which mask."""
+"""The listing of a folder or archive of images: class, split and mask of each image."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class PathOptions(Section):
 
 @dataclass(frozen=True)
 class Item:
-    """One image: its name in the source, its label, its part, its mask's name."""
+    """One image: its name in the source, its label, its part, and the name of its mask."""
 
     image: str
     label: int
@@ -93,19 +93,19 @@ def is_image(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Top:
-    """Where a layout starts, as prefixes of names ("" or "folder/"): its images, and its masks if it has any."""
+    """Where a layout starts, as name prefixes ("" or "folder/"): its images, and its masks if there are any."""
 
     images: str
     masks: str | None
 
     def steps(self, name: str) -> list[str]:
-        """The parts of a name below the top; none for a name elsewhere."""
+        """The path components of a name below the top; empty for other names."""
         return name[len(self.images) :].split("/") if name.startswith(self.images) else []
 
 
 def find_top(index: Index, options: PathOptions) -> Top:
-    """Descends while there is nothing but one folder (and masks) that holds folders or a table: archives often wrap
-    everything into a folder, and images often lie in ``images/`` beside ``masks/``.
+    """The top of a layout, below any folders that merely wrap it: archives often put everything into one folder, and
+    images often lie in ``images/`` beside ``masks/``.
     """
     prefix, masks = "", None
     tables = [name for name in index.files if name.lower().endswith(".csv")]
@@ -124,8 +124,8 @@ def find_top(index: Index, options: PathOptions) -> Top:
 
 
 class MaskFinder:
-    """Finds the mask of an image: ``masks/<path of the image>``, ``masks/**/<name>`` where only one has that name, or a
-    file beside the image; the mask's name is the image's, with any image suffix, and may end in one of `MASK_ENDINGS`.
+    """Finds the mask of an image: ``masks/<path of the image>``, ``masks/**/<name>`` if that name is unique, or a file beside
+    the image. A mask is named like its image, with any image suffix, optionally with one of `MASK_ENDINGS`.
     """
 
     def __init__(self, files: Iterable[str], top: Top, options: PathOptions) -> None:
@@ -162,12 +162,12 @@ class MaskFinder:
 
 
 def balance(listing: Listing, options: PathOptions) -> Listing:
-    """Draws the larger classes of the training part down, by seed, as ``DataFrame.sample(n, random_state)`` does.
+    """Reduces larger classes of the training part at random, as ``DataFrame.sample(n, random_state)`` does.
 
-    The rest stays listed, unused, so that what is decoded does not depend on the draw.
+    The remaining images stay in the listing as unused, so that the cache of decoded images does not depend on the draw.
 
     Raises:
-        DataError: when fewer than two images of a class would be left.
+        DataError: when fewer than two images per class would be left.
     """
     if options.balance is None:
         return listing
@@ -177,18 +177,18 @@ def balance(listing: Listing, options: PathOptions) -> Listing:
             rows[item.label].append(row)
     limit = min(len(own) for own in rows.values()) if options.balance == "equal" else options.balance
     if limit < 2:
-        raise DataError(f"balance must leave at least two images of each class, got {limit}")
+        raise DataError(f"balance must leave at least two images per class, got {limit}")
     dropped: set[int] = set()
-    drawn = []
+    reduced = []
     for label, own in sorted(rows.items()):
         if len(own) > limit:
             kept = np.random.RandomState(options.balance_seed).choice(len(own), limit, replace=False)
             dropped.update(set(own) - {own[k] for k in kept})
-            drawn.append(f"{listing.class_names[label]}: {limit} of {len(own)}")
-    if not drawn:
+            reduced.append(f"{listing.class_names[label]}: {limit} of {len(own)}")
+    if not reduced:
         return listing
     items = tuple(replace(item, part=Part.UNUSED) if row in dropped else item for row, item in enumerate(listing.items))
-    extra = listing.extra | {"balance": f"drawn down with seed {options.balance_seed}; " + ", ".join(drawn)}
+    extra = listing.extra | {"balance": f"chosen with seed {options.balance_seed}; " + ", ".join(reduced)}
     return replace(listing, items=items, extra=extra)
 
 
@@ -196,10 +196,10 @@ def name_classes(labels: Sequence[str], options: PathOptions) -> tuple[str, ...]
     """Names to show for the labels, in label order.
 
     Raises:
-        DataError: when a name is given for a label that does not occur, or one name twice.
+        DataError: when a name belongs to no label, or to two.
     """
-    if stray := set(options.class_names) - set(labels):
-        raise DataError(f"class_names names {', '.join(sorted(stray))}, but the labels are {', '.join(labels)}")
+    if unknown := set(options.class_names) - set(labels):
+        raise DataError(f"class_names names {', '.join(sorted(unknown))}, but the labels are {', '.join(labels)}")
     names = tuple(options.class_names.get(label, label) for label in labels)
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"class_names gives two labels the name {twice[0]!r}")

@@ -1,4 +1,4 @@
-"""A path as what can be read from it: a folder, or one of the archives."""
+"""Opens a path as a source of images: a folder or an archive."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attnlab.data.archive import open_archive
 
 
 def open_source(path: Path) -> Source:
-    """The source at a path, by what is there, not by its name.
+    """The source at a path; its content decides what it is, not its name.
 
     Raises:
         DataError: when there is nothing, or neither a folder nor a zip or tar archive.

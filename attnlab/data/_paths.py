@@ -1,4 +1,4 @@
-"""A folder or archive, given by its path, as a pool of images: find the layout, list it, decode what is asked for."""
+"""From the path of a folder or archive to a pool of images: find the layout, list it, decode what is needed."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def build_path(path: Path, side: int | None, options: Mapping[str, Any], progres
     """The pool of a folder or archive.
 
     Args:
-        side: of the images in pixels; `None` takes the median shorter side of the first images, at most 224.
+        side: of the images in pixels; `None` takes the median of the shorter sides of the first images, at most 224.
 
     Raises:
-        DataError: when it cannot be read, or does not hold images in two or more classes.
+        DataError: when it cannot be read, or does not contain images of at least two classes.
     """
     chosen = _path_options(path, options)
     progress(f"listing {path.name}", 0.0)
@@ -59,17 +59,17 @@ def build_path(path: Path, side: int | None, options: Mapping[str, Any], progres
 
 
 def list_path(path: Path, options: Mapping[str, Any]) -> Listing:
-    """What `build_path` would read, without decoding an image.
+    """The images that `build_path` would read; nothing is decoded.
 
     Raises:
-        DataError: as `build_path`, but for what only decoding shows.
+        DataError: as `build_path`, except for errors that only decoding shows.
     """
     source = open_source(path)
     return _list(source, source.index(), _path_options(path, options))
 
 
 def own_side(path: Path, options: Mapping[str, Any]) -> int:
-    """The side in pixels that `build_path` gives the images when it is not told one.
+    """The side in pixels that `build_path` chooses when none is requested.
 
     Raises:
         DataError: as `list_path`, or when the first images cannot be read.
@@ -83,7 +83,7 @@ def tables_at(path: Path) -> dict[str, tuple[str, ...]]:
     """The CSV files at the top of a folder or archive, by name, with their columns.
 
     Raises:
-        DataError: when the path cannot be read, or a file is no table.
+        DataError: when the path cannot be read, or a file is not a table.
     """
     source = open_source(path)
     index = source.index()
@@ -96,7 +96,7 @@ def _path_options(path: Path, options: Mapping[str, Any]) -> PathOptions:
     except ValidationError as error:
         raise DataError(f"options of {path.name}: {explain(error)}") from error
     if chosen.grey and chosen.normalisation == "imagenet":
-        raise DataError("ImageNet's normalisation is for three channels; choose 'measured' with grey")
+        raise DataError("ImageNet's normalisation needs three channels; choose 'measured' for greyscale images")
     return chosen
 
 
@@ -110,7 +110,7 @@ def _list(source: Source, index: Index, options: PathOptions) -> Listing:
 def _own_size(source: Source, index: Index, listing: Listing) -> int:
     sides = []
     images = {item.image for item in listing.items}
-    names = list(islice((name for name in index.files if name in images), SIZE_SAMPLE))  # those that are read first
+    names = list(islice((name for name in index.files if name in images), SIZE_SAMPLE))  # the fastest to read
     for _, data in source.read(names):
         if isinstance(data, bytes):
             try:
@@ -123,7 +123,7 @@ def _own_size(source: Source, index: Index, listing: Listing) -> int:
 
 
 def _parts(listing: Listing) -> dict[str, str]:
-    """How many images the source has of each part, before any subset."""
+    """The number of images of each part in the source, before any subset."""
     counts = {part: sum(item.part is part for item in listing.items) for part in Part}
     return {f"{part.name.lower()} images in the source": f"{count:,}" for part, count in counts.items() if count}
 

@@ -1,7 +1,7 @@
-"""Data sets by name. A named data set is one function that is registered here; a path needs no registration.
+"""Data sets by name. A named data set is a function registered here; a path needs no registration.
 
-A builder returns a `Pool`: every image it has, with its label and the part it belongs to. Which of them are used, and
-which are held out, is decided afterwards in one place (`attnlab.data._splits`), so every data set is split alike.
+The function returns a `Pool`: all images with their labels and parts. `attnlab.data._splits` then decides which of them are
+used and which are held out, in the same way for every data set.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ Builder = Callable[..., Pool]
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A registered data set and what a person should know before choosing it.
+    """A registered data set, with what the app says about it.
 
     Attributes:
-        name: as used in configs and links.
-        title: as shown.
-        summary: one or two sentences: what is in the pictures, and what makes them hard.
-        image_size: side in pixels when the config asks for none.
+        name: used in configs and links.
+        title: shown to people.
+        summary: one or two sentences: what the images show, and what makes them hard.
+        image_size: side in pixels when the config names none.
         channels: 3 for RGB, 1 for grey.
         class_names: in label order.
         source: link to the paper or page the data comes from.
         licence: as stated by the source.
-        has_masks: every image comes with a mask of its object.
-        download_bytes: what has to be fetched once; 0 for drawn data.
+        has_masks: every image has a mask of its object.
+        download_bytes: size of the download before the first use; 0 for none.
         options: option name -> the values offered; the default is the builder's.
         build: ``build(image_size, progress, **options) -> Pool``.
     """
@@ -52,7 +52,7 @@ class DatasetInfo:
 
     @property
     def needs_network(self) -> bool:
-        """Has to be fetched before its first use."""
+        """Whether it is downloaded before its first use."""
         return self.download_bytes > 0
 
     @property
@@ -79,8 +79,11 @@ def register_dataset(
 ) -> Callable[[Builder], Builder]:
     """Registers ``build(image_size: int, progress: Progress, *, option=default, ...) -> Pool`` under ``name``.
 
+    The arguments are those of `DatasetInfo`.
+
     Raises:
-        ValueError: when the name is taken, or an option is no keyword-only argument or its default is not offered.
+        ValueError: when the name is taken or not a plain word, an option is not a keyword-only argument of the function,
+            or its default is not among the values offered.
     """
 
     def decorate(build: Builder) -> Builder:

@@ -1,7 +1,7 @@
-"""A folder or an archive as a flat listing of names that can be read, never as paths that are opened by name.
+"""A folder or an archive as a flat listing of names to read from; a name is never joined to a path without a check.
 
-Nothing is ever unpacked to disk, so no name in an archive can reach outside. What is read is counted while it is read,
-not believed from headers.
+Nothing is unpacked to disk, so no name in an archive can lead outside. Sizes are counted while reading; headers are not
+trusted.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from attnlab.data.decode import MAX_BYTES, ImageRefused
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is read from a source before it is refused.
+    """The limits beyond which a source is refused.
 
     Attributes:
         entries: files and folders.
         total_bytes: of an archive, unpacked.
-        file_bytes: of one file; a larger one is skipped.
-        ratio: unpacked bytes for one packed byte, once more than ``free_bytes`` are unpacked; pictures hardly shrink.
+        file_bytes: of one file; larger files are skipped.
+        ratio: unpacked bytes per packed byte, beyond the first ``free_bytes``; images hardly compress further.
     """
 
     entries: int = 200_000
@@ -41,12 +41,12 @@ FOLDER_ENTRIES = 2_000_000
 
 @dataclass(frozen=True)
 class Index:
-    """What is in a source.
+    """The content of a source.
 
     Attributes:
-        files: POSIX paths relative to the top, in the order they are read fastest.
-        folders: likewise, also those that hold no file.
-        skipped: "name: reason" of what is not listed and should have been.
+        files: POSIX paths relative to the top, in the order in which they are read fastest.
+        folders: likewise, including empty ones.
+        skipped: "name: reason" of entries that cannot be listed.
     """
 
     files: tuple[str, ...]
@@ -58,8 +58,8 @@ class Source(ABC):
     """A folder or an archive.
 
     Attributes:
-        path: as a person gave it.
-        key: names this very content, so that what was decoded from it is found again.
+        path: as requested.
+        key: identifies the content, so that images decoded from it are found again.
     """
 
     path: Path
@@ -70,23 +70,22 @@ class Source(ABC):
         """Lists everything.
 
         Raises:
-            DataError: when it cannot be listed, or holds more than the limits allow.
+            DataError: when it cannot be listed, or exceeds the limits.
         """
 
     @abstractmethod
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes | ImageRefused]]:
-        """The content of the files named, in any order, or why it cannot be had.
+        """The content of the named files, in any order, or why it cannot be read.
 
         Raises:
-            DataError: when more comes out than the limits allow.
+            DataError: when the content exceeds the limits.
         """
 
 
 class FolderSource(Source):
     """A folder on disk. Links and hidden files are left out, so nothing outside is read.
 
-    Its key is made of names, sizes and times of change, since reading a large folder to name it would take as long as
-    decoding it.
+    Its key is made of names, sizes and modification times, since hashing a large folder would take as long as decoding it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -120,7 +119,7 @@ class FolderSource(Source):
                     status = entry.stat()
                     digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
                 if len(files) + len(folders) > FOLDER_ENTRIES:
-                    raise DataError(f"{self.path} holds more than {FOLDER_ENTRIES:,} files; choose a folder below it")
+                    raise DataError(f"{self.path} contains more than {FOLDER_ENTRIES:,} files; choose a folder inside it")
         return Index(tuple(files), frozenset(folders), tuple(skipped)), digest.hexdigest()
 
     def index(self) -> Index:
@@ -143,5 +142,5 @@ class FolderSource(Source):
 
 
 def is_clutter(name: str) -> bool:
-    """Hidden files and what operating systems leave behind in folders and archives."""
+    """Whether a name is hidden or one of the files that operating systems add to folders and archives."""
     return any(part.startswith(".") or part in ("__MACOSX", "Thumbs.db", "desktop.ini") for part in PurePosixPath(name).parts)

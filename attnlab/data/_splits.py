@@ -1,10 +1,10 @@
-"""From a pool of images to train, validation and test. Every random choice here follows ``split_seed`` alone.
+"""From a pool of images to training, validation and test images. Every random choice depends on ``split_seed`` alone.
 
-1. Test: the source's own; without one, a stratified fifth is held out.
-2. ``subset`` and ``test_subset``: a stratified draw, so that a small subset keeps every class in proportion.
-3. Validation: the source's own; without one, `hold_out` of the (subset of the) training images.
+1. Test: the source's own test images; without any, a stratified fifth is held out.
+2. ``subset`` and ``test_subset``: a stratified choice, so that a small subset keeps the proportions of the classes.
+3. Validation: the source's own validation images; without any, `hold_out` of the (subset of the) training images.
 
-Rows are drawn by label before a pixel is decoded, so a small subset of a large archive is read fast.
+Rows are chosen by label before any pixel is decoded, so a small subset of a large archive loads fast.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ Array = TypeVar("Array", bound=np.ndarray)
 
 TEST_SHARE = 0.2
 MEMORY_LIMIT = 1 << 30
-"""A split above this many bytes is mapped from a file instead of held in memory."""
+"""A split of more bytes is mapped from a file instead of held in memory."""
 
 
 def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Sorted positions of ``count`` of ``labels``, each class in proportion (largest remainder), at least one of each
+    """Sorted positions of ``count`` of ``labels``, proportional to the classes (largest remainder), with at least one of each
     class where ``count`` allows it.
     """
     if count >= len(labels):
@@ -53,17 +53,17 @@ def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def hold_out_stratified(labels: np.ndarray, share: float, seed: int, class_names: tuple[str, ...]) -> np.ndarray:
-    """Sorted positions of a stratified ``share`` of ``labels``, as scikit-learn's ``train_test_split`` draws it.
+    """Sorted positions of a stratified ``share`` of ``labels``, as chosen by scikit-learn's ``train_test_split``.
 
     Raises:
-        DataError: when a class is too small to be on both sides.
+        DataError: when a class is too small for both parts.
     """
     from sklearn.model_selection import train_test_split
 
     sizes = np.bincount(labels, minlength=len(class_names))
     if sizes.min() < 2:
         small = ", ".join(f"{name} ({size})" for name, size in zip(class_names, sizes, strict=True) if size < 2)
-        raise DataError(f"a test split is held out by class, which needs two images of each class; too few of: {small}")
+        raise DataError(f"holding out a test split needs at least two images per class; too few of: {small}")
     held = max(round(len(labels) * share), len(class_names))
     if len(labels) - held < len(class_names):
         raise DataError(f"{len(labels)} images are too few to hold out a test split of {len(class_names)} classes")
@@ -72,10 +72,10 @@ def hold_out_stratified(labels: np.ndarray, share: float, seed: int, class_names
 
 
 def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDataset:
-    """The data set a config asks for.
+    """The data set of a config.
 
     Raises:
-        DataError: when a split or a class would be left without images.
+        DataError: when a split or a class has no images.
     """
     import torch
 
@@ -105,7 +105,7 @@ def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDa
         train, validation, test = (rows[~np.isin(rows, list(prepared.refused))] for rows in (train, validation, test))
     for part, rows in (("training", train), ("validation", validation), ("test", test)):
         if not len(rows):
-            raise DataError(f"no readable image is left for {part}{_first(provenance.skipped)}")
+            raise DataError(f"there is no readable {part} image{_first(provenance.skipped)}")
     missing = set(range(len(pool.class_names))) - set(pool.labels[np.concatenate([train, validation])].tolist())
     if missing:
         names = ", ".join(pool.class_names[label] for label in sorted(missing))
@@ -129,15 +129,15 @@ def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDa
 
 
 def channel_statistics(images: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of ``images[rows]`` scaled to [0, 1]: exact, from the channels' histograms.
+    """Mean and standard deviation per channel of ``images[rows]`` scaled to [0, 1]; exact, from histograms.
 
-    A channel that never changes gets a deviation of one grey level, so that normalising never divides by zero.
+    A constant channel gets a standard deviation of one grey level, so that normalising never divides by zero.
     """
     channels = images.shape[1]
     counts = np.zeros((channels, 256), np.int64)
     for chunk in np.array_split(rows, 1 + len(rows) * images[0].size // (32 << 20)):
         pixels = images[chunk]
-        for channel in range(channels):  # float32 counts of OpenCV are exact up to 2^24, which a chunk stays below
+        for channel in range(channels):  # OpenCV counts in float32, exact up to 2^24; chunks are smaller
             plane = pixels[:, channel].reshape(-1, 1)
             counts[channel] += cv2.calcHist([plane], [0], None, [256], [0, 256]).ravel().astype(np.int64)
     share = counts / counts.sum(axis=1, keepdims=True)
@@ -159,7 +159,7 @@ def _take(pool: Pool, rows: np.ndarray) -> Split:
 
 
 def _gather(array: np.ndarray, rows: np.ndarray, pool: Pool) -> np.ndarray:
-    """``array[rows]``, fitted to the pool's size, in memory or, above the limit, in a file of the cache that is mapped."""
+    """``array[rows]`` at the pool's size, in memory or, above the limit, mapped from a cache file."""
     side = pool.side or array.shape[-1]
     shape = (len(rows), *array.shape[1:-2], side, side)
     if int(np.prod(shape)) <= MEMORY_LIMIT:
@@ -187,5 +187,5 @@ def _copy(array: np.ndarray, rows: np.ndarray, out: Array) -> Array:
 
 
 def _first(skipped: tuple[str, ...]) -> str:
-    """The first of what was skipped, as the end of a message."""
-    return f"; skipped {len(skipped)}, first {skipped[0]}" if skipped else ""
+    """The first skipped image, as the end of a message."""
+    return f"; skipped {len(skipped)}, first: {skipped[0]}" if skipped else ""

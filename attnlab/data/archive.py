@@ -1,7 +1,7 @@
-"""Zip and tar archives, read in place. What they are is told by their content, not by their name.
+"""Zip and tar archives, recognised by their content and read without unpacking them to disk.
 
-Nothing is unpacked to disk. Links, devices and names that lead out of the archive are left out; of two entries with one
-name the first counts. A bomb is found while it is read: see `attnlab.data._source.Limits`.
+Links, devices and names that lead out of the archive are left out; of two entries with the same name the first counts.
+Archive bombs are stopped while reading: see `attnlab.data._source.Limits`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def open_archive(path: Path, limits: Limits = LIMITS) -> Source:
     """The archive at ``path``.
 
     Raises:
-        DataError: when the file is none.
+        DataError: when the file is not a zip or tar archive.
     """
     with path.open("rb") as file:
         head = file.read(512)
@@ -42,11 +42,11 @@ def open_archive(path: Path, limits: Limits = LIMITS) -> Source:
         return ZipSource(path, limits)
     if head[257:262] == b"ustar" or any(head.startswith(magic) for magic in PACKERS):
         return TarSource(path, limits)
-    raise DataError(f"{path} is no folder and no .zip or .tar(.gz/.xz/.bz2) archive")
+    raise DataError(f"{path} is neither a folder nor a supported archive (.zip, .tar, .tar.gz, .tar.xz, .tar.bz2)")
 
 
 class _Meter:
-    """Counts what comes out of an archive, and stops a bomb."""
+    """Counts the bytes and entries read from an archive, and stops at the limits."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self.path, self.limits, self.out = path, limits, 0
@@ -56,17 +56,17 @@ class _Meter:
         self.out += size
         if self.out > self.ceiling:
             raise DataError(
-                f"{self.path} unpacks to more than {self.ceiling / 1e9:.1f} GB, which is too much for "
-                f"{self.path.stat().st_size / 1e6:.1f} MB of pictures; if it is right, unpack it and give the folder"
+                f"{self.path} unpacks to more than {self.ceiling / 1e9:.1f} GB, which is too much for an archive of "
+                f"{self.path.stat().st_size / 1e6:.1f} MB; if you trust it, unpack it and choose the folder"
             )
 
     def entry(self, count: int) -> None:
         if count > self.limits.entries:
-            raise DataError(f"{self.path} holds more than {self.limits.entries:,} entries; unpack it and give the folder")
+            raise DataError(f"{self.path} has more than {self.limits.entries:,} entries; unpack it and choose the folder")
 
 
 class _Listing:
-    """Collects the entries of an archive under the rules of this file."""
+    """Collects the entries of an archive that may be read."""
 
     def __init__(self) -> None:
         self.files: dict[str, None] = {}
@@ -74,7 +74,7 @@ class _Listing:
         self.skipped: list[str] = []
 
     def add(self, name: str, *, is_file: bool, is_folder: bool) -> str | None:
-        """The name an entry is listed by, or `None`."""
+        """The name under which an entry is listed, or `None`."""
         path = PurePosixPath(name.replace("\\", "/"))
         plain = str(path)
         if plain in ("", ".") or is_clutter(plain):
@@ -88,7 +88,7 @@ class _Listing:
         elif not is_file:
             self.skipped.append(f"{name}: a link or device")
         elif plain in self.files:
-            self.skipped.append(f"{name}: a second entry of this name")
+            self.skipped.append(f"{name}: a second entry with this name")
         else:
             self.files[plain] = None
             self.folders.update(str(parent) for parent in path.parents if str(parent) != ".")
@@ -106,11 +106,11 @@ class _Archive(Source):
             self.key = hashlib.file_digest(file, "sha256").hexdigest()
 
     @contextmanager
-    def _damage_told(self) -> Iterator[None]:
+    def _reporting_damage(self) -> Iterator[None]:
         try:
             yield
         except DAMAGE as error:
-            raise DataError(f"{self.path} is damaged or no archive ({error})") from error
+            raise DataError(f"{self.path} is damaged or not an archive ({error})") from error
 
 
 class ZipSource(_Archive):
@@ -120,14 +120,14 @@ class ZipSource(_Archive):
         return self._list()[0]
 
     def _list(self) -> tuple[Index, dict[str, zipfile.ZipInfo]]:
-        with self._damage_told(), zipfile.ZipFile(self.path) as archive:
+        with self._reporting_damage(), zipfile.ZipFile(self.path) as archive:
             infos = archive.infolist()
         _Meter(self.path, self.limits).entry(len(infos))
         listing, by_name = _Listing(), {}
         for info in infos:
             unix_kind = info.external_attr >> 28  # 0xA: a link
             if info.flag_bits & 1:
-                raise DataError(f"{self.path} is encrypted; make an archive without a password")
+                raise DataError(f"{self.path} is encrypted; create an archive without a password")
             name = listing.add(info.filename, is_file=not info.is_dir() and unix_kind in (0, 8), is_folder=info.is_dir())
             if name is not None:
                 by_name[name] = info
@@ -136,7 +136,7 @@ class ZipSource(_Archive):
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes | ImageRefused]]:
         _, by_name = self._list()
         meter = _Meter(self.path, self.limits)
-        with self._damage_told():
+        with self._reporting_damage():
             archive = zipfile.ZipFile(self.path)
         with archive:
             for name in names:
@@ -151,7 +151,7 @@ class ZipSource(_Archive):
 
 
 class TarSource(_Archive):
-    """A tar archive, packed or not, read as a stream. Its listing is kept, since making it unpacks everything."""
+    """A tar archive, compressed or not, read as a stream. Its listing is cached, since making it reads everything."""
 
     def index(self) -> Index:
         kept = cache_dir() / "listings" / f"{self.key[:32]}.json"
@@ -178,7 +178,7 @@ class TarSource(_Archive):
             if member.size > self.limits.file_bytes:
                 yield name, ImageRefused(f"the file has {member.size / 1e6:.0f} MB")
             else:
-                with self._damage_told():
+                with self._reporting_damage():
                     file = archive.extractfile(member)
                     content = file.read() if file else b""
                 yield name, content
@@ -188,7 +188,7 @@ class TarSource(_Archive):
 
     def _members(self, listing: _Listing) -> Iterator[tuple[str, tarfile.TarFile, tarfile.TarInfo]]:
         meter = _Meter(self.path, self.limits)
-        with self._damage_told(), self._unpacked() as stream:
+        with self._reporting_damage(), self._unpacked() as stream:
             counted = cast("IO[bytes]", _Counted(stream, meter))
             with tarfile.open(fileobj=counted, mode="r|") as archive:
                 for count, member in enumerate(archive, 1):
@@ -207,7 +207,7 @@ class TarSource(_Archive):
 
 
 class _Counted(io.RawIOBase):
-    """A readable stream whose bytes are metered."""
+    """A readable stream whose bytes are counted."""
 
     def __init__(self, stream: IO[bytes], meter: _Meter) -> None:
         self._stream, self._meter = stream, meter

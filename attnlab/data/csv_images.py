@@ -1,12 +1,12 @@
-"""A CSV table of images: one row for each, with its file name and its label, and the images in folders beside it.
+"""A CSV table of images: one row per image with its file name and its label, and the images in folders beside it.
 
-The melanoma article ("Melanoma classification with attention", VGG16 on ISIC images) works on such data: ``marking.csv``
-with ``image_id`` and ``target``, 80/20 split with random state 1234, the majority class drawn down to 6,000 with random
-state 42. Those are the defaults here. The split is stratified, where the article's is not.
+The melanoma article ("Melanoma classification with attention", VGG16 on ISIC images) uses such data: ``marking.csv`` with
+``image_id`` and ``target``, an 80/20 split with random state 1234, and the majority class reduced to 6,000 images with
+random state 42. These are the defaults here. Departure: the split is stratified.
 
-Everything is text: ``00123`` keeps its zeros and ``NA`` is a label. A row that does not fit the header is an error with
-its number, since a shifted row would give every image a wrong label. File names are looked up in the listing of the
-source and never joined to a path, so no name leads outside.
+All values are text: ``00123`` keeps its zeros and ``NA`` is a label. A row that does not match the header is an error that
+names its line, since a shifted row would give images wrong labels. File names are looked up in the listing of the source
+and never joined to a path, so no name leads outside.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Table:
     """A CSV file as text.
 
     Attributes:
-        name: of the file.
+        name: file name.
         columns: the header.
-        rows: (line number, fields), as many fields as columns.
+        rows: (line number, fields), with one field per column.
     """
 
     name: str
@@ -57,10 +57,10 @@ class Table:
     rows: tuple[tuple[int, tuple[str, ...]], ...]
 
     def column(self, name: str) -> int:
-        """Where a column is.
+        """The index of a column.
 
         Raises:
-            DataError: listing the columns there are.
+            DataError: when there is no such column; the message lists the columns.
         """
         if name not in self.columns:
             raise DataError(f"{self.name} has no column {name!r}; its columns: {', '.join(self.columns)}")
@@ -68,11 +68,11 @@ class Table:
 
 
 def read_table(content: bytes, name: str) -> Table:
-    """Parses a CSV file with a header; the separator is the one of ``, ; tab`` that the header uses most.
+    """Parses a CSV file with a header; the separator is the most frequent one of ``, ; tab`` in the header.
 
     Raises:
-        DataError: for another encoding than UTF-8, a doubled or blank column, a row of another width than the header,
-            or more than the caps allow; with the line's number.
+        DataError: for an encoding other than UTF-8, two columns of one name, a row with more or fewer fields than the
+            header, or a file beyond the limits; the message names the line.
     """
     if len(content) > MAX_TABLE_BYTES:
         raise DataError(f"{name} has {len(content) / 1e6:.0f} MB; at most {MAX_TABLE_BYTES / 1e6:.0f} MB are read")
@@ -82,7 +82,7 @@ def read_table(content: bytes, name: str) -> Table:
         line = content[: error.start].count(b"\n") + 1
         raise DataError(f"{name} is not UTF-8 text (line {line}); save it as 'CSV UTF-8'") from None
     if "\0" in text:
-        raise DataError(f"{name} holds NUL bytes, so it is no text or is UTF-16; save it as 'CSV UTF-8'")
+        raise DataError(f"{name} contains NUL bytes, so it is UTF-16 or not text; save it as 'CSV UTF-8'")
     head = text.split("\n", 1)[0]
     separator = max(",;\t", key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -108,17 +108,17 @@ def read_table(content: bytes, name: str) -> Table:
 
 
 def find_table(source: Source, index: Index, options: PathOptions) -> Table | None:
-    """The table of a source, or `None` where its class folders say everything.
+    """The table of a source, or `None` when its class folders are used.
 
-    A CSV at the top counts when it has the image and the label column, or when ``layout`` or ``csv_file`` asks for it.
+    A CSV file at the top is used when it has the image and the label column, or when ``layout`` or ``csv_file`` requests it.
 
     Raises:
-        DataError: when a table is asked for and there is none, or more than one would do.
+        DataError: when a table is requested and there is none, or when several have the columns.
     """
     top = find_top(index, options)
     names = _table_names(index, top)
-    asked = options.layout == "table" or bool(options.csv_file)
-    if options.layout == "folders" or (not names and not asked):
+    required = options.layout == "table" or bool(options.csv_file)
+    if options.layout == "folders" or (not names and not required):
         return None
     if options.csv_file:
         names = [name for name in names if PurePosixPath(name).name == options.csv_file]
@@ -127,8 +127,8 @@ def find_table(source: Source, index: Index, options: PathOptions) -> Table | No
     tables = _read(source, names)
     fitting = [table for table in tables if {options.image_column, options.label_column} <= set(table.columns)]
     if len(fitting) > 1:
-        raise DataError(f"{', '.join(table.name for table in fitting)} all have the columns; choose one by csv_file")
-    if not fitting and (asked or not _has_class_folders(index, top, options)):
+        raise DataError(f"{', '.join(table.name for table in fitting)} all have the columns; choose one with csv_file")
+    if not fitting and (required or not _has_class_folders(index, top, options)):
         for column in (options.image_column, options.label_column):
             tables[0].column(column)
     return fitting[0] if fitting else None
@@ -138,28 +138,28 @@ def read_tables(source: Source, index: Index, top: Top) -> list[Table]:
     """All CSV files at the top.
 
     Raises:
-        DataError: when one cannot be read.
+        DataError: when one of them cannot be read.
     """
     return _read(source, _table_names(index, top))
 
 
 def list_table(table: Table, index: Index, options: PathOptions) -> Listing:
-    """The images a table names. Rows whose image is missing or whose label is blank are skipped and listed.
+    """The images of a table. Rows whose image is missing or whose label is empty are skipped and reported.
 
     Raises:
-        DataError: for a column that is not there, an unknown word in the split column, two labels for one image,
-            fewer than two classes, or no image found at all.
+        DataError: for a missing column, an unknown word in the split column, two labels for one image, fewer than two
+            classes, or no image at all.
     """
     image_at, label_at = table.column(options.image_column), table.column(options.label_column)
-    asked_for_split = "split_column" in options.model_fields_set and options.split_column != ""
-    has_split = bool(options.split_column) and (asked_for_split or options.split_column in table.columns)
+    split_required = "split_column" in options.model_fields_set and options.split_column != ""
+    has_split = bool(options.split_column) and (split_required or options.split_column in table.columns)
     split_at = table.column(options.split_column) if has_split else None
 
     top = find_top(index, options)
     masks = MaskFinder(index.files, top, options)
     look_up = _Lookup([name for name in index.files if is_image(name) and not masks.is_mask(name)], top)
     skipped = list(index.skipped)
-    found: dict[str, tuple[int, str, Part]] = {}
+    images: dict[str, tuple[int, str, Part]] = {}
     for line, fields in table.rows:
         try:
             name = look_up(fields[image_at])
@@ -170,22 +170,26 @@ def list_table(table: Table, index: Index, options: PathOptions) -> Listing:
         part = _part(fields[split_at], table, line, options) if split_at is not None else Part.TRAIN
         if not label:
             skipped.append(f"{fields[image_at]} (line {line}): no label")
-        elif name not in found:
-            found[name] = (line, label, part)
-        elif found[name][1:] == (label, part):
-            skipped.append(f"{fields[image_at]} (line {line}): named a second time")
+        elif name not in images:
+            images[name] = (line, label, part)
+        elif images[name][1:] == (label, part):
+            skipped.append(f"{fields[image_at]} (line {line}): listed a second time")
         else:
-            raise DataError(f"{table.name} lines {found[name][0]} and {line} name {fields[image_at]} with two labels or splits")
-    if not found:
+            raise DataError(
+                f"{table.name} lines {images[name][0]} and {line} name {fields[image_at]} with two labels or splits"
+            )
+    if not images:
         first = f"; first: {skipped[0]}" if skipped else ""
-        raise DataError(f"none of the {len(table.rows)} rows of {table.name} names an image that is there{first}")
-    labels = sorted({label for _, label, _ in found.values()}, key=natural)
+        raise DataError(f"none of the {len(table.rows)} rows of {table.name} names an existing image{first}")
+    labels = sorted({label for _, label, _ in images.values()}, key=natural)
     if len(labels) < 2:
         raise DataError(f"column {options.label_column!r} of {table.name} has only one label, {labels[0]!r}")
-    if len(labels) > max(100, len(found) // 2):
-        raise DataError(f"column {options.label_column!r} of {table.name} has {len(labels)} different labels; is it the label?")
+    if len(labels) > max(100, len(images) // 2):
+        raise DataError(
+            f"column {options.label_column!r} of {table.name} has {len(labels)} different values; is it the label column?"
+        )
     number = {label: i for i, label in enumerate(labels)}
-    items = tuple(Item(name, number[label], part, masks.of(name)) for name, (_, label, part) in found.items())
+    items = tuple(Item(name, number[label], part, masks.of(name)) for name, (_, label, part) in images.items())
     if not any(item.part is Part.TEST for item in items):
         items = tuple(replace(i, part=Part.TEST) if i.part is Part.VALIDATION else i for i in items)
     split = f"Split by column {options.split_column!r}." if split_at is not None else ""
@@ -193,8 +197,8 @@ def list_table(table: Table, index: Index, options: PathOptions) -> Listing:
 
 
 def draw_test(listing: Listing, options: PathOptions) -> Listing:
-    """A stratified test split by ``test_share`` and ``test_seed`` where the table names none; after balancing, as in the
-    article.
+    """Adds a stratified test split by ``test_share`` and ``test_seed`` if the table has none. It comes after balancing, as in
+    the article.
     """
     if any(item.part is Part.TEST for item in listing.items):
         return listing
@@ -202,8 +206,8 @@ def draw_test(listing: Listing, options: PathOptions) -> Listing:
     labels = np.array([listing.items[row].label for row in rows])
     held = set(rows[hold_out_stratified(labels, options.test_share, options.test_seed, listing.class_names)].tolist())
     items = tuple(replace(item, part=Part.TEST) if row in held else item for row, item in enumerate(listing.items))
-    drawn = f"Test: a stratified {options.test_share:.0%} drawn with random state {options.test_seed}."
-    return replace(listing, items=items, note=f"{listing.note} {drawn}")
+    note = f"Test: a stratified {options.test_share:.0%}, chosen with random state {options.test_seed}."
+    return replace(listing, items=items, note=f"{listing.note} {note}")
 
 
 def _table_names(index: Index, top: Top) -> list[str]:
@@ -220,7 +224,7 @@ def _read(source: Source, names: list[str]) -> list[Table]:
 
 
 class _Lookup:
-    """File names as tables write them -> names in the source."""
+    """From file names as written in tables to names in the source."""
 
     def __init__(self, images: list[str], top: Top) -> None:
         self._exact = {"/".join(top.steps(name)): name for name in images}
@@ -230,19 +234,23 @@ class _Lookup:
             for short in {path.name, path.stem}:
                 self._short[short].append(name)
 
-    def __call__(self, given: str) -> str:
-        """Raises LookupError with the reason."""
-        plain = given.replace("\\", "/")
+    def __call__(self, text: str) -> str:
+        """The name in the source.
+
+        Raises:
+            LookupError: with the reason.
+        """
+        plain = text.replace("\\", "/")
         if plain.startswith("/") or ".." in plain.split("/") or (len(plain) > 1 and plain[1] == ":"):
-            raise LookupError("leads out of the folder, refused")
+            raise LookupError("leads out of the folder")
         if plain.removeprefix("./") in self._exact:
             return self._exact[plain.removeprefix("./")]
-        found = self._short.get(plain, []) if "/" not in plain else []
-        if len(found) > 1:
-            raise LookupError(f"more than one file has this name: {', '.join(found[:3])}")
-        if not found:
+        names = self._short.get(plain, []) if "/" not in plain else []
+        if len(names) > 1:
+            raise LookupError(f"more than one file has this name: {', '.join(names[:3])}")
+        if not names:
             raise LookupError("no such image")
-        return found[0]
+        return names[0]
 
 
 def _check_header(columns: tuple[str, ...], name: str) -> None:

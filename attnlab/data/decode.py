@@ -1,15 +1,15 @@
-"""The one place where foreign bytes become pixels: training, inspection and uploads all come through here.
+"""The one place where image files become pixels: for training, for inspection and for uploads.
 
-Pillow alone reads the bytes, behind a list of formats and a pixel cap that is checked on the header, before anything
-is allocated. (OpenCV 5.0 allocates gigabytes for a 45-byte PNG, so it only ever sees arrays.) What a picture means is
-fixed by rule, so that a network is shown in inspection what it was shown in training:
+Only Pillow reads the bytes, with a list of allowed formats and a limit on pixels that is checked on the header, before
+anything is allocated. (OpenCV 5.0 allocates gigabytes for a 45-byte PNG, so it is given arrays only.) Images are converted
+by fixed rules, so that inspection shows a network the same pixels as training:
 
 * the EXIF orientation is applied;
-* transparency is laid on white;
+* transparent images are placed on white;
 * 16-bit and 32-bit grey is scaled by the range of its type, never clipped;
 * CMYK, palette, grey and 1-bit become RGB; colour profiles are ignored;
-* of an animation the first frame is taken;
-* a picture that is cut off or damaged is refused, never guessed at.
+* the first frame of an animation is used;
+* incomplete or damaged images are refused.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
-"""File names that are taken for images; the content decides what they are."""
+"""File names with these suffixes count as images; the content decides their format."""
 
 MAX_PIXELS = 25_000_000
 MAX_BYTES = 100_000_000
 
 
 class ImageRefused(ValueError):
-    """These bytes are not taken as an image; the message says why in plain words."""
+    """The bytes are not accepted as an image; the message says why in plain words."""
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
-    """A picture as every part of the project sees it.
+    """A decoded image.
 
     Attributes:
         pixels: uint8 (H, W, 3), RGB, upright.
-        notices: what was done to it that a person should know of, as sentences.
+        notices: conversions that people should know about, as sentences.
     """
 
     pixels: np.ndarray
@@ -52,10 +52,10 @@ class DecodedImage:
 
 
 def decode_image(data: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Reads a picture from bytes or from a file.
+    """Decodes an image from bytes or from a file.
 
     Raises:
-        ImageRefused: for no image, another format, too many pixels, or a damaged file.
+        ImageRefused: for anything but an image, another format, too many pixels, or a damaged file.
     """
     content = _content(data)
     try:
@@ -64,20 +64,20 @@ def decode_image(data: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Decoded
             if width * height > max_pixels:
                 raise ImageRefused(
                     f"the image has {width} x {height} = {width * height / 1e6:.0f} million pixels; "
-                    f"at most {max_pixels / 1e6:.0f} million are read, so make it smaller first"
+                    f"at most {max_pixels / 1e6:.0f} million are accepted, so make it smaller first"
                 )
             return _convert(image)
     except ImageRefused:
         raise
-    except Exception as error:  # Pillow's parsers raise more than OSError on foreign bytes: SyntaxError, struct.error, ...
+    except Exception as error:  # Pillow's parsers raise many types: SyntaxError, struct.error, ...
         raise ImageRefused(_reason(error)) from error
 
 
 def image_size(data: bytes | Path) -> tuple[int, int]:
-    """(H, W) as the header says, upright or not; nothing is decoded.
+    """(H, W) from the header, without the EXIF orientation; nothing is decoded.
 
     Raises:
-        ImageRefused: as `decode_image` for what the header shows.
+        ImageRefused: as `decode_image`, for errors in the header.
     """
     content = _content(data)
     try:
@@ -88,9 +88,9 @@ def image_size(data: bytes | Path) -> tuple[int, int]:
 
 
 def fit_array(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The geometry every image, mask and upload goes through: the shorter side is resized, then the middle is cut out.
+    """Resizes the shorter side to fit, then crops the centre; used for every image, mask and upload.
 
-    Resized by area when it shrinks and linearly when it grows; nothing is squashed.
+    Shrinking averages areas, enlarging interpolates linearly; the aspect ratio is kept.
 
     Args:
         pixels: uint8 (h, w) or (h, w, C).
@@ -124,7 +124,7 @@ def fit_channels(pixels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def fit_image(pixels: np.ndarray, shape: tuple[int, int, int]) -> Tensor:
-    """A decoded picture as a network of this data set takes it: uint8 (h, w, 3) -> uint8 tensor (C, H, W)."""
+    """A decoded image in the shape of a network's input: uint8 (h, w, 3) -> uint8 tensor (C, H, W)."""
     import torch
 
     return torch.from_numpy(fit_channels(pixels, shape))
@@ -135,24 +135,24 @@ def _content(data: bytes | Path) -> bytes:
     if not size:
         raise ImageRefused("the file is empty")
     if size > MAX_BYTES:
-        raise ImageRefused(f"the file has {size / 1e6:.0f} MB; at most {MAX_BYTES / 1e6:.0f} MB are read")
+        raise ImageRefused(f"the file has {size / 1e6:.0f} MB; at most {MAX_BYTES / 1e6:.0f} MB are accepted")
     return data if isinstance(data, bytes) else data.read_bytes()
 
 
 def _convert(image: Image.Image) -> DecodedImage:
-    """The rules in the head of this file."""
+    """Applies the rules at the top of this file."""
     notices = []
     if getattr(image, "is_animated", False):
-        notices.append("An animation: its first frame is used.")
+        notices.append("This is an animation; its first frame is used.")
     image.load()
     turned = ImageOps.exif_transpose(image)
     if turned.mode.startswith("I"):
-        notices.append("More than 8 bits a channel: scaled to 8.")
+        notices.append("More than 8 bits per channel; scaled to 8.")
         levels = np.asarray(turned).astype(np.float32)  # 16-bit files open as I;16 or as I, by format
         plane = np.rint(levels * (255 / (65535 if levels.max() <= 65535 else 2**31 - 1))).clip(0, 255).astype(np.uint8)
         return DecodedImage(np.repeat(plane[..., None], 3, axis=2), tuple(notices))
     if "A" in turned.mode or "a" in turned.mode or "transparency" in turned.info:
-        notices.append("Transparent: laid on white.")
+        notices.append("Transparent; placed on white.")
         layer = turned.convert("RGBA")
         turned = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return DecodedImage(np.array(turned.convert("RGB")), tuple(notices))
@@ -160,7 +160,7 @@ def _convert(image: Image.Image) -> DecodedImage:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
-        return "the image claims far more pixels than are read; make it smaller first"
+        return "the image claims far more pixels than are accepted; make it smaller first"
     if isinstance(error, Image.UnidentifiedImageError):
-        return "not a JPEG, PNG, WebP, GIF or BMP image, or damaged at its start"
-    return f"the image is cut off or damaged ({error})"
+        return "not a JPEG, PNG, WebP, GIF or BMP image, or damaged at the start"
+    return f"the image is incomplete or damaged ({error})"

@@ -1,14 +1,13 @@
 """Digits in clutter: one whole handwritten digit among fragments of others, drawn from a seed.
 
-Real digits (the 8x8 test set of Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998, as
-scikit-learn ships it) are set at random places, sizes, slants and colours into coloured backgrounds, after the
-cluttered translated MNIST of Mnih et al., Recurrent Models of Visual Attention, NeurIPS 2014, arXiv:1406.6247.
-Fragments of other digits lie below the digit, in the same stroke and in colours of their own, so that neither colour
-nor stroke alone gives the place away. The mask of the digit is kept: attention has something to find, and whether it
-found it can be measured.
+Real digits (the 8x8 test set of Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998, as included in
+scikit-learn) are placed on coloured backgrounds at random positions, sizes, slants and colours, after the cluttered
+translated MNIST of Mnih et al., Recurrent Models of Visual Attention, NeurIPS 2014, arXiv:1406.6247. Fragments of other
+digits lie below the digit, with the same stroke and in random colours, so that neither colour nor stroke alone reveals its
+position. The mask of the digit is stored, so that one can measure whether attention finds it.
 
-Departs from that data set: colour, shaded backgrounds, varying size and slant. Train and test are drawn from
-disjoint handwritten digits.
+Departures from that data set: colour, shaded backgrounds, varying size and slant. Training and test images use different
+handwritten digits.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ from attnlab.data._drawn import require_whole, smooth_fields
 from attnlab.data._registry import register_dataset
 
 RECIPE = 1
-"""Counts up whenever the same seed would draw different pictures."""
+"""Increases whenever the same seed would draw different images."""
 
 TEST_DIGITS = 397
-"""Of the 1,797 handwritten digits, those that only test pictures show."""
+"""So many of the 1,797 handwritten digits occur in test images only."""
 
 BATCH = 200
 
 
 @dataclass(frozen=True)
 class Clutter:
-    """How hard the pictures are: fragments in each, the contrast of their ink and of the background's shading."""
+    """The difficulty of the images: fragments in each, and the strength of the background's shading."""
 
     fragments: int
     shading: float
 
 
 INK = ((0.25, 0.7), (0.75, 1.0))
-"""Saturation and value of every stroke, the digit's and the fragments'."""
+"""Ranges of saturation and value of all strokes, of digit and fragments alike."""
 
 CLUTTER = {"none": Clutter(0, 0.25), "light": Clutter(3, 0.5), "medium": Clutter(6, 0.75), "heavy": Clutter(14, 1.0)}
 
@@ -49,7 +48,7 @@ CLUTTER = {"none": Clutter(0, 0.25), "light": Clutter(3, 0.5), "medium": Clutter
 @register_dataset(
     "digits",
     title="Digits in clutter",
-    summary="One handwritten digit at a random place, size and colour, among fragments of other digits; mask included.",
+    summary="One handwritten digit at a random position, size and colour, among fragments of other digits; with masks.",
     image_size=32,
     class_names=[str(digit) for digit in range(10)],
     source="https://archive.ics.uci.edu/dataset/80",
@@ -71,20 +70,20 @@ def build(
     clutter: str = "medium",
     drawing_seed: int = 0,
 ) -> Pool:
-    """Draws ``train_images`` + ``test_images`` pictures, classes in equal number.
+    """Draws ``train_images`` + ``test_images`` images, equally many of each class.
 
     Raises:
         DataError: for an unknown clutter, a count out of range, or a size below 16.
     """
     if clutter not in CLUTTER:
-        raise DataError(f"digits has no clutter {clutter!r}; it has {', '.join(CLUTTER)}")
+        raise DataError(f"digits has no clutter {clutter!r}; possible: {', '.join(CLUTTER)}")
     require_whole("digits", "image_size", image_size, 16)
     require_whole("digits", "train_images", train_images, 10, 100_000)
     require_whole("digits", "test_images", test_images, 10, 100_000)
     require_whole("digits", "drawing_seed", drawing_seed, 0)
 
     glyphs, digits = _glyphs(image_size)
-    sources = np.random.default_rng(RECIPE).permutation(len(digits))  # the same halves for every drawing seed
+    sources = np.random.default_rng(RECIPE).permutation(len(digits))  # the same for every drawing seed
     halves = ((Part.TRAIN, train_images, sources[TEST_DIGITS:]), (Part.TEST, test_images, sources[:TEST_DIGITS]))
     drawn = []
     for part, count, ids in halves:
@@ -105,15 +104,15 @@ def build(
             source="drawn from scikit-learn's handwritten digits (UCI Optical Recognition of Handwritten Digits)",
             digest=hashlib.sha256(recipe.encode()).hexdigest(),
             licence="CC BY 4.0 (the handwritten digits)",
-            note="Drawn pictures: real handwriting, synthetic scenes. Train and test show different handwritten digits.",
+            note="Drawn images: real handwriting, synthetic scenes. Training and test images use different handwritten digits.",
         ),
         extra={"recipe": recipe},
     )
 
 
 def _glyphs(image_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ink of the 1,797 digits, float32 (n, G, G) in [0, 1] with smooth edges, and their labels (n,)."""
-    from sklearn.datasets import load_digits  # slow to import, and only needed here
+    """The ink of the 1,797 digits, float32 (n, G, G) in [0, 1] with smooth edges, and their labels (n,)."""
+    from sklearn.datasets import load_digits  # slow to import, needed only here
 
     small, digits = load_digits(return_X_y=True)
     small = np.pad(small.reshape(-1, 8, 8).astype(np.float32) / 16, ((0, 0), (1, 1), (1, 1)))
@@ -126,13 +125,13 @@ def _glyphs(image_size: int) -> tuple[np.ndarray, np.ndarray]:
 def _draw(
     glyphs: np.ndarray, digits: np.ndarray, count: int, size: int, clutter: Clutter, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``count`` pictures: uint8 (n, 3, S, S), masks bool (n, S, S), labels int64 (n,)."""
+    """``count`` images uint8 (n, 3, S, S), masks bool (n, S, S) and labels int64 (n,)."""
     labels = rng.permutation(np.arange(count) % 10)
     by_digit = [np.flatnonzero(digits == digit) for digit in range(10)]
     chosen = np.array([rng.choice(by_digit[label]) for label in labels])
     images = np.empty((count, 3, size, size), np.uint8)
     masks = np.empty((count, size, size), bool)
-    for start in range(0, count, BATCH):  # a batch fits the processor's cache, which halves the time
+    for start in range(0, count, BATCH):  # a batch fits into the CPU's cache, which halves the time
         whole = glyphs[chosen[start : start + BATCH]]
         canvas = _backgrounds(len(whole), size, clutter.shading, rng)
         for _ in range(clutter.fragments):
@@ -148,13 +147,13 @@ def _draw(
 
 
 def _colours(count: int, rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]) -> np.ndarray:
-    """RGB float32 (n, 3) of random hue."""
+    """Colours of random hue: RGB float32 (n, 3)."""
     hsv = np.stack([rng.uniform(0, 360, count), rng.uniform(*saturation, count), rng.uniform(*value, count)], axis=-1)
     return cv2.cvtColor(hsv[:, None].astype(np.float32), cv2.COLOR_HSV2RGB)[:, 0]
 
 
 def _backgrounds(count: int, size: int, shading: float, rng: np.random.Generator) -> np.ndarray:
-    """Two dark colours that run into each other over a smooth random field: float32 (n, S, S, 3)."""
+    """Two dark colours, blended by a smooth random field: float32 (n, S, S, 3)."""
     fields = smooth_fields(count, 4, size, rng)
     one, other = (_colours(count, rng, (0.45, 0.85), (0.12, 0.5))[:, None, None] for _ in range(2))
     return one + (other - one) * (shading * fields[..., None])
@@ -163,9 +162,9 @@ def _backgrounds(count: int, size: int, shading: float, rng: np.random.Generator
 def _place(
     glyphs: np.ndarray, size: int, rng: np.random.Generator, *, scale: tuple[float, float], slant: float, inside: bool
 ) -> np.ndarray:
-    """Ink float32 (n, S, S) of glyphs (n, G, G), each at a random place, size (as a share of the picture) and slant.
+    """Ink float32 (n, S, S) of glyphs (n, G, G), each at a random position, size (as a share of the image) and slant.
 
-    ``inside`` keeps the whole glyph in the picture; otherwise its middle may lie anywhere.
+    ``inside`` keeps the whole glyph inside the image; otherwise its centre may lie anywhere.
     """
     count, side = len(glyphs), glyphs.shape[1]
     sizes = rng.uniform(*scale, count) * size
@@ -181,7 +180,7 @@ def _place(
 
 
 def _fragments(glyphs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random side or corner of every glyph, so that no fragment is a digit."""
+    """A random side or corner of each glyph, so that no fragment is a whole digit."""
     count, side = glyphs.shape[:2]
     angle = rng.uniform(0, 2 * np.pi, count)
     axis = (np.arange(side) - (side - 1) / 2) / side
@@ -190,5 +189,5 @@ def _fragments(glyphs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _blend(canvas: np.ndarray, ink: np.ndarray, colours: np.ndarray) -> None:
-    """Lays ink (n, S, S) of ``colours`` (n, 3) over the canvas (n, S, S, 3), in place."""
+    """Draws ink (n, S, S) in ``colours`` (n, 3) on the canvas (n, S, S, 3), in place."""
     canvas += (colours[:, None, None] - canvas) * ink[..., None]

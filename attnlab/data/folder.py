@@ -1,11 +1,11 @@
-"""One folder for each class, in a folder or an archive.
+"""One folder per class, in a folder or an archive.
 
     CLASS/image.jpg                      a test split is held out by the config's split seed
     train/CLASS/image.jpg                with test/ and val/ beside it (also training, testing, valid, validation);
-    test/CLASS/image.jpg                 without test/, val/ is the test, as is the custom
+    test/CLASS/image.jpg                 without test/, val/ is used for testing, as is common
     masks/<the image's path>.png         optional; or image_mask.png beside the image (see `MaskFinder`)
 
-Everything may lie in one more folder. Images below a class folder belong to it, however deep they are.
+All of this may lie in a further folder. Images in subfolders of a class folder belong to that class.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from attnlab.data._source import Index
 
 
 def list_class_folders(index: Index, options: PathOptions) -> Listing:
-    """Reads the layout above out of a listing.
+    """The images of this layout.
 
     Raises:
-        DataError: for no image, a class without images, a single class, or classes of the test that training lacks.
+        DataError: when there is no image, a class without images, only one class, or a class without training images.
     """
     top = find_top(index, options)
     masks = MaskFinder(index.files, top, options)
@@ -31,7 +31,7 @@ def list_class_folders(index: Index, options: PathOptions) -> Listing:
         parts = {}
     elif twice := [part for part, count in Counter(parts.values()).items() if count > 1]:
         same = ", ".join(sorted(name for name, part in parts.items() if part is twice[0]))
-        raise DataError(f"the folders {same} mean the same split; keep one")
+        raise DataError(f"the folders {same} mean the same split; keep only one")
     elif Part.TEST not in parts.values():
         parts = {name: Part.TEST if part is Part.VALIDATION else part for name, part in parts.items()}
 
@@ -41,7 +41,7 @@ def list_class_folders(index: Index, options: PathOptions) -> Listing:
         steps = top.steps(folder)
         if len(steps) == depth + 1 and (steps[0] in parts if parts else steps[0] in tops):
             empty[parts.get(steps[0], Part.TRAIN), steps[depth]] = 0
-    found: list[tuple[str, str, Part]] = []
+    images: list[tuple[str, str, Part]] = []
     skipped = list(index.skipped)
     ignored: Counter[str] = Counter()
     for name in index.files:
@@ -50,33 +50,33 @@ def list_class_folders(index: Index, options: PathOptions) -> Listing:
             continue
         if not is_image(name):
             if len(steps) > depth + 1:
-                skipped.append(f"{name}: not an image by its suffix")
+                skipped.append(f"{name}: its suffix is not that of an image")
         elif parts and steps[0] not in parts:
             ignored[steps[0]] += 1
         elif len(steps) < depth + 2:
-            skipped.append(f"{name}: lies in no class folder")
+            skipped.append(f"{name}: not in a class folder")
         else:
-            found.append((name, steps[depth], parts.get(steps[0], Part.TRAIN)))
-            empty.pop((found[-1][2], steps[depth]), None)
+            images.append((name, steps[depth], parts.get(steps[0], Part.TRAIN)))
+            empty.pop((images[-1][2], steps[depth]), None)
 
-    if not found:
-        raise DataError(f"found no image in a class folder; {_expected()}")
+    if not images:
+        raise DataError(f"there is no image in a class folder; {_expected()}")
     if empty:
         names = ", ".join(sorted({name for _, name in empty}, key=natural))
-        raise DataError(f"no image in the class folder of: {names}; put images in or take the folder away")
+        raise DataError(f"no images found in the class folder of: {names}; check the folder")
     by_part: dict[Part, set[str]] = defaultdict(set)
-    for _, name, part in found:
+    for _, name, part in images:
         by_part[part].add(name)
     labels = sorted(by_part[Part.TRAIN], key=natural)
     if len(labels) < 2:
-        raise DataError(f"found only one class, {labels[0] if labels else 'none'}, to train on; {_expected()}")
-    if stray := sorted((by_part[Part.TEST] | by_part[Part.VALIDATION]) - set(labels), key=natural):
-        raise DataError(f"no training image of: {', '.join(stray)}, which the other splits have")
+        raise DataError(f"there is only one class, {labels[0] if labels else 'none'}, to train on; {_expected()}")
+    if untrained := sorted((by_part[Part.TEST] | by_part[Part.VALIDATION]) - set(labels), key=natural):
+        raise DataError(f"no training image of: {', '.join(untrained)}, which the other splits contain")
     number = {label: i for i, label in enumerate(labels)}
-    found.sort(key=lambda entry: (entry[2], number[entry[1]], natural(entry[0])))
-    skipped += [f"{name}/: {count} images in a folder that is no split" for name, count in sorted(ignored.items())]
+    images.sort(key=lambda entry: (entry[2], number[entry[1]], natural(entry[0])))
+    skipped += [f"{name}/: {count} images in a folder that is not a split" for name, count in sorted(ignored.items())]
     return Listing(
-        items=tuple(Item(name, number[label], part, masks.of(name)) for name, label, part in found),
+        items=tuple(Item(name, number[label], part, masks.of(name)) for name, label, part in images),
         class_names=name_classes(labels, options),
         skipped=tuple(skipped),
         note=_describe(parts),
@@ -85,9 +85,9 @@ def list_class_folders(index: Index, options: PathOptions) -> Listing:
 
 def _describe(parts: dict[str, Part]) -> str:
     if not parts:
-        return "The source names no split; a stratified fifth is held out for the test."
+        return "The source has no split; a stratified fifth is held out for testing."
     folders = ", ".join(f"{name}/ for {part.name.lower()}" for name, part in sorted(parts.items()))
-    return f"Split by the source's folders: {folders}."
+    return f"Split by folders: {folders}."
 
 
 def _expected() -> str:

@@ -1,14 +1,14 @@
-"""Drawn lesions: a SYNTHETIC stand-in for dermoscopy images, for those who have none. Nothing here is a patient.
+"""Drawn lesions: a SYNTHETIC substitute for dermoscopy images where there are none. No image shows a patient.
 
-Skin, a pigmented spot, and now and then hairs, a ruler or dark corners, as on real dermoscopy images. Benign and
-malignant-like spots differ by the ABCD rule (Nachbar, Stolz et al., The ABCD rule of dermatoscopy, J. Am. Acad.
-Dermatol. 1994): asymmetry, irregular border, several colours, size. Every spot draws each of the four strengths from a
-distribution that depends on its class, and the two overlap, so no single sign decides. Hairs, rulers and corners are
-independent of the class: a network that looks at them is looking at the wrong place.
+The images show skin, a pigmented spot, and sometimes hairs, a ruler or dark corners, as in real dermoscopy. Benign and
+malignant-like spots differ by the ABCD rule (Nachbar, Stolz et al., The ABCD rule of dermatoscopy, J. Am. Acad. Dermatol.
+1994): asymmetry, irregular border, several colours, diameter. The strength of each sign is drawn from a distribution that
+depends on the class; the two overlap, so that no single sign decides. Hairs, rulers and corners are independent of the
+class: a network that attends to them looks in the wrong place.
 
     r(angle) = R (1 + asymmetry * [low harmonics] + border * [high harmonics])
 
-No doctor has seen these pictures, and a network trained on them has learned to tell two ways of drawing apart.
+No doctor has judged these images, and a network trained on them learns only to distinguish two ways of drawing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from attnlab.data._drawn import require_whole, smooth_fields
 from attnlab.data._registry import register_dataset
 
 RECIPE = 1
-"""Counts up whenever the same seed would draw different pictures."""
+"""Increases whenever the same seed would draw different images."""
 
 CLASSES = ("benign", "malignant-like")
 BATCH = 100
@@ -33,13 +33,13 @@ SIGNS = 4
 SKIN = np.array([[0.93, 0.76, 0.68], [0.87, 0.67, 0.57], [0.78, 0.57, 0.45], [0.62, 0.43, 0.33]], np.float32)
 BROWN = np.array([[0.58, 0.36, 0.24], [0.42, 0.25, 0.17], [0.30, 0.18, 0.13]], np.float32)
 FURTHER = np.array([[0.10, 0.07, 0.08], [0.66, 0.22, 0.20], [0.36, 0.40, 0.50], [0.86, 0.74, 0.70]], np.float32)
-"""Black, red, blue-grey and the white of regression: the colours that count in the rule, besides two browns."""
+"""Black, red, blue-grey and the white of regression: the colours of the rule besides two browns."""
 
 
 @register_dataset(
     "lesions",
     title="Drawn lesions (synthetic)",
-    summary="Synthetic skin spots, benign and malignant-like by the ABCD rule, with hairs and rulers; mask included. "
+    summary="Synthetic skin spots, benign and malignant-like by the ABCD rule, with hairs and rulers; with masks. "
     "Not medical data.",
     image_size=64,
     class_names=CLASSES,
@@ -62,7 +62,7 @@ def build(
     malignant_share: float = 0.3,
     drawing_seed: int = 0,
 ) -> Pool:
-    """Draws ``train_images`` + ``test_images`` pictures.
+    """Draws ``train_images`` + ``test_images`` images.
 
     Raises:
         DataError: for an option out of range, or a size below 24.
@@ -99,14 +99,14 @@ def build(
             source="drawn by this program",
             digest=hashlib.sha256(recipe.encode()).hexdigest(),
             licence="drawn by this program",
-            note="SYNTHETIC: drawn spots, no patients, no doctor. Figures say nothing about medicine.",
+            note="SYNTHETIC: drawn spots, no patients. Results say nothing about medicine.",
         ),
         extra={"recipe": recipe},
     )
 
 
 def _draw(labels: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures uint8 (n, 3, S, S) and masks bool (n, S, S) for labels (n,)."""
+    """Images uint8 (n, 3, S, S) and masks bool (n, S, S) for labels (n,)."""
     signs = rng.beta(np.where(labels, 3.0, 1.5)[:, None], np.where(labels, 1.8, 3.5)[:, None], (len(labels), SIGNS))
     asymmetry, border, colour, diameter = (sign.astype(np.float32) for sign in signs.T)
     depth = _depth(asymmetry, border, diameter, size, rng)  # 0 on the border, positive inside, in radii
@@ -122,7 +122,7 @@ def _draw(labels: np.ndarray, size: int, rng: np.random.Generator) -> tuple[np.n
 
 
 def _depth(asymmetry: np.ndarray, border: np.ndarray, diameter: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """How far inside the spot each pixel lies, in radii: (n, S, S), negative outside."""
+    """The depth of each pixel inside the spot, in radii: (n, S, S), negative outside."""
     count = len(asymmetry)
     middle = rng.uniform(-0.22, 0.22, (2, count, 1, 1)).astype(np.float32)
     axis = np.linspace(-1, 1, size, dtype=np.float32)
@@ -140,7 +140,7 @@ def _depth(asymmetry: np.ndarray, border: np.ndarray, diameter: np.ndarray, size
 
 
 def _skin(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Skin of any tone with soft shading: float32 (n, S, S, 3)."""
+    """Skin of various tones with soft shading: float32 (n, S, S, 3)."""
     tone = SKIN[rng.integers(len(SKIN), size=count)] + rng.normal(0, 0.02, (count, 3)).astype(np.float32)
     return (
         tone[:, None, None]
@@ -150,7 +150,7 @@ def _skin(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _pigment(depth: np.ndarray, colour: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """The spot's own colour: two browns that mix, darker inside, and patches of further colours: float32 (n, S, S, 3)."""
+    """The colour of the spot: a blend of two browns, darker inside, and patches of other colours: float32 (n, S, S, 3)."""
     count = len(depth)
     light, dark = BROWN[rng.integers(0, 2, count)], BROWN[rng.integers(1, 3, count)]
     inner = np.clip(depth * rng.uniform(0.6, 1.4, (count, 1, 1)), 0, 1)
@@ -164,7 +164,7 @@ def _pigment(depth: np.ndarray, colour: np.ndarray, size: int, rng: np.random.Ge
 
 
 def _artefacts(picture: np.ndarray, rng: np.random.Generator) -> None:
-    """Hairs, a ruler and dark corners, each on some of the pictures whatever their class; in place on (S, S, 3)."""
+    """Draws hairs, a ruler and dark corners on some images, whatever their class; in place on (S, S, 3)."""
     size, shift = len(picture), 4  # OpenCV draws lines on a grid 2^shift finer than the pixels
     thick = max(1, round(size / 96))
     if rng.random() < 0.45:

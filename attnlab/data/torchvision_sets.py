@@ -61,10 +61,10 @@ Halves = list[tuple[np.ndarray, np.ndarray]]
 
 
 def fetch(urls: list[str], file: Path, md5: str, title: str, progress: Progress) -> Path:
-    """The file, fetched from the first of ``urls`` that answers unless it is there already, and checked.
+    """The file, downloaded from the first of ``urls`` that works unless it exists already, and checked.
 
     Raises:
-        DataError: when no address gives the right file; says what to do without a network.
+        DataError: when no address provides the file; the message says what to do without a network.
     """
     if file.exists() and hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() == md5:
         return file
@@ -72,14 +72,14 @@ def fetch(urls: list[str], file: Path, md5: str, title: str, progress: Progress)
     failures = []
     for url in urls:
         try:
-            _download(url, file.with_suffix(".part"), md5, f"fetching {title}", progress)
+            _download(url, file.with_suffix(".part"), md5, f"downloading {title}", progress)
         except (OSError, http.client.HTTPException, DataError) as error:
             failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
             continue
         file.with_suffix(".part").replace(file)
         return file
     raise DataError(
-        f"{title} could not be fetched ({'; '.join(failures)}). Without a network, put {file.name} into {file.parent}, "
+        f"{title} could not be downloaded ({'; '.join(failures)}). Without a network, put {file.name} into {file.parent}, "
         "or give the path of a folder or archive of images instead"
     )
 
@@ -96,7 +96,7 @@ def _download(url: str, draft: Path, md5: str, what: str, progress: Progress) ->
             progress(f"{what}, {done / 1e6:.0f} of {total / 1e6:.0f} MB", min(1.0, done / total) if total else 0.0)
     if digest.hexdigest() != md5:
         draft.unlink()
-        raise DataError("what came is not the expected file (wrong MD5)")
+        raise DataError("the downloaded file is not the expected one (wrong MD5)")
 
 
 def _cifar(name: str, title: str, progress: Progress) -> Halves:
@@ -184,7 +184,7 @@ def _register(
 
 
 def _locked(folder: Path) -> FileLock:
-    """One process fetches; the others wait and find the file."""
+    """A lock under which one process downloads, while others wait and then use the file."""
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / "lock")
 

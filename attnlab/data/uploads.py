@@ -1,6 +1,6 @@
-"""Archives that people upload: kept under their content's hash, so that the same archive is the same data set.
+"""Uploaded archives, stored under the hash of their content, so that the same archive is the same data set.
 
-What an upload is gets told by its content, through the same reader as every archive, before it is kept under a name.
+An upload is opened by the same reader as every archive before it is stored.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from attnlab.paths import uploads_dir
 
 SUFFIXES = ("zip", "tar", "tgz", "gz", "xz", "bz2")
 LEAST_FREE_BYTES = 1 << 30
-"""An upload is refused where it would leave less than this on the disk: runs need it for their checkpoints."""
+"""An upload is refused when it would leave less free space: runs need it for their checkpoints."""
 
 
 def keep_upload(name: str, file: IO[bytes]) -> Path:
-    """Where the archive lies from now on.
+    """Stores an uploaded archive and returns its path.
 
     Args:
-        name: as the browser gave it; only its letters and its suffix go into the name of the file.
-        file: at its start; copied piece by piece.
+        name: from the browser; only its letters and its suffix become part of the file name.
+        file: at its start; copied in pieces.
 
     Raises:
-        DataError: when it is no archive that can be read, or the disk is too full for it.
+        DataError: when it is not a readable archive, or the disk is too full.
     """
     uploads_dir().mkdir(parents=True, exist_ok=True)
     draft = uploads_dir() / f".new-{uuid.uuid4().hex}"
@@ -37,7 +37,7 @@ def keep_upload(name: str, file: IO[bytes]) -> Path:
         with draft.open("wb") as copy:
             shutil.copyfileobj(file, copy, 1 << 20)
         if shutil.disk_usage(draft).free < LEAST_FREE_BYTES:
-            raise DataError(f"there is no room for {name}: less than {LEAST_FREE_BYTES >> 30} GiB would be left on the disk")
+            raise DataError(f"there is not enough disk space for {name}: less than {LEAST_FREE_BYTES >> 30} GiB would be left")
         with draft.open("rb") as copy:
             digest = hashlib.file_digest(copy, "sha256").hexdigest()
         try:
@@ -47,7 +47,7 @@ def keep_upload(name: str, file: IO[bytes]) -> Path:
         kept = uploads_dir() / f"{_stem(name)}-{digest[:10]}{_suffix(name)}"
         draft.replace(kept)
     except OSError as error:
-        raise DataError(f"{name} cannot be kept: {error.strerror or error}") from error
+        raise DataError(f"{name} cannot be stored: {error.strerror or error}") from error
     finally:
         draft.unlink(missing_ok=True)
     return kept

@@ -1,6 +1,6 @@
-"""Weights of the public reference implementations, under their own names, and checkpoint files of strangers."""
+"""Weights of public reference implementations, under the names used there, and safe opening of checkpoint files."""
 
-from attnlab.interop import blocks, networks, report  # noqa: F401  (they register their names)
+from attnlab.interop import blocks, networks, report  # noqa: F401  (they register their parameter names)
 from attnlab.interop._names import ReferenceMismatch, load_reference
 from attnlab.interop.checkpoint import CheckpointRefused, open_checkpoint
 from attnlab.interop.imagenet import WeightsUnavailable, load_imagenet_features, start_weights

@@ -1,7 +1,7 @@
-"""From our names of parameters to those of a reference implementation, and loading by them.
+"""Our parameter names and those of the reference implementations, and loading of their weights.
 
-Each source has a file here with a function from our name to the reference's, registered for the module it serves.
-Loading goes through our own names, so that what is missing is said in the words of the dict that was given.
+For each source a file in this package registers a function from our name of a parameter to the reference's. Messages about
+missing or unexpected parameters use the reference's names, as they appear in the file.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _RENAMES: dict[type[nn.Module], Rename] = {}
 
 
 class ReferenceMismatch(ValueError):
-    """A state dict does not fit; the message lists the missing, unexpected and mis-shaped names.
+    """A state dict does not fit a module; the message lists missing, unexpected and mis-shaped parameters.
 
     Attributes:
-        missing, unexpected, misshaped: names as in the reference; mis-shaped with both shapes.
+        missing, unexpected, misshaped: names used by the reference; mis-shaped ones with both shapes.
     """
 
     def __init__(self, missing: list[str], unexpected: list[str], misshaped: list[str]) -> None:
         self.missing, self.unexpected, self.misshaped = missing, unexpected, misshaped
-        found = {"missing": missing, "unexpected": unexpected, "mis-shaped": misshaped}
-        parts = [f"{kind}: {', '.join(names)}" for kind, names in found.items() if names]
+        problems = {"missing": missing, "unexpected": unexpected, "mis-shaped": misshaped}
+        parts = [f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names]
         super().__init__("the state dict does not fit this module; " + "; ".join(parts))
 
 
@@ -45,12 +45,12 @@ def load_reference(module: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     """Copies the weights of a public reference implementation into ``module``, in place.
 
     Args:
-        module: a network or block of ours whose source has a reference implementation. A composition of a single block,
-            as `build_attention` returns it, counts as that block.
-        state_dict: as the reference saves it; batch norm's counters may be left out.
+        module: a network or block with a known reference implementation. A composition of one block, as `build_attention`
+            returns it, counts as that block.
+        state_dict: as the reference saves it; the counters of batch norm may be missing.
 
     Raises:
-        ReferenceMismatch: when names or shapes differ; nothing is copied then.
+        ReferenceMismatch: when names or shapes differ; then nothing is copied.
         ValueError: when no reference is known for the module.
     """
     target = module

@@ -1,10 +1,10 @@
-"""Reads one pickled checkpoint within limits and writes its tensors as safetensors. A program of its own, never imported.
+"""Reads one pickled checkpoint within limits and writes its tensors as safetensors. A separate program, never imported.
 
     python -I _unpickle.py CHECKPOINT OUTPUT
 
-Only `attnlab.interop.checkpoint` starts it. It prints one line of JSON: ``{"ok": true}`` or ``{"refused": "why"}``. Limits on
-memory, processor time and file size stand before a byte of the checkpoint is read, and are set anew once torch is
-loaded, because what torch maps is not the checkpoint's doing.
+Only `attnlab.interop.checkpoint` starts it. It prints one line of JSON: ``{"ok": true}`` or ``{"refused": "why"}``. Memory,
+CPU time and file size are limited before the first byte of the checkpoint is read. The limits are set again once torch is
+loaded, so that the memory of torch itself does not count.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Refused(Exception):
 
 
 def limit(spare: int, file_bytes: int, *, final: bool) -> None:
-    """Caps memory at what is mapped now plus ``spare``, and processor time at what is used now plus `CPU_SECONDS`.
+    """Limits memory to the current use plus ``spare``, and CPU time to the current use plus `CPU_SECONDS`.
 
     Args:
-        final: the caps can never be raised again.
+        final: the limits can never be raised again.
     """
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -46,7 +46,7 @@ def limit(spare: int, file_bytes: int, *, final: bool) -> None:
 
 
 def check_archive(path: Path) -> None:
-    """A zip as torch writes it stores its members as they are; one that unpacks to more than its size is an attack."""
+    """Checks that a zip stores its members uncompressed, as torch does; one that unpacks to more than its size is an attack."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
@@ -56,7 +56,7 @@ def check_archive(path: Path) -> None:
 
 
 def unwrap(content: Any) -> Mapping[str, Any]:
-    """The state dict inside the wrappings that training scripts use."""
+    """The state dict inside the dictionaries that training scripts save around it."""
     for _ in range(3):
         inner = [key for key in WRAPPERS if isinstance(content, Mapping) and isinstance(content.get(key), Mapping)]
         if not inner:
@@ -68,16 +68,16 @@ def unwrap(content: Any) -> Mapping[str, Any]:
 
 
 def plain_tensors(content: Mapping[str, Any], file_bytes: int) -> dict[str, Any]:
-    """The tensors of a state dict, each with memory of its own.
+    """The tensors of a state dict, each copied to its own memory.
 
-    Sizes are summed before anything is copied: a tensor expanded from one number costs nothing until then.
+    Sizes are checked before anything is copied: a tensor expanded from a single number takes no memory until then.
     """
     import torch
 
     total = 0
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise Refused(f"holds something else than tensors: {str(name)[:80]!r} is a {type(value).__name__}")
+            raise Refused(f"holds something other than tensors: {str(name)[:80]!r} is a {type(value).__name__}")
         if value.layout is not torch.strided or value.is_quantized or value.is_complex() or value.device.type != "cpu":
             raise Refused(f"holds a tensor that is not plain numbers: {name[:80]!r}")
         needed = value.numel() * value.element_size()
@@ -113,11 +113,11 @@ def main() -> None:
         verdict = {"refused": str(reason)}
     except MemoryError:
         verdict = {"refused": TOO_LARGE}
-    except Exception as error:  # foreign bytes: torch and zipfile raise a dozen types on them
+    except Exception as error:  # torch and zipfile raise a dozen types of error on damaged files
         if "allocate memory" in str(error):
             verdict = {"refused": TOO_LARGE}
         elif "GLOBAL" in str(error):  # the pickle names a class or function to call
-            verdict = {"refused": "holds more than plain tensors: opening it would run code of its own"}
+            verdict = {"refused": "holds more than plain tensors: opening it would run its own code"}
         else:
             verdict = {"refused": "is damaged, or holds more than plain tensors"}
     print(json.dumps(verdict))

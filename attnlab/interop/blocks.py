@@ -1,5 +1,5 @@
-"""Names of the blocks' own reference code: ECA (BangguWu/ECANet), CBAM (Jongchan/attention-module), self-attention
-(heykeetae/Self-Attention-GAN).
+"""Parameter names in the reference code of the blocks: ECA (BangguWu/ECANet), CBAM (Jongchan/attention-module) and
+self-attention (heykeetae/Self-Attention-GAN).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from attnlab.attention.self_attention import SelfAttention
 from attnlab.interop._names import reference_names
 
 _CBAM = {
-    "channel.mlp.0.": "ChannelGate.mlp.1.",  # the reference flattens inside the MLP, which counts as a layer
+    "channel.mlp.0.": "ChannelGate.mlp.1.",  # in the reference the MLP begins with a flatten layer
     "channel.mlp.2.": "ChannelGate.mlp.3.",
     "spatial.conv.": "SpatialGate.spatial.conv.",
     "spatial.bn.": "SpatialGate.spatial.bn.",
@@ -19,7 +19,7 @@ _CBAM = {
 
 @reference_names(Eca)
 def eca_name(module: Eca, name: str) -> str:
-    """The same names."""
+    """The names are the same."""
     return name
 
 

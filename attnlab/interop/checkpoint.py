@@ -1,9 +1,8 @@
-"""Opens checkpoint files of strangers: safetensors as they are, pickled ones in a child process that can do no harm.
+"""Opens checkpoint files from unknown sources: safetensors directly, pickled files in a limited child process.
 
 A pickle is a program. `torch.load(weights_only=True)` runs a small part of the language, but its checks have been broken
-before (CVE-2025-32434, CVE-2026-24747), and within them a file of a few kilobytes can ask for gigabytes. So this process
-never unpickles: a child with limits on memory, processor time and file size does, writes what it found as safetensors,
-and dies.
+before (CVE-2025-32434, CVE-2026-24747), and even within them a file of a few kilobytes can request gigabytes. So this
+process never unpickles: a child with limits on memory, CPU time and file size does, and writes the tensors as safetensors.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
 
 class CheckpointRefused(ValueError):
-    """The file is not opened; the message says why, in words for people."""
+    """The file is not opened; the message says why in plain words."""
 
 
 def open_checkpoint(source: str | os.PathLike[str] | bytes) -> dict[str, Tensor]:
     """The weights in a checkpoint file, on the CPU, by name.
 
-    Wrappings of training scripts are taken off: ``{"state_dict": ...}``, ``{"model": ...}`` and the like, and the
-    ``module.`` that `torch.nn.DataParallel` puts before every name.
+    Dictionaries that training scripts save around the weights are removed (``{"state_dict": ...}``, ``{"model": ...}`` and
+    the like), as is the prefix ``module.`` of `torch.nn.DataParallel`.
 
     Args:
-        source: a file, or its content. safetensors, or what `torch.save` wrote (the last needs Linux).
+        source: a file, or its content: safetensors, or written by `torch.save` (on Linux only).
 
     Raises:
-        CheckpointRefused: when the file is too large, damaged, holds anything but finite plain tensors, or wants more
+        CheckpointRefused: when the file is too large or damaged, holds anything but finite plain tensors, or needs more
             memory or time than its size explains.
     """
     with tempfile.TemporaryDirectory(prefix="attnlab-open-") as scratch:
@@ -71,14 +70,14 @@ def _check_size(name: str, size: int) -> None:
 
 
 def _read_safetensors(path: Path, name: str) -> dict[str, Tensor]:
-    """Reads a safetensors file whose header is small enough to be looked at first."""
+    """Reads a safetensors file after checking its header."""
     data = path.read_bytes()
     header_bytes = int.from_bytes(data[:8], "little")
     if len(data) < 9 or data[8:9] != b"{":
-        raise CheckpointRefused(f"{name} is neither a safetensors file nor a checkpoint of torch")
+        raise CheckpointRefused(f"{name} is neither a safetensors file nor a PyTorch checkpoint")
     if header_bytes > min(MAX_HEADER_BYTES, len(data) - 8):
         raise CheckpointRefused(f"{name} is damaged: its header claims {header_bytes} bytes")
-    damaged = CheckpointRefused(f"{name} is damaged: it is no whole safetensors file")
+    damaged = CheckpointRefused(f"{name} is damaged: it is not a complete safetensors file")
     try:
         entries = len(json.loads(data[8 : 8 + header_bytes]))
     except (ValueError, RecursionError) as error:
@@ -100,9 +99,9 @@ def _read_safetensors(path: Path, name: str) -> dict[str, Tensor]:
 
 
 def _convert(path: Path, folder: Path, name: str) -> Path:
-    """Has the child turn a pickled checkpoint into a safetensors file in ``folder``."""
+    """Converts a pickled checkpoint to a safetensors file in ``folder``, in a child process."""
     if sys.platform != "linux":
-        raise CheckpointRefused(f"{name} is pickled, which is opened on Linux only; convert it to safetensors")
+        raise CheckpointRefused(f"{name} is pickled; such files are opened on Linux only, so convert it to safetensors")
     target, verdict_file = folder / "weights.safetensors", folder / "verdict.json"
     kept = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH", "LANG") if key in os.environ}
     try:
@@ -121,8 +120,8 @@ def _convert(path: Path, folder: Path, name: str) -> Path:
         raise CheckpointRefused(f"{name} took too long to read") from error
     try:
         verdict = json.loads(verdict_file.read_bytes()[:4096])
-    except ValueError as error:  # killed by a limit before it could say so
-        raise CheckpointRefused(f"{name} took more memory or time to read than its size explains") from error
+    except ValueError as error:  # a limit ended the child before it could answer
+        raise CheckpointRefused(f"{name} needs more memory or time than its size explains") from error
     if "refused" in verdict:
         raise CheckpointRefused(f"{name} {verdict['refused']}")
     return target

@@ -1,4 +1,4 @@
-"""ImageNet weights of torchvision for the networks that share its features, fetched or read only when asked for."""
+"""torchvision's ImageNet weights for the networks that share its features, downloaded or read only on request."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from attnlab.interop.checkpoint import open_checkpoint
 from attnlab.models.attention_vgg16 import AttentionVgg16
 from attnlab.models.resnet import ResNet18
 
-_FIRST_OF_BLOCK = tuple(accumulate((7, 7, 10, 10), initial=0))  # in vgg16_bn.features: layers and the pool behind them
+_FIRST_OF_BLOCK = tuple(accumulate((7, 7, 10, 10), initial=0))  # index in vgg16_bn.features, pooling included
 
 
 class WeightsUnavailable(ValueError):
-    """The weights are not where they were sought, or do not fit; the message says what to do."""
+    """The weights cannot be loaded, or do not fit; the message says what to do."""
 
 
 def start_weights(model: nn.Module) -> None:
-    """Gives a new network the weights its ``pretrained`` option asks for; does nothing for ``"none"`` or without it.
+    """Loads the weights that a network's ``pretrained`` option names; does nothing for ``"none"`` or without the option.
 
     Raises:
         WeightsUnavailable: as `load_imagenet_features`.
@@ -38,47 +38,47 @@ def load_imagenet_features(model: nn.Module, path: str | os.PathLike[str] | None
     """Copies the features of torchvision's vgg16_bn or resnet18, trained on ImageNet, into ``model``, in place.
 
     Attention and classifier keep their weights. For images of one channel the first convolution is summed over its three
-    inputs, which answers a grey image as the original answers its three equal channels.
+    input channels, which gives the same result as a grey image repeated three times.
 
     Args:
         model: `AttentionVgg16` or `ResNet18` of width 64.
-        path: a weights file, as torchvision offers it for download (.pth) or as safetensors; without one it is downloaded to
-            torch's cache.
+        path: a weights file as torchvision distributes it (.pth), or as safetensors; by default it is downloaded to torch's
+            cache.
 
     Raises:
-        WeightsUnavailable: for another network or width, a failed download, or a file of something else.
+        WeightsUnavailable: for another network or width, a failed download, or a file with other weights.
         CheckpointRefused: when the file is not safe to open.
     """
-    source = next((found for kind, found in _SOURCES.items() if isinstance(model, kind)), None)
+    source = next((entry for kind, entry in _SOURCES.items() if isinstance(model, kind)), None)
     if source is None:
-        raise WeightsUnavailable(f"no ImageNet weights fit {type(model).__name__}; they fit VGG16 and ResNet-18")
+        raise WeightsUnavailable(f"no ImageNet weights fit {type(model).__name__}; there are some for VGG16 and ResNet-18")
     weights, theirs, title = source
-    given = _download(weights, title) if path is None else open_checkpoint(path)
+    stored = _download(weights, title) if path is None else open_checkpoint(path)
     ours = {name: value for name, value in model.state_dict().items() if theirs(name) is not None}
     chosen: dict[str, Tensor] = {}
     for name, value in ours.items():
         wanted = theirs(name)
-        found = given.get(str(wanted))
-        if found is None:
+        weight = stored.get(str(wanted))
+        if weight is None:
             raise WeightsUnavailable(f"the weights are not those of torchvision's {title}: {wanted} is missing")
-        if found.dim() == 4 and value.shape[1] == 1 and found.shape[1] == 3:
-            found = found.sum(dim=1, keepdim=True)
-        if found.shape != value.shape:
+        if weight.dim() == 4 and value.shape[1] == 1 and weight.shape[1] == 3:
+            weight = weight.sum(dim=1, keepdim=True)
+        if weight.shape != value.shape:
             raise WeightsUnavailable(
                 f"ImageNet weights fit width 64 and images of one or three channels only: {wanted} is "
-                f"{tuple(found.shape)}, this network's is {tuple(value.shape)}"
+                f"{tuple(weight.shape)}, this network's is {tuple(value.shape)}"
             )
-        chosen[name] = found
+        chosen[name] = weight
     model.load_state_dict(chosen, strict=False)
 
 
 def _download(weights: VGG16_BN_Weights | ResNet18_Weights, title: str) -> Mapping[str, Tensor]:
     try:
         return weights.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:  # RuntimeError: the hash of what came is another
+    except (URLError, OSError, RuntimeError) as error:  # RuntimeError: the file has another hash
         raise WeightsUnavailable(
-            f"the ImageNet weights of {title} could not be downloaded ({error}). Fetch {weights.url} where there is a "
-            "network and give the path of the file instead of 'imagenet'."
+            f"the ImageNet weights of {title} could not be downloaded ({error}). Download {weights.url} on a machine with "
+            "internet access and give the path of the file instead of 'imagenet'."
         ) from error
 
 

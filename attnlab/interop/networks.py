@@ -1,5 +1,5 @@
-"""Names of the reference networks with guided attention: SaoYan/LearnToPayAttention and, for VGG16 with two gates, the
-article "Image Classification with Attention", which follows SaoYan/IPMI2019-AttnMel.
+"""Parameter names in the reference networks with guided attention: SaoYan/LearnToPayAttention and, for VGG16 with two
+gates, the article "Image Classification with Attention", which follows SaoYan/IPMI2019-AttnMel.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Which public reference implementation a state dict is from, by its names and shapes, and a module of ours with it.
+"""Recognises the reference implementation of a state dict by its names and shapes, and builds our module with its weights.
 
-What shapes cannot tell is a choice: where Learn To Pay Attention takes its local maps (``pooling``), and how scores become
-weights (``normalize``). A choice that is not made is taken as the reference's own code has it when nothing is said
-(its constructors for ``normalize``, its training script for ``pooling``), with a warning, because a wrong one loads without
-complaint and gives other logits.
+Shapes do not determine everything: where Learn To Pay Attention takes its local maps (``pooling``) and how scores become
+weights (``normalize``) are choices. By default they are those of the reference's code (its constructors for ``normalize``,
+its training script for ``pooling``), with a warning, because a wrong choice loads without an error and gives other logits.
 """
 
 from __future__ import annotations
@@ -25,20 +24,21 @@ Weights = Mapping[str, Tensor]
 
 
 class UnknownReference(ValueError):
-    """The state dict is of no reference implementation that is known."""
+    """The state dict belongs to no known reference implementation."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference implementation, as recognised in a state dict.
+    """A reference implementation.
 
     Attributes:
         name: short name: report, l2pa, attnmel, eca, cbam or sagan.
-        title: as shown.
-        source: where its code is.
-        markers: names that together occur in no other reference.
-        network: whether it is a whole network that gives logits; else a block, whose dict has no parts but the markers'.
-        choices: what shapes cannot tell: choice -> its values, the default first.
+        title: shown to people.
+        source: address of its code.
+        markers: parameter names that occur together in no other reference.
+        network: whether it is a network that returns logits; otherwise a block, whose state dict has only the top-level parts
+            of the markers.
+        choices: what shapes do not determine: choice -> its values, the default first.
     """
 
     name: str
@@ -95,60 +95,59 @@ REFERENCES = (
 
 
 def recognise(weights: Weights) -> Reference:
-    """The reference implementation that ``weights`` is a state dict of.
+    """The reference implementation to which the state dict ``weights`` belongs.
 
     Raises:
-        UnknownReference: when it is of none, naming those that are known.
+        UnknownReference: when it belongs to none; the message lists the known ones.
     """
     names = set(_canonical(weights))
     for reference in REFERENCES:
         if names >= set(reference.markers) and (reference.network or _parts(names) == _parts(reference.markers)):
             return reference
     known = ", ".join(dict.fromkeys(reference.title for reference in REFERENCES))
-    raise UnknownReference(f"these names are of no reference implementation that is known; known: {known}")
+    raise UnknownReference(f"these parameter names belong to no known reference implementation; known: {known}")
 
 
 def reference_config(weights: Weights, **choices: str) -> tuple[ModelConfig, ImageShape, int]:
-    """The network of a state dict: its config, the images it was made for, and its number of outputs.
+    """The network of a state dict: its config, the shape of its images, and its number of logits.
 
-    The image size is exact where the weights fix it; VGG16 takes any, and 224 x 224 is said for it.
+    The image size is exact where the weights determine it; VGG16 takes any size, and 224 x 224 is returned for it.
 
     Args:
         choices: as in `open_reference`.
 
     Raises:
-        UnknownReference: when the weights are of no known network.
-        ValueError: for an unknown choice, or shapes that are of no such network.
+        UnknownReference: when the weights belong to no known network.
+        ValueError: for an unknown choice, or shapes that no such network has.
     """
     reference = recognise(weights)
     if not reference.network:
         raise UnknownReference(f"{reference.title} is a block, not a network")
-    made = _settle(reference, choices)
-    return _CONFIGS[reference.name](_canonical(weights), made)
+    return _CONFIGS[reference.name](_canonical(weights), _complete(reference, choices))
 
 
 def open_reference(state_dict: Weights, **choices: str) -> nn.Module:
-    """A module of ours with the weights of a public reference implementation, in evaluation mode.
+    """Our module with the weights of a public reference implementation, in evaluation mode.
 
     Args:
         state_dict: of a network of the report, Learn To Pay Attention (with or without attention), VGG16 with attention, or
-            an ECA, CBAM or SAGAN block; any number of classes.
-        choices: what shapes cannot tell. ``pooling="before"|"after"`` and ``normalize="softmax"|"sigmoid"`` for Learn To
-            Pay Attention (defaults "after", "softmax"), ``normalize`` for VGG16 with attention (default "sigmoid").
+            an ECA, CBAM or SAGAN block; with any number of classes.
+        choices: what shapes do not determine. ``pooling="before"|"after"`` and ``normalize="softmax"|"sigmoid"`` for Learn
+            To Pay Attention (defaults "after", "softmax"), ``normalize`` for VGG16 with attention (default "sigmoid").
 
     Returns:
-        A network that returns logits, or a block that returns the attended map.
+        A network that returns logits, or a block that returns the map with attention applied.
 
     Raises:
-        UnknownReference: when the names are of no known reference.
-        ReferenceMismatch: when names are missing, too many, or of other shapes.
-        ValueError: for a choice that the reference does not leave open, or an unknown value of one.
+        UnknownReference: when the names belong to no known reference.
+        ReferenceMismatch: when parameters are missing, unexpected or mis-shaped.
+        ValueError: for a choice that the reference does not have, or an unknown value of one.
     """
     weights = _canonical(state_dict)
     reference = recognise(weights)
-    made = _settle(reference, choices)
+    complete = _complete(reference, choices)
     if reference.network:
-        config, shape, classes = _CONFIGS[reference.name](weights, made)
+        config, shape, classes = _CONFIGS[reference.name](weights, complete)
         module = _build_as_large_as(weights, lambda: build_model(config, shape, classes))
     else:
         module = _build_as_large_as(weights, lambda: _BLOCKS[reference.name](weights))
@@ -161,41 +160,41 @@ def _parts(names: Iterable[str]) -> set[str]:
 
 
 def _canonical(weights: Weights) -> dict[str, Tensor]:
-    """One name for the last layer of VGG16 with attention, which its authors' code calls otherwise than the article."""
+    """The weights with one name for the last layer of VGG16 with attention, which differs between its code and the article."""
     if "attn1.W_l.weight" not in weights:
         return dict(weights)
     return {f"cls.{name[9:]}" if name.startswith("classify.") else name: value for name, value in weights.items()}
 
 
-def _settle(reference: Reference, choices: Mapping[str, str]) -> dict[str, str]:
-    """The choices made, completed by the reference's defaults."""
+def _complete(reference: Reference, choices: Mapping[str, str]) -> dict[str, str]:
+    """The choices, completed by the reference's defaults."""
     for name, value in choices.items():
         if name not in reference.choices:
-            open_ones = ", ".join(reference.choices) or "none"
-            raise ValueError(f"{reference.title} leaves no choice {name!r}; choices: {open_ones}")
+            known = ", ".join(reference.choices) or "none"
+            raise ValueError(f"{reference.title} has no choice {name!r}; choices: {known}")
         if value not in reference.choices[name]:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, reference.choices[name]))}; got {value!r}")
     assumed = {name: values[0] for name, values in reference.choices.items() if name not in choices}
     if assumed:
-        said = ", ".join(f"{name}={value!r}" for name, value in assumed.items())
-        warnings.warn(f"{reference.title}: the weights cannot tell {said}, which is assumed", stacklevel=3)
+        text = ", ".join(f"{name}={value!r}" for name, value in assumed.items())
+        warnings.warn(f"{reference.title}: assuming {text}, which the weights do not determine", stacklevel=3)
     return {**assumed, **choices}
 
 
 def _build_as_large_as(weights: Weights, build: Callable[[], nn.Module]) -> nn.Module:
-    """Builds a module once its size is known to be that of ``weights``: a few shapes must not ask for gigabytes."""
+    """Builds a module after checking that its size is that of ``weights``: a small file must not request gigabytes."""
     with torch.device("meta"):
         needed = sum(parameter.numel() for parameter in build().parameters())
-    given = sum(value.numel() for value in weights.values())
-    if needed > 2 * given + 2**20:
-        raise ValueError(f"the shapes ask for a module of {needed:,} weights, but only {given:,} are there")
+    stored = sum(value.numel() for value in weights.values())
+    if needed > 2 * stored + 2**20:
+        raise ValueError(f"the shapes belong to a module with {needed:,} weights, but the file holds only {stored:,}")
     return build()
 
 
 def _shape(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:
     shape = tuple(weights[name].shape)
     if len(shape) != dimensions or 0 in shape:
-        raise ValueError(f"{name} has shape {shape}; a shape of {dimensions} sides was expected")
+        raise ValueError(f"{name} has shape {shape}; {dimensions} non-empty dimensions are expected")
     return shape
 
 
@@ -212,7 +211,7 @@ def _report_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelC
         parts.append("cbam")
     elif "layer1.att.SpatialGate.spatial.conv.weight" in weights:
         parts.append("cbam_spatial")
-    side = 4 * math.isqrt(features // (2 * width)) + 8  # the even side that two blocks take to that many features
+    side = 4 * math.isqrt(features // (2 * width)) + 8  # the even image side for which two blocks give that many features
     config = ModelConfig(
         attention="+".join(parts) or "none",
         placement="block_first" if any("cbam" in part for part in parts) else "every_conv",

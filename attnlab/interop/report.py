@@ -1,4 +1,4 @@
-"""Names of the report's published networks (Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", 2023)."""
+"""Parameter names in the published networks of Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", 2023."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attnlab.models.small_cnn import SmallCnn
 def small_cnn_name(module: SmallCnn, name: str) -> str:
     """``blocks.0.attention1.eca.conv.weight`` -> ``layer1.eca1.conv.weight``, and so on.
 
-    Where ECA stands before the spatial half of CBAM the two are ``att.ChannelGate`` and ``att.SpatialGate.spatial``.
+    Where ECA precedes the spatial part of CBAM, the two are called ``att.ChannelGate`` and ``att.SpatialGate.spatial``.
     """
     if name.startswith("classifier."):
         _, index, leaf = name.split(".")

@@ -1,4 +1,4 @@
-"""Networks that return logits (B, classes). Discovery as in `attnlab.attention`: a new network is one new file."""
+"""Networks that return logits (B, classes). As in `attnlab.attention`, every module here registers what it defines."""
 
 from importlib import import_module
 from pkgutil import iter_modules

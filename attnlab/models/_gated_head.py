@@ -1,11 +1,11 @@
-"""A classifier that reads several depths of a network through attention gates guided by the deepest one.
+"""A classifier on several depths of a network, each read through an attention gate that the deepest one guides.
 
 After the article "Image Classification with Attention" (Yan et al., IPMI 2019):
 
     logits = W [mean(G), gate_1(l_1, G), gate_2(l_2, G), ...] + b
 
-Any backbone whose stages can be had as maps can end in it. Weights start as in the article: Kaiming normal (fan in) for
-the gates, normal with standard deviation 0.01 for the classifier, biases zero.
+Any backbone that gives its stages as maps can use it. Weights start as in the article: Kaiming normal (fan in) in the
+gates, normal with standard deviation 0.01 in the classifier, biases zero.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class GatedHead(nn.Module):
     """Logits from local maps and a guide.
 
     Args:
-        channels: name of each local map -> its channels; the names end up in the paths of the taps.
+        channels: name of each local map -> its channels; the names become part of the tap names.
         guide_channels: channels of the guide.
-        classes: outputs.
-        hidden: channels inside a gate; half the guide's when empty, as in the article.
+        classes: number of logits.
+        hidden: channels inside a gate; by default half of the guide's, as in the article.
         dropout: share of the concatenated features that is dropped in training.
     """
 
@@ -55,9 +55,11 @@ class GatedHead(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, local: Mapping[str, Tensor], guide: Tensor) -> Tensor:
-        """Args:
-        local: name -> (B, C, H, W), for every gate.
-        guide: (B, guide_channels, h, w).
+        """Logits (B, classes).
+
+        Args:
+            local: name -> (B, C, H, W), for every gate.
+            guide: (B, guide_channels, h, w).
         """
         read = [guide.mean(dim=(2, 3)), *(gate(local[name], guide) for name, gate in self.gates.items())]
         return self.classifier(self.dropout(torch.cat(read, dim=1)))

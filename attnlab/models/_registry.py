@@ -1,6 +1,6 @@
-"""Networks by name. A network is one file with a class decorated by `register_model`; `build_model` makes it.
+"""Networks by name. A network is a class decorated by `register_model`; `build_model` builds the one a config names.
 
-A network is built as ``network(shape, classes, attention, **options)`` and returns logits (B, classes).
+It is built as ``network(shape, classes, attention, **options)`` and returns logits (B, classes).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from attnlab.registry import Registry, default_options, offered_options, refuse_
 
 
 class ImageShape(NamedTuple):
-    """What one image of the data set looks like to the network."""
+    """The shape of one image of the data set."""
 
     channels: int
     height: int
@@ -27,26 +27,26 @@ class ImageShape(NamedTuple):
 
 
 class BlockFactory(Protocol):
-    """Makes one attention block for maps of ``channels`` and ``size = (H, W)``; `None` where there is no attention."""
+    """Makes an attention block for maps of ``channels`` and ``size = (H, W)``; `None` where a run has no attention."""
 
     def __call__(self, channels: int, size: tuple[int, int]) -> nn.Module | None: ...
 
 
 @dataclass(frozen=True)
 class Network:
-    """A registered network and what a person should know of it.
+    """A registered network, with what the app says about it.
 
     Attributes:
-        name: as used in configs and links.
-        title: as shown.
+        name: used in configs and links.
+        title: shown to people.
         paper: link to the paper, or its citation where it has none.
         summary: one sentence.
-        placements: where it can put attention blocks; empty when it takes none.
+        placements: where attention blocks can be placed; empty when it takes none.
         min_size: the smallest side in pixels it accepts.
         multiple: sides must be divisible by this.
-        width: its own width, used when the config leaves it empty.
-        own_attention: what attention it has without any variant is called, as in "gates"; empty when it has none. With an
-            option ``depths`` at 0 it counts as switched off.
+        width: the default width, used when the config names none.
+        own_attention: what its built-in attention is called, as in "gates"; empty when it has none. An option ``depths`` at
+            0 means that it is switched off.
         options: option name -> the values offered; the default is the signature's.
         module: ``module(shape, classes, attention, *, placement, width, **options)``.
     """
@@ -130,11 +130,11 @@ def get_model(name: str) -> Network:
 
 
 def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Module:
-    """Builds the network of a config for images of ``shape`` and ``classes`` outputs. It returns logits.
+    """Builds the network of a config for images of ``shape`` and ``classes`` logits.
 
     Raises:
         ValueError: for an unknown network, variant, option or placement, an option value of another type than those
-            offered, or an image size it cannot take, saying what would be right.
+            offered, or an unsuitable image size; the message says what is possible.
     """
     network = get_model(config.backbone)
     split_composition(config.attention)
@@ -149,7 +149,7 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
             raise ValueError(f"{network.name} {why}; set model.attention to {NONE!r}, not {config.attention!r}")
         if config.placement not in network.placements:
             raise ValueError(
-                f"{network.name} cannot place attention at {config.placement!r}; it can at: {', '.join(network.placements)}"
+                f"{network.name} cannot place attention at {config.placement!r}; possible: {', '.join(network.placements)}"
             )
     for side in (shape.height, shape.width):
         if side < network.min_size or side % network.multiple:
@@ -170,5 +170,5 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
 
 
 def _same_kind(value: Any, known: Any) -> bool:
-    """Whether a value is of an offered value's type; a whole number may stand for a real one."""
+    """Whether a value has the type of an offered value; an int may stand for a float."""
     return type(value) is type(known) or (type(known) is float and type(value) is int)

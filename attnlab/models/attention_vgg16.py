@@ -1,13 +1,13 @@
 """VGG16 with two attention gates, after the article "Image Classification with Attention", which follows Yan et al.,
 "Melanoma Recognition via Visual Attention" (IPMI 2019).
 
-The features of torchvision's vgg16_bn without its dense layers. What pool-3 and pool-4 give is read through gates that
-pool-5 guides (`GridGate`), and one linear layer classifies
+The features are those of torchvision's vgg16_bn without its dense layers. The outputs of pool-3 and pool-4 are read through
+gates that pool-5 guides (`GridGate`), and one linear layer classifies
 
     [mean(pool5), gate_3(pool3, pool5), gate_4(pool4, pool5)]      512 + 256 + 512 numbers at width 64
 
-Departures from the article's listing: the mean runs over whatever pool-5 is (there 7 x 7, which fixes the input at 224), any
-width can be had, and ImageNet weights come by an explicit call to `attnlab.interop.load_imagenet_features`, never from
+Departures from the article's listing: the mean is taken over pool-5 of any size (there 7 x 7, which fixes the input at 224),
+the width is free, and ImageNet weights are loaded by an explicit call to `attnlab.interop.load_imagenet_features`, never by
 the constructor; without them the features start as in torchvision (Kaiming normal, fan out).
 """
 
@@ -32,7 +32,7 @@ GATES = ("pool3", "pool4")
     "attention_vgg16",
     title="VGG16 with attention",
     paper="https://blog.paperspace.com/image-classification-with-attention/",
-    summary="VGG16 without dense layers; pool-3 and pool-4 are read through gates that pool-5 guides.",
+    summary="VGG16 without its dense layers; two attention gates, guided by pool-5, read pool-3 and pool-4.",
     width=64,
     min_size=32,
     multiple=32,
@@ -50,17 +50,18 @@ class AttentionVgg16(nn.Module):
 
     Args:
         shape: images; sides divisible by 32.
-        classes: outputs.
-        attention: not used, the network's attention is its own.
-        placement: not used.
-        width: channels of the first block (w), 64 in VGG16; the others have 2w, 4w, 8w, 8w.
-        depths: gates, the deepest first: 2 for pool-3 and pool-4, 1 for pool-4 alone, 0 for the twin without attention,
-            which classifies the mean of pool-5.
+        classes: number of classes.
+        attention: unused; the network has its own attention.
+        placement: unused.
+        width: channels of the first block (w), 64 in VGG16; the other blocks have 2w, 4w, 8w, 8w.
+        depths: number of gates, the deepest first: 2 for pool-3 and pool-4, 1 for pool-4 alone, 0 for the network without
+            attention, which classifies the mean of pool-5.
         normalize: ``"softmax"`` over positions and a sum, or ``"sigmoid"`` and a mean.
-        dropout: before the classifier.
-        output: ``"single"`` gives one logit, of class 1 of two, as in the article; ``"per_class"`` one for each class.
-        pretrained: which weights a training run starts from: ``"none"``, ``"imagenet"`` or the path of a weights file. Kept
-            as an attribute for `attnlab.interop.start_weights`; the constructor itself neither reads nor downloads.
+        dropout: rate before the classifier.
+        output: ``"single"`` gives one logit, that of the second of two classes, as in the article; ``"per_class"`` one logit
+            per class.
+        pretrained: the weights a training starts from: ``"none"``, ``"imagenet"`` or the path of a weights file. Kept as an
+            attribute for `attnlab.interop.start_weights`; the constructor itself neither reads nor downloads.
 
     Raises:
         ValueError: for an option value that is not offered, or ``output="single"`` with more than two classes.

@@ -1,8 +1,8 @@
-"""The report's small CNN read through the attention gates of the article on VGG16.
+"""The report's small CNN with the attention gates of the article "Image Classification with Attention".
 
-The blocks are those of `attnlab.models.small_cnn`. What every block but the last gives is read through a `GridGate` that
-the last one guides, and one linear layer classifies the readings together with the mean of the last map. So the gates can
-be compared with the blocks on a network that trains in a minute, and both can be used at once.
+The blocks are those of `attnlab.models.small_cnn`. The output of every block but the last is read through a `GridGate` that
+the last one guides, and one linear layer classifies these readings together with the mean of the last map. So gates can be
+compared with attention blocks on a network that trains in a minute, and both can be combined.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from attnlab.models.small_cnn import ConvBlock
     "gated_cnn",
     title="Small CNN with gates",
     paper="https://blog.paperspace.com/image-classification-with-attention/",
-    summary="The small CNN whose earlier blocks are read through attention gates that the last block guides.",
+    summary="The small CNN; attention gates, guided by its last block, read the earlier blocks.",
     width=64,
     min_size=12,
     placements=get_args(Placement),
@@ -35,15 +35,15 @@ from attnlab.models.small_cnn import ConvBlock
     },
 )
 class GatedCnn(nn.Module):
-    """Convolutional blocks that double in width, gates on all but the last, one linear layer.
+    """Convolutional blocks, each twice as wide as the one before, a gate on all but the last, and one linear layer.
 
     Args:
-        shape: images; each block takes two pixels off a side and halves it.
-        classes: outputs.
-        attention: makes the block placed after convolutions of given channels and size.
+        shape: images; each block removes two pixels from a side, then halves it.
+        classes: number of logits.
+        attention: makes an attention block for the given channels and size.
         placement: as in `small_cnn`.
         width: channels of the first block.
-        blocks: number of blocks; there is one gate less.
+        blocks: number of blocks; there is one gate fewer.
         normalize: ``"softmax"`` over positions and a sum, or ``"sigmoid"`` and a mean.
         spatial_dropout: rate after each block.
         dropout: rate before the classifier.
@@ -72,7 +72,7 @@ class GatedCnn(nn.Module):
         for index in range(blocks):
             if min(size) < 4:
                 raise ValueError(
-                    f"gated_cnn with {blocks} blocks halves a {shape.height} x {shape.width} image to nothing; "
+                    f"a {shape.height} x {shape.width} image is too small for gated_cnn with {blocks} blocks; "
                     f"use at least {6 * 2 ** (blocks - 1) - 2} pixels or fewer blocks"
                 )
             block = ConvBlock(before, width * 2**index, size, attention, placement, spatial_dropout)

@@ -1,8 +1,8 @@
 """The melanoma training of the article "Image Classification with Attention": VGG16 with two gates, focal loss, Adam at 1e-4.
 
-Two mistakes of the article are not repeated: its training AUC is that of the last batch only, and its validation AUC is
-undefined. The best epoch here is the one with the highest validation AUC: with one malignant image in four, accuracy would
-choose the epoch that calls everything benign.
+Departures: the article computes its training AUC from the last batch only and leaves its validation AUC undefined; both are
+computed over all images here. The best epoch is the one with the highest validation AUC: with one malignant image in four,
+accuracy would prefer an epoch that calls everything benign.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from attnlab.config import DatasetConfig, ModelConfig, ProtocolConfig, RunConfig
 
 
 class Size(TypedDict):
-    """Arguments of `melanoma_config` that decide how long a training takes."""
+    """The arguments of `melanoma_config` that determine the training time."""
 
     image_size: int
     width: int
@@ -25,7 +25,7 @@ class Size(TypedDict):
 
 
 SMALL = Size(image_size=64, width=8, epochs=4, batch_size=32, lr=1e-3)
-"""A size that a CPU trains in less than a minute."""
+"""A CPU trains this in less than a minute."""
 
 
 def melanoma_config(
@@ -40,14 +40,14 @@ def melanoma_config(
     seed: int = 0,
     options: dict[str, JsonValue] | None = None,
 ) -> RunConfig:
-    """The article's training on a data set with two classes; the defaults are the article's.
+    """The article's training, with its settings as defaults, on a data set with two classes.
 
     Args:
         dataset: a registered data set, or a path to images with a CSV.
         image_size: side in pixels, divisible by 32.
-        width: channels of the first block; 64 is VGG16, fewer is a network for a CPU.
+        width: channels of the first block; 64 is VGG16, fewer suit a CPU.
         attention: ``False`` gives the same network without gates.
-        options: of the data set.
+        options: options of the data set.
     """
     return RunConfig(
         dataset=DatasetConfig(name=dataset, image_size=image_size, validation=0.2, split_seed=1234, options=options or {}),

@@ -1,16 +1,18 @@
-"""Learn To Pay Attention (Jetley et al., ICLR 2018, arXiv:1804.02391): a VGG that classifies by what it attends to.
+"""Learn To Pay Attention (Jetley et al., ICLR 2018, arXiv:1804.02391): a VGG that classifies what it attends to.
 
-The global feature g scores every position of three local maps (convolutions 7, 10 and 13); the weighted readings
-g_a = sum_i a_i l_i replace g in front of the classifier:
+The global feature g scores every position of three local maps (convolutions 7, 10 and 13). The weighted sums
+g_a = sum_i a_i l_i replace g as input of the classifier:
 
     concatenated:  logits = W [g_a1, g_a2, g_a3] + b
-    independent:   p = mean_k softmax(W_k g_ak + b_k);  returned is log p, whose softmax is p again
+    independent:   p = mean_k softmax(W_k g_ak + b_k);  the network returns log p, whose softmax is p
 
-The network is that of the reference code: 3x3 convolutions with batch norm and ReLU, 64x2, 128x2, 256x3, 512x3, 512x3, no
-pooling before the third block is done, then 512x2 each followed by pooling, then a convolution as large as what is left
-of the map. Departures: batch norm scales start at 1 (there uniform in [0, 1]), any input size from 32 and any width are
-taken, and the recorded maps are normalised (there raw scores). Dot products and independent classifiers are the paper's,
-not in that code.
+The network is that of the reference code: 3x3 convolutions with batch norm and ReLU, 64x2, 128x2, 256x3, 512x3, 512x3, with
+no pooling before the end of the third block; then 512x2, each followed by pooling, and a convolution as large as the
+remaining map.
+
+Departures: batch norm scales start at 1 (in the code uniform in [0, 1]), the input may have any size from 32, the width is
+free, and the recorded maps are normalised (in the code they are raw scores). Dot products and independent classifiers come
+from the paper; the code has neither.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ DEPTHS = ("layer7", "layer10", "layer13")
 
 
 def conv_block(inputs: int, outputs: int, count: int, *, pool: bool = False) -> nn.Sequential:
-    """``count`` times convolution 3x3, batch norm, ReLU; with ``pool`` each followed by max pooling."""
+    """``count`` times a 3x3 convolution, batch norm and ReLU; with ``pool`` also max pooling each time."""
     layers: list[nn.Module] = []
     for index in range(count):
         layers += [nn.Conv2d(outputs if index else inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
@@ -45,7 +47,7 @@ def conv_block(inputs: int, outputs: int, count: int, *, pool: bool = False) -> 
     "pay_attention_vgg",
     title="Learn To Pay Attention",
     paper="https://arxiv.org/abs/1804.02391",
-    summary="A VGG whose global feature scores the positions of three local maps; what it reads there is classified.",
+    summary="A VGG whose global feature scores the positions of three local maps; the weighted sums are classified.",
     width=64,
     min_size=32,
     own_attention="attention of its own",
@@ -61,17 +63,17 @@ class PayAttentionVgg(nn.Module):
     """VGG with attention at up to three depths. 19,855,434 parameters for 10 classes at 3 x 32 x 32 and width 64.
 
     Args:
-        shape: images; sides of at least 32. The sides, divided by 32, are the size of the last convolution.
-        classes: outputs.
-        attention: not used, the network's attention is its own.
-        placement: not used.
+        shape: images; sides of at least 32. The last convolution is as large as the image divided by 32.
+        classes: number of logits.
+        attention: unused; the network has its own attention.
+        placement: unused.
         width: channels of the first block (w); the others have 2w, 4w, 8w, 8w, 8w, and the global feature 8w.
-        depths: how many of the three depths attend, the deepest first (1: layer 13; 2: layers 10 and 13); 0 is the plain
-            VGG, which classifies the global feature.
-        pooling: local maps are taken ``"before"`` or ``"after"`` the max pooling that ends their block.
+        depths: number of depths with attention, the deepest first (1: layer 13; 2: layers 10 and 13); 0 is the plain VGG,
+            which classifies the global feature.
+        pooling: whether local maps are taken ``"before"`` or ``"after"`` the max pooling at the end of their block.
         compatibility: ``"parametrised"`` or ``"dot"``.
         normalize: ``"softmax"`` over positions and a sum, or ``"sigmoid"`` and a mean.
-        classifier: one on the concatenated readings, or one for each, their probabilities averaged.
+        classifier: one on the concatenated sums, or one per depth with averaged probabilities.
 
     Raises:
         ValueError: for an option value that is not offered.

@@ -3,13 +3,13 @@
 Madmoni and Ben-Or, "Attention Mechanisms for Image Classification", course report, 2023. The published code departs
 from the report's text; each departure is a field of the config, and `report_config` sets them all for one row:
 
-1. the "three hidden layers" network never calls its third block (``model.options.dead_block``);
-2. CBAM and CBAM spatial + ECA have one attention block where the others have two (``model.placement``);
-3. ReLU and softmax after the last layer, then cross entropy (``protocol.loss_head``);
-4. optimizer and plateau schedule made anew each epoch (``protocol.optimizer_scope``);
+1. the network with "three hidden layers" never calls its third block (``model.options.dead_block``);
+2. CBAM and CBAM spatial + ECA have one attention block per convolutional block, the others two (``model.placement``);
+3. ReLU and softmax follow the last layer, before the cross entropy (``protocol.loss_head``);
+4. optimizer and plateau schedule restart with each epoch (``protocol.optimizer_scope``);
 5. the second epoch always replaces the best one (``protocol.best_epoch``);
-6. accuracy as a mean of batch accuracies (``protocol.accuracy_average``);
-7. the linear autoencoder sees one row at a time (``model.attention_options.linear_autoencoder.over``).
+6. accuracy is the mean of the batch accuracies (``protocol.accuracy_average``);
+7. the linear autoencoder encodes one row at a time (``model.attention_options.linear_autoencoder.over``).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class ReportRow:
 
     Attributes:
         label: as in the table.
-        attention: the composition it carries.
-        accuracy, deviation: test accuracy as reported, mean and standard deviation over 16 runs.
-        millions: parameters as reported, in millions.
-        parameters: as counted in the published code and in the described network.
+        attention: its composition.
+        accuracy, deviation: reported test accuracy, mean and standard deviation over 16 runs.
+        millions: reported parameters, in millions.
+        parameters: parameters counted in the published and in the described network.
     """
 
     label: str
@@ -83,8 +83,8 @@ PROTOCOLS: dict[ReportProtocol, ProtocolConfig] = {
 def report_model(row: str, protocol: ReportProtocol = "published") -> ModelConfig:
     """The network of one row.
 
-    Both protocols keep the linear autoencoder row-wise: the flattened map of the text would need another number of
-    parameters than the report states, so ``over="map"`` stays a switch of its own.
+    In both protocols the linear autoencoder works row by row: over the flattened map of the text it would not have the
+    number of parameters that the report states, so ``over="map"`` remains a separate option.
 
     Raises:
         ValueError: for an unknown row or protocol, listing the known ones.
@@ -107,7 +107,7 @@ def report_model(row: str, protocol: ReportProtocol = "published") -> ModelConfi
 
 
 def report_config(row: str, protocol: ReportProtocol = "published", *, dataset: str = "cifar10", seed: int = 0) -> RunConfig:
-    """The whole run of one row: SGD at 0.1 without momentum, batch 128, 10 epochs, a tenth held out with seed 42.
+    """The run of one row: SGD at 0.1 without momentum, batch size 128, 10 epochs, a tenth held out with seed 42.
 
     Raises:
         ValueError: for an unknown row or protocol, listing the known ones.
@@ -122,7 +122,7 @@ def report_config(row: str, protocol: ReportProtocol = "published", *, dataset: 
 
 
 def report_network(row: str, protocol: ReportProtocol = "published") -> nn.Module:
-    """The network of one row for CIFAR-10 images, with new weights; returns logits (B, 10).
+    """The network of one row for CIFAR-10 images, with initial weights; returns logits (B, 10).
 
     Raises:
         ValueError: for an unknown row or protocol, listing the known ones.

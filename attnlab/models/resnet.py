@@ -1,19 +1,19 @@
-"""Residual networks (He et al., CVPR 2016, arXiv:1512.03385) with any attention block at chosen places.
+"""Residual networks (He et al., CVPR 2016, arXiv:1512.03385) with attention blocks at chosen places.
 
     y = relu(shortcut(x) + bn(conv(relu(bn(conv(x))))))
 
-Two forms. The CIFAR form: one 3x3 convolution, three stages of n blocks with w, 2w, 4w channels (w = 16), depth 6n + 2, and
-shortcuts without parameters (every second pixel, missing channels zero: the paper's option A). The ImageNet form: torchvision's
-resnet18, with its names and shapes, so that its weights load; its shortcuts are projections.
+Two forms. The CIFAR form has one 3x3 convolution, three stages of n blocks with w, 2w, 4w channels (w = 16), depth 6n + 2,
+and shortcuts without parameters (every second pixel, zeros for missing channels: the paper's option A). The ImageNet form
+is torchvision's resnet18 with its names and shapes, so that its weights load; its shortcuts are projections.
 
-Where a block of attention sits, in each residual block of the chosen stages:
+Placement of attention in each residual block of the chosen stages:
 
-    every_conv    after each of the two convolutions, before their batch norms (as the report does in its CNN)
+    every_conv    after each of the two convolutions, before their batch norms (as in the report's CNN)
     block_first   after the first convolution only, before its batch norm
-    block_end     after the last batch norm, before the shortcut is added: the place of the SE, CBAM and ECA papers
+    block_end     after the last batch norm, before the shortcut is added (as in the SE, CBAM and ECA papers)
 
 With ``gates`` the classifier also reads the two stages before the last through gates that the last one guides
-(`attnlab.models._gated_head`), on top of or instead of blocks.
+(`attnlab.models._gated_head`), with or without attention blocks.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class ResidualBlock(nn.Module):
         inputs: channels in.
         outputs: channels out.
         stride: of the first convolution.
-        projection: the shortcut, where shapes differ, is a 1x1 convolution with batch norm; else subsampling and zeros.
+        projection: where shapes differ, the shortcut is a 1x1 convolution with batch norm; otherwise subsampling and zeros.
         size: (H, W) of the output.
-        attention: makes the block for a place, or nothing.
+        attention: makes an attention block, or `None`.
         placement: see the top of this file.
     """
 
@@ -92,10 +92,10 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Stem, stages, and a classifier on the mean of the last stage; the forms below fill it in.
+    """Stem, stages, and a classifier on the mean of the last stage.
 
     Args:
-        stem: images to the first map, of ``widths[0]`` channels.
+        stem: turns images into the first map, of ``widths[0]`` channels.
         size: (H, W) of that map.
         widths: channels of each stage; every stage but the first halves the map, rounding up.
         counts: residual blocks in each stage.
@@ -164,7 +164,7 @@ def _no_attention(channels: int, size: Size) -> None:
 
 
 def _attended(stages: str, count: int) -> range | tuple[int, ...]:
-    """Stage numbers behind the option: ``"all"`` or one number."""
+    """The stage numbers that the option ``"all"``, ``"1"``, ... stands for."""
     require_choice("stages", stages, ("all", *map(str, range(1, count + 1))))
     return range(1, count + 1) if stages == "all" else (int(stages),)
 
@@ -173,7 +173,7 @@ def _attended(stages: str, count: int) -> range | tuple[int, ...]:
     "resnet_cifar",
     title="ResNet (CIFAR form)",
     paper=PAPER,
-    summary="The residual network of 3x3 convolutions for small images, 20 to 56 layers, with attention in its blocks.",
+    summary="The residual network for small images: 3x3 convolutions, 8 to 56 layers, attention in its residual blocks.",
     width=16,
     min_size=8,
     placements=get_args(Placement),
@@ -206,7 +206,7 @@ class ResNetCifar(ResNet):
         gates: Gates = "none",
     ) -> None:
         if depth < 8 or depth % 6 != 2:
-            raise ValueError(f"depth of the CIFAR form must be 6n + 2 (8, 14, 20, ...), got {depth}")
+            raise ValueError(f"the depth of resnet_cifar must be 6n + 2 (8, 14, 20, ...), got {depth}")
         stem = nn.Sequential(nn.Conv2d(shape.channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         super().__init__(
             stem,
@@ -226,7 +226,7 @@ class ResNetCifar(ResNet):
     "resnet18",
     title="ResNet-18",
     paper=PAPER,
-    summary="torchvision's ResNet-18, with attention in the residual blocks of any stage.",
+    summary="torchvision's ResNet-18, with attention in the residual blocks of all stages or one.",
     width=64,
     min_size=32,
     placements=get_args(Placement),
@@ -240,8 +240,8 @@ class ResNet18(ResNet):
         width: channels of the first stage (w); the others have 2w, 4w, 8w.
         stages: which of the four stages get attention blocks.
         gates: ``"softmax"`` or ``"sigmoid"`` gates on stages 2 and 3, guided by stage 4.
-        pretrained: which weights a training run starts from: ``"none"``, ``"imagenet"`` or the path of a weights file. Kept
-            as an attribute for `attnlab.interop.start_weights`; the constructor itself neither reads nor downloads.
+        pretrained: the weights a training starts from: ``"none"``, ``"imagenet"`` or the path of a weights file. Kept as an
+            attribute for `attnlab.interop.start_weights`; the constructor itself neither reads nor downloads.
 
     Raises:
         ValueError: for an option value that is not offered.

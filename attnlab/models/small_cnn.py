@@ -3,8 +3,8 @@
     block:  conv 3x3 pad 1, [attention], ReLU, BN, conv 3x3 no pad, [attention], ReLU, BN, max pool 2, Dropout2d
     net:    two blocks (3 -> 64, 64 -> 128), flatten, linear 512, ReLU, dropout, linear to the classes
 
-It returns logits; the published code's ReLU and softmax after the last layer are a switch of the protocol. With
-``dead_block`` one block more is built and counted but never called: that is the published network with "three hidden
+Departures: it returns logits; the published code's ReLU and softmax after the last layer are a setting of the protocol. With
+``dead_block`` one more block is built and counted but never called: this is the published network with "three hidden
 layers", which computes the same function as the plain one.
 """
 
@@ -18,9 +18,9 @@ from attnlab.models._registry import BlockFactory, ImageShape, register_model
 
 
 class ConvBlock(nn.Module):
-    """Two convolutions, the second without padding, then a halving: (B, C, H, W) -> (B, C', (H-2)//2, (W-2)//2).
+    """Two convolutions, the second without padding, then pooling: (B, C, H, W) -> (B, C', (H-2)//2, (W-2)//2).
 
-    Attention sits directly after a convolution, before ReLU and batch norm, or at the end of the block, after pooling.
+    Attention is placed directly after a convolution, before ReLU and batch norm, or at the end of the block, after pooling.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ConvBlock(nn.Module):
     "small_cnn",
     title="Small CNN",
     paper="Madmoni and Ben-Or, Attention Mechanisms for Image Classification, course report, 2023",
-    summary="The report's network: blocks of two convolutions and a small classifier, with attention where you put it.",
+    summary="The report's network: blocks of two convolutions and a small classifier, with attention where you place it.",
     width=64,
     min_size=4,
     placements=("every_conv", "block_first", "block_end"),
@@ -73,12 +73,12 @@ class ConvBlock(nn.Module):
     },
 )
 class SmallCnn(nn.Module):
-    """Convolutional blocks that double in width, then a classifier with one hidden layer.
+    """Convolutional blocks, each twice as wide as the one before, then a classifier with one hidden layer.
 
     Args:
-        shape: of one image; any channel count, any size that survives the halvings.
+        shape: of one image; any number of channels, any size that leaves a map after the last block.
         classes: number of logits.
-        attention: makes the block placed after convolutions of given channels and size.
+        attention: makes an attention block for the given channels and size.
         placement: ``every_conv``, ``block_first`` (after the first convolution of each block only) or ``block_end``.
         width: channels of the first block; 64 in the report.
         blocks: number of blocks; each halves the map and doubles the channels.
@@ -87,7 +87,7 @@ class SmallCnn(nn.Module):
         spatial_dropout, dropout: rates after each block and before the last layer.
 
     Raises:
-        ValueError: for less than one block or hidden unit, or an image too small for the number of blocks.
+        ValueError: for fewer than one block or hidden unit, or an image too small for the number of blocks.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class SmallCnn(nn.Module):
         for i in range(blocks):
             if min(size) < 4:
                 raise ValueError(
-                    f"small_cnn with {blocks} blocks halves a {shape.height} x {shape.width} image to nothing; "
+                    f"a {shape.height} x {shape.width} image is too small for small_cnn with {blocks} blocks; "
                     f"use at least {6 * 2 ** (blocks - 1) - 2} pixels or fewer blocks"
                 )
             block = ConvBlock(before, width * 2**i, size, attention, placement, spatial_dropout)
@@ -129,7 +129,7 @@ class SmallCnn(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """The published initialisation: Kaiming-normal for two or more dimensions, zero biases."""
+        """The published initialisation: Kaiming normal for parameters of two or more dimensions, zero biases."""
         for name, parameter in self.named_parameters():
             if parameter.dim() >= 2:
                 nn.init.kaiming_normal_(parameter)

@@ -58,7 +58,7 @@ def test_palette_with_a_transparent_entry_is_laid_on_white() -> None:
     decoded = decode_image(encoded(image, transparency=0))
     assert decoded.pixels[0, 0].tolist() == WHITE
     assert decoded.pixels[1, 1].tolist() == [0, 255, 0]
-    assert decoded.notices == ("Transparent: laid on white.",)
+    assert decoded.notices == ("Transparent; placed on white.",)
 
 
 def test_sixteen_bits_are_scaled_not_clipped() -> None:
@@ -107,8 +107,8 @@ def png_claiming(width: int, height: int) -> bytes:
         pytest.param(b"", "empty", id="empty"),
         pytest.param(b"not an image", "not a JPEG, PNG", id="text"),
         pytest.param(encoded(tall_with_red_corner(), "TIFF"), "not a JPEG, PNG", id="a format that is not on the list"),
-        pytest.param(encoded(Image.effect_noise((64, 64), 50), "JPEG")[:900], "cut off or damaged", id="cut-off jpeg"),
-        pytest.param(encoded(Image.effect_noise((64, 64), 50))[:2000], "cut off or damaged", id="cut-off png"),
+        pytest.param(encoded(Image.effect_noise((64, 64), 50), "JPEG")[:900], "incomplete or damaged", id="cut-off jpeg"),
+        pytest.param(encoded(Image.effect_noise((64, 64), 50))[:2000], "incomplete or damaged", id="cut-off png"),
         pytest.param(png_claiming(6000, 6000), "at most 25 million", id="too many pixels"),
         pytest.param(png_claiming(30000, 30000), "far more pixels", id="a decompression bomb"),
         pytest.param(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 0x70000000) + b"IDAT" * 6, "damaged", id="a chunk of 1.9 GB"),

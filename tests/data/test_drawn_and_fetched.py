@@ -119,7 +119,7 @@ def test_without_a_network_the_message_says_what_to_do(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/data.bin"
         with pytest.raises(
-            DataError, match=r"Data could not be fetched .*Without a network, put data.bin into .* or give the path"
+            DataError, match=r"Data could not be downloaded .*Without a network, put data.bin into .* or give the path"
         ):
             fetch([url], tmp_path / "data.bin", "0" * 32, "Data", lambda *_: None)
 

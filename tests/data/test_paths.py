@@ -161,7 +161,7 @@ def test_broken_images_are_skipped_by_name(tmp_path: Path) -> None:
     data = load(as_zip(tree, tmp_path))
     skipped = "\n".join(data.provenance.skipped)
     assert len(data.provenance.skipped) == 3
-    assert "cat/cut.png: the image is cut off" in skipped
+    assert "cat/cut.png: the image is incomplete" in skipped
     assert "dog/text.jpg: not a JPEG" in skipped
     assert len(data.train) + len(data.validation) + len(data.test) == 20
     assert load(as_zip(tree, tmp_path)).provenance == data.provenance, "told again from the cache"
@@ -190,7 +190,7 @@ def test_what_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere.*known: .*digits.*give a path"):
         load(tmp_path / "nowhere")
     (tmp_path / "notes.zip").write_text("not a zip")
-    with pytest.raises(DataError, match=r"notes.zip is no folder and no .zip or .tar"):
+    with pytest.raises(DataError, match=r"notes.zip is neither a folder nor a supported archive"):
         load(tmp_path / "notes.zip")
     whole = as_tar("gz")(two_classes(), tmp_path)
     cut = tmp_path / "cut.tar.gz"

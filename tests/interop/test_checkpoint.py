@@ -78,7 +78,7 @@ def hostile(canary: Path) -> dict[str, tuple[bytes, str]]:
     good = torch_file(WEIGHTS)
     plain = save(WEIGHTS)
     return {
-        "command": (torch_file({"weight": RunsCommand(canary)}), "would run code of its own"),
+        "command": (torch_file({"weight": RunsCommand(canary)}), "would run its own code"),
         "command in a bare pickle": (pickle.dumps(RunsCommand(canary)), "more than plain tensors"),
         "whole module": (torch_file(torch.nn.Linear(2, 2)), "more than plain tensors"),
         "truncated": (good[: len(good) // 2], "damaged"),
@@ -89,7 +89,7 @@ def hostile(canary: Path) -> dict[str, tuple[bytes, str]]:
             "claims more numbers than it holds",
         ),
         "not finite": (torch_file({"w": torch.tensor([1.0, float("nan")])}), "not finite, in 'w'"),
-        "numbers, no tensors": (torch_file({"state_dict": {"lr": 0.1}}), "something else than tensors"),
+        "numbers, no tensors": (torch_file({"state_dict": {"lr": 0.1}}), "something other than tensors"),
         "list": (torch_file([torch.zeros(2)]), "no dictionary of weights"),
         "empty": (b"", "is empty"),
         "text": (b"hello, this is not a checkpoint", "neither a safetensors file"),

@@ -163,9 +163,9 @@ def test_what_is_assumed_is_said() -> None:
     ("network", "choices", "message"),
     [
         ("l2pa/after-softmax", {"pooling": "during"}, "pooling must be one of 'after', 'before'; got 'during'"),
-        ("l2pa/after-softmax", {"scale": "softmax"}, "leaves no choice 'scale'; choices: pooling, normalize"),
-        ("attnmel/softmax", {"pooling": "after"}, "leaves no choice 'pooling'; choices: normalize"),
-        ("report/cnn", {"normalize": "softmax"}, "leaves no choice 'normalize'; choices: none"),
+        ("l2pa/after-softmax", {"scale": "softmax"}, "has no choice 'scale'; choices: pooling, normalize"),
+        ("attnmel/softmax", {"pooling": "after"}, "has no choice 'pooling'; choices: normalize"),
+        ("report/cnn", {"normalize": "softmax"}, "has no choice 'normalize'; choices: none"),
     ],
 )
 def test_a_choice_that_is_not_open_is_refused(network: str, choices: dict[str, str], message: str) -> None:
@@ -193,7 +193,7 @@ def test_a_few_shapes_cannot_ask_for_gigabytes() -> None:
         "dense.weight": torch.zeros(1, 1, 1, 1),
         "classify.weight": torch.zeros(2, 1),
     }
-    with pytest.raises(ValueError, match=r"ask for a module of [\d,]+ weights, but only \d+ are there"):
+    with pytest.raises(ValueError, match=r"belong to a module with [\d,]+ weights, but the file holds only \d+"):
         open_reference(state, pooling="after", normalize="softmax")
 
 
@@ -250,7 +250,7 @@ def test_without_a_network_the_message_says_what_to_fetch(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     model = network("attention_vgg16", options={"pretrained": "imagenet"})
-    with pytest.raises(WeightsUnavailable, match=r"could not be downloaded.*Fetch https://.*vgg16_bn.*path of the file"):
+    with pytest.raises(WeightsUnavailable, match=r"could not be downloaded.*Download https://.*vgg16_bn.*path of the file"):
         start_weights(model)
 
 

@@ -226,7 +226,7 @@ def encoded(kind: str) -> bytes:
     ("content", "colour", "words"),
     [
         (encoded("turned by EXIF"), (255, 0, 0), ""),
-        (encoded("transparent"), (255, 127, 127), "laid on white"),
+        (encoded("transparent"), (255, 127, 127), "placed on white"),
         (encoded("16-bit"), (156, 156, 156), "scaled to 8"),
         (encoded("CMYK"), (254, 0, 0), ""),
         (encoded("animated"), (255, 0, 0), "its first frame is used"),

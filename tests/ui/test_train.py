@@ -262,7 +262,7 @@ def test_an_upload_is_kept_by_its_content(app: AppTest, private_home: Path, flow
     app.selectbox("form.source").set_value(FROM_PATH).run()
     app.text_input("form.path").set_value("/typed/before").run()
     app.file_uploader("form.upload").set_value(("notes.zip", b"bytes", "application/zip")).run()
-    assert "notes.zip is no folder and no .zip" in texts(app)
+    assert "notes.zip is neither a folder nor a supported archive" in texts(app)
     assert app.text_input("form.path").value == "/typed/before"
     content = Path(shutil.make_archive(str(flowers), "gztar", flowers)).read_bytes()
     app.file_uploader("form.upload").set_value(("../my flowers.tar.gz", content, "application/gzip")).run()
