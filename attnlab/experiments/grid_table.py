@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from attnlab.experiments.grid import Grid, Progress
-from attnlab.experiments.groups import Comparison, Group, Verdict, compare_pairs
+from attnlab.experiments.groups import Group, GroupComparison, Verdict, compare_pairs
 from attnlab.experiments.table import Cost
 
 GRID_COLUMNS = {
@@ -42,7 +42,7 @@ def row_groups(grid: Grid, found: Progress) -> dict[str, Group]:
     return {row.label: Group(row.config.group, row.config, tuple(runs[row.label])) for row in grid.rows}
 
 
-def compared(grid: Grid, groups: Mapping[str, Group]) -> dict[str, Comparison]:
+def compared(grid: Grid, groups: Mapping[str, Group]) -> dict[str, GroupComparison]:
     """Row label -> its comparison with the row that it names as ``against``, or with the first row where none names one.
 
     Rows that others are compared with are "the baseline", and rows without a partner are left out.
@@ -52,7 +52,7 @@ def compared(grid: Grid, groups: Mapping[str, Group]) -> dict[str, Comparison]:
     against = {label: named.get(label, "" if named else labels[0]) for label in labels}
     pairs = {label: other for label, other in against.items() if other in groups and other != label}
     found = compare_pairs([(groups[other], groups[label]) for label, other in pairs.items()])
-    baselines = {label: Comparison(Verdict.BASELINE, "the baseline") for label in set(against.values()) & set(labels)}
+    baselines = {label: GroupComparison(Verdict.BASELINE, "the baseline") for label in set(against.values()) & set(labels)}
     return baselines | dict(zip(pairs, found, strict=True))
 
 
@@ -61,7 +61,7 @@ def grid_table(
     found: Progress,
     costs: Mapping[str, Cost] | None = None,
     *,
-    comparisons: Mapping[str, Comparison] | None = None,
+    comparisons: Mapping[str, GroupComparison] | None = None,
 ) -> pd.DataFrame:
     """One table row per row of the grid, with the columns of `GRID_COLUMNS`; what is not known is missing, never zero.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from attnlab.experiments.groups import Comparison, Group
+from attnlab.experiments.groups import Group, GroupComparison
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ COLUMNS = {
 def comparison_table(
     groups: Sequence[Group],
     names: Mapping[str, str],
-    comparisons: Mapping[str, Comparison],
+    comparisons: Mapping[str, GroupComparison],
     costs: Mapping[str, Cost],
 ) -> pd.DataFrame:
     """One row for each group, with the columns of `COLUMNS`; what is not known is missing, never zero."""
