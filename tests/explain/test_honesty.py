@@ -121,6 +121,11 @@ def test_the_sentence_says_it_both_ways_round_and_when_it_cannot_be_told() -> No
     assert unsure.ties == 196 and unsure.share.count == 4
     assert unsure.sentence().startswith("Inconclusive: this map locates the object better than the edges on")
     assert "4 images on which they differ (196 ties;" in unsure.sentence()
+    [never] = corrected([compare("grad_cam", "overlap", np.zeros(200), theirs)])
+    assert never.sentence() == (
+        "This map locates the object less well than Grad-CAM: it is better on none of 200 images "
+        "(95% interval 0% to 2%, p < 0.001)."
+    )
     [same] = corrected([compare("edges", "overlap", ours, ours)])
     assert same.sentence() == "This map locates the object exactly as well as the edges on all 200 images."
 

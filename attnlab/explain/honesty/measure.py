@@ -126,10 +126,12 @@ class BaselineComparison:
         images = f"{self.share.count} images ({certainty})"
         if self.ties:
             images = f"the {self.share.count} images on which they differ ({self.ties} ties; {certainty})"
-        share = f"{self.share.value:.0%} of {images}"
+        share = f"{self.share.value:.0%}"
         if self.verdict is None:
-            return f"{unclear} on {share}."
-        return f"{better} on {share}." if self.verdict else f"{worse} on only {share}."
+            return f"{unclear} on {share} of {images}."
+        if self.verdict:
+            return f"{better} on {share} of {images}."
+        return f"{worse} on {f'only {share}' if self.share.value else 'none'} of {images}."
 
 
 @dataclass(frozen=True, eq=False)
