@@ -24,7 +24,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import JsonValue
-from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
@@ -40,8 +39,9 @@ from attnlab.maps import relative_weights
 from attnlab.models.melanoma import melanoma_config
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
+from attnlab.stats.intervals import auc_interval
+from attnlab.stats.significance import paired_t_test
 from attnlab.training.device import prepare_process
-from attnlab.training.metrics import auc_interval
 from attnlab.viz.melanoma_figure import contact_sheet, gate_overlays
 from attnlab.worker.session import run
 
@@ -131,7 +131,7 @@ def difference(one: Sequence[RunFolder], other: Sequence[RunFolder]) -> dict[str
     low, high = np.quantile(differences, [0.025, 0.975])
     return {
         "by_seed": by_seed,
-        "p_paired_t": float(stats.ttest_1samp(by_seed, 0).pvalue),
+        "p_paired_t": paired_t_test(by_seed).p,
         "together": float(roc_auc_score(labels, ours) - roc_auc_score(labels, theirs)),
         "together_interval": [float(low), float(high)],
     }

@@ -24,9 +24,10 @@ import torch
 from attnlab.attention import MapKind, to_spatial
 from attnlab.config import RunConfig
 from attnlab.data import ImageDataset, load_dataset
-from attnlab.explain.faithfulness import Interval, mean_interval, pointing_game, proportion_interval, weight_on_mask
+from attnlab.explain.faithfulness import pointing_game, weight_on_mask
 from attnlab.explain.inspection import inspect_images
 from attnlab.models import ImageShape, build_model
+from attnlab.stats.intervals import Interval, mean_interval, proportion_interval
 from attnlab.training import CheckpointEvent, Event, train
 from attnlab.training.device import prepare_process
 from attnlab.training.presets import one_minute

@@ -112,7 +112,7 @@ def accuracies(folder: Path, count: int) -> dict[str, Any] | None:
     print(f"\n{folder.name}: {100 * changes[0].before:.1f} % of {changes[0].n} test images; all operations in {seconds:.1f} s")
     found = []
     for change in changes:
-        name = " ".join(filter(None, [change.operation.operation, f"{change.operation.amount or ''}"]))
+        name = " ".join(filter(None, [change.intervention.operation, f"{change.intervention.amount or ''}"]))
         low, high = 100 * change.change.low, 100 * change.change.high
         print(f"  {name:18} {100 * change.change.value:+6.1f} points [{low:+.1f}, {high:+.1f}], p {change.p_holm:.2g} (Holm)")
         found.append(

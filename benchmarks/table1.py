@@ -82,7 +82,7 @@ def loss_floor(classes: int = 10) -> float:
 def rate_falls(told: Exported, row: str) -> list[int]:
     """For each run of a row: after how many epochs the plateau schedule lowers the rate for the first time; 0 for never."""
     found = []
-    for record, tree in zip(told.records, told.told, strict=True):
+    for record, tree in zip(told.records, told.entries, strict=True):
         if record.group != _group(told, row):
             continue
         optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
@@ -98,7 +98,7 @@ def rate_falls(told: Exported, row: str) -> list[int]:
 def chosen_otherwise(told: Exported) -> tuple[int, int]:
     """Runs in which the second epoch's replacing the best one led to another epoch's being tested; and all such runs."""
     other = counted = 0
-    for record, tree in zip(told.records, told.told, strict=True):
+    for record, tree in zip(told.records, told.entries, strict=True):
         if record.config.protocol.best_epoch == "second_replaces":
             scores = [epoch["validation_accuracy"] for epoch in tree["epochs"]]
             counted += 1
@@ -110,7 +110,7 @@ def last_losses(told: Exported, row: str) -> list[float]:
     """Training loss of the last epoch of each run of a row."""
     return [
         tree["epochs"][-1]["train_loss"]
-        for record, tree in zip(told.records, told.told, strict=True)
+        for record, tree in zip(told.records, told.entries, strict=True)
         if record.group == _group(told, row)
     ]
 

@@ -143,7 +143,9 @@ def pause(grid: str) -> int:
     grid
         the id of a grid
     """
-    return _hold(grid, GridState.PAUSED)
+    from attnlab.experiments.grid_queue import pause_grid
+
+    return _suspend(pause_grid, grid)
 
 
 @grid_app.command
@@ -155,7 +157,9 @@ def stop(grid: str) -> int:
     grid
         the id of a grid
     """
-    return _hold(grid, GridState.STOPPED)
+    from attnlab.experiments.grid_queue import stop_grid
+
+    return _suspend(stop_grid, grid)
 
 
 @grid_app.command
@@ -237,7 +241,7 @@ def time_steps(grid_id: str) -> None:
 
 def run_grid(grid: Grid, *, executor: str | None = None, as_json: bool) -> int:
     """Starts a grid and waits for it."""
-    from attnlab.experiments.grid_queue import hold_grid, start_grid
+    from attnlab.experiments.grid_queue import pause_grid, start_grid
 
     choose_executor(executor)
     with open_manager() as manager:
@@ -248,7 +252,7 @@ def run_grid(grid: Grid, *, executor: str | None = None, as_json: bool) -> int:
             grid = _watch(manager, grid)
         except KeyboardInterrupt:
             print("\npausing; running runs write a checkpoint", file=sys.stderr)
-            grid = hold_grid(manager, grid.grid_id, GridState.PAUSED)
+            grid = pause_grid(manager, grid.grid_id)
             _settle(manager)
         current = progress(grid, manager.runs())
     report(grid, current, as_json=as_json)
@@ -327,11 +331,9 @@ def _settle(manager: Manager, seconds: float = 60.0) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _hold(grid: str, state: Literal[GridState.PAUSED, GridState.STOPPED]) -> int:
-    from attnlab.experiments.grid_queue import hold_grid
-
+def _suspend(action: Callable[[Manager, str], Grid], grid: str) -> int:
     with open_manager() as manager:
-        hold_grid(manager, grid, state)
+        action(manager, grid)
     return OK
 
 

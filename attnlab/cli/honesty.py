@@ -51,5 +51,5 @@ def honesty(
     if result is None:
         print("stopped", file=sys.stderr)
         return STOPPED
-    tree = result.told() | {"kept": str(measurement.path / "result.json")}
+    tree = result.report() | {"kept": str(measurement.path / "result.json")}
     return tell(tree, "\n".join([f"{result.run_id}, {result.tap}", *result.sentences()]), as_json=as_json)

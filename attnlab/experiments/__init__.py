@@ -1,1 +1,1 @@
-"""Many runs as one question: grids, the report's tables, searches, and what is shipped or exported of them."""
+"""Many runs for one question: grids, the report's tables, searches, exports and shipped results."""

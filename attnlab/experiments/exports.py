@@ -1,6 +1,6 @@
-"""Grids in other people's formats: CSV, Markdown, LaTeX (booktabs), and JSON that is read back.
+"""Grids in other formats: CSV, Markdown, LaTeX (booktabs), and JSON that can be imported again.
 
-A table says below itself what it rests on: how many runs, which seeds, which hardware and versions, which data.
+Notes below a table say what it rests on: how many runs, which seeds, which hardware and versions, which data.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord, RunState
 
 FORMAT = 1
+"""Version of the JSON format."""
 _GRID_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,199}")
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "statsmodels")
+"""Packages whose versions the notes name."""
 PRINTED = (
     "row",
     "report_accuracy",
@@ -46,6 +48,7 @@ PRINTED = (
     "parameters",
     "report_parameters",
 )
+"""Columns of Markdown and LaTeX tables; those without any value are left out."""
 _LATEX = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -56,18 +59,18 @@ _LATEX = {
 }
 
 
-def footnotes(found: Progress) -> list[str]:
-    """What the figures of a grid rest on, a sentence each."""
-    runs = [cell.run for cell in found.cells if cell.run is not None and cell.run.state is RunState.FINISHED]
+def footnotes(progress: Progress) -> list[str]:
+    """What the figures of a grid rest on, one sentence per fact."""
+    runs = [cell.run for cell in progress.cells if cell.run is not None and cell.run.state is RunState.FINISHED]
     seeds = sorted({run.config.seed for run in runs})
-    lines = [f"{len(runs)} of {len(found.cells)} runs finished; seeds {_span(seeds)}."]
+    lines = [f"{len(runs)} of {len(progress.cells)} runs finished; seeds {_span(seeds)}."]
     if runs:
         summaries = [RunFolder(run.folder).dataset_summary() or {} for run in runs]
         data = sorted({_described(run, summary) for run, summary in zip(runs, summaries, strict=True)})
         notes = sorted({note for summary in summaries if (note := summary.get("provenance", {}).get("note"))})
         lines.append(f"Data: {'; '.join(data + notes).rstrip('.')}.")
-        lines.append(f"Hardware: {'; '.join(sorted({run.device for run in runs if run.device}) or ['not noted'])}.")
-        torches = sorted({str(told) for run in runs if (told := RunFolder(run.folder).progress().get("torch"))})
+        lines.append(f"Hardware: {'; '.join(sorted({run.device for run in runs if run.device}) or ['not recorded'])}.")
+        torches = sorted({str(release) for run in runs if (release := RunFolder(run.folder).progress().get("torch"))})
         if torches:
             lines.append(f"Trained with torch {', '.join(torches)}.")
     lines.append(f"Exported with attnlab {__version__}, Python {platform.python_version()}, {', '.join(_versions())}.")
@@ -79,8 +82,8 @@ def table_csv(table: pd.DataFrame) -> str:
     return safe_csv(table.rename(columns=GRID_COLUMNS))
 
 
-def runs_csv(found: Progress) -> str:
-    """One line for each cell of a grid."""
+def runs_csv(progress: Progress) -> str:
+    """One line per cell of a grid, as CSV."""
     rows = [
         {
             "row": cell.row,
@@ -92,18 +95,18 @@ def runs_csv(found: Progress) -> str:
             "device": cell.run.device if cell.run else None,
             "run": cell.config.run_id,
         }
-        for cell in found.cells
+        for cell in progress.cells
     ]
     return safe_csv(pd.DataFrame(rows))
 
 
 def table_markdown(table: pd.DataFrame, notes: Sequence[str] = (), columns: Sequence[str] = PRINTED) -> str:
     """The table in Markdown, with the notes below."""
-    shown = _shown(table, columns)
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in _cells(table, shown)]
+    names = _with_values(table, columns)
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in _cells(table, names)]
     lines = [
-        [GRID_COLUMNS[name] for name in shown],
-        ["---" if name in ("row", "verdict") else "---:" for name in shown],
+        [GRID_COLUMNS[name] for name in names],
+        ["---" if name in ("row", "verdict") else "---:" for name in names],
         *cells,
     ]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -111,11 +114,11 @@ def table_markdown(table: pd.DataFrame, notes: Sequence[str] = (), columns: Sequ
 
 
 def table_latex(table: pd.DataFrame, caption: str, notes: Sequence[str] = (), columns: Sequence[str] = PRINTED) -> str:
-    """The table in LaTeX; it needs the package booktabs."""
-    shown = _shown(table, columns)
-    align = "".join("l" if name in ("row", "verdict") else "r" for name in shown)
-    lines = [" & ".join(_tex(cell) for cell in line) + r" \\" for line in _cells(table, shown)]
-    head = " & ".join(_tex(GRID_COLUMNS[name]) for name in shown) + r" \\"
+    """The table in LaTeX, with the notes below; the document needs the package booktabs."""
+    names = _with_values(table, columns)
+    align = "".join("l" if name in ("row", "verdict") else "r" for name in names)
+    lines = [" & ".join(_tex(cell) for cell in line) + r" \\" for line in _cells(table, names)]
+    head = " & ".join(_tex(GRID_COLUMNS[name]) for name in names) + r" \\"
     body = "\n    ".join(lines)
     foot = "".join(f"\n  \\par\\footnotesize {_tex(note)}" for note in notes)
     return (
@@ -124,10 +127,10 @@ def table_latex(table: pd.DataFrame, caption: str, notes: Sequence[str] = (), co
     )
 
 
-def grid_json(grid: Grid, found: Progress) -> str:
+def grid_json(grid: Grid, progress: Progress) -> str:
     """A grid with the results of its finished runs, for `import_grid` on another machine."""
     runs = []
-    for record in {cell.run.run_id: cell.run for cell in found.cells if cell.run is not None}.values():
+    for record in {cell.run.run_id: cell.run for cell in progress.cells if cell.run is not None}.values():
         if record.state is RunState.FINISHED:
             folder = RunFolder(record.folder)
             runs.append(
@@ -139,84 +142,87 @@ def grid_json(grid: Grid, found: Progress) -> str:
                     "epochs": [row for row in folder.metrics() if row["kind"] == "epoch"],
                 }
             )
-    tree = {"attnlab_grid": FORMAT, "grid_id": grid.grid_id, "grid": grid.to_tree(), "runs": runs, "notes": footnotes(found)}
+    tree = {"attnlab_grid": FORMAT, "grid_id": grid.grid_id, "grid": grid.to_tree(), "runs": runs, "notes": footnotes(progress)}
     return json.dumps(tree, indent=1, allow_nan=False)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A grid as a file tells it.
+    """A grid as read from a file that `grid_json` wrote.
 
     Attributes:
-        grid: not wanted by anyone: paused, or done where every run is finished.
+        grid: not in the queue: paused, or done where every run is finished.
         records: its finished runs. Their folders do not exist.
         notes: what its figures rest on, written where it was trained.
-        told: what the file says of each record.
+        entries: the file's entry of each record: config, result, progress, data set and epochs.
     """
 
     grid: Grid
     records: tuple[RunRecord, ...]
     notes: tuple[str, ...]
-    told: tuple[Mapping[str, Any], ...]
+    entries: tuple[Mapping[str, Any], ...]
 
 
 def read_grid(text: str | bytes) -> Exported:
-    """What `grid_json` wrote.
+    """The grid of a file that `grid_json` wrote.
 
     Raises:
-        GridError: when the text is nothing of the kind.
+        GridError: when the text is anything else.
     """
     try:
         tree = json.loads(text)
     except ValueError as error:
-        raise GridError(f"the file is no JSON: {error}") from error
+        raise GridError(f"the file is not JSON: {error}") from error
     if not isinstance(tree, dict) or tree.get("attnlab_grid") != FORMAT:
-        raise GridError("the file is no exported grid; `attnlab grid export ID --format json` writes one")
+        raise GridError("the file is not an exported grid; `attnlab grid export ID --format json` writes one")
     try:
         name = str(tree["grid_id"])
         if not _GRID_ID.fullmatch(name):
-            raise GridError(f"the file is no exported grid: {name!r} cannot be the name of one")
+            raise GridError(f"the file is not an exported grid: {name!r} is not a valid grid name")
         grid = Grid.from_tree(name, {**tree["grid"], "state": "paused"})
-        told = tuple(dict(run) for run in tree["runs"])
-        records = tuple(_record(run) for run in told)
+        entries = tuple(dict(run) for run in tree["runs"])
+        records = tuple(_record(entry) for entry in entries)
         notes = tuple(str(note) for note in tree.get("notes", ()))
     except (KeyError, TypeError, AttributeError) as error:
-        raise GridError(f"the file is no exported grid: {error!r} is missing or of the wrong kind") from error
+        raise GridError(f"the file is not an exported grid: {error!r} is missing or of the wrong kind") from error
     except ValueError as error:
-        raise GridError(f"the file is no exported grid: {explain(error)}") from error
+        raise GridError(f"the file is not an exported grid: {explain(error)}") from error
     if any(record.test_accuracy is None or not 0 <= record.test_accuracy <= 1 for record in records):
-        raise GridError("the file is no exported grid: a test accuracy lies outside [0, 1]")
-    whole = grid.wanted.keys() <= {record.config.config_hash for record in records}
-    return Exported(replace(grid, state=GridState.DONE if whole else GridState.PAUSED), records, notes, told)
+        raise GridError("the file is not an exported grid: a test accuracy lies outside [0, 1]")
+    complete = grid.wanted.keys() <= {record.config.config_hash for record in records}
+    return Exported(replace(grid, state=GridState.DONE if complete else GridState.PAUSED), records, notes, entries)
 
 
 def import_grid(home: Path, text: str | bytes, records: Sequence[RunRecord] = ()) -> tuple[Grid, int]:
-    """Makes the grid and those of its finished runs that are not here. They have figures and curves, no weights.
+    """Saves an exported grid in a home, and creates those of its finished runs that the home does not have.
+
+    Imported runs have figures and curves, but no weights.
 
     Args:
-        records: the runs that are here.
+        text: a file that `grid_json` wrote.
+        records: the runs of the home.
 
     Returns:
-        The grid, and how many runs were made.
+        The grid, and how many runs were created.
 
     Raises:
-        GridError: when the text is no grid that `grid_json` wrote.
+        GridError: when the text is anything else.
     """
-    found = read_grid(text)
-    here = best_runs(records)
-    made = 0
-    for record, run in zip(found.records, found.told, strict=True):
-        known = here.get(record.config.config_hash)
-        if known is None or known.state is not RunState.FINISHED:
-            note = f"imported with the grid {found.grid.grid_id}"
-            RunFolder.create(home / "runs", record.config, note=note, fill=partial(_fill, run))
-            made += 1
-    save_grid(home, found.grid)
-    return found.grid, made
+    exported = read_grid(text)
+    existing = best_runs(records)
+    created = 0
+    for record, entry in zip(exported.records, exported.entries, strict=True):
+        run = existing.get(record.config.config_hash)
+        if run is None or run.state is not RunState.FINISHED:
+            note = f"imported with the grid {exported.grid.grid_id}"
+            RunFolder.create(home / "runs", record.config, note=note, fill=partial(_fill, entry))
+            created += 1
+    save_grid(home, exported.grid)
+    return exported.grid, created
 
 
 class _Progress(BaseModel):
-    """Of what a file says of a run's progress, what the index asks for; the rest is passed on."""
+    """The fields of a run's progress that the index reads; others may be there and are passed on."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     step: int = 0
@@ -230,7 +236,7 @@ class _Progress(BaseModel):
 
 
 class _Result(BaseModel):
-    """The same of its result."""
+    """The fields of a run's result that the index reads; others may be there and are passed on."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     test_accuracy: float
@@ -240,12 +246,12 @@ class _Result(BaseModel):
     images_per_second: float | None = None
 
 
-def _record(run: Mapping[str, Any]) -> RunRecord:
-    """A finished run as its export tells it."""
-    config = RunConfig.model_validate(run["config"])
-    result, state = dict(run["result"]), dict(run.get("progress", {}))
+def _record(entry: Mapping[str, Any]) -> RunRecord:
+    """The finished run of an entry."""
+    config = RunConfig.model_validate(entry["config"])
+    result, progress = dict(entry["result"]), dict(entry.get("progress", {}))
     _Result.model_validate(result, strict=True)
-    _Progress.model_validate(state, strict=True)
+    _Progress.model_validate(progress, strict=True)
     return RunRecord(
         run_id=config.run_id,
         group=config.group,
@@ -253,8 +259,8 @@ def _record(run: Mapping[str, Any]) -> RunRecord:
         config=config,
         state=RunState.FINISHED,
         folder=Path(config.run_id),
-        device=state.get("device"),
-        parameters=state.get("parameters"),
+        device=progress.get("device"),
+        parameters=progress.get("parameters"),
         seconds=result.get("seconds"),
         validation_accuracy=result.get("validation_accuracy"),
         test_accuracy=float(result["test_accuracy"]),
@@ -263,22 +269,23 @@ def _record(run: Mapping[str, Any]) -> RunRecord:
     )
 
 
-def _fill(run: Mapping[str, Any], folder: RunFolder) -> None:
-    """Writes what a finished run left, as its worker did."""
-    lines = [json.dumps(dict(row), separators=(",", ":"), allow_nan=False) for row in run.get("epochs", [])]
+def _fill(entry: Mapping[str, Any], folder: RunFolder) -> None:
+    """Writes the files that the worker of a finished run leaves."""
+    lines = [json.dumps(dict(row), separators=(",", ":"), allow_nan=False) for row in entry.get("epochs", [])]
     folder.metrics_path.write_text("".join(f"{line}\n" for line in lines))
-    if run.get("dataset"):
-        folder.write_dataset(run["dataset"])
-    folder.write_progress({**run.get("progress", {}), "attempt": 1})
-    folder.write_end(RunState.FINISHED, 1, result=run["result"])
+    if entry.get("dataset"):
+        folder.write_dataset(entry["dataset"])
+    folder.write_progress({**entry.get("progress", {}), "attempt": 1})
+    folder.write_end(RunState.FINISHED, 1, result=entry["result"])
 
 
-def _shown(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    """The columns that have anything to show."""
+def _with_values(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """The columns in which any row has a value."""
     return [name for name in columns if name == "row" or table[name].notna().any()]
 
 
 def _cells(table: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:
+    """The cells of each row as text."""
     return [[_cell(name, row[name]) for name in columns] for row in table.to_dict("records")]
 
 
@@ -299,6 +306,7 @@ def _tex(text: str) -> str:
 
 
 def _span(seeds: Sequence[int]) -> str:
+    """``0 to 15``, ``1, 4`` or ``none yet``."""
     if not seeds:
         return "none yet"
     if list(seeds) == list(range(seeds[0], seeds[-1] + 1)) and len(seeds) > 2:
@@ -307,16 +315,17 @@ def _span(seeds: Sequence[int]) -> str:
 
 
 def _described(run: RunRecord, summary: Mapping[str, Any]) -> str:
-    counts = {part: sum(each) for part, each in summary.get("counts", {}).items()}
+    """A data set and its size: ``cifar10 (1,800 train, 200 validation, 10,000 test)``."""
+    counts = {part: sum(by_class) for part, by_class in summary.get("counts", {}).items()}
     name = Path(run.config.dataset.name).name
     return name + (f" ({', '.join(f'{count:,} {part}' for part, count in counts.items())})" if counts else "")
 
 
 def _versions() -> list[str]:
-    found = []
+    versions = []
     for package in PACKAGES:
         try:
-            found.append(f"{package} {version(package)}")
+            versions.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -1,9 +1,9 @@
 """A grid in the queue: started, fed, paused, stopped.
 
-A grid waits as one item. `feed`, called by the thread that keeps the queue, hands over the next cell, and only when
-nothing else waits, so that a single run never waits behind a whole grid. Where seeds train together
-(`attnlab.worker.seeds`) it hands over what is left of a row. Whoever keeps the queue after a restart goes on from the
-folders: cells whose process died are resumed from their checkpoints.
+A grid waits as one item. `feed`, called by the thread that owns the queue, adds the next cell, and only when nothing else
+waits, so that a single run never waits behind a whole grid. Where seeds train together (`attnlab.worker.seeds`) it adds all
+unfinished cells of a row. After a restart the next owner of the queue continues from the folders: cells whose process died
+are resumed from their checkpoints.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from attnlab.worker.seeds import stacks_here
 
 
 def feed(manager: Manager) -> None:
-    """Hands the next cell of the oldest active grid to the queue, when nothing waits there. For who keeps the queue."""
+    """Adds the next cell of the oldest active grid to the queue if nothing waits there. Called by the queue's owner only."""
     active = [grid for grid in reversed(list_grids(manager.home)) if grid.state is GridState.ACTIVE]
     if not active or manager.store.in_states(RunState.QUEUED):
         return
     known = best_runs(manager.runs())
     for grid in active:
-        if load_grid(manager.home, grid.grid_id).state is not GridState.ACTIVE:  # another process has just held it
+        if load_grid(manager.home, grid.grid_id).state is not GridState.ACTIVE:  # another process has just paused or stopped it
             continue
-        todo = [config for key, config in grid.wanted.items() if _waits(known.get(key))]
-        if todo:
-            row = [config for config in todo if config.group == todo[0].group] if stacks_here() else todo[:1]
+        waiting = [config for key, config in grid.wanted.items() if _waits(known.get(key))]
+        if waiting:
+            row = [config for config in waiting if config.group == waiting[0].group] if stacks_here() else waiting[:1]
             for config in row:
                 run = known.get(config.config_hash)
                 if run is None:
                     manager.enqueue(config)
                 else:
-                    _ask(manager.resume, run.run_id)
+                    _request(manager.resume, run.run_id)
             return
         if all(is_over(known.get(key)) for key in grid.wanted):
             save_grid(manager.home, replace(grid, state=GridState.DONE))
 
 
 def start_grid(manager: Manager, grid: Grid) -> Grid:
-    """Puts a grid in the queue, or back into it: cells that were paused or stopped go on, failed ones are tried again.
+    """Puts a grid in the queue, or back into it: paused and stopped cells are resumed, failed ones are retried.
 
     Raises:
         RunRefused: when the executor could never train one of its cells.
@@ -58,35 +58,44 @@ def start_grid(manager: Manager, grid: Grid) -> Grid:
             if run.state.live and folder.requested() is not None:
                 folder.clear_request()
             elif run.state.resumable:
-                _ask(manager.resume, run.run_id)
+                _request(manager.resume, run.run_id)
         started = replace(grid, state=GridState.ACTIVE)
         save_grid(manager.home, started)
     manager.wake()
     return started
 
 
-def hold_grid(manager: Manager, grid_id: str, state: GridState) -> Grid:
-    """Pauses or stops a grid: no further cell begins, and those at work end with a checkpoint.
+def pause_grid(manager: Manager, grid_id: str) -> Grid:
+    """Pauses a grid: no further cell starts, and those that are running pause with a checkpoint.
 
-    Cells that another active grid wants too go on.
+    Cells that are also part of another active grid continue.
     """
+    return _suspend(manager, grid_id, GridState.PAUSED, manager.pause)
+
+
+def stop_grid(manager: Manager, grid_id: str) -> Grid:
+    """As `pause_grid`, but the grid and its running cells count as stopped."""
+    return _suspend(manager, grid_id, GridState.STOPPED, manager.stop)
+
+
+def _suspend(manager: Manager, grid_id: str, state: GridState, end: Callable[[str], None]) -> Grid:
     with manager.lock:
-        held = replace(load_grid(manager.home, grid_id), state=state)
-        save_grid(manager.home, held)
-        others = [grid for grid in list_grids(manager.home) if grid.state is GridState.ACTIVE]
-        mine = held.wanted.keys() - {key for grid in others for key in grid.wanted}
+        grid = replace(load_grid(manager.home, grid_id), state=state)
+        save_grid(manager.home, grid)
+        others = [other for other in list_grids(manager.home) if other.state is GridState.ACTIVE]
+        exclusive = grid.wanted.keys() - {key for other in others for key in other.wanted}
         for record in manager.live():
-            if record.config.config_hash in mine:
-                _ask(manager.pause if state is GridState.PAUSED else manager.stop, record.run_id)
-    return held
+            if record.config.config_hash in exclusive:
+                _request(end, record.run_id)
+    return grid
 
 
-def _ask(what: Callable[[str], None], run_id: str) -> None:
-    """Asks for something that no longer applies where the run has ended, gone on or been deleted in the meantime."""
+def _request(action: Callable[[str], None], run_id: str) -> None:
+    """Calls an action that no longer applies if the run has ended, continued or been deleted in the meantime."""
     with suppress(RequestRefused, UnknownRun):
-        what(run_id)
+        action(run_id)
 
 
 def _waits(run: RunRecord | None) -> bool:
-    """Whether a cell is to be started: it has no run yet, or one whose process died."""
+    """Whether a cell has yet to be started: it has no run, or one whose process died."""
     return run is None or (not run.state.live and not is_over(run))

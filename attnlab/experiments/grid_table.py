@@ -1,4 +1,4 @@
-"""A grid as a table: each row's accuracy over its seeds, what it is compared with, and the report's figures beside it."""
+"""A grid as a table: the accuracy of each row over its seeds, its comparison, and the report's figures beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from attnlab.experiments.grid import Grid, Progress
-from attnlab.experiments.groups import Comparison, Group, Verdict, compare_pairs
+from attnlab.experiments.groups import Group, GroupComparison, Verdict, compare_pairs
 from attnlab.experiments.table import Cost
 
 GRID_COLUMNS = {
@@ -34,42 +34,43 @@ GRID_COLUMNS = {
 """Column -> heading, in the order shown."""
 
 
-def row_groups(grid: Grid, found: Progress) -> dict[str, Group]:
-    """Row label -> its runs as a group; without any run an empty one."""
+def row_groups(grid: Grid, progress: Progress) -> dict[str, Group]:
+    """Row label -> its runs as a group, which is empty where the row has none."""
     runs = {
-        row.label: [cell.run for cell in found.cells if cell.row == row.label and cell.run is not None] for row in grid.rows
+        row.label: [cell.run for cell in progress.cells if cell.row == row.label and cell.run is not None] for row in grid.rows
     }
     return {row.label: Group(row.config.group, row.config, tuple(runs[row.label])) for row in grid.rows}
 
 
-def compared(grid: Grid, groups: Mapping[str, Group]) -> dict[str, Comparison]:
-    """Row label -> its comparison with the row that it names as ``against``, or with the first row where none names one.
+def compared(grid: Grid, groups: Mapping[str, Group]) -> dict[str, GroupComparison]:
+    """Row label -> its comparison with the row that it names as ``against``.
 
-    Rows that others are compared with are "the baseline", and rows without a partner are left out.
+    Where no row names another, all are compared with the first. Rows that others are compared with are "the baseline"; a
+    row that is neither has no comparison.
     """
     labels = [row.label for row in grid.rows]
     named = {row.label: row.against for row in grid.rows if row.against is not None}
     against = {label: named.get(label, "" if named else labels[0]) for label in labels}
     pairs = {label: other for label, other in against.items() if other in groups and other != label}
-    found = compare_pairs([(groups[other], groups[label]) for label, other in pairs.items()])
-    baselines = {label: Comparison(Verdict.BASELINE, "the baseline") for label in set(against.values()) & set(labels)}
-    return baselines | dict(zip(pairs, found, strict=True))
+    comparisons = compare_pairs([(groups[other], groups[label]) for label, other in pairs.items()])
+    baselines = {label: GroupComparison(Verdict.BASELINE, "the baseline") for label in set(against.values()) & set(labels)}
+    return baselines | dict(zip(pairs, comparisons, strict=True))
 
 
 def grid_table(
     grid: Grid,
-    found: Progress,
+    progress: Progress,
     costs: Mapping[str, Cost] | None = None,
     *,
-    comparisons: Mapping[str, Comparison] | None = None,
+    comparisons: Mapping[str, GroupComparison] | None = None,
 ) -> pd.DataFrame:
-    """One table row per row of the grid, with the columns of `GRID_COLUMNS`; what is not known is missing, never zero.
+    """One row per row of the grid, with the columns of `GRID_COLUMNS`; unknown values are missing, never zero.
 
     Args:
-        costs: row label -> what its network costs.
+        costs: by row label.
         comparisons: as `compared` gives them, where they are at hand; computed otherwise.
     """
-    groups = row_groups(grid, found)
+    groups = row_groups(grid, progress)
     if comparisons is None:
         comparisons = compared(grid, groups)
     rows = []

@@ -1,4 +1,4 @@
-"""The manager of each home in this process, with the grids that feed its queue."""
+"""The queue manager of each home in this process, with the grids that feed its queue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _managers_lock = threading.Lock()
 
 
 def get_manager() -> Manager:
-    """The manager of the current home; the first call makes it. The same for every thread of this process."""
+    """The manager of the current home, shared by all threads of this process; the first call creates it."""
     home = paths.home()
     with _managers_lock:
         if home not in _managers:
@@ -24,7 +24,7 @@ def get_manager() -> Manager:
 
 
 def shutdown_all() -> None:
-    """Ends every manager of this process."""
+    """Shuts down every manager of this process."""
     with _managers_lock:
         for manager in _managers.values():
             manager.shutdown()

@@ -1,7 +1,7 @@
-"""One table of all settings of a `RunConfig`, made from its fields, to offer them by name.
+"""Every setting of a `RunConfig` by a short name, for command lines; derived from the fields of the configuration.
 
-A setting goes by the last part of its path, ``lr`` for ``training.lr``; where several sections have the same field, the name
-of the section comes first. A field that is added to the configuration appears here, and so on the command line, by itself.
+The name of a setting is the last part of its path, ``lr`` for ``training.lr``; where several sections have the same, the
+section stands in front. A field that is added to the configuration appears here, and so on the command line, by itself.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from attnlab.config import RunConfig
 
-_CALLED = {"dataset.name": "dataset", "model.options": "option"}
-"""Settings whose short name would say too little."""
+_NAMES = {"dataset.name": "dataset", "model.options": "option"}
+"""Settings whose last name alone would say too little."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Setting:
         path: dotted, ``"training.lr"``.
         name: short, with hyphens: ``"lr"``, ``"image-size"``.
         annotation: the field's type.
-        help: its description, and its default.
-        mapping: takes ``name=value`` any number of times.
-        nested: of a mapping of mappings, ``"eca.kernel_size=5"``.
+        help: the field's description and default.
+        mapping: whether it takes ``name=value``, any number of times.
+        nested: whether it is a mapping of mappings, ``"eca.kernel_size=5"``.
         syntax: of the texts that a mapping takes; empty for other settings.
     """
 
@@ -47,7 +47,7 @@ class Setting:
 
     @property
     def keyword(self) -> str:
-        """As `RunConfig.changed` takes it: ``"training__lr"``."""
+        """Name of the argument of `RunConfig.changed`: ``"training__lr"``."""
         return self.path.replace(".", "__")
 
     @property
@@ -63,7 +63,7 @@ def settings() -> list[Setting]:
     for path, field in leaves:
         leaf = path.rsplit(".", 1)[-1]
         mapping = get_origin(field.annotation) is dict
-        name = _CALLED.get(path) or (leaf if count[leaf] == 1 else path.replace(".", "_"))
+        name = _NAMES.get(path) or (leaf if count[leaf] == 1 else path.replace(".", "_"))
         name = (name.removesuffix("s") if mapping else name).replace("_", "-")
         nested = mapping and get_origin(get_args(field.annotation)[1]) is dict
         help_text = field.description or ""
@@ -75,7 +75,11 @@ def settings() -> list[Setting]:
 
 
 def change(tree: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Puts settings, path -> value, into the tree of a configuration. A mapping takes texts, which are added to it.
+    """Puts settings into the tree of a configuration, and returns the tree.
+
+    Args:
+        tree: as `RunConfig.model_dump` gives it; it is changed.
+        values: path -> value; for a mapping a list of texts, which are added to its entries.
 
     Raises:
         ValueError: for a text that does not have the `syntax` of its setting.
@@ -88,23 +92,24 @@ def change(tree: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         setting = known[path]
         if setting.mapping:
-            into = node.setdefault(leaf, {})
+            entries = node.setdefault(leaf, {})
             for text in value:
-                _put(into, text, setting)
+                _put(entries, text, setting)
         else:
             node[leaf] = value
     return tree
 
 
-def _put(into: dict[str, Any], text: str, setting: Setting) -> None:
+def _put(entries: dict[str, Any], text: str, setting: Setting) -> None:
+    """Adds the entry of a ``name=value`` text."""
     key, equals, value = text.partition("=")
     outer, dot, inner = key.partition(".")
     if not equals or not key or (setting.nested and not (dot and inner)):
         raise ValueError(f"--{setting.name} {text}: expected {setting.syntax}")
     if setting.nested:
-        into.setdefault(outer, {})[inner] = parse_value(value)
+        entries.setdefault(outer, {})[inner] = parse_value(value)
     else:
-        into[key] = parse_value(value)
+        entries[key] = parse_value(value)
 
 
 def parse_value(text: str) -> Any:
@@ -116,6 +121,7 @@ def parse_value(text: str) -> Any:
 
 
 def _leaves(model: type[BaseModel], prefix: str) -> Iterable[tuple[str, Any]]:
+    """(path, field) of every setting below a model."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _leaves(field.annotation, f"{prefix}{name}.")

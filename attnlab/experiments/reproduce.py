@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attnlab.config import RunConfig
 from attnlab.experiments.grid import DEPARTURES_TITLE, Grid, GridError, GridKind, GridRow, ReportedResult, make_grid
-from attnlab.experiments.groups import Comparison, Summary, compare_summaries
+from attnlab.experiments.groups import GroupComparison, compare_summaries
+from attnlab.stats.significance import Summary
 
 if TYPE_CHECKING:
     from attnlab.data import ImageDataset
@@ -185,7 +186,7 @@ def departure_grid(*, seeds: int = SEEDS, scale: Scale | None = None, departures
     return make_grid([*rows.values(), *without], range(seeds), title=DEPARTURES_TITLE, kind=GridKind.DEPARTURES)
 
 
-def report_comparisons() -> dict[str, Comparison]:
+def report_comparisons() -> dict[str, GroupComparison]:
     """Row label -> what the report's own mean and deviation over 16 runs say of it against the plain CNN's."""
     from attnlab.models.report import REPORT_ROWS
 

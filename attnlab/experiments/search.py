@@ -1,13 +1,13 @@
 """The report's future work: which depth, width, activation and place of an attention block do best?
 
 An Optuna study (Akiba et al., KDD 2019, arXiv:1907.10902) over the options that the variants of a composition declare,
-and over the placements of the backbone. Trees of Parzen estimators propose (Bergstra et al., NIPS 2011), a trial that is
-below the median of the others at the same epoch is stopped. Every trial is an ordinary run: it waits in the queue, can be
-looked at while it learns, and stays; a stopped one keeps its folder. A configuration that was trained before is not
-trained again, its figure is taken over.
+and over the placements of the backbone. A tree-structured Parzen estimator proposes trials (Bergstra et al., NIPS 2011); a
+trial below the median of the others at the same epoch is stopped. Every trial is an ordinary run: it waits in the queue, can
+be inspected during training, and stays; a stopped one keeps its folder. A configuration that was trained before is not
+trained again; its result is used.
 
-The study sees the validation accuracy only. The best of many trials looks better than it is; what it is worth is the test
-accuracy of that configuration with seeds of its own.
+The study uses the validation accuracy only. The best of many trials looks better than it is, since it was chosen by its own
+result; the fair figure is the test accuracy of that configuration with new seeds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_TRIALS = 200
 
 
 class SearchError(ValueError):
-    """What was asked for cannot be searched; the message says what would be possible."""
+    """The search is impossible as requested; the message says what would be possible."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,11 @@ class Search:
     """A study.
 
     Attributes:
-        name: of its files. base: what every trial shares. trials: how many in all. seed: of the proposals.
+        name: of its files.
+        base: the configuration that all trials share.
+        trials: how many in all.
+        seed: of the sampler.
+        created: seconds since the epoch.
     """
 
     name: str
@@ -58,21 +62,21 @@ class Search:
     created: float = field(default_factory=time.time)
 
     def space(self) -> dict[str, tuple[Any, ...]]:
-        """What is searched: ``"variant.option"`` -> its values, and the placement; whatever has a choice."""
+        """What is searched: ``"variant.option"`` or the placement -> its values, wherever there are at least two."""
         from attnlab.attention import get_attention, split_composition
         from attnlab.models import get_model
 
-        found = {
+        space = {
             f"{name}.{option}": tuple(values)
             for name in dict.fromkeys(split_composition(self.base.model.attention))
             for option, values in get_attention(name).options.items()
         }
-        found[PLACEMENT] = tuple(get_model(self.base.model.backbone).placements)
-        return {name: values for name, values in found.items() if len(values) > 1}
+        space[PLACEMENT] = tuple(get_model(self.base.model.backbone).placements)
+        return {name: values for name, values in space.items() if len(values) > 1}
 
     def config(self, choice: dict[str, Any]) -> RunConfig:
-        """The run of a choice from the space."""
-        options = {name: dict(given) for name, given in self.base.model.attention_options.items()}
+        """The configuration of a trial, for a choice from the space."""
+        options = {name: dict(values) for name, values in self.base.model.attention_options.items()}
         for name, value in choice.items():
             if name != PLACEMENT:
                 variant, option = name.split(".")
@@ -83,9 +87,14 @@ class Search:
 
 @dataclass(frozen=True)
 class Trial:
-    """One proposal: its choice, its run, and what came of it (``running``, ``complete``, ``pruned`` or ``fail``).
+    """One configuration that the study tried.
 
-    `value` is the best validation accuracy; of a pruned one, the last it told before it was stopped.
+    Attributes:
+        number: from 0.
+        choice: its values, by the names of `Search.space`.
+        run_id: of its run; empty before there is one.
+        state: ``running``, ``complete``, ``pruned`` (stopped early) or ``fail``.
+        value: best validation accuracy in [0, 1]; of a pruned trial the last one reported.
     """
 
     number: int
@@ -98,38 +107,42 @@ class Trial:
 def make_search(base: RunConfig, trials: int, *, seed: int = 0, name: str = "") -> Search:
     """A study that is not on disk yet.
 
+    Args:
+        name: of its files; derived from the configuration when empty.
+
     Raises:
-        SearchError: when there is nothing to choose from, or the number of trials cannot be.
+        SearchError: when there is nothing to choose from, or the number of trials or the name is not allowed.
     """
     if not 1 <= trials <= MAX_TRIALS:
         raise SearchError(f"a search takes 1 to {MAX_TRIALS} trials, not {trials}")
     if name and not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,79}", name):
-        raise SearchError(f"a search cannot be called {name!r}; letters, digits, dots and dashes make a name")
-    made = Search(name or f"{base.model.attention.replace('+', '-')}-{base.group[-10:]}-s{seed}", base, trials, seed)
-    if not made.space():
+        raise SearchError(f"{name!r} is not a valid name for a search; use letters, digits, dots and dashes")
+    search = Search(name or f"{base.model.attention.replace('+', '-')}-{base.group[-10:]}-s{seed}", base, trials, seed)
+    if not search.space():
         raise SearchError(f"{base.model.attention!r} on {base.model.backbone!r} has no options to choose from")
-    return made
+    return search
 
 
 def save_search(home: Path, search: Search) -> None:
-    """Keeps the study; one of the same name goes on, with as many trials as now asked for.
+    """Saves the study; an existing one of the same name is continued, with this number of trials.
 
     Raises:
-        SearchError: when the one of that name searches something else.
+        SearchError: when the existing one has another configuration or seed.
     """
     folder = home / "searches"
     folder.mkdir(parents=True, exist_ok=True)
     known = read_json(folder / f"{search.name}.json")
     if known is not None and (known["base"] != search.base.model_dump(mode="json") or known["seed"] != search.seed):
-        raise SearchError(f"there is a search {search.name!r} of another configuration; give this one another name")
+        raise SearchError(f"there is already a search {search.name!r} of another configuration; choose another name")
     tree = {"base": search.base.model_dump(mode="json"), "trials": search.trials, "seed": search.seed}
     write_json(folder / f"{search.name}.json", tree | {"created": known["created"] if known else search.created})
 
 
 def load_search(home: Path, name: str) -> Search:
-    """
+    """The study of this name.
+
     Raises:
-        SearchError: when there is none of this name, or this version cannot read it.
+        SearchError: when there is none, or this version cannot read it.
     """
     tree = read_json(home / "searches" / f"{name}.json")
     if tree is None:
@@ -142,13 +155,13 @@ def load_search(home: Path, name: str) -> Search:
 
 
 def list_searches(home: Path) -> list[str]:
-    """Names, newest first."""
+    """Names of the studies of a home, newest first."""
     files = (home / "searches").glob("*.json")
     return [file.stem for file in sorted(files, key=lambda file: (read_json(file) or {}).get("created", 0), reverse=True)]
 
 
 def open_study(home: Path, search: Search) -> optuna.Study:
-    """The study in the home's journal; the first opening makes it."""
+    """Optuna's study in the home's journal; the first call creates it."""
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -165,19 +178,22 @@ def open_study(home: Path, search: Search) -> optuna.Study:
 
 
 def trials(study: optuna.Study) -> list[Trial]:
-    """All proposals so far, in order."""
+    """All trials so far, in order."""
     return [
-        Trial(each.number, each.params, each.user_attrs.get("run_id", ""), each.state.name.lower(), each.value)
-        for each in study.get_trials(deepcopy=False)
+        Trial(trial.number, trial.params, trial.user_attrs.get("run_id", ""), trial.state.name.lower(), trial.value)
+        for trial in study.get_trials(deepcopy=False)
     ]
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """Share of the spread of the results that each option explains (PED-ANOVA); empty while too little is known."""
+    """Share of the results' variance that each option explains (PED-ANOVA), by name; sums to 1.
+
+    Empty below four finished trials, or while options or results do not differ.
+    """
     import optuna
 
     done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
-    varied = {name for trial in done for name in trial.params if len({each.params.get(name) for each in done}) > 1}
+    varied = {name for trial in done for name in trial.params if len({other.params.get(name) for other in done}) > 1}
     if len(done) < 4 or not varied or len({trial.value for trial in done}) < 2:
         return {}
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
@@ -191,16 +207,20 @@ def run_search(
     should_stop: Callable[[], bool] = lambda: False,
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> optuna.Study:
-    """Asks for trials until there are as many as wanted. What an earlier call left unfinished is finished first.
+    """Runs trials until there are as many as the search asks for; unfinished trials of an earlier call come first.
+
+    Args:
+        should_stop: called between trials and during each; once it returns true, the current run is paused.
+        on_trial: called with each trial when it has ended, or was paused because the search stops.
 
     Raises:
-        SearchError: when somebody is at it already.
+        SearchError: when another process or thread is running this search.
     """
     lock = folder_lock(_lock_path(manager.home, search.name))
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise SearchError(f"the search {search.name!r} is at work already") from None
+        raise SearchError(f"the search {search.name!r} is already running") from None
     try:
         return _run(manager, search, should_stop, on_trial)
     finally:
@@ -208,7 +228,7 @@ def run_search(
 
 
 def at_work(home: Path, name: str) -> bool:
-    """Whether some process, this one included, asks for trials of it now."""
+    """Whether any process, this one included, is running this search."""
     return is_locked(_lock_path(home, name))
 
 
@@ -221,17 +241,18 @@ def _run(manager: Manager, search: Search, should_stop: Callable[[], bool], on_t
 
     study = open_study(manager.home, search)
     space = search.space()
-    for left in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
-        if "run_id" in left.user_attrs and not should_stop():
-            _follow(manager, study, optuna.trial.Trial(study, left._trial_id), left.user_attrs["run_id"], should_stop)
-            on_trial(trials(study)[left.number])
-        elif "run_id" not in left.user_attrs:  # nothing was begun
-            study.tell(left.number, state=optuna.trial.TrialState.FAIL)
+    for unfinished in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
+        run_id = unfinished.user_attrs.get("run_id")
+        if run_id is None:  # it has no run yet
+            study.tell(unfinished.number, state=optuna.trial.TrialState.FAIL)
+        elif not should_stop():
+            _follow(manager, study, optuna.trial.Trial(study, unfinished._trial_id), run_id, should_stop)
+            on_trial(trials(study)[unfinished.number])
     while len(_counted(study)) < search.trials and not should_stop():
         trial = study.ask()
         config = search.config({name: trial.suggest_categorical(name, values) for name, values in space.items()})
-        same = [run for run in manager.runs() if run.config.config_hash == config.config_hash and not run.demo]
-        run_id = same[0].run_id if same else manager.submit(config, note=f"search {search.name}")
+        existing = [run for run in manager.runs() if run.config.config_hash == config.config_hash and not run.demo]
+        run_id = existing[0].run_id if existing else manager.submit(config, note=f"search {search.name}")
         trial.set_user_attr("run_id", run_id)
         _follow(manager, study, trial, run_id, should_stop)
         on_trial(trials(study)[trial.number])
@@ -239,15 +260,16 @@ def _run(manager: Manager, search: Search, should_stop: Callable[[], bool], on_t
 
 
 def _counted(study: optuna.Study) -> Sequence[optuna.trial.FrozenTrial]:
+    """The trials that count towards the number of the search: all but failed ones."""
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED", "RUNNING")]
 
 
 def _follow(
     manager: Manager, study: optuna.Study, trial: optuna.trial.Trial, run_id: str, should_stop: Callable[[], bool]
 ) -> None:
-    """Tells the study of each epoch of a run, stops the run where the study has seen enough, and tells how it ended.
+    """Reports each epoch of a run to the study, stops the run if the study prunes it, and reports how it ended.
 
-    A search that is stopped pauses the run and leaves the trial open; the next call goes on with both.
+    If the search itself is stopped, the run is paused and the trial stays open; the next call continues both.
     """
     from optuna.trial import TrialState
 
@@ -255,15 +277,15 @@ def _follow(
 
     if manager.get(run_id).state.resumable:
         manager.resume(run_id)
-    told = len(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+    reported = len(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
     pruned = False
     while True:
         record = manager.get(run_id)
         over = not record.state.live
-        for epoch, accuracy in _epochs(record)[told:]:
+        for epoch, accuracy in _epochs(record)[reported:]:
             trial.report(accuracy, epoch)
-            told = epoch
-            # A stopped run cannot be taken back: what is almost done, or done, is let finish.
+            reported = epoch
+            # Stopping cannot be undone, so a run that has reached its last epoch is left to finish.
             if not over and not pruned and epoch < record.config.training.epochs and trial.should_prune():
                 pruned = True
                 try:
@@ -288,41 +310,42 @@ def _follow(
 
 
 def _epochs(record: RunRecord) -> list[tuple[int, float]]:
+    """(epoch, validation accuracy) of the finished epochs."""
     rows = [row for row in RunFolder(record.folder).metrics() if row["kind"] == "epoch"]
     return [(row["epoch"], row["validation_accuracy"]) for row in rows]
 
 
 class SearchThread(threading.Thread):
-    """A search in the background of a server; it outlives the session that began it.
+    """A search in the background of a server; it outlives the browser session that started it.
 
     Attributes:
-        began: set when `at_work` knows of it, or it has ended.
-        trouble: what ended it before its time, in words.
+        began: set once the search holds its lock, so that `at_work` is true, or once it has ended.
+        trouble: the error that ended it early, in words; empty without one.
     """
 
     def __init__(self, manager: Manager, search: Search) -> None:
         super().__init__(name=f"attnlab-search-{search.name}", daemon=True)
         self._manager, self._search = manager, search
-        self._stop_asked = threading.Event()
+        self._stop_requested = threading.Event()
         self.began = threading.Event()
         self.trouble = ""
 
     def run(self) -> None:
         try:
-            run_search(self._manager, self._search, should_stop=self._asked)
-        except Exception as error:  # said on the page; what is done is in the journal
+            run_search(self._manager, self._search, should_stop=self._should_stop)
+        except Exception as error:  # the page shows it; finished trials are in the journal
             self.trouble = f"{type(error).__name__}: {error}"
         finally:
             self.began.set()
 
-    def _asked(self) -> bool:
-        """Asked of it from its first moment on, under its lock."""
+    def _should_stop(self) -> bool:
+        """The search calls this first as soon as it holds its lock."""
         self.began.set()
-        return self._stop_asked.is_set()
+        return self._stop_requested.is_set()
 
     def stop(self) -> None:
-        """Pauses the run at work; starting the search again goes on with it."""
-        self._stop_asked.set()
+        """Pauses the search and its current run; starting the search again continues both."""
+        self._stop_requested.set()
 
 
 _threads: dict[tuple[Path, str], SearchThread] = {}
@@ -330,7 +353,7 @@ _threads_lock = threading.Lock()
 
 
 def start_search(manager: Manager, search: Search) -> SearchThread:
-    """Lets a search run in the background, once."""
+    """Saves a search and runs it in a background thread; returns the existing thread if one is running it."""
     with _threads_lock:
         thread = _threads.get((manager.home, search.name))
         if thread is None or not thread.is_alive():
@@ -341,6 +364,6 @@ def start_search(manager: Manager, search: Search) -> SearchThread:
 
 
 def search_thread(manager: Manager, name: str) -> SearchThread | None:
-    """The thread of a search in this server; `None` when it was not started here."""
+    """The thread that runs a search in this server; `None` when it was not started here."""
     with _threads_lock:
         return _threads.get((manager.home, name))

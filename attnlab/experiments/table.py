@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from attnlab.experiments.groups import Comparison, Group
+from attnlab.experiments.groups import Group, GroupComparison
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a group's network costs: operations and milliseconds for one image; `None` where not known."""
+    """What a group's network costs per image: operations (FLOPs) and milliseconds; `None` where unknown."""
 
     flops: int | None = None
     milliseconds: float | None = None
@@ -39,10 +39,14 @@ COLUMNS = {
 def comparison_table(
     groups: Sequence[Group],
     names: Mapping[str, str],
-    comparisons: Mapping[str, Comparison],
+    comparisons: Mapping[str, GroupComparison],
     costs: Mapping[str, Cost],
 ) -> pd.DataFrame:
-    """One row for each group, with the columns of `COLUMNS`; what is not known is missing, never zero."""
+    """One row per group, with the columns of `COLUMNS`; unknown values are missing, never zero.
+
+    Args:
+        names, comparisons, costs: by group key.
+    """
     rows = []
     for group in groups:
         comparison, cost = comparisons.get(group.key), costs.get(group.key, Cost())
@@ -71,7 +75,7 @@ def comparison_table(
 
 
 def safe_csv(frame: pd.DataFrame) -> str:
-    """CSV with headings; text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    """CSV with headings; an apostrophe is put before text that a spreadsheet would run as a formula."""
 
     def defuse(value: object) -> object:
         return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value

@@ -1,7 +1,7 @@
-"""Runs as TensorBoard event files, for who looks at theirs there. Needs the package tensorboard, an optional requirement.
+"""Runs as TensorBoard event files. Needs the package tensorboard, an optional requirement.
 
 train/loss_of_step, train/learning_rate      by step
-train/loss, train/accuracy, validation/...   by step, once an epoch
+train/loss, train/accuracy, validation/...   by step, once per epoch
 test/accuracy, test/auc                      once; config and result as text
 """
 
@@ -23,15 +23,15 @@ _OF_TEST = ("accuracy", "auc", "loss")
 
 
 def available() -> bool:
-    """Whether the package is installed; imports nothing."""
+    """Whether the package tensorboard is installed; does not import it."""
     return find_spec("tensorboard") is not None
 
 
 def write_events(folder: RunFolder, target: Path) -> Path:
-    """Writes a run's events to ``target/<run id>``, in the place of those written there before.
+    """Writes a run's events to ``target/<run id>`` and removes those that were there before.
 
     Returns:
-        That folder.
+        The folder of the events.
 
     Raises:
         ValueError: when the package tensorboard is not installed.
@@ -58,25 +58,25 @@ def write_events(folder: RunFolder, target: Path) -> Path:
             if result.get(f"test_{name}") is not None:
                 writer.add_scalar(f"test/{name}", result[f"test_{name}"], result.get("step", 0))
         if result:
-            told = {name: value for name, value in result.items() if name != "extra"}
-            writer.add_text("result", _code(json.dumps(told, indent=1)))
+            summary = {name: value for name, value in result.items() if name != "extra"}
+            writer.add_text("result", _code(json.dumps(summary, indent=1)))
     return path
 
 
 def events_zip(folders: Iterable[RunFolder]) -> bytes:
-    """The events of runs as a zip archive, a folder for each.
+    """The events of some runs as a zip archive with one folder per run.
 
     Raises:
         ValueError: as `write_events`.
     """
-    packed = io.BytesIO()
-    with tempfile.TemporaryDirectory() as place, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    buffer = io.BytesIO()
+    with tempfile.TemporaryDirectory() as target, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for folder in folders:
-            for path in sorted(write_events(folder, Path(place)).iterdir()):
+            for path in sorted(write_events(folder, Path(target)).iterdir()):
                 archive.write(path, f"{folder.run_id}/{path.name}")
-    return packed.getvalue()
+    return buffer.getvalue()
 
 
 def _code(text: str) -> str:
-    """As a block of code in Markdown, which is how TensorBoard reads text."""
+    """A code block in Markdown, which TensorBoard renders."""
     return f"```json\n{text}\n```"

@@ -1,14 +1,14 @@
-"""What a map of attention is measured against: maps that are there without it, by name.
+"""What a map of attention is measured against: maps of the same images that need no attention, by name.
 
     grad_cam              Selvaraju et al., ICCV 2017, arXiv:1610.02391, by captum on the last convolution outside attention
-    occlusion             Zeiler and Fergus, ECCV 2014, arXiv:1311.2901, by captum; the probability lost under a grey square
+    occlusion             Zeiler and Fergus, ECCV 2014, arXiv:1311.2901, by captum; probability lost under a grey square
     integrated_gradients  Sundararajan et al., ICML 2017, arXiv:1703.01365, by captum, from the mean colour
-    untrained             the same map of the same network before it learned (Adebayo et al., NeurIPS 2018, arXiv:1810.03292)
-    centre_prior          a Gaussian at the centre: people put the object there (Judd et al., ICCV 2009)
+    untrained             the same map of the same network before training (Adebayo et al., NeurIPS 2018, arXiv:1810.03292)
+    centre_prior          a Gaussian at the centre, where people put the object (Judd et al., ICCV 2009)
     edges                 the length of the Sobel gradient of the grey image
 
-Only `untrained` depends on the tap; only the first three depend on the class. Signs: Grad-CAM and occlusion keep what
-speaks for the class, integrated gradients the size of what speaks for or against it, summed over the colours.
+Only `untrained` depends on the tap; only the first three depend on the class. Signs: Grad-CAM and occlusion keep evidence
+for the class; integrated gradients take the absolute value of evidence for or against it, summed over the colours.
 """
 
 from __future__ import annotations
@@ -26,26 +26,28 @@ from torch.nn import functional as F
 from attnlab.attention import attention_taps, to_spatial
 from attnlab.attention._gates import WeightedReadout
 from attnlab.data import normalise
+from attnlab.explain.calls import observe_calls
 from attnlab.explain.open_run import OpenRun
 from attnlab.models import ImageShape, build_model
 from attnlab.training.modes import evaluating
 from attnlab.training.seeding import mix
 
 CENTRE_SIGMA = 0.25
-"""Deviation of the centre prior, as a share of each side."""
+"""Standard deviation of the centre prior, as a share of each side."""
 GRADIENT_STEPS = 32
+"""Steps of integrated gradients from the mean colour to the image."""
 WINDOWS = 6
-"""The grey square of the occlusion is a sixth of the shorter side, and moves by half of itself."""
+"""The grey square of the occlusion is a sixth of the shorter side wide, and moves by half its width."""
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class BaselineContext:
     """What a baseline may use.
 
     Attributes:
         run: the network; captum puts hooks on it, so no other thread may use it meanwhile.
-        twin: the same network before it learned, see `untrained_twin`.
-        tap: of the map that is measured.
+        twin: the same network before training, see `untrained_twin`.
+        tap: path of the tap whose map is measured.
     """
 
     run: OpenRun
@@ -58,21 +60,27 @@ class Baseline:
     """One kind of map.
 
     Attributes:
-        make: (scene, uint8 images (B, C, H, W), classes (B,)) -> float32 (B, H, W), no weight below 0.
-        slow: takes many forwards or backwards an image.
+        name: key in `BASELINES`. title: as a heading. phrase: inside a sentence.
+        meaning: how the map comes about, without a full stop.
+        make: (context, uint8 images (B, C, H, W), classes (B,)) -> float32 (B, H, W), no weight below 0.
+        slow: takes many forward or backward passes per image.
     """
 
     name: str
     title: str
+    phrase: str
     meaning: str
-    make: Callable[[Scene, Tensor, Tensor], Tensor]
+    make: Callable[[BaselineContext, Tensor, Tensor], Tensor]
     slow: bool = False
 
 
 def attention_map(run: OpenRun, images: Tensor, tap: str) -> Tensor:
-    """The map of ``tap`` by position, brought to the images' size bilinearly: float32 (B, H, W).
+    """The map of ``tap`` by position, resized to the images' size bilinearly: float32 (B, H, W).
 
     SPATIAL as it is, ELEMENT the mean over the channels, PAIRWISE the attention each position receives.
+
+    Args:
+        images: uint8 (B, C, H, W).
 
     Raises:
         ValueError: when there is no such map, or it has no positions (channel gates).
@@ -87,15 +95,15 @@ def attention_map(run: OpenRun, images: Tensor, tap: str) -> Tensor:
 
 
 def spatial_taps(run: OpenRun) -> list[str]:
-    """The taps whose maps have positions, in the order of the forward; found by one forward."""
+    """The taps whose maps have positions, in the order of the forward. Takes one forward."""
     maps = run.inspect(torch.zeros(1, *run.shape, dtype=torch.uint8)).maps
     return [attention.name for attention in maps if to_spatial(attention)[0].numel() > 1]
 
 
 def untrained_twin(run: OpenRun) -> OpenRun:
-    """The network as its constructor drew it from the run's seed, which is how the training began.
+    """The network with the initial weights that the run's seed gives, with which its training began.
 
-    A training that started from ImageNet did not begin there: its twin is random throughout, as the sanity check wants.
+    A training that started from ImageNet weights began elsewhere: its twin is random throughout, as the sanity check wants.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(run.config.seed, "weights"))
@@ -104,48 +112,41 @@ def untrained_twin(run: OpenRun) -> OpenRun:
 
 
 def last_convolution(run: OpenRun) -> nn.Conv2d:
-    """The last convolution of the forward whose output has positions; those inside attention blocks only where no other is.
+    """The last convolution of the forward whose output has positions.
+
+    One inside an attention block is returned only where there is no other.
 
     Raises:
         ValueError: when there is none.
     """
-    called: list[tuple[str, nn.Conv2d]] = []
-    hooks = []
-    for name, module in run.model.named_modules():
-        if isinstance(module, nn.Conv2d):
+    convolutions = {name: module for name, module in run.model.named_modules() if isinstance(module, nn.Conv2d)}
+    called: list[str] = []
 
-            def note(module: nn.Module, _: object, out: Tensor, name: str = name) -> None:
-                if isinstance(module, nn.Conv2d) and out.shape[-1] * out.shape[-2] > 1:
-                    called.append((name, module))
+    def note(name: str, features: Tensor, output: Tensor) -> None:
+        if output.shape[-1] * output.shape[-2] > 1:
+            called.append(name)
 
-            hooks.append(module.register_forward_hook(note))
-    try:
-        with evaluating(run.model), torch.inference_mode():
-            run.model(torch.zeros(1, *run.shape))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    blocks = tuple(f"{path}." for path in _attention_blocks(run.model) if path)
-    outside = [module for name, module in called if not name.startswith(blocks)] if blocks else []
-    chosen = outside or [module for _, module in called]
-    if not chosen:
+    observe_calls(run.model, torch.zeros(1, *run.shape), convolutions, note)
+    if not called:
         raise ValueError("the network has no convolution with positions, which Grad-CAM needs")
-    return chosen[-1]
+    blocks = tuple(f"{path}." for path in _attention_blocks(run.model) if path)
+    outside = [name for name in called if not name.startswith(blocks)]
+    return convolutions[(outside or called)[-1]]
 
 
 def _attention_blocks(model: nn.Module) -> set[str]:
-    """Paths of the modules that make the weights: those that hold a tap, or the readout that holds it."""
+    """Paths of the modules that compute attention weights: the holder of a tap, or the readout around it."""
     owners = {tap.rpartition(".")[0] for tap in attention_taps(model)}
     return {path.rpartition(".")[0] if isinstance(model.get_submodule(path), WeightedReadout) else path for path in owners}
 
 
 def class_scores(run: OpenRun, logits: Tensor) -> Tensor:
-    """The score before the softmax that gradients follow, (B, classes); one output is read as that of class 1 of two."""
+    """Scores before the softmax, (B, classes), whose gradients are taken; a single output is the score of class 1 of two."""
     return torch.cat([-logits, logits], dim=1) / 2 if logits.shape[1] == 1 else logits
 
 
-def _grad_cam(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
-    run = scene.run
+def _grad_cam(context: BaselineContext, images: Tensor, classes: Tensor) -> Tensor:
+    run = context.run
     with evaluating(run.model), torch.enable_grad():
         cam = LayerGradCam(lambda x: class_scores(run, run.model(x)), last_convolution(run))
         maps = cam.attribute(_input(run, images), target=classes, relu_attributions=True)
@@ -153,8 +154,8 @@ def _grad_cam(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
     return _to_size(maps[:, 0].detach(), images)
 
 
-def _occlusion(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
-    run = scene.run
+def _occlusion(context: BaselineContext, images: Tensor, classes: Tensor) -> Tensor:
+    run = context.run
     channels, height, width = run.shape
     side = max(2, round(min(height, width) / WINDOWS))
     step = max(1, side // 2)
@@ -170,43 +171,48 @@ def _occlusion(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
     return lost.mean(dim=1).clamp_min(0).float()
 
 
-def _integrated_gradients(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
-    run = scene.run
+def _integrated_gradients(context: BaselineContext, images: Tensor, classes: Tensor) -> Tensor:
+    run = context.run
     with evaluating(run.model), torch.enable_grad():
-        given = IntegratedGradients(lambda x: class_scores(run, run.model(x))).attribute(
+        attributions = IntegratedGradients(lambda x: class_scores(run, run.model(x))).attribute(
             _input(run, images), baselines=0.0, target=classes, n_steps=GRADIENT_STEPS, internal_batch_size=128
         )
-    assert isinstance(given, Tensor)
-    return given.detach().abs().sum(dim=1).float()
+    assert isinstance(attributions, Tensor)
+    return attributions.detach().abs().sum(dim=1).float()
 
 
-def _untrained(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
-    return attention_map(scene.twin, images, scene.tap)
+def _untrained(context: BaselineContext, images: Tensor, classes: Tensor) -> Tensor:
+    return attention_map(context.twin, images, context.tap)
 
 
-def _centre_prior(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
+def _centre_prior(context: BaselineContext, images: Tensor, classes: Tensor) -> Tensor:
     height, width = images.shape[2:]
-    down = (torch.arange(height) + 0.5) / height - 0.5
-    across = (torch.arange(width) + 0.5) / width - 0.5
-    away = down[:, None] ** 2 + across[None, :] ** 2
-    return torch.exp(-away / (2 * CENTRE_SIGMA**2)).expand(len(images), height, width).clone()
+    y = (torch.arange(height) + 0.5) / height - 0.5
+    x = (torch.arange(width) + 0.5) / width - 0.5
+    distance = y[:, None] ** 2 + x[None, :] ** 2
+    return torch.exp(-distance / (2 * CENTRE_SIGMA**2)).expand(len(images), height, width).clone()
 
 
-def _edges(scene: Scene, images: Tensor, classes: Tensor) -> Tensor:
+def _edges(context: BaselineContext, images: Tensor, classes: Tensor) -> Tensor:
     grey = images.float().mean(dim=1).numpy()
-    lengths = [cv2.magnitude(cv2.Sobel(one, cv2.CV_32F, 1, 0), cv2.Sobel(one, cv2.CV_32F, 0, 1)) for one in grey]
+    lengths = [cv2.magnitude(cv2.Sobel(image, cv2.CV_32F, 1, 0), cv2.Sobel(image, cv2.CV_32F, 0, 1)) for image in grey]
     return torch.from_numpy(np.stack(lengths))
 
 
 BASELINES: dict[str, Baseline] = {
-    each.name: each
-    for each in (
+    baseline.name: baseline
+    for baseline in (
         Baseline(
-            "grad_cam", "Grad-CAM", "features of the last convolution, weighted by the gradient of the class score", _grad_cam
+            "grad_cam",
+            "Grad-CAM",
+            "Grad-CAM",
+            "features of the last convolution, weighted by the gradient of the class score",
+            _grad_cam,
         ),
         Baseline(
             "occlusion",
             "Occlusion",
+            "occlusion",
             "how much the probability falls when a grey square covers this place",
             _occlusion,
             slow=True,
@@ -214,15 +220,23 @@ BASELINES: dict[str, Baseline] = {
         Baseline(
             "integrated_gradients",
             "Integrated gradients",
+            "integrated gradients",
             "how much each pixel contributes to the class score, for or against it",
             _integrated_gradients,
             slow=True,
         ),
-        Baseline("untrained", "Untrained twin", "the same map of the same network before training", _untrained),
-        Baseline("centre_prior", "Centre prior", "a Gaussian at the centre of the image", _centre_prior),
-        Baseline("edges", "Edges", "where the image has edges, by the Sobel filter", _edges),
+        Baseline(
+            "untrained",
+            "Same network, untrained",
+            "the untrained network",
+            "the same map of the same network before training",
+            _untrained,
+        ),
+        Baseline("centre_prior", "Centre prior", "the centre prior", "a Gaussian at the centre of the image", _centre_prior),
+        Baseline("edges", "Edges", "the edges", "where the image has edges, by the Sobel filter", _edges),
     )
 }
+"""Every baseline, by name."""
 
 
 def _input(run: OpenRun, images: Tensor) -> Tensor:

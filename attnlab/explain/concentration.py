@@ -2,7 +2,7 @@
 
 The article "Image Classification with Attention" looks at pool-3 and pool-4 of a VGG16 and says: pool-3 is diffuse,
 pool-4 is concentrated on the lesion in malignant images. `concentration` measures that over a set of images, and
-`article_claims` says of each half of the sentence whether the figures bear it out.
+`article_claims` says of each part of that sentence whether the measurements support it.
 """
 
 from __future__ import annotations
@@ -14,57 +14,52 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from attnlab.attention import to_spatial
 from attnlab.data import Split
-from attnlab.explain.faithfulness import (
-    Interval,
-    mean_interval,
-    pointing_game,
-    proportion_interval,
-    relative_entropy,
-    weight_on_mask,
-)
+from attnlab.explain.faithfulness import ImageValues, pointing_game, relative_entropy, weight_on_mask
 from attnlab.explain.open_run import OpenRun
+from attnlab.stats.intervals import Interval, difference_interval, mean_interval, proportion_interval
 
-Figures = NDArray[np.float64]
 BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
-class LayerFigures:
-    """One figure an image for the maps of one tap, in the order of the split.
+class LayerMeasures:
+    """Measures of the maps of one tap, one value per image, in the order of the split.
 
     Attributes:
         tap: path of the tap.
-        entropy: relative entropy (B,), 1 is uniform and 0 a single position.
+        entropy: relative entropy (B,), 1 for a uniform map and 0 for a single position.
         on_mask: mean weight inside the mask over mean weight, (B,); NaN without a mask.
         pointing: whether the largest weight lies inside the mask, (B,); `None` without masks.
     """
 
     tap: str
-    entropy: Figures
-    on_mask: Figures
+    entropy: ImageValues
+    on_mask: ImageValues
     pointing: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True, eq=False)
 class Concentration:
-    """The figures of every layer over one split.
+    """The measures of every layer over one split.
 
     Attributes:
-        layers: by the order of the network.
+        layers: in the order of the forward.
         labels: (B,) true classes.
         probabilities: (B, classes).
     """
 
-    layers: tuple[LayerFigures, ...]
+    layers: tuple[LayerMeasures, ...]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
 
     def table(self, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
-        """One row for each layer and class: mean entropy, mean weight on the mask and pointing game, as `Interval`."""
+        """One row per layer and class, with each measure as an `Interval`, or `None` without masks.
+
+        Columns: layer, class, images (their number), entropy, on_mask and pointing.
+        """
         rows: list[dict[str, Any]] = []
         for layer in self.layers:
             for label, name in enumerate(class_names):
@@ -92,21 +87,21 @@ def concentration(run: OpenRun, split: Split, progress: Callable[[float], None] 
 
     Args:
         split: images of the run's shape; masks may be missing.
-        progress: told the share that is done.
+        progress: called with the share of images that are done, in [0, 1].
 
     Raises:
         ValueError: when the network makes no map with positions, or the split is empty.
     """
     if not len(split):
         raise ValueError("there is no image to measure maps on")
-    entropy: dict[str, list[Figures]] = {}
-    on_mask: dict[str, list[Figures]] = {}
+    entropy: dict[str, list[ImageValues]] = {}
+    on_mask: dict[str, list[ImageValues]] = {}
     pointing: dict[str, list[NDArray[np.bool_]]] = {}
     probabilities = []
     for index in torch.arange(len(split)).split(BATCH):
-        seen = run.inspect(split.images[index])
-        probabilities.append(seen.probabilities)
-        for attention in seen.maps:
+        inspection = run.inspect(split.images[index])
+        probabilities.append(inspection.probabilities)
+        for attention in inspection.maps:
             maps = to_spatial(attention)
             if maps.shape[1] * maps.shape[2] == 1:
                 continue
@@ -120,7 +115,7 @@ def concentration(run: OpenRun, split: Split, progress: Callable[[float], None] 
     if not entropy:
         raise ValueError(f"the network of {run.folder.name} makes no map with positions to measure")
     layers = tuple(
-        LayerFigures(
+        LayerMeasures(
             tap,
             np.concatenate(values),
             np.concatenate(on_mask[tap]) if tap in on_mask else np.full(len(split), np.nan),
@@ -136,11 +131,12 @@ class Claim:
     """One part of the article's sentence, tested.
 
     Attributes:
-        sentence: what is claimed.
-        holds: `True` or `False` where the interval lies on one side of ``null``; `None` where it cannot be told.
-        interval: of the figure.
-        null: the value of the figure if there were nothing in it.
-        figure: what the figure is.
+        sentence: the claim.
+        holds: `True` (supported) or `False` (contradicted) where the interval lies on one side of ``null``; `None`
+            (inconclusive) where it includes ``null``.
+        interval: of the measured quantity.
+        null: the quantity's value if there were no effect.
+        figure: the quantity in words.
     """
 
     sentence: str
@@ -151,7 +147,9 @@ class Claim:
 
 
 def article_claims(measured: Concentration, positive: int) -> list[Claim]:
-    """What the article says of its two gates, one claim at a time; the first layer is pool-3, the last pool-4.
+    """The article's claims about its two gates; the first layer is pool-3, the last is pool-4.
+
+    Claims about the lesion need masks and are left out where there are none.
 
     Args:
         positive: label of the malignant class.
@@ -163,48 +161,34 @@ def article_claims(measured: Concentration, positive: int) -> list[Claim]:
             "The later gate is more concentrated than the earlier one.",
             mean_interval(early.entropy - late.entropy),
             0.0,
-            "relative entropy, earlier minus later gate, same images",
+            "relative entropy, earlier minus later gate, on the same images",
         )
     ]
     if np.isfinite(late.on_mask[malignant]).any():
         claims += [
             _claim(
-                "In malignant images the later gate puts its weight on the lesion.",
+                "In malignant images, the later gate puts above-average weight on the lesion.",
                 mean_interval(late.on_mask[malignant]),
                 1.0,
-                "weight on the lesion, 1 is uniform",
+                "weight on the lesion (1 = uniform)",
             ),
             _claim(
-                "In malignant images the later gate is more on the lesion than the earlier one.",
+                "In malignant images, the later gate puts more weight on the lesion than the earlier one does.",
                 mean_interval((late.on_mask - early.on_mask)[malignant]),
                 0.0,
-                "weight on the lesion, later minus earlier gate, same images",
+                "weight on the lesion, later minus earlier gate, on the same images",
             ),
         ]
         if np.isfinite(late.on_mask[~malignant]).any():
             claims.append(
                 _claim(
-                    "The later gate is more on the lesion in malignant than in benign images.",
+                    "The later gate puts more weight on the lesion in malignant images than in benign ones.",
                     difference_interval(late.on_mask[malignant], late.on_mask[~malignant]),
                     0.0,
                     "weight on the lesion, malignant minus benign images",
                 )
             )
     return claims
-
-
-def difference_interval(one: Figures, other: Figures, confidence: float = 0.95) -> Interval:
-    """Difference of two independent means with Welch's interval; NaNs are left out.
-
-    Raises:
-        ValueError: when a side has fewer than two figures.
-    """
-    one, other = one[~np.isnan(one)], other[~np.isnan(other)]
-    if min(len(one), len(other)) < 2:
-        raise ValueError("a difference of means needs two figures on each side")
-    bounds = stats.ttest_ind(one, other, equal_var=False).confidence_interval(confidence)
-    difference = float(one.mean() - other.mean())
-    return Interval(difference, float(bounds.low), float(bounds.high), len(one) + len(other), confidence)
 
 
 def _claim(sentence: str, interval: Interval, null: float, figure: str) -> Claim:

@@ -1,4 +1,4 @@
-"""What a network costs: operations for one image, and milliseconds for one image on this machine."""
+"""What a network costs: parameters, operations per image, and milliseconds per image on this machine."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from attnlab.models import ImageShape, build_model
 def count_flops(config: ModelConfig, shape: ImageShape, classes: int) -> int:
     """Floating point operations of one forward of one image, a multiply-add counted as two.
 
-    Counted by `torch.utils.flop_counter` on the meta device: matrix products, convolutions and attention; element-wise
-    work, pooling and normalisation are not in it.
+    Counted by `torch.utils.flop_counter` on the meta device: matrix products, convolutions and attention. Element-wise
+    operations, pooling and normalisation are not counted.
 
     Raises:
         ValueError: when the network cannot be built for these images.
@@ -43,9 +43,9 @@ def count_parameters(config: ModelConfig, shape: ImageShape, classes: int) -> in
 
 
 def single_positions(config: ModelConfig, shape: ImageShape, classes: int) -> list[str]:
-    """The taps whose map has one position only, where softmax attention is trivially 1 and so does nothing.
+    """The taps whose map has a single position, where softmax attention is always 1 and so does nothing.
 
-    Found by a forward on the meta device: no memory, no arithmetic.
+    Takes a forward on the meta device: no memory, no arithmetic.
 
     Raises:
         ValueError: when the network cannot be built for these images.
@@ -61,9 +61,13 @@ def single_positions(config: ModelConfig, shape: ImageShape, classes: int) -> li
 def milliseconds_per_image(
     config: ModelConfig, shape: ImageShape, classes: int, *, device: str = "cpu", batch: int = 32, repeats: int = 7
 ) -> float:
-    """Median wall time of a forward of ``batch`` random images, divided by ``batch``, after two unmeasured forwards.
+    """Median wall time of a forward of ``batch`` random images, divided by ``batch``, after two warm-up forwards.
 
-    Weights do not change the time, so they are random too.
+    The weights are random too, since they do not change the time.
+
+    Args:
+        shape: of the images. classes: of the data set.
+        repeats: timed forwards.
 
     Raises:
         ValueError: when the network cannot be built for these images.

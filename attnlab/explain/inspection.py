@@ -43,8 +43,8 @@ def inspect_images(
     Args:
         images: uint8 (B, C, H, W) of the size the network was made for.
         mean, std: per channel, on images in [0, 1].
-        probabilities: logits -> probabilities; another one for a run whose loss head is not plain logits
-            (`OpenRun.probabilities`).
+        probabilities: logits -> probabilities (B, classes); for a run whose loss head is not plain logits pass
+            `OpenRun.probabilities`.
     """
     x = normalise(images, tuple(mean), tuple(std)).to(_device(model))
     with evaluating(model), torch.inference_mode(), record_attention(model) as recorded:

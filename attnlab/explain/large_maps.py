@@ -1,20 +1,16 @@
 """Rows and columns of self-attention maps that are too large to be recorded whole.
 
-    row(q)     A[q, :] = softmax_keys(scale * q_q^T K)          what the position q looks at
-    column(k)  A[:, k] for all queries                          who looks at the position k
+    row(q)     A[q, :] = softmax_keys(scale * q_q^T K)          the attention that position q gives
+    column(k)  A[:, k] for all queries                          the attention that position k receives
 
-At 64 x 64 one map has 16.8 million weights, at 256 x 256 4.3 billion. Here only what a row needs is kept: the input of
-the block, caught by one forward, and its keys. Which maps are too large is the block's own rule
-(`attnlab.maps.MAX_POSITIONS`).
+At 64 x 64 one map has 16.8 million weights, at 256 x 256 4.3 billion. Only what a row needs is kept here: the input of
+the block, from one forward, and its keys. Which maps are too large is the block's own rule (`attnlab.maps.MAX_POSITIONS`).
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -23,8 +19,8 @@ from torch import Tensor, nn
 
 from attnlab.attention.self_attention import SelfAttention
 from attnlab.data import normalise
+from attnlab.explain.calls import observe_calls
 from attnlab.maps import MAX_POSITIONS, unique_names
-from attnlab.training.modes import evaluating
 
 Place = tuple[int, int]
 """(row, column) of one position."""
@@ -32,18 +28,18 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class LargeMap:
-    """One map that is never made whole, for one image.
+    """One map of one image that is never computed whole.
 
-    It holds the block's input and its keys, 4 (C N + heads d M) bytes for N queries and M keys. A row takes 4 heads M
-    bytes more while it is computed; a column some queries at a time, at most 16 MiB per head.
+    It holds the block's input and its keys, 4 (C N + heads d M) bytes for N queries and M keys. Computing a row takes
+    4 heads M bytes more; a column is computed for some queries at a time, with at most 16 MiB per head.
 
     Attributes:
         name: path of the tap, as in `attnlab.attention.AttentionMap.name`.
         grid: (H, W) of the queries.
         key_grid: (H', W') of the keys; smaller where keys are pooled.
         block: in evaluation mode; its weights must not change while this map is in use.
-        features: what entered the block, float (1, C, H, W).
-        keys: what `SelfAttention.keys` made of it, (1, heads, M, d).
+        features: input of the block, float (1, C, H, W).
+        keys: `SelfAttention.keys` of it, (1, heads, M, d).
     """
 
     name: str
@@ -58,19 +54,19 @@ class LargeMap:
         return self.block.heads
 
     def row(self, query: Place, head: int | None = None) -> NDArray[np.float32]:
-        """What ``query`` looks at: float32 (H', W') over the keys, summing to 1.
+        """The attention that ``query`` gives: float32 (H', W') over the keys, summing to 1.
 
         Args:
             head: from 0; `None` takes the mean over the heads.
 
         Raises:
-            ValueError: for a position or head that is not there.
+            ValueError: for a position or head that does not exist.
         """
         with torch.inference_mode():
             return self._of_head(self.block.row(self.features, [query], self.keys)[0, :, 0], head)
 
     def column(self, key: Place, head: int | None = None) -> NDArray[np.float32]:
-        """Who looks at ``key``, a position of the keys' grid: the weight each query gives it, float32 (H, W).
+        """The attention that ``key``, a position of the keys' grid, receives from each query: float32 (H, W).
 
         Raises:
             ValueError: as `row`.
@@ -80,14 +76,15 @@ class LargeMap:
 
     def _of_head(self, weights: Tensor, head: int | None) -> NDArray[np.float32]:
         if head is not None and not 0 <= head < self.heads:
-            raise ValueError(f"head {head} asked for, {self.name} has {self.heads}, counted from 0")
+            raise ValueError(f"there is no head {head}: {self.name} has {self.heads}, counted from 0")
         chosen: NDArray[np.float32] = (weights.mean(dim=0) if head is None else weights[head]).float().cpu().numpy()
         return chosen
 
 
 def large_maps(model: nn.Module, image: Tensor, mean: Sequence[float], std: Sequence[float]) -> tuple[LargeMap, ...]:
-    """The maps of one image that a recording leaves out, in the order of the forward; one forward, and none where the
-    network has no self-attention.
+    """The maps of one image that a recording leaves out, in the order of the forward.
+
+    It takes one forward, and none where the network has no self-attention.
 
     Args:
         image: uint8 (1, C, H, W) of the size the network was made for.
@@ -102,22 +99,15 @@ def large_maps(model: nn.Module, image: Tensor, mean: Sequence[float], std: Sequ
     if not blocks:
         return ()
     maps: list[LargeMap] = []
-    here = threading.get_ident()
 
-    def keep(path: str, block: SelfAttention, given: tuple[Tensor, ...], made: Tensor) -> None:
-        if threading.get_ident() != here:  # the network is shared: another thread's forward is not this image's
-            return
-        x = given[0].detach()
-        grid, key_grid = (x.shape[2], x.shape[3]), block.key_grid(x)
+    def keep(path: str, features: Tensor, output: Tensor) -> None:
+        block = blocks[path]
+        grid, key_grid = (features.shape[2], features.shape[3]), block.key_grid(features)
         if max(grid[0] * grid[1], key_grid[0] * key_grid[1]) <= MAX_POSITIONS:
             return
-        maps.append(LargeMap(f"{path}.tap" if path else "tap", grid, key_grid, block, x, block.keys(x)))
+        tap = f"{path}.tap" if path else "tap"
+        maps.append(LargeMap(tap, grid, key_grid, block, features.detach(), block.keys(features)))
 
-    x = normalise(image, tuple(mean), tuple(std)).to(next(model.parameters()).device)
-    with ExitStack() as hooks:
-        for path, block in blocks.items():
-            hooks.callback(block.register_forward_hook(partial(keep, path)).remove)
-        with evaluating(model), torch.inference_mode():
-            model(x)
+    observe_calls(model, normalise(image, tuple(mean), tuple(std)), blocks, keep)
     names = unique_names([large.name for large in maps])
     return tuple(replace(large, name=name) for name, large in zip(names, maps, strict=True))

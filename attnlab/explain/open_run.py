@@ -1,4 +1,4 @@
-"""Opens what a run learned: a copy of its own of the network, on the CPU, never the one in training."""
+"""Opens the network of a run: a separate copy on the CPU, never the one in training."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ from attnlab.training.losses import Objective
 
 
 class OpenError(ValueError):
-    """The run cannot be opened; the message says which file is missing or wrong."""
+    """The run cannot be opened; the message says which file is missing or damaged."""
 
 
 @dataclass(frozen=True, eq=False)
 class OpenRun:
-    """A run's network, ready to be looked into.
+    """A run's network, ready for inspection.
 
     Attributes:
+        folder: of the run.
         model: in evaluation mode, on the CPU.
-        class_names, mean, std, shape: of the run's data set; shape is (C, H, W).
+        class_names, mean, std, shape: of the run's data set; mean and std per channel, on images in [0, 1]; shape is
+            (C, H, W).
     """
 
     folder: Path
@@ -41,7 +43,7 @@ class OpenRun:
     shape: tuple[int, int, int]
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """float32 (B, classes), by the run's own loss head."""
+        """Logits -> float32 (B, classes), by the run's own loss head."""
         return Objective(self.config).probabilities(logits)
 
     def inspect(self, images: Tensor) -> Inspection:
@@ -53,7 +55,7 @@ def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> Ope
     """Loads the network of a run folder.
 
     Args:
-        which: the best epoch by validation, the newest checkpoint, or the kept checkpoint of this step.
+        which: the best epoch by validation, the newest checkpoint, or the checkpoint of this step.
 
     Raises:
         OpenError: when a file of the run is missing or damaged, its network cannot be built, or its weights do not
@@ -74,15 +76,15 @@ def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> Ope
         ('blocks.0.attention1.cbam.spatial.tap', (2, 1, 32, 32))
     """
     if not (folder / "config.json").is_file():
-        raise OpenError(f"{folder} is no run: it has no config.json")
+        raise OpenError(f"{folder} is not a run: it has no config.json")
     config = RunConfig.from_json((folder / "config.json").read_bytes())
-    about = read_json(folder / "dataset.json")
-    if about is None:
+    summary = read_json(folder / "dataset.json")
+    if summary is None:
         raise OpenError(f"the run {folder.name} has no dataset.json yet: it has not started")
-    channels, height, width = about["shape"]
+    channels, height, width = summary["shape"]
     try:
         with torch.random.fork_rng(devices=[]):  # the initial weights are drawn only to be replaced
-            model = build_model(config.model, ImageShape(channels, height, width), len(about["class_names"]))
+            model = build_model(config.model, ImageShape(channels, height, width), len(summary["class_names"]))
     except ValueError as error:  # of a plug-in that is not here, for one
         raise OpenError(f"the network of {folder.name} cannot be built: {error}") from error
     weights = _best_weights(folder) if which == "best" else _checkpoint_weights(folder, which)
@@ -94,9 +96,9 @@ def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> Ope
         folder=folder,
         config=config,
         model=model.eval(),
-        class_names=tuple(about["class_names"]),
-        mean=tuple(about["mean"]),
-        std=tuple(about["std"]),
+        class_names=tuple(summary["class_names"]),
+        mean=tuple(summary["mean"]),
+        std=tuple(summary["std"]),
         shape=(channels, height, width),
     )
 
@@ -104,16 +106,16 @@ def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> Ope
 def _best_weights(folder: Path) -> dict[str, Tensor]:
     path = folder / checkpoints.BEST
     if not path.is_file():
-        raise OpenError(f"the run {folder.name} has no best epoch yet: it has not been validated once")
+        raise OpenError(f"the run {folder.name} has no best epoch yet: no epoch has been validated")
     return _load(path)
 
 
 def _checkpoint_weights(folder: Path, which: Literal["last"] | int) -> dict[str, Tensor]:
-    kept = folder / "checkpoints"
+    parent = folder / "checkpoints"
     # Two checkpoints of one step differ in the epochs finished, not in the weights.
-    path = checkpoints.find(kept).path if which == "last" else max(kept.glob(f"{which:08d}-*"), default=None)
+    path = checkpoints.find(parent).path if which == "last" else max(parent.glob(f"{which:08d}-*"), default=None)
     if path is None:
-        raise OpenError(f"the run {folder.name} keeps no checkpoint" + ("" if which == "last" else f" of step {which}"))
+        raise OpenError(f"the run {folder.name} has no checkpoint" + ("" if which == "last" else f" of step {which}"))
     stored = _load(path / checkpoints.STATE)
     return {name.removeprefix("model/"): value for name, value in stored.items() if name.startswith("model/")}
 

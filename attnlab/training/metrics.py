@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 from torch import Tensor, nn
 
+from attnlab.stats.intervals import auc_interval
+from attnlab.stats.ranks import roc_auc
 from attnlab.training.feed import Feed
 from attnlab.training.losses import Objective
 from attnlab.training.modes import evaluating
@@ -125,41 +127,6 @@ def evaluate(
             collected.append(probabilities)
     assert sums is not None  # see `check_labels`: no split is empty
     return Evaluation(sums.loss, sums.accuracy, sums.auc, torch.cat(collected).cpu().numpy(), feed.labels.cpu().numpy())
-
-
-def roc_auc(labels: NDArray[np.int64], scores: NDArray[np.float32]) -> float | None:
-    """Area under the ROC curve; `None` where only one class occurs or a score is not finite."""
-    if len(np.unique(labels)) < 2 or not np.isfinite(scores).all():
-        return None
-    return float(roc_auc_score(labels, scores))
-
-
-def auc_interval(
-    labels: NDArray[np.int64], scores: NDArray[np.float32], *, confidence: float = 0.95, resamples: int = 2000
-) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the ROC AUC over the images; `None` where there is no AUC.
-
-    A resample without both classes has no AUC and is left out.
-    """
-    if roc_auc(labels, scores) is None:
-        return None
-    values, place = np.unique(scores, return_inverse=True)
-
-    def area(index: NDArray[np.int64]) -> float:
-        """Share of the pairs of a resample, one image of each class, that are ranked rightly; a tie is half a pair.
-
-        It is `roc_auc` of the resample, without checking the same scores again two thousand times.
-        """
-        positive, negative = (np.bincount(place[index[labels[index] == label]], minlength=len(values)) for label in (1, 0))
-        pairs = positive.sum() * negative.sum()
-        if not pairs:
-            return np.nan
-        return float(positive @ (np.cumsum(negative) - negative / 2) / pairs)
-
-    rng = np.random.default_rng(0)
-    areas = [area(rng.integers(len(labels), size=len(labels))) for _ in range(resamples)]
-    low, high = np.nanquantile(areas, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
 
 
 def describe_test(evaluation: Evaluation) -> dict[str, Any]:

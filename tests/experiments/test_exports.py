@@ -96,12 +96,12 @@ def test_a_grid_comes_back_from_json_with_its_results_on_another_machine(private
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("{", "no JSON"),
-        ("[]", "no exported grid"),
+        ("{", "not JSON"),
+        ("[]", "not an exported grid"),
         ('{"attnlab_grid": 1}', "grid_id"),
         ('{"attnlab_grid": 1, "grid_id": "x", "grid": {"format": 1}, "runs": []}', "rows"),
-        ('{"attnlab_grid": 1, "grid_id": "../../x", "grid": {"format": 1}, "runs": []}', "cannot be the name"),
-        ('{"attnlab_grid": 1, "grid_id": "..", "grid": {"format": 1}, "runs": []}', "cannot be the name"),
+        ('{"attnlab_grid": 1, "grid_id": "../../x", "grid": {"format": 1}, "runs": []}', "not a valid grid name"),
+        ('{"attnlab_grid": 1, "grid_id": "..", "grid": {"format": 1}, "runs": []}', "not a valid grid name"),
     ],
 )
 def test_a_file_that_is_no_grid_is_refused(text: str, why: str, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from attnlab.experiments.grid import (
     remove_grid,
     save_grid,
 )
-from attnlab.experiments.grid_queue import feed, hold_grid, start_grid
+from attnlab.experiments.grid_queue import feed, pause_grid, start_grid, stop_grid
 from attnlab.queue.executors.base import Answer, JobState
 from attnlab.queue.executors.process import WorkerProcessExecutor
 from attnlab.queue.manager import Manager
@@ -194,7 +194,7 @@ def test_pause_keeps_everything_and_resume_goes_on(idle: Manager, private_home: 
     grid = grid_of()
     start_grid(idle, grid)
     until(idle, lambda: len(idle.queue()) == 1)
-    hold_grid(idle, grid.grid_id, GridState.PAUSED)
+    pause_grid(idle, grid.grid_id)
     assert idle.queue() == []
     at_work = RunFolder(private_home / "runs" / idle.executor.started[0])  # type: ignore[attr-defined]
     assert at_work.requested() == "pause"
@@ -341,10 +341,10 @@ def test_no_cell_is_trained_twice_whatever_happens(
         manager.shutdown()
         manager = Manager(private_home, Idle(), feeders=(feed,))
 
-    def hold(state: GridState) -> None:
+    def end_grid(action: Callable[[Manager, str], Grid]) -> None:
         grid_id = draw.choice(("first", "second"))
         if load_grid(private_home, grid_id).state is GridState.ACTIVE:
-            hold_grid(manager, grid_id, state)
+            action(manager, grid_id)
 
     def go_on() -> None:
         start_grid(manager, load_grid(private_home, draw.choice(("first", "second"))))
@@ -357,8 +357,8 @@ def test_no_cell_is_trained_twice_whatever_happens(
                 [
                     lambda: end(RunState.FINISHED),
                     lambda: end(RunState.INTERRUPTED),
-                    lambda: hold(GridState.PAUSED),
-                    lambda: hold(GridState.STOPPED),
+                    lambda: end_grid(pause_grid),
+                    lambda: end_grid(stop_grid),
                     go_on,
                     go_on,
                     by_hand,

@@ -4,25 +4,15 @@ import csv
 import io
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from attnlab.config import RunConfig
-from attnlab.experiments.groups import (
-    Group,
-    Summary,
-    Verdict,
-    bootstrap_interval,
-    compare_summaries,
-    compare_to_baseline,
-    group_runs,
-    needed_runs,
-)
+from attnlab.experiments.groups import Group, Verdict, compare_summaries, compare_to_baseline, group_runs
 from attnlab.experiments.table import Cost, comparison_table, safe_csv
 from attnlab.runs.records import RunRecord, RunState
-from attnlab.stats.significance import holm
+from attnlab.stats.intervals import bootstrap_interval
+from attnlab.stats.significance import Summary
 
 
 def run(attention: str, seed: int, accuracy: float | None, state: RunState = RunState.FINISHED, **dataset: int) -> RunRecord:
@@ -50,12 +40,6 @@ def test_a_group_gathers_all_seeds_and_counts_only_finished_runs() -> None:
     assert (eca.n, eca.mean) == (2, pytest.approx(0.7))
     assert eca.std == pytest.approx(0.02**0.5)  # both 0.1 from the mean, n - 1 = 1
     assert (plain.n, plain.mean, plain.std) == (1, 0.5, None)
-
-
-def test_holm_multiplies_the_smallest_most_and_stays_monotone() -> None:
-    assert holm([0.03, 0.01, 0.04]) == pytest.approx([0.06, 0.03, 0.06])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
 
 
 def test_equal_seeds_are_paired() -> None:
@@ -130,46 +114,12 @@ def test_csv_cannot_smuggle_formulas() -> None:
     assert rows[1][1] == "50.0"
 
 
-def test_the_bootstrap_interval_lies_around_the_mean_and_needs_three_values() -> None:
-    values = [0.60, 0.62, 0.64, 0.66, 0.68, 0.70, 0.72, 0.74]  # standard error 0.0490 / sqrt(8) = 0.0173
-    low, high = bootstrap_interval(values) or (0, 0)
-    assert low == pytest.approx(0.67 - 1.96 * 0.0162, abs=0.004)  # the bootstrap divides by n: 0.0458 / sqrt(8)
-    assert high == pytest.approx(0.67 + 1.96 * 0.0162, abs=0.004)
-    assert bootstrap_interval([0.5, 0.6]) is None
-    assert bootstrap_interval([0.5, 0.5, 0.5]) is None
-    assert group("none", dict(enumerate(values))).interval == (low, high)
+def test_the_interval_of_a_group_is_the_bootstrap_interval_of_its_accuracies() -> None:
+    values = [0.60, 0.62, 0.64, 0.66, 0.68, 0.70, 0.72, 0.74]
+    assert group("none", dict(enumerate(values))).interval == bootstrap_interval(values)
 
 
-@pytest.mark.parametrize(
-    ("differences", "tests", "expected"),
-    [
-        ([0.0, 0.5, 1.0], 1, 10),  # d = 0.5 / 0.5 = 1: Cohen's tables give n = 10
-        ([-0.5, 0.5, 1.5], 1, 34),  # d = 0.5 / 1 = 0.5: n = 34
-        ([0.5, -0.5, -1.5], 1, 34),  # the sign does not matter
-        ([0.2, 0.2, 0.2], 1, None),
-        ([-0.1, 0.1, 0.0], 1, None),
-    ],
-)
-def test_seeds_needed_follow_the_power_of_the_paired_t_test(differences: list[float], tests: int, expected: int | None) -> None:
-    assert needed_runs(differences, tests) == expected
-
-
-@pytest.mark.parametrize("effect", [2.0, 5.0, 12.9, 30.0])
-@pytest.mark.parametrize("tests", [1, 8])
-def test_seeds_needed_for_large_effects_are_those_of_a_simulation(effect: float, tests: int) -> None:
-    needed = needed_runs([effect - 0.5**0.5, effect + 0.5**0.5], tests)  # their deviation is 1
-    assert needed is not None
-    draws = np.random.default_rng(0).normal(effect, 1, (100_000, 8))
-
-    def power(runs: int) -> float:
-        return float((stats.ttest_1samp(draws[:, :runs], 0, axis=1).pvalue < 0.05 / tests).mean())
-
-    assert power(needed) > 0.79
-    assert needed == 2 or power(needed - 1) < 0.81
-
-
-def test_more_rows_need_more_seeds_and_the_words_say_how_many() -> None:
-    assert needed_runs([0.0, 0.5, 1.0], tests=8) == 17  # the level is then 0.00625
+def test_the_words_say_how_many_seeds_are_needed() -> None:
     baseline = group("none", {0: 0.50, 1: 0.60, 2: 0.70})
     other = group("eca", {0: 0.50, 1: 0.65, 2: 0.80})
     comparison = compare_to_baseline(baseline, [other])[other.key]

@@ -44,7 +44,7 @@ def test_a_paused_search_goes_on_and_trains_nothing_twice(app: AppTest, private_
     run_search(manager, search, on_trial=lambda trial: seen.append(trial.number), should_stop=lambda: len(seen) >= 2)
     assert len(seen) == 2
     held = folder_lock(private_home / "searches" / f"{search.name}.lock")
-    with held, pytest.raises(SearchError, match="at work already"):
+    with held, pytest.raises(SearchError, match="already running"):
         run_search(manager, search)
     study = run_search(manager, search, on_trial=lambda trial: seen.append(trial.number))
     done = trials(study)

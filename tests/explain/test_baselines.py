@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from attnlab.config import ModelConfig
 from attnlab.data import normalise
-from attnlab.explain.baselines import BASELINES, Scene, attention_map, last_convolution, spatial_taps, untrained_twin
+from attnlab.explain.baselines import BASELINES, BaselineContext, attention_map, last_convolution, spatial_taps, untrained_twin
 from attnlab.models import ImageShape, build_model
 from attnlab.training import CheckpointEvent, Event, train
 from tests.explain.examples import CONFIG, DATA, FirstPixels, opened
@@ -21,22 +21,24 @@ CLASSES = torch.tensor([0, 1, 1, 0])
 
 
 @pytest.fixture(scope="module")
-def scene() -> Scene:
+def context() -> BaselineContext:
     torch.manual_seed(5)
     run = opened(build_model(CONFIG.model, ImageShape(3, 14, 12), 2))
-    return Scene(run, untrained_twin(run), spatial_taps(run)[-1])
+    return BaselineContext(run, untrained_twin(run), spatial_taps(run)[-1])
 
 
 @pytest.mark.parametrize("name", list(BASELINES))
-def test_every_baseline_has_the_images_size_no_negative_weight_and_no_dependence_on_neighbours(name: str, scene: Scene) -> None:
-    maps = BASELINES[name].make(scene, IMAGES, CLASSES)
+def test_every_baseline_has_the_images_size_no_negative_weight_and_no_dependence_on_neighbours(
+    name: str, context: BaselineContext
+) -> None:
+    maps = BASELINES[name].make(context, IMAGES, CLASSES)
     assert maps.shape == (4, 14, 12) and maps.dtype == torch.float32 and not maps.requires_grad
     assert bool((maps >= 0).all()) and bool(torch.isfinite(maps).all())
-    alone = BASELINES[name].make(scene, IMAGES[2:3], CLASSES[2:3])
+    alone = BASELINES[name].make(context, IMAGES[2:3], CLASSES[2:3])
     torch.testing.assert_close(alone, maps[2:3], rtol=1e-3, atol=1e-5)
 
 
-def test_the_twin_has_the_weights_the_training_began_with(scene: Scene) -> None:
+def test_the_twin_has_the_weights_the_training_began_with(context: BaselineContext) -> None:
     began: list[dict[str, torch.Tensor]] = []
 
     def note(event: Event) -> None:
@@ -44,24 +46,24 @@ def test_the_twin_has_the_weights_the_training_began_with(scene: Scene) -> None:
             began.append(event.state.best.weights)
 
     train(CONFIG.changed(training__lr=1e-30, training__optimizer="sgd", training__momentum=0.0), on_event=note, dataset=DATA)
-    twin = scene.twin.model.state_dict()
-    parameters = dict(scene.twin.model.named_parameters())
+    twin = context.twin.model.state_dict()
+    parameters = dict(context.twin.model.named_parameters())
     assert began and parameters
     for name in parameters:
         torch.testing.assert_close(began[0][name], twin[name], rtol=1e-6, atol=1e-25, msg=name)
     torch.testing.assert_close(
-        BASELINES["untrained"].make(scene, IMAGES, CLASSES), attention_map(scene.twin, IMAGES, scene.tap), rtol=0, atol=0
+        BASELINES["untrained"].make(context, IMAGES, CLASSES), attention_map(context.twin, IMAGES, context.tap), rtol=0, atol=0
     )
 
 
-def test_grad_cam_is_captums_on_the_last_convolution_outside_attention(scene: Scene) -> None:
-    layer = last_convolution(scene.run)
-    names = {id(module): name for name, module in scene.run.model.named_modules()}
+def test_grad_cam_is_captums_on_the_last_convolution_outside_attention(context: BaselineContext) -> None:
+    layer = last_convolution(context.run)
+    names = {id(module): name for name, module in context.run.model.named_modules()}
     assert "attention" not in names[id(layer)]
     x = normalise(IMAGES, DATA.mean, DATA.std)
-    cam = LayerGradCam(scene.run.model, layer).attribute(x, target=CLASSES, relu_attributions=True).detach()
+    cam = LayerGradCam(context.run.model, layer).attribute(x, target=CLASSES, relu_attributions=True).detach()
     expected = F.interpolate(cam, size=(14, 12), mode="bilinear", align_corners=False)[:, 0]
-    torch.testing.assert_close(BASELINES["grad_cam"].make(scene, IMAGES, CLASSES), expected)
+    torch.testing.assert_close(BASELINES["grad_cam"].make(context, IMAGES, CLASSES), expected)
 
 
 @pytest.mark.parametrize(
@@ -82,35 +84,35 @@ def test_grad_cam_never_sits_in_what_makes_the_weights(model: ModelConfig, wante
 @pytest.mark.parametrize("name", ["occlusion", "integrated_gradients"])
 def test_pixels_the_score_does_not_see_have_no_weight(name: str) -> None:
     run = opened(FirstPixels())
-    maps = BASELINES[name].make(Scene(run, run, "tap"), torch.full_like(IMAGES, 200), torch.ones(4, dtype=torch.long))
+    maps = BASELINES[name].make(BaselineContext(run, run, "tap"), torch.full_like(IMAGES, 200), torch.ones(4, dtype=torch.long))
     assert bool((maps[:, :4, :4] > 0).all())
     assert float(maps[:, 6:].abs().max()) == 0 and float(maps[:, :, 6:].abs().max()) == 0
 
 
 def test_integrated_gradients_of_a_linear_score_are_weight_times_input() -> None:
     run = opened(FirstPixels())
-    maps = BASELINES["integrated_gradients"].make(Scene(run, run, "tap"), IMAGES, torch.ones(4, dtype=torch.long))
+    maps = BASELINES["integrated_gradients"].make(BaselineContext(run, run, "tap"), IMAGES, torch.ones(4, dtype=torch.long))
     x = normalise(IMAGES, DATA.mean, DATA.std)
     torch.testing.assert_close(maps[:, :4, :4], x[:, :, :4, :4].abs().sum(dim=1) / 16)
 
 
-def test_the_centre_prior_and_the_edges_by_hand(scene: Scene) -> None:
-    centre = BASELINES["centre_prior"].make(scene, IMAGES, CLASSES)[0]
+def test_the_centre_prior_and_the_edges_by_hand(context: BaselineContext) -> None:
+    centre = BASELINES["centre_prior"].make(context, IMAGES, CLASSES)[0]
     assert float(centre.max()) == pytest.approx(float(centre[7, 6]))
     torch.testing.assert_close(centre, centre.flip(0, 1))
     # half a side from the centre is two deviations
     assert float(centre[0, 6] / centre[6, 6]) == pytest.approx(np.exp(-((6.5 / 14) ** 2 - (0.5 / 14) ** 2) / (2 * 0.25**2)))
     step = torch.zeros(1, 3, 14, 12, dtype=torch.uint8)
     step[..., 6:] = 10
-    edges = BASELINES["edges"].make(scene, step, CLASSES[:1])[0]
+    edges = BASELINES["edges"].make(context, step, CLASSES[:1])[0]
     assert torch.equal(edges[:, 5:7], torch.full((14, 2), 40.0))  # Sobel: (1 + 2 + 1) x the step
     assert float(edges[:, :5].sum() + edges[:, 7:].sum()) == 0
 
 
-def test_gates_of_channels_have_no_map(scene: Scene) -> None:
-    channel = scene.tap.replace("cbam_spatial", "eca")
-    assert "eca" in channel and channel not in spatial_taps(scene.run)
+def test_gates_of_channels_have_no_map(context: BaselineContext) -> None:
+    channel = context.tap.replace("cbam_spatial", "eca")
+    assert "eca" in channel and channel not in spatial_taps(context.run)
     with pytest.raises(ValueError, match="one weight for the whole image"):
-        attention_map(scene.run, IMAGES, channel)
+        attention_map(context.run, IMAGES, channel)
     with pytest.raises(ValueError, match="no map 'nowhere'"):
-        attention_map(scene.run, IMAGES, "nowhere")
+        attention_map(context.run, IMAGES, "nowhere")

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from attnlab.explain.concentration import Concentration, LayerFigures, article_claims, difference_interval
+from attnlab.explain.concentration import Concentration, LayerMeasures, article_claims
 
 
 def measured(late_entropy: float, on_lesion: tuple[float, float]) -> Concentration:
     """40 images, every second one malignant; the early layer is uniform, the late one as given, with a little spread."""
     noise = np.random.default_rng(0).normal(0, 0.01, 40)
     labels = np.arange(40) % 2
-    early = LayerFigures("pool3", np.full(40, 0.98) + noise / 10, np.full(40, 1.0) + noise, np.zeros(40, bool))
+    early = LayerMeasures("pool3", np.full(40, 0.98) + noise / 10, np.full(40, 1.0) + noise, np.zeros(40, bool))
     weight = np.where(labels == 1, on_lesion[1], on_lesion[0]) + noise[::-1]
-    late = LayerFigures("pool4", np.full(40, late_entropy) + noise / 10, weight, labels == 1)
+    late = LayerMeasures("pool4", np.full(40, late_entropy) + noise / 10, weight, labels == 1)
     return Concentration((early, late), labels, np.full((40, 2), 0.5, np.float32))
 
 
@@ -43,10 +43,3 @@ def test_the_table_has_a_row_for_each_layer_and_class_with_its_own_images() -> N
     ]
     assert rows[3]["pointing"].value == 1 and rows[2]["pointing"].value == 0
     assert rows[3]["on_mask"].value == pytest.approx(2.0, abs=0.01)
-
-
-def test_welch_interval_by_hand() -> None:
-    """Means 2 and 5, variances 1 and 4, three figures each: standard error sqrt(1/3 + 4/3), 2.94 degrees of freedom."""
-    found = difference_interval(np.array([1.0, 2.0, 3.0]), np.array([3.0, 5.0, 7.0]))
-    assert found.value == pytest.approx(-3)
-    assert (found.high - found.low) / 2 == pytest.approx(3.2178 * (5 / 3) ** 0.5, rel=2e-3)

@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.explain.faithfulness import (
-    best_overlap,
-    mean_interval,
-    perturbation_curve,
-    pointing_game,
-    proportion_interval,
-    relative_entropy,
-    weight_on_mask,
-)
+from attnlab.explain.faithfulness import best_overlap, perturbation_curve, pointing_game, relative_entropy, weight_on_mask
+from attnlab.stats.intervals import mean_interval
 
 MASK = torch.tensor([[[True, False], [False, False]]])
 
@@ -53,36 +46,6 @@ def test_an_empty_mask_gives_no_figure_and_is_left_out_of_the_mean() -> None:
 def test_entropy_is_one_for_uniform_and_zero_for_one_position() -> None:
     maps = torch.tensor([[[1.0, 1], [1, 1]], [[0, 0], [7, 0]], [[2, 2], [0, 0]]])
     np.testing.assert_allclose(relative_entropy(maps), [1, 0, 0.5], atol=1e-12)
-
-
-def test_bootstrap_interval_agrees_with_the_normal_one_on_many_figures() -> None:
-    figures = np.random.default_rng(1).normal(3, 2, 400)
-    interval = mean_interval(figures)
-    half = 1.96 * figures.std(ddof=1) / 20
-    assert interval.value == pytest.approx(figures.mean())
-    assert interval.low == pytest.approx(figures.mean() - half, abs=0.03)
-    assert interval.high == pytest.approx(figures.mean() + half, abs=0.03)
-    assert mean_interval(figures) == interval
-
-
-def test_one_figure_says_nothing_of_its_spread() -> None:
-    interval = mean_interval([0.4])
-    assert (interval.value, interval.low, interval.high, interval.count) == (0.4, -math.inf, math.inf, 1)
-    assert (mean_interval([0.4, 0.4]).low, mean_interval([0.4, 0.4]).high) == (0.4, 0.4)
-    with pytest.raises(ValueError, match="no figure"):
-        mean_interval([math.nan])
-
-
-def test_wilson_interval_by_the_formula() -> None:
-    interval = proportion_interval([True] * 9 + [False])
-    z, n, p = 1.959964, 10, 0.9
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    assert interval.low == pytest.approx(centre - half, abs=1e-5)
-    assert interval.high == pytest.approx(centre + half, abs=1e-5)
-    assert interval.value == 0.9
-    with pytest.raises(ValueError, match="no trial"):
-        proportion_interval([])
 
 
 def first_pixel(x: torch.Tensor) -> torch.Tensor:

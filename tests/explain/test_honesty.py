@@ -24,15 +24,15 @@ from attnlab.explain.baselines import BASELINES, spatial_taps
 from attnlab.explain.honesty.measure import (
     MAP,
     Honesty,
-    Stopped,
+    MeasurementStopped,
     choose_images,
     compare,
-    image_figures,
+    corrected,
     measure_honesty,
-    rank_correlation,
-    with_holm,
+    measure_maps,
+    rank_correlations,
 )
-from attnlab.explain.honesty.process import Measurement, MeasurementState, kept_measurements
+from attnlab.explain.honesty.process import Measurement, MeasurementState, finished_measurements
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.ui.run_cache import run_dataset
@@ -49,7 +49,7 @@ def test_measures_of_an_image_by_hand_and_by_the_libraries() -> None:
     maps[0, :4, :4] += 1  # the first map knows what counts, the second does not
     masks = torch.zeros(2, 14, 12, dtype=torch.bool)
     masks[:, :4, :4] = True
-    found = image_figures(net, images, maps, torch.ones(2, dtype=torch.long), masks, steps=14)
+    found = measure_maps(net, images, maps, torch.ones(2, dtype=torch.long), masks, steps=14)
     assert found["inside"] == pytest.approx([float((m * k).sum() / m.sum()) for m, k in zip(maps, masks, strict=True)])
     assert found["pointing"].tolist() == [1.0, float(masks[1].flatten()[maps[1].argmax()])]
     best = [
@@ -67,10 +67,10 @@ def test_measures_of_an_image_by_hand_and_by_the_libraries() -> None:
 def test_an_image_without_an_object_has_no_figure_for_it() -> None:
     net = opened(FirstPixels())
     masks = torch.zeros(1, 14, 12, dtype=torch.bool)
-    found = image_figures(net, torch.zeros(1, 3, 14, 12, dtype=torch.uint8), torch.rand(1, 14, 12), torch.tensor([0]), masks)
+    found = measure_maps(net, torch.zeros(1, 3, 14, 12, dtype=torch.uint8), torch.rand(1, 14, 12), torch.tensor([0]), masks)
     assert np.isnan([found[name][0] for name in ("pointing", "inside", "overlap")]).all()
     assert np.isfinite([found[name][0] for name in ("deletion", "insertion")]).all()
-    flat = image_figures(net, torch.zeros(1, 3, 14, 12, dtype=torch.uint8), torch.zeros(1, 14, 12), torch.tensor([0]), ~masks)
+    flat = measure_maps(net, torch.zeros(1, 3, 14, 12, dtype=torch.uint8), torch.zeros(1, 14, 12), torch.tensor([0]), ~masks)
     assert np.isnan([figures[0] for figures in flat.values()]).all()  # it says of no pixel that it comes before another
     assert np.isfinite(found["deletion"]).all()
 
@@ -78,7 +78,7 @@ def test_an_image_without_an_object_has_no_figure_for_it() -> None:
 def test_rank_correlation_is_scipys_and_none_for_a_constant_map() -> None:
     one, other = torch.rand(3, 5, 4), torch.rand(3, 5, 4)
     one[1], other[2] = one[1] * 0 + 0.5, one[2] ** 3
-    found = rank_correlation(one, other)
+    found = rank_correlations(one, other)
     assert found[0] == pytest.approx(stats.spearmanr(one[0].flatten(), other[0].flatten()).statistic)
     assert np.isnan(found[1]) and found[2] == pytest.approx(1)
 
@@ -96,27 +96,39 @@ def test_images_are_drawn_from_the_classes_alike_and_by_the_seed() -> None:
 def test_the_sentence_says_it_both_ways_round_and_when_it_cannot_be_told() -> None:
     ours, theirs = np.zeros(200), np.full(200, 0.1)
     ours[:122] = 0.2
-    [found] = with_holm([compare("centre_prior", "overlap", ours, theirs)])
+    [found] = corrected([compare("centre_prior", "overlap", ours, theirs)])
     assert found.sentence() == (
-        "This map finds the object better than the centre prior on 61 % of 200 images "
-        f"(95 % interval 54 to 67 %, p = {stats.binomtest(122, 200).pvalue:.3f})."
+        "This map locates the object better than the centre prior on 61% of 200 images "
+        f"(95% interval 54% to 67%, p = {stats.binomtest(122, 200).pvalue:.3f})."
     )
-    [back] = with_holm([compare("centre_prior", "overlap", theirs, ours)])
-    assert back.verdict is False and "worse than the centre prior" in back.sentence() and "39 % of 200" in back.sentence()
+    [back] = corrected([compare("centre_prior", "overlap", theirs, ours)])
+    assert back.verdict is False and "less well than the centre prior" in back.sentence() and "39% of 200" in back.sentence()
     lower_is_better = compare("centre_prior", "deletion", ours, theirs)
     assert lower_is_better.share.value == pytest.approx(0.39)
+    assert (
+        corrected([lower_is_better])[0]
+        .sentence()
+        .startswith("Deletion: worse than the centre prior, better on only 39% of 200 images (95% interval")
+    )
     tied = ours.copy()
     tied[:118] = theirs[:118]
     unsure = compare("edges", "overlap", np.r_[tied[:122], theirs[:78]], theirs)
-    [unsure] = with_holm([unsure])
+    [unsure] = corrected([unsure])
     assert unsure.ties == 196 and unsure.share.count == 4
-    assert unsure.sentence().startswith("It cannot be said that this map finds the object better or worse than edges")
-    assert "4 images on which they differ (196 ties)" in unsure.sentence()
+    assert unsure.sentence().startswith("Inconclusive: this map locates the object better than the edges on")
+    assert "4 images on which they differ (196 ties;" in unsure.sentence()
+    [never] = corrected([compare("grad_cam", "overlap", np.zeros(200), theirs)])
+    assert never.sentence() == (
+        "This map locates the object less well than Grad-CAM: it is better on none of 200 images "
+        "(95% interval 0% to 2%, p < 0.001)."
+    )
+    [same] = corrected([compare("edges", "overlap", ours, ours)])
+    assert same.sentence() == "This map locates the object exactly as well as the edges on all 200 images."
 
 
 def test_holm_makes_the_smallest_p_count_for_all_baselines() -> None:
     ours, theirs = np.r_[np.ones(9), np.zeros(1)], np.full(10, 0.5)
-    found = with_holm([compare(name, "overlap", ours, theirs) for name in ("edges", "centre_prior", "grad_cam")])
+    found = corrected([compare(name, "overlap", ours, theirs) for name in ("edges", "centre_prior", "grad_cam")])
     assert [each.p_holm for each in found] == pytest.approx([3 * stats.binomtest(9, 10).pvalue] * 3)
     assert found[0].p_wilcoxon == pytest.approx(stats.wilcoxon(ours - theirs).pvalue)
 
@@ -131,7 +143,7 @@ def test_a_measurement_is_the_same_again_survives_json_and_stops(small_maps_run:
         for name, figures in row.items():
             assert np.array_equal(figures, again.values[measure][name], equal_nan=True), (measure, name)
     assert one.sentences() == again.sentences() and "centre prior" in " ".join(one.sentences())
-    with pytest.raises(Stopped):
+    with pytest.raises(MeasurementStopped):
         measure_honesty(net, split, count=12, baselines=quick, should_stop=lambda: True)
     with pytest.raises(ValueError, match="unknown baselines luck"):
         measure_honesty(net, split, baselines=["luck"])
@@ -154,29 +166,29 @@ def test_killed_started_again_stopped_and_kept(run_id: str, private_home: Path, 
     folder = RunFolder(private_home / "runs" / run_id)
     tap = spatial_taps(open_run(folder.path))[-1]
     asked = Measurement(folder, tap, 60)
-    assert asked.see().state is MeasurementState.NONE
+    assert asked.status().state is MeasurementState.NONE
     child = asked.start()
     assert child is not None and asked.start() is None  # one is enough
-    until(lambda: asked.see().total == 60, "it does not begin to measure")
+    until(lambda: asked.status().total == 60, "it does not begin to measure")
     os.kill(child.pid, signal.SIGKILL)
-    until(lambda: asked.see().state is MeasurementState.FAILED, "its death is not seen")
-    assert "ended without a word" in asked.see().reason and asked.result() is None
+    until(lambda: asked.status().state is MeasurementState.FAILED, "its death is not seen")
+    assert "ended unexpectedly" in asked.status().reason and asked.result() is None
     assert asked.start() is not None
-    until(lambda: asked.see().total == 60, "it does not begin again")
+    until(lambda: asked.status().total == 60, "it does not begin again")
     asked.stop()
-    until(lambda: asked.see().state is not MeasurementState.RUNNING, "it does not stop")
-    assert asked.see().state is MeasurementState.STOPPED and asked.result() is None
+    until(lambda: asked.status().state is not MeasurementState.RUNNING, "it does not stop")
+    assert asked.status().state is MeasurementState.STOPPED and asked.result() is None
 
     assert cli.main(["honesty", run_id, "--images", "8", "--json"]) == 0
     first = json.loads(capsys.readouterr().out)
     assert first["tap"] == tap and first["images"] == 8 and Path(first["kept"]).is_file()
     assert set(first["means"]["deletion"]) == {MAP, *BASELINES}
     kept = Measurement(folder, tap, 8)
-    assert kept.see().state is MeasurementState.DONE and [each.path for each in kept_measurements(folder)] == [kept.path]
+    assert kept.status().state is MeasurementState.DONE and [each.path for each in finished_measurements(folder)] == [kept.path]
     assert cli.main(["honesty", run_id, "--images", "8", "--layer", "no.such"]) == 2
     assert "no map over positions there" in capsys.readouterr().err
     os.utime(folder.best_path, (1, 1))  # other weights
-    assert kept.result() is None and kept.see().state is MeasurementState.NONE
+    assert kept.result() is None and kept.status().state is MeasurementState.NONE
 
 
 def test_a_shipped_run_is_not_written_to(small_maps_run: Path, private_home: Path) -> None:
@@ -196,17 +208,17 @@ def test_the_page_shows_the_strip_the_kept_result_and_the_reason_of_a_failure(
     assert "Grad-CAM" not in texts(app)  # folded
     app.query_params["honesty"] = "true"
     open_page(app, INSPECT)
-    assert "**This map**" in texts(app) and "**Untrained twin**" in texts(app) and "**Occlusion**" not in texts(app)
+    assert "**This map**" in texts(app) and "**Same network, untrained**" in texts(app) and "**Occlusion**" not in texts(app)
     app.toggle("honesty.slow").set_value(True).run()
     assert not app.exception and "**Occlusion**" in texts(app) and "Jain and Wallace" in texts(app)
     assert app.button("honesty.start").label == "Measure on 200 test images"
 
     asked = Measurement(folder, found.tap, 200)
     asked.path.mkdir(parents=True)
-    asked.tell("failed", failed="the disk is full")
+    asked.write_progress("failed", failed="the disk is full")
     app.run()
     assert "The last measurement failed: the disk is full" in texts(app)
-    asked.keep(found.to_tree(), asked.weights)
+    asked.save(found.to_tree(), asked.weights)
     app.run()
     assert not app.exception
     for sentence in found.sentences():

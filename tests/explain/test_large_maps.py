@@ -139,7 +139,7 @@ def test_the_map_itself_is_never_made() -> None:
 
 def test_what_is_not_there_is_refused() -> None:
     large = caught(SelfAttention(8, (4, 4), heads=2), torch.randn(1, 8, 4, 4))
-    with pytest.raises(ValueError, match="head 2 asked for, tap has 2"):
+    with pytest.raises(ValueError, match="no head 2: tap has 2"):
         large.row((0, 0), head=2)
     with pytest.raises(ValueError, match=r"query \(4, 0\) lies outside the 4 x 4 map"):
         large.row((4, 0))

@@ -17,7 +17,8 @@ from attnlab.explain import open_run
 from attnlab.explain.concentration import article_claims, concentration
 from attnlab.models.melanoma import melanoma_config
 from attnlab.paths import ROOT, cache_dir
-from attnlab.training.metrics import auc_interval, roc_auc
+from attnlab.stats.intervals import auc_interval
+from attnlab.stats.ranks import roc_auc
 from attnlab.viz.melanoma_figure import contact_sheet, gate_overlays
 
 ARTICLE_NAMES = {"0": "benign", "1": "malignant"}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from attnlab.training.metrics import CURVE_POINTS, Evaluation, RunningMetrics, auc_interval, describe_test, roc_auc
+from attnlab.stats.ranks import roc_auc
+from attnlab.training.metrics import CURVE_POINTS, Evaluation, RunningMetrics, describe_test
 
 CPU = torch.device("cpu")
 
@@ -54,22 +55,6 @@ def test_running_sums_go_on_from_their_state() -> None:
     for probabilities, labels in batches[2:]:
         second.add(probabilities.mean(), probabilities, labels)
     assert (second.loss, second.accuracy, second.auc) == (whole.loss, whole.accuracy, whole.auc)
-
-
-def test_auc_of_one_class_is_undefined() -> None:
-    assert roc_auc(np.zeros(3, np.int64), np.array([0.1, 0.5, 0.9], np.float32)) is None
-
-
-def test_the_interval_of_the_auc_is_that_of_the_resampled_aucs() -> None:
-    """With ties, and so few images that some resamples hold one class only."""
-    rng = np.random.default_rng(4)
-    labels, scores = np.array([0, 1, 0, 1, 0, 0, 0]), rng.random(7).round(1).astype(np.float32)
-    draws = np.random.default_rng(0)
-    resamples = [draws.integers(7, size=7) for _ in range(200)]
-    areas = [area for index in resamples if (area := roc_auc(labels[index], scores[index])) is not None]
-    assert 100 < len(areas) < 200
-    assert auc_interval(labels, scores, confidence=0.8, resamples=200) == pytest.approx(np.quantile(areas, [0.1, 0.9]))
-    assert auc_interval(np.zeros(3, np.int64), np.array([0.1, 0.5, 0.9], np.float32)) is None
 
 
 def test_confusion_has_true_classes_as_rows_and_keeps_classes_never_predicted() -> None:

@@ -97,7 +97,7 @@ def test_a_finished_run_shows_classifier_gates_and_claim(app: AppTest, tmp_path:
     assert list(claims["gate"]) == ["pool-3", "pool-3", "pool-4", "pool-4"]
     assert list(claims["class"]) == ["benign", "malignant"] * 2
     assert "no masks" not in set(claims["weight on the lesion"])
-    assert "In malignant images the later gate puts its weight on the lesion." in texts(page)
+    assert "In malignant images, the later gate puts above-average weight on the lesion." in texts(page)
     page.toggle("melanoma.siblings").set_value(True).run()
     assert list(table(page, "claim").columns) == ["claim", "seed 1"]
     epochs = table(page, "train loss")

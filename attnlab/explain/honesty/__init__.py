@@ -1,1 +1,1 @@
-"""Is a map better than simple baselines? `measure` has the figures, `process` and `job` measure in the background."""
+"""Is a map better than simple baselines? `measure` compares them, `process` and `job` do it in the background."""

@@ -1,9 +1,10 @@
-"""Is a map of attention better than maps that are there without it? Measured over test images, with intervals.
+"""Is a map of attention better than maps that need no attention? Measured over test images, with intervals.
 
 For the map and for each of `attnlab.explain.baselines`, on the same images:
 
-    deletion, insertion  Petsiuk et al., BMVC 2018 (RISE): area under the predicted class's probability while pixels go to
-                         the mean colour (lower is better), or come into a blurred copy (higher is better)
+    deletion, insertion  Petsiuk et al., BMVC 2018 (RISE): area under the predicted class's probability while the pixels with
+                         the largest weights are replaced by the mean colour (lower is better), or put into a blurred copy
+                         (higher is better)
     pointing             Zhang et al., IJCV 2018: the largest weight lies on the object
     inside               share of the map's weight on the object
     overlap              intersection over union with the object at the best threshold of each image
@@ -19,68 +20,75 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
 from torch import Tensor
 
 from attnlab.data import Split, normalise
-from attnlab.explain.baselines import BASELINES, Scene, attention_map, spatial_taps, untrained_twin
-from attnlab.explain.faithfulness import (
-    Interval,
-    best_overlap,
-    mean_interval,
-    perturbation_curve,
-    pointing_game,
-    proportion_interval,
-    weight_on_mask,
-)
+from attnlab.explain.baselines import BASELINES, BaselineContext, attention_map, spatial_taps, untrained_twin
+from attnlab.explain.faithfulness import ImageValues, best_overlap, perturbation_curve, pointing_game, weight_on_mask
 from attnlab.explain.open_run import OpenRun
+from attnlab.stats.intervals import Interval, mean_interval, proportion_interval
+from attnlab.stats.ranks import rank_correlation
+from attnlab.stats.significance import LEVEL, holm, p_words, sign_test, signed_rank_test
 from attnlab.training.seeding import mix
 
-Figures = NDArray[np.float64]
 MAP = "map"
-"""How the measured map is called among the baselines."""
+"""Key of the measured map beside the names of the baselines."""
 BATCH = 25
-RANDOM = 0.05
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure an image. ``higher``: more is better; ``masked``: it needs the object's mask."""
+    """What is measured of a map, one value per image.
+
+    Attributes:
+        title: as a heading. meaning: in a sentence, without a full stop.
+        verb: what a good map does, in a sentence that begins with "This map"; without one, sentences begin with the title.
+        higher: whether a higher value is better.
+    """
 
     title: str
     meaning: str
+    verb: str = ""
     higher: bool = True
-    masked: bool = False
 
 
 MEASURES: dict[str, Measure] = {
     "deletion": Measure(
-        "Deletion", "probability that is left while the heaviest pixels go first, to the mean colour; lower is better", False
+        "Deletion",
+        "probability of the class while the pixels with the largest weights are replaced by the mean colour; lower is better",
+        higher=False,
     ),
-    "insertion": Measure("Insertion", "probability while the heaviest pixels come first into a blurred copy; higher is better"),
-    "pointing": Measure("Pointing game", "share of images whose heaviest pixel lies on the object", masked=True),
-    "inside": Measure("Weight inside", "share of the weight that lies on the object", masked=True),
-    "overlap": Measure("Overlap (IoU)", "overlap with the object at the threshold that suits each image best", masked=True),
+    "insertion": Measure(
+        "Insertion",
+        "probability of the class while the pixels with the largest weights are put into a blurred copy; higher is better",
+    ),
+    "pointing": Measure(
+        "Pointing game", "share of images whose largest weight lies on the object", verb="points at the object"
+    ),
+    "inside": Measure("Weight inside", "share of the weight that lies on the object", verb="keeps its weight on the object"),
+    "overlap": Measure(
+        "Overlap (IoU)", "overlap with the object at the best threshold of each image", verb="locates the object"
+    ),
 }
 
 
-class Stopped(Exception):
-    """Who asked for the measurement has asked for its end."""
+class MeasurementStopped(Exception):
+    """The measurement was stopped on request."""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BaselineComparison:
     """The map against one baseline by one measure, image by image.
 
     Attributes:
-        share: of the images on which the two differ, those where the map does better.
+        baseline, measure: names in `BASELINES` and `MEASURES`.
+        share: of the images on which the two differ, the share on which the map is better.
         ties: images on which they do not differ.
         difference: mean of map minus baseline.
         p_sign, p_holm: sign test, and corrected for the baselines of the measure; p_wilcoxon: signed ranks.
@@ -97,31 +105,33 @@ class Comparison:
 
     @property
     def verdict(self) -> bool | None:
-        """Better, worse, or (`None`) not to be told."""
-        return None if self.p_holm >= RANDOM else self.share.value > 0.5
+        """Whether the map is better (`True`) or worse (`False`) at the level of 5%; `None` where that is inconclusive."""
+        return None if self.p_holm >= LEVEL else self.share.value > 0.5
 
     def sentence(self) -> str:
-        """In words, also when it speaks against the map."""
-        what = {
-            "overlap": "finds the object",
-            "inside": "keeps its weight on the object",
-            "pointing": "points at the object",
-            "deletion": "names pixels the prediction loses most by",
-            "insertion": "names pixels the prediction gains most by",
-        }[self.measure]
-        other = BASELINES[self.baseline].title
-        other = other if other == "Grad-CAM" else other.lower()
-        other = f"the {other}" if self.baseline in ("untrained", "centre_prior") else other
+        """The verdict with its figures, whichever way it goes."""
+        measure, other = MEASURES[self.measure], BASELINES[self.baseline].phrase
         if not self.share.count:
-            return f"On all {self.ties} images this map and {other} do the same: neither {what} better."
-        where = f"{self.share.count} images" + (f" on which they differ ({self.ties} ties)" if self.ties else "")
-        sure = f"95 % interval {100 * self.share.low:.0f} to {100 * self.share.high:.0f} %, {p_words(self.p_holm)}"
-        on = f"{100 * self.share.value:.0f} % of {where} ({sure})"
-        if self.verdict is True:
-            return f"This map {what} better than {other} on {on}."
-        if self.verdict is False:
-            return f"This map does worse than {other}: it {what} better only on {on}."
-        return f"It cannot be said that this map {what} better or worse than {other}: better on {on}."
+            equal = f"This map {measure.verb} exactly as well as" if measure.verb else f"{measure.title}: equal to"
+            return f"{equal} {other} on all {self.ties} images."
+        if measure.verb:
+            better = f"This map {measure.verb} better than {other}"
+            worse = f"This map {measure.verb} less well than {other}: it is better"
+            unclear = f"Inconclusive: this map {measure.verb} better than {other}"
+        else:
+            better = f"{measure.title}: better than {other}"
+            worse = f"{measure.title}: worse than {other}, better"
+            unclear = f"{measure.title}: inconclusive, better than {other}"
+        certainty = f"95% interval {self.share.low:.0%} to {self.share.high:.0%}, {p_words(self.p_holm)}"
+        images = f"{self.share.count} images ({certainty})"
+        if self.ties:
+            images = f"the {self.share.count} images on which they differ ({self.ties} ties; {certainty})"
+        share = f"{self.share.value:.0%}"
+        if self.verdict is None:
+            return f"{unclear} on {share} of {images}."
+        if self.verdict:
+            return f"{better} on {share} of {images}."
+        return f"{worse} on {f'only {share}' if self.share.value else 'none'} of {images}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,9 +139,9 @@ class Honesty:
     """A finished measurement.
 
     Attributes:
-        run_id, tap: what was measured.
-        seed: of the choice of images; ``images`` (B,) are their places in the test split.
-        values: measure -> map or baseline -> one figure an image (B,), NaN where there is none.
+        run_id, tap: whose map was measured.
+        seed: of the choice of images. images: (B,) their indices in the test split.
+        values: measure -> `MAP` or baseline -> one value per image (B,), NaN where there is none.
         twin: rank correlation of the map with the untrained twin's, (B,).
     """
 
@@ -139,89 +149,107 @@ class Honesty:
     tap: str
     seed: int
     images: NDArray[np.int64]
-    values: dict[str, dict[str, Figures]]
-    twin: Figures
+    values: dict[str, dict[str, ImageValues]]
+    twin: ImageValues
 
     def summary(self, measure: str, name: str) -> Interval | None:
-        """Mean and interval; `None` where no image has the figure."""
-        return _interval(measure, self.values[measure][name])
+        """Mean over the images, for `MAP` or a baseline; `None` where no image has a value."""
+        values = self.values[measure][name]
+        finite = values[np.isfinite(values)]
+        if not len(finite):
+            return None
+        return proportion_interval(finite > 0.5) if measure == "pointing" else mean_interval(finite)
 
     def twin_summary(self) -> Interval | None:
         """Mean rank correlation with the untrained twin; `None` where every map is constant."""
         return mean_interval(self.twin) if np.isfinite(self.twin).any() else None
 
-    def comparisons(self, measure: str) -> list[Comparison]:
-        """The map against every baseline."""
+    def comparisons(self, measure: str) -> list[BaselineComparison]:
+        """The map against every baseline, corrected by Holm."""
         values = self.values[measure]
-        found = [
-            compare(name, measure, values[MAP], other)
-            for name, other in values.items()
-            if name != MAP and np.isfinite(values[MAP] - other).any()
-        ]
-        return with_holm(found)
+        return corrected(
+            [
+                compare(name, measure, values[MAP], other)
+                for name, other in values.items()
+                if name != MAP and np.isfinite(values[MAP] - other).any()
+            ]
+        )
 
     def sentences(self) -> list[str]:
-        """Whether it finds the object (where masks exist), whether the prediction depends on it, and what was learned."""
-        told = [each.sentence() for name in ("overlap", "deletion") if name in self.values for each in self.comparisons(name)]
-        return [*told, *filter(None, [self.twin_sentence()])]
+        """Does the map locate the object (where masks exist), does the prediction depend on it, and was it learned?"""
+        measures = [name for name in ("overlap", "deletion") if name in self.values]
+        return [*(comparison.sentence() for name in measures for comparison in self.comparisons(name)), self.twin_sentence()]
 
-    def twin_sentence(self) -> str | None:
-        """The sanity check, in words."""
-        rank = self.twin_summary()
-        if rank is None:
-            return "The map or its untrained twin is constant on every image: there are no ranks to compare."
-        size = abs(rank.value)
-        judged = (
-            ("much of its order was there before learning" if size > 0.7 else "part of its order was there before learning")
-            if size > 0.3
-            else "little of its order was there before learning"
-        )
+    def twin_sentence(self) -> str:
+        """How much of the map's order was there before training."""
+        correlation = self.twin_summary()
+        if correlation is None:
+            return "This map or the untrained network's is constant on every image, so there are no ranks to compare."
+        size = abs(correlation.value)
+        amount = "Much" if size > 0.7 else "Part" if size > 0.3 else "Little"
         return (
-            f"The ranks of its weights agree with the untrained twin's by {rank.value:.2f} "
-            f"(95 % interval {rank.low:.2f} to {rank.high:.2f}): {judged}."
+            f"Rank correlation with the untrained network's map: {correlation.value:.2f} "
+            f"(95% interval {correlation.low:.2f} to {correlation.high:.2f}). "
+            f"{amount} of this map's order was there before training."
         )
 
     def to_tree(self) -> dict[str, Any]:
-        """Strict JSON: NaN is null."""
+        """Everything, as strict JSON: NaN becomes null. `from_tree` reads it back."""
         return {
             "run_id": self.run_id,
             "tap": self.tap,
             "seed": self.seed,
             "images": self.images.tolist(),
-            "values": {measure: {name: _listed(each) for name, each in row.items()} for measure, row in self.values.items()},
-            "twin": _listed(self.twin),
+            "values": {
+                measure: {name: _to_list(values) for name, values in by_name.items()}
+                for measure, by_name in self.values.items()
+            },
+            "twin": _to_list(self.twin),
         }
 
-    def told(self) -> dict[str, Any]:
-        """Means, comparisons and sentences as strict JSON, for who does not want every image."""
+    @classmethod
+    def from_tree(cls, tree: dict[str, Any]) -> Honesty:
+        """The measurement that `to_tree` wrote.
+
+        Raises:
+            KeyError: when a part is missing.
+        """
+        values = {
+            measure: {name: _to_array(values) for name, values in by_name.items()}
+            for measure, by_name in tree["values"].items()
+        }
+        return cls(tree["run_id"], tree["tap"], tree["seed"], np.array(tree["images"], int), values, _to_array(tree["twin"]))
+
+    def report(self) -> dict[str, Any]:
+        """Means, comparisons and sentences as strict JSON, without the values of single images."""
         return {
             "run_id": self.run_id,
             "tap": self.tap,
             "seed": self.seed,
             "images": len(self.images),
             "means": {
-                measure: {name: _tree(self.summary(measure, name)) for name in row} for measure, row in self.values.items()
+                measure: {name: _to_json(self.summary(measure, name)) for name in by_name}
+                for measure, by_name in self.values.items()
             },
-            "twin_rank_correlation": _tree(self.twin_summary()),
-            "comparisons": [_finite(asdict(each)) for measure in self.values for each in self.comparisons(measure)],
+            "twin_rank_correlation": _to_json(self.twin_summary()),
+            "comparisons": [_to_json(comparison) for measure in self.values for comparison in self.comparisons(measure)],
             "sentences": self.sentences(),
         }
 
-    @classmethod
-    def from_tree(cls, tree: dict[str, Any]) -> Honesty:
-        """Of what `to_tree` made."""
-        values = {measure: {name: _array(each) for name, each in row.items()} for measure, row in tree["values"].items()}
-        return cls(tree["run_id"], tree["tap"], tree["seed"], np.array(tree["images"], int), values, _array(tree["twin"]))
-
 
 def choose_images(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Places of ``count`` images, drawn from the classes in turn so that each has its share, ascending; all where fewer are.
+    """Indices of ``count`` images, ascending; all of them where there are fewer.
+
+    They are drawn from the classes in turn, so that each class has its share.
+
+    Args:
+        labels: (n,).
 
     Raises:
-        ValueError: for less than one.
+        ValueError: for a count below one.
     """
     if count < 1:
-        raise ValueError(f"at least one image is needed, {count} were asked for")
+        raise ValueError(f"at least one image is needed, got {count}")
     generator = torch.Generator().manual_seed(mix(seed, "honesty"))
     mixed = torch.randperm(len(labels), generator=generator)
     turns = torch.zeros(len(labels), dtype=torch.long)
@@ -243,142 +271,146 @@ def measure_honesty(
     progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Honesty:
-    """Measures one map and its baselines on images of a split. The class followed is the one the network predicts.
+    """Measures one map and its baselines on images of a split. The class is the one that the network predicts.
 
     Args:
-        tap: whose map; the last one with positions when empty.
-        progress: told images done and images in all.
+        tap: whose map; without one, the last that has positions.
+        count, seed: as in `choose_images`.
+        steps: of deletion and insertion.
+        progress: called with the images done and the images in all.
+        should_stop: called before every map.
 
     Raises:
         ValueError: when the network makes no map with positions, there is no such tap or baseline, or no image.
-        Stopped: when ``should_stop`` said so.
+        MeasurementStopped: once ``should_stop`` returns true.
     """
-    places = spatial_taps(run)
-    if not places:
+    taps = spatial_taps(run)
+    if not taps:
         raise ValueError(f"the network of {run.folder.name} makes no map with positions; channel gates have none to measure")
-    if tap is not None and tap not in places:
-        raise ValueError(f"there is no map with positions at {tap!r}; there is at: {', '.join(places)}")
+    if tap is not None and tap not in taps:
+        raise ValueError(f"there is no map with positions at {tap!r}; there is at: {', '.join(taps)}")
     if unknown := set(baselines) - set(BASELINES):
         raise ValueError(f"unknown baselines {', '.join(sorted(unknown))}; known: {', '.join(BASELINES)}")
     chosen = choose_images(split.labels, count, seed)
     if not len(chosen):
         raise ValueError("there is no image to measure maps on")
-    scene = Scene(run, untrained_twin(run), tap or places[-1])
-    parts: dict[str, dict[str, list[Figures]]] = {}
-    twins: list[Figures] = []
+    context = BaselineContext(run, untrained_twin(run), tap or taps[-1])
+    batches: dict[str, dict[str, list[ImageValues]]] = {}
+    correlations: list[ImageValues] = []
     for index in chosen.split(BATCH):
         images = split.images[index]
         masks = None if split.masks is None else split.masks[index]
         classes = torch.from_numpy(run.inspect(images).probabilities.argmax(axis=1))
-        maps = {MAP: attention_map(run, images, scene.tap)}
+        maps = {MAP: attention_map(run, images, context.tap)}
         for name in baselines:
-            _heed(should_stop)
-            maps[name] = BASELINES[name].make(scene, images, classes)
+            _check_stop(should_stop)
+            maps[name] = BASELINES[name].make(context, images, classes)
         for name, weights in maps.items():
-            _heed(should_stop)
-            for measure, figures in image_figures(run, images, weights, classes, masks, steps=steps).items():
-                parts.setdefault(measure, {}).setdefault(name, []).append(figures)
-        other = maps["untrained"] if "untrained" in maps else attention_map(scene.twin, images, scene.tap)
-        twins.append(rank_correlation(maps[MAP], other))
+            _check_stop(should_stop)
+            for measure, values in measure_maps(run, images, weights, classes, masks, steps=steps).items():
+                batches.setdefault(measure, {}).setdefault(name, []).append(values)
+        twin_maps = maps["untrained"] if "untrained" in maps else attention_map(context.twin, images, context.tap)
+        correlations.append(rank_correlations(maps[MAP], twin_maps))
         if progress is not None:
-            progress(sum(map(len, twins)), len(chosen))
-    values = {measure: {name: np.concatenate(each) for name, each in row.items()} for measure, row in parts.items()}
-    return Honesty(run.folder.name, scene.tap, seed, chosen.numpy(), values, np.concatenate(twins))
+            progress(sum(map(len, correlations)), len(chosen))
+    joined = {measure: {name: np.concatenate(parts) for name, parts in by_name.items()} for measure, by_name in batches.items()}
+    return Honesty(run.folder.name, context.tap, seed, chosen.numpy(), joined, np.concatenate(correlations))
 
 
-def image_figures(
+def measure_maps(
     run: OpenRun, images: Tensor, maps: Tensor, classes: Tensor, masks: Tensor | None, *, steps: int = 16
-) -> dict[str, Figures]:
-    """Every measure of maps (B, H, W) on uint8 images (B, C, H, W); with masks also those that need them.
+) -> dict[str, ImageValues]:
+    """Every measure of some maps, by name; those that need masks only where there are masks.
 
-    An image whose mask is empty, or whose map is the same everywhere, has NaN: such a map puts no pixel before another.
+    An image whose mask is empty, or whose map is the same everywhere and so ranks no pixel above another, has NaN.
+
+    Args:
+        images: uint8 (B, C, H, W). maps: (B, H, W). masks: bool (B, H, W).
+        classes: (B,) the class whose probability deletion and insertion follow.
     """
     x = normalise(images, run.mean, run.std)
 
     def predict(x: Tensor) -> Tensor:
         return run.probabilities(run.model(x))
 
-    ordered = (maps.flatten(1).amax(dim=1) > maps.flatten(1).amin(dim=1)).numpy()
-    found = {
+    values = {
         "deletion": perturbation_curve(predict, x, maps, classes, mode="deletion", steps=steps).auc,
         "insertion": perturbation_curve(predict, x, maps, classes, mode="insertion", steps=steps).auc,
     }
     if masks is not None:
-        there = masks.flatten(1).any(dim=1).numpy()
+        has_object = masks.flatten(1).any(dim=1).numpy()
         share = masks.double().mean(dim=(1, 2)).numpy()
         on_object = {
             "pointing": pointing_game(maps, masks).astype(float),
             "inside": weight_on_mask(maps, masks) * share,
             "overlap": best_overlap(maps, masks),
         }
-        found |= {name: np.where(there, figures, np.nan) for name, figures in on_object.items()}
-    return {name: np.where(ordered, figures, np.nan) for name, figures in found.items()}
+        values |= {name: np.where(has_object, measured, np.nan) for name, measured in on_object.items()}
+    varies = (maps.flatten(1).amax(dim=1) > maps.flatten(1).amin(dim=1)).numpy()
+    return {name: np.where(varies, measured, np.nan) for name, measured in values.items()}
 
 
-def rank_correlation(one: Tensor, other: Tensor) -> Figures:
-    """Spearman's, of maps (B, H, W) with maps of the same size, (B,); NaN where one is constant."""
-    found = []
-    for a, b in zip(one.flatten(1).numpy(), other.flatten(1).numpy(), strict=True):
-        found.append(float(stats.spearmanr(a, b).statistic) if np.ptp(a) and np.ptp(b) else np.nan)
-    return np.array(found)
+def rank_correlations(maps: Tensor, others: Tensor) -> ImageValues:
+    """Spearman's rank correlation of each map with the other of its image, both (B, H, W): (B,), NaN where one is constant."""
+    return np.array([rank_correlation(one, other) for one, other in zip(maps.numpy(), others.numpy(), strict=True)])
 
 
-def compare(baseline: str, measure: str, ours: Figures, theirs: Figures) -> Comparison:
-    """Paired, on the images that have both figures; not yet corrected for several baselines.
+def compare(baseline: str, measure: str, ours: ImageValues, theirs: ImageValues) -> BaselineComparison:
+    """Map against baseline on the images that have both values; not yet corrected for several baselines.
+
+    Args:
+        ours, theirs: values of the map and of the baseline, (B,).
 
     Raises:
         ValueError: when no image has both.
     """
     gain = (ours - theirs)[np.isfinite(ours - theirs)]
-    better = gain[gain != 0] > 0
-    better = better if MEASURES[measure].higher else ~better
-    if not len(better):
+    untied = gain[gain != 0]
+    better = untied > 0 if MEASURES[measure].higher else untied < 0
+    if not len(untied):
         share = Interval(0.5, 0.0, 1.0, 0)
-        return Comparison(baseline, measure, share, len(gain), mean_interval(gain), 1.0, 1.0)
-    sign = float(stats.binomtest(int(better.sum()), len(better)).pvalue)
-    ranks = float(stats.wilcoxon(gain[gain != 0]).pvalue)
-    return Comparison(baseline, measure, proportion_interval(better), int((gain == 0).sum()), mean_interval(gain), sign, ranks)
+        return BaselineComparison(baseline, measure, share, len(gain), mean_interval(gain), 1.0, 1.0)
+    return BaselineComparison(
+        baseline,
+        measure,
+        share=proportion_interval(better),
+        ties=len(gain) - len(untied),
+        difference=mean_interval(gain),
+        p_sign=sign_test(int(better.sum()), len(better)),
+        p_wilcoxon=signed_rank_test(untied),
+    )
 
 
-def with_holm(found: Sequence[Comparison]) -> list[Comparison]:
-    """The same with ``p_holm`` filled in."""
-    if not found:
-        return []
-    corrected = multipletests([each.p_sign for each in found], method="holm")[1]
-    return [Comparison(**{**vars(each), "p_holm": float(p)}) for each, p in zip(found, corrected, strict=True)]
+def corrected(comparisons: Sequence[BaselineComparison]) -> list[BaselineComparison]:
+    """The comparisons with `p_holm`, their sign tests corrected for each other by Holm's method."""
+    p_values = holm([comparison.p_sign for comparison in comparisons])
+    return [replace(comparison, p_holm=p) for comparison, p in zip(comparisons, p_values, strict=True)]
 
 
-def p_words(p: float) -> str:
-    """A p-value in a sentence."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
-
-
-def _interval(measure: str, figures: Figures) -> Interval | None:
-    kept = figures[np.isfinite(figures)]
-    if not len(kept):
-        return None
-    return proportion_interval(kept > 0.5) if measure == "pointing" else mean_interval(kept)
-
-
-def _heed(should_stop: Callable[[], bool] | None) -> None:
+def _check_stop(should_stop: Callable[[], bool] | None) -> None:
     if should_stop is not None and should_stop():
-        raise Stopped
+        raise MeasurementStopped
 
 
-def _listed(figures: Figures) -> list[float | None]:
-    return [float(each) if math.isfinite(each) else None for each in figures]
+def _to_list(values: ImageValues) -> list[float | None]:
+    return [float(value) if math.isfinite(value) else None for value in values]
 
 
-def _array(listed: ArrayLike) -> Figures:
-    return np.asarray(listed, dtype=np.float64)
+def _to_array(values: ArrayLike) -> ImageValues:
+    return np.asarray(values, dtype=np.float64)
 
 
-def _tree(interval: Interval | None) -> dict[str, Any] | None:
-    return None if interval is None else _finite(asdict(interval))
+def _to_json(record: Interval | BaselineComparison | None) -> dict[str, Any] | None:
+    """A dataclass as strict JSON: what is not finite becomes null."""
+    return None if record is None else _finite(asdict(record))
 
 
 def _finite(tree: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: _finite(each) if isinstance(each, dict) else None if isinstance(each, float) and not math.isfinite(each) else each
-        for name, each in tree.items()
+        name: _finite(value)
+        if isinstance(value, dict)
+        else None
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for name, value in tree.items()
     }

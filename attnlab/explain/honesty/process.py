@@ -1,14 +1,14 @@
-"""A measurement of a run's maps in a process of its own: started, watched, stopped and found again through files.
+"""A measurement of a run's maps in a process of its own: started, watched and stopped through files.
 
     <run>/honesty/<tap>-<images>-<seed>/   of a run of this home; of a shipped run below <home>/honesty/<run_id>/
         result.json    the finished measurement, with the weights it was made of
-        progress.json  phase, images done, images in all, or how it failed
+        progress.json  phase, images done, images in all, or why it failed
         lock           held while a process measures
-        stop           there when it shall stop
+        stop           exists once a stop is requested
         log.txt        what the process printed
 
-The process is a plain child in a session of its own, so it goes on when the page is closed, and any page finds it. One
-measures at a time in a home; the others wait.
+The process is a child in a session of its own, so it continues when the page is closed, and every page can find it. One
+process at a time measures in a home; the others wait.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from attnlab.runs.files import read_json, write_json
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.ownership import folder_lock, identity, is_alive, is_locked
 
-KEPT = "honesty"
+FOLDER = "honesty"
 MODULE = "attnlab.explain.honesty.job"
 _LOG_TAIL = 400
 
 
 class MeasurementState(StrEnum):
-    """Where a measurement is. `FAILED` includes a process that ended unexpectedly."""
+    """Where a measurement stands. `FAILED` includes a process that ended unexpectedly."""
 
     NONE = "none"
     RUNNING = "running"
@@ -46,8 +46,8 @@ class MeasurementState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the files say. ``done`` of ``total`` images; ``reason`` of a failure, in a sentence."""
+class MeasurementStatus:
+    """What the files say: ``done`` of ``total`` images are measured; ``reason`` says in a sentence why it failed."""
 
     state: MeasurementState
     phase: str = ""
@@ -61,52 +61,52 @@ class Measurement:
 
     Args:
         run: folder of the run.
-        tap: of the map.
-        count, seed: of the images.
+        tap: path of the tap whose map is measured.
+        count, seed: of the images, see `attnlab.explain.honesty.measure.choose_images`.
     """
 
     def __init__(self, run: RunFolder, tap: str, count: int, seed: int = 0) -> None:
         self.run, self.tap, self.count, self.seed = run, tap, count, seed
-        mine = run.path.resolve().parent == paths.runs_dir()
-        parent = run.path / KEPT if mine else paths.home() / KEPT / run.run_id
+        in_home = run.path.resolve().parent == paths.runs_dir()
+        parent = run.path / FOLDER if in_home else paths.home() / FOLDER / run.run_id
         self.path = parent / f"{tap.replace('#', '_')}-{count}-{seed}"
 
     @property
     def weights(self) -> int:
-        """Changes with the weights of the run, so that an old result is not shown for new ones."""
+        """A number that changes with the weights of the run, so that no result is shown for weights it was not made of."""
         return self.run.weights_stamp
 
     def result(self) -> dict[str, Any] | None:
-        """The kept result; `None` where there is none of these weights."""
-        kept = read_json(self.path / "result.json")
-        return kept["result"] if kept is not None and kept["weights"] == self.weights else None
+        """The saved result; `None` where there is none for the run's present weights."""
+        saved = read_json(self.path / "result.json")
+        return saved["result"] if saved is not None and saved["weights"] == self.weights else None
 
-    def see(self) -> Seen:
-        """The state, from the files and the lock."""
+    def status(self) -> MeasurementStatus:
+        """Where it stands, by the files and the lock."""
         progress = read_json(self.path / "progress.json") or {}
-        told = {name: progress[name] for name in ("phase", "done", "total") if name in progress}
         starting = progress.get("phase") == "starting" and "who" in progress and is_alive(progress["who"])
         if is_locked(self.path / "lock") or starting:
-            return Seen(MeasurementState.RUNNING, **told)
+            counts = {name: progress[name] for name in ("phase", "done", "total") if name in progress}
+            return MeasurementStatus(MeasurementState.RUNNING, **counts)
         if self.result() is not None:
-            return Seen(MeasurementState.DONE)
+            return MeasurementStatus(MeasurementState.DONE)
         if not progress:
-            return Seen(MeasurementState.NONE)
+            return MeasurementStatus(MeasurementState.NONE)
         if "failed" in progress:
-            return Seen(MeasurementState.FAILED, reason=progress["failed"])
+            return MeasurementStatus(MeasurementState.FAILED, reason=progress["failed"])
         if progress["phase"] == "stopped":
-            return Seen(MeasurementState.STOPPED)
+            return MeasurementStatus(MeasurementState.STOPPED)
         if progress["phase"] == "done":  # of other weights
-            return Seen(MeasurementState.NONE)
-        return Seen(MeasurementState.FAILED, reason=f"its process ended unexpectedly{self._last_words()}")
+            return MeasurementStatus(MeasurementState.NONE)
+        return MeasurementStatus(MeasurementState.FAILED, reason=f"its process ended unexpectedly{self._last_log_line()}")
 
     def start(self) -> subprocess.Popen[bytes] | None:
-        """Lets a process measure; `None` when one does already.
+        """Starts a process that measures; `None` when one is running already.
 
         Raises:
-            OSError: when none can be started.
+            OSError: when no process can be started.
         """
-        if self.see().state is MeasurementState.RUNNING:
+        if self.status().state is MeasurementState.RUNNING:
             return None
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "stop").unlink(missing_ok=True)
@@ -117,51 +117,53 @@ class Measurement:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
             )
         if not is_locked(self.path / "lock"):
-            self.tell("starting", who=identity(child.pid))
+            self.write_progress("starting", who=identity(child.pid))
         threading.Thread(target=child.wait, name="attnlab-reap", daemon=True).start()
         return child
 
     def stop(self) -> None:
-        """Asks the process to stop before its next map."""
+        """Requests the process to stop before its next map."""
         write_file(self.path / "stop", lambda stream: None, sync=False)
+
+    def stop_requested(self) -> bool:
+        """Whether `stop` was called since the last start."""
+        return (self.path / "stop").exists()
 
     # For the process that measures
 
     def lock(self) -> FileLock:
-        """Not yet taken."""
+        """The lock that the measuring process holds, not yet acquired."""
         self.path.mkdir(parents=True, exist_ok=True)
         return folder_lock(self.path / "lock")
 
-    def turn(self) -> FileLock:
-        """The lock of the home: who holds it measures. Not yet taken."""
+    def home_lock(self) -> FileLock:
+        """The lock that lets one process at a time measure in a home, not yet acquired."""
         paths.home().mkdir(parents=True, exist_ok=True)
         return folder_lock(paths.home() / "honesty.lock")
 
-    def stopping(self) -> bool:
-        return (self.path / "stop").exists()
+    def write_progress(self, phase: str, **fields: Any) -> None:
+        """Replaces the progress file by a phase in words and further fields."""
+        write_json(self.path / "progress.json", {"phase": phase, **fields}, sync=False)
 
-    def tell(self, phase: str, **more: Any) -> None:
-        write_json(self.path / "progress.json", {"phase": phase, **more}, sync=False)
-
-    def keep(self, result: dict[str, Any], weights: int) -> None:
-        """Writes the result, then that it is done."""
+    def save(self, result: dict[str, Any], weights: int) -> None:
+        """Writes the result, and then that the measurement is done."""
         write_json(self.path / "result.json", {"weights": weights, "result": result})
-        self.tell("done")
+        self.write_progress("done")
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         log = self.path / "log.txt"
         text = log.read_text(errors="replace")[-_LOG_TAIL:].strip() if log.exists() else ""
-        return f": {text.splitlines()[-1]}" if text else " (it was killed, perhaps for lack of memory)"
+        return f": {text.splitlines()[-1]}" if text else " (it was killed, perhaps because memory ran out)"
 
 
-def kept_measurements(run: RunFolder) -> list[Measurement]:
-    """Those of a run that have a result, by name."""
+def finished_measurements(run: RunFolder) -> list[Measurement]:
+    """The measurements of a run that have a result for its present weights, by name."""
     parent = Measurement(run, "any", 1).path.parent
-    found = []
+    measurements = []
     for path in sorted(parent.glob("*/result.json")):
         try:
             _, count, seed = path.parent.name.rsplit("-", 2)
-            found.append(Measurement(run, (read_json(path) or {})["result"]["tap"], int(count), int(seed)))
+            measurements.append(Measurement(run, (read_json(path) or {})["result"]["tap"], int(count), int(seed)))
         except (FolderError, KeyError, ValueError):
             continue  # a damaged file is no result
-    return [each for each in found if each.result() is not None]
+    return [measurement for measurement in measurements if measurement.result() is not None]

@@ -1,1 +1,1 @@
-"""Surgery on attention: `operations` says what may be done to a map, `effect` what that does to predictions."""
+"""Surgery on attention: `operations` changes maps, `effect` measures what that does to predictions."""

@@ -1,19 +1,18 @@
-"""Operations on attention weights: is the prediction moved by them at all, and by which part?
+"""Operations on attention weights: does the prediction depend on them at all, and on which part?
 
     with operated(model, Intervention("uniform")) as edited:
         logits = edited(x)
 
-`OPERATIONS` is the closed list of what can be done; an `Intervention` is one of them with its amount, the taps it acts on
-and, for painting, what was painted. All act through `edit_attention` on the weights of one forward. The one exception is
-gamma, the learned number that weighs a whole map: it is set in a twin of the network that shares all other weights, so
-nothing that another thread runs is touched.
+`OPERATIONS` is the closed list of operations; an `Intervention` is one of them with its amount, the taps it acts on and, for
+painting, the painted weights. All act through `edit_attention` on the weights of one forward. The one exception is gamma,
+the learned number that scales a whole map: it is set in a twin of the network that shares all other weights, so other
+threads that run the network are not affected.
 
-What "off" means depends on the map. A gate becomes 1: every channel, position or element passes as it is. PAIRWISE
-becomes 0: the attended values count for nothing and the block passes its input, which is self-attention with gamma 0. A
-softmax over positions that reads a local map into one vector cannot be left out, since nothing would be read; it becomes
-uniform, the plain mean.
+What "off" means depends on the map. A gate becomes 1: every channel, position or element passes unchanged. PAIRWISE
+becomes 0: the block adds nothing to its input, as self-attention with gamma 0. A softmax over positions that reads a local
+map into one vector cannot be left out, since nothing would be read; it becomes uniform, which reads the plain mean.
 
-All other operations keep what a map is: a GATE stays in [0, 1], a SOFTMAX still sums to 1 over what it attends to: the
+All other operations keep the scale of a map: a GATE stays in [0, 1], a SOFTMAX still sums to 1 over what it attends to: the
 positions of SPATIAL and of each channel of ELEMENT, the channels of CHANNEL, the keys of each query of PAIRWISE.
 """
 
@@ -22,7 +21,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -45,12 +44,12 @@ class Intervention:
 
     Attributes:
         operation: name in `OPERATIONS`.
-        amount: what the operation's `Amount` says; its default when `None`.
-        taps: paths of the taps it acts on; all of them when `None`. Both heads of a tap used twice are meant.
-        target: for ``paint`` only: the weight to put at each position, float (H, W) of any size and brought to each
-            map's grid by the nearest position, or at each channel, (C,). NaN leaves the weight. Gates are in [0, 1],
-            softmax weights in units of the uniform one.
-        seed: for ``shuffle``.
+        amount: see the operation's `Amount`; its default when `None`.
+        taps: paths of the taps it acts on, every use of them; all taps when `None`.
+        target: for ``paint`` only: the weight of each position, float (H, W) of any size and resized to each map's grid by
+            the nearest position, or of each channel, (C,). NaN leaves a weight unchanged. Gates are in [0, 1], softmax
+            weights in units of the uniform one.
+        seed: of the permutation, for ``shuffle`` only.
     """
 
     operation: str
@@ -62,7 +61,7 @@ class Intervention:
 
 @dataclass(frozen=True)
 class Amount:
-    """The number that an operation takes: its name for people, its range, and the value when none is given."""
+    """The number that an operation takes: its name on the screen, its range, and its default."""
 
     label: str
     low: float
@@ -75,14 +74,14 @@ _SHARE = Amount("Strength", 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Operation:
-    """Something that can be done to attention weights.
+    """A way to change attention weights.
 
     Attributes:
         name: as in a link. title: as on a button. meaning: in one sentence.
-        amount: what its number means. A strength s goes this far of the way: (1 - s) a + s edited(a).
-        kinds: the maps it acts on; it leaves the others.
-        needs: kinds that a network must have for it to make sense.
-        edit: makes the edit; `None` for gamma, which is no weight of a map.
+        amount: what its number means. A strength s blends the weights: (1 - s) a + s edited(a).
+        kinds: the maps it acts on; others stay unchanged.
+        needs: kinds of maps that a network must have for it to make sense.
+        edit: makes the edit of an intervention; `None` for gamma, which is no weight of a map.
     """
 
     name: str
@@ -94,40 +93,42 @@ class Operation:
     edit: Callable[[Intervention], Edit] | None = None
 
 
-def off(seen: AttentionMap) -> Tensor:
+def off(attention: AttentionMap) -> Tensor:
     """As if the attention were not there: gates 1, pairwise weights 0, a softmax over positions uniform."""
-    if seen.kind is MapKind.PAIRWISE:
-        return torch.zeros_like(seen.values)
-    return uniform(seen) if seen.scale is MapScale.SOFTMAX else torch.ones_like(seen.values)
+    if attention.kind is MapKind.PAIRWISE:
+        return torch.zeros_like(attention.values)
+    return uniform(attention) if attention.scale is MapScale.SOFTMAX else torch.ones_like(attention.values)
 
 
-def uniform(seen: AttentionMap) -> Tensor:
+def uniform(attention: AttentionMap) -> Tensor:
     """The same weight everywhere: a gate's mean over the whole map of its image, or 1 / N of a softmax."""
-    if seen.scale is MapScale.SOFTMAX:
-        return torch.full_like(seen.values, 1 / _rows(seen.values, seen.kind).shape[-1])
-    means = seen.values.flatten(1).mean(dim=1)
-    return means.view(-1, *[1] * (seen.values.ndim - 1)).expand_as(seen.values).clone()
+    if attention.scale is MapScale.SOFTMAX:
+        return torch.full_like(attention.values, 1 / _rows(attention.values, attention.kind).shape[-1])
+    means = attention.values.flatten(1).mean(dim=1)
+    return means.view(-1, *[1] * (attention.values.ndim - 1)).expand_as(attention.values).clone()
 
 
-def inverted(seen: AttentionMap) -> Tensor:
-    """What was strong becomes weak: gates 1 - a; a softmax max + min - a of its row, made to sum to 1 again."""
-    if seen.scale is MapScale.GATE:
-        return 1 - seen.values
-    rows = _rows(seen.values, seen.kind)
+def inverted(attention: AttentionMap) -> Tensor:
+    """Large weights become small: 1 - a for gates; max + min - a of the row for a softmax, normalised to sum to 1."""
+    if attention.scale is MapScale.GATE:
+        return 1 - attention.values
+    rows = _rows(attention.values, attention.kind)
     turned = rows.amax(dim=-1, keepdim=True) + rows.amin(dim=-1, keepdim=True) - rows
-    return _normalised(turned).reshape(seen.values.shape)
+    return _normalised(turned).reshape(attention.values.shape)
 
 
 def shuffled(seed: int = 0) -> Edit:
-    """The same weights in other places: positions (CHANNEL: channels, PAIRWISE: keys) are permuted, each image in its own
-    way, all channels or queries of an image alike. The same seed gives the same permutation at the same tap.
+    """The same weights in other places: positions (CHANNEL: channels, PAIRWISE: keys) are permuted.
+
+    Each image has its own permutation, shared by its channels or queries. The same seed gives the same permutations at the
+    same tap.
     """
 
-    def edit(seen: AttentionMap) -> Tensor:
-        rows = _rows(seen.values, seen.kind)  # (B, rows, N)
-        generator = torch.Generator().manual_seed(mix(seed, "shuffle", seen.name))
+    def edit(attention: AttentionMap) -> Tensor:
+        rows = _rows(attention.values, attention.kind)  # (B, rows, N)
+        generator = torch.Generator().manual_seed(mix(seed, "shuffle", attention.name))
         order = torch.rand(len(rows), rows.shape[-1], generator=generator).argsort(dim=1).to(rows.device)
-        return rows.gather(2, order[:, None, :].expand_as(rows)).reshape(seen.values.shape)
+        return rows.gather(2, order[:, None, :].expand_as(rows)).reshape(attention.values.shape)
 
     return edit
 
@@ -141,78 +142,78 @@ def temperature(t: float) -> Edit:
     if not t > 0:
         raise ValueError(f"temperature must be positive, got {t:g}")
 
-    def edit(seen: AttentionMap) -> Tensor:
+    def edit(attention: AttentionMap) -> Tensor:
         if t == 1:
-            return seen.values
-        if seen.scale is MapScale.GATE:
-            return (seen.values.float().logit(eps=_EDGE) / t).sigmoid()
-        rows = _rows(seen.values, seen.kind).float()
-        return (rows.log() / t).softmax(dim=-1).reshape(seen.values.shape)
+            return attention.values
+        if attention.scale is MapScale.GATE:
+            return (attention.values.float().logit(eps=_EDGE) / t).sigmoid()
+        rows = _rows(attention.values, attention.kind).float()
+        return (rows.log() / t).softmax(dim=-1).reshape(attention.values.shape)
 
     return edit
 
 
 def paint(target: Tensor) -> Edit:
-    """Puts weights at chosen positions, or at chosen channels; see `Intervention.target`.
+    """Sets the weights of some positions, or of some channels; see `Intervention.target`.
 
-    A target of positions leaves CHANNEL maps, one of channels leaves all others and those of another length. Of a
-    PAIRWISE map the keys are painted: what every position may look at.
+    A target of positions does not change CHANNEL maps; one of channels changes only CHANNEL maps of its length. In a
+    PAIRWISE map the keys are painted: the positions that every position may attend to.
 
     Raises:
         ValueError: when a weight is negative or infinite; inside the forward, when it is above 1 at a gate.
     """
-    given = target[~target.isnan()]
-    if target.ndim not in (1, 2) or not (given.isfinite() & (given >= 0)).all():
+    painted_weights = target[~target.isnan()]
+    if target.ndim not in (1, 2) or not (painted_weights.isfinite() & (painted_weights >= 0)).all():
         raise ValueError("painted weights must be (H, W) or (C,), at least 0 and finite, NaN where nothing is painted")
 
-    def edit(seen: AttentionMap) -> Tensor | None:
-        rows = _rows(seen.values, seen.kind)
-        if (target.ndim == 1) != (seen.kind is MapKind.CHANNEL) or (target.ndim == 1 and len(target) != rows.shape[-1]):
+    def edit(attention: AttentionMap) -> Tensor | None:
+        rows = _rows(attention.values, attention.kind)
+        if (target.ndim == 1) != (attention.kind is MapKind.CHANNEL) or (target.ndim == 1 and len(target) != rows.shape[-1]):
             return None
-        if seen.scale is MapScale.GATE and (given > 1).any():
-            raise ValueError(f"the gate {seen.name!r} takes weights in [0, 1], got {given.max().item():g}")
-        wanted = target.to(rows)
+        if attention.scale is MapScale.GATE and (painted_weights > 1).any():
+            raise ValueError(f"the gate {attention.name!r} takes weights in [0, 1], got {painted_weights.max().item():g}")
+        weights = target.to(rows)
         if target.ndim == 2:
-            wanted = F.interpolate(wanted[None, None], size=seen.grid, mode="nearest-exact").flatten()
-        softmax = seen.scale is MapScale.SOFTMAX
-        painted = torch.where(wanted.isnan(), rows, wanted / rows.shape[-1] if softmax else wanted)
-        return (_normalised(painted) if softmax else painted).reshape(seen.values.shape)
+            weights = F.interpolate(weights[None, None], size=attention.grid, mode="nearest-exact").flatten()
+        softmax = attention.scale is MapScale.SOFTMAX
+        painted = torch.where(weights.isnan(), rows, weights / rows.shape[-1] if softmax else weights)
+        return (_normalised(painted) if softmax else painted).reshape(attention.values.shape)
 
     return edit
 
 
 def alone(kind: MapKind) -> Edit:
-    """Only maps of this kind are left as they are, all others are off: CBAM's channel or spatial half alone."""
+    """Maps of this kind stay unchanged, all others are off: only the channel or the spatial attention of CBAM."""
 
-    def edit(seen: AttentionMap) -> Tensor | None:
-        return None if seen.kind is kind else off(seen)
+    def edit(attention: AttentionMap) -> Tensor | None:
+        return None if attention.kind is kind else off(attention)
 
     return edit
 
 
 def at(taps: Collection[str], edit: Edit) -> Edit:
-    """``edit`` at the named taps only; the others are left."""
+    """``edit`` at the named taps only; other maps stay unchanged."""
 
-    def edit_some(seen: AttentionMap) -> Tensor | None:
-        return edit(seen) if seen.name in taps else None
+    def edit_some(attention: AttentionMap) -> Tensor | None:
+        return edit(attention) if attention.name in taps else None
 
     return edit_some
 
 
 def blend(share: float, edit: Edit) -> Edit:
-    """Goes ``share`` of the way to what ``edit`` gives: 0 changes nothing, 1 is the edit."""
+    """(1 - share) a + share edit(a): 0 changes nothing, 1 is the edit."""
 
-    def edit_partly(seen: AttentionMap) -> Tensor | None:
-        edited = edit(seen) if share else None
-        return edited if edited is None or share == 1 else torch.lerp(seen.values, edited.to(seen.values), share)
+    def edit_partly(attention: AttentionMap) -> Tensor | None:
+        edited = edit(attention) if share else None
+        return edited if edited is None or share == 1 else torch.lerp(attention.values, edited.to(attention.values), share)
 
     return edit_partly
 
 
-def _painted(given: Intervention) -> Edit:
-    if given.target is None:
-        raise ValueError("paint needs a target: the weights to put, NaN where nothing is painted")
-    return paint(given.target)
+def _painted(intervention: Intervention) -> Edit:
+    if intervention.target is None:
+        raise ValueError("paint needs a target: the painted weights, NaN where nothing is painted")
+    return paint(intervention.target)
 
 
 _BOTH = frozenset({MapKind.CHANNEL, MapKind.SPATIAL})
@@ -225,35 +226,35 @@ OPERATIONS: Mapping[str, Operation] = {
             "As if there were no attention: gates become 1, self-attention adds nothing, and a weighted sum over positions "
             "becomes the plain mean.",
             _SHARE,
-            edit=lambda given: off,
+            edit=lambda intervention: off,
         ),
         Operation(
             "uniform",
             "Uniform",
             "The same weight everywhere, so that no place counts more than another.",
             _SHARE,
-            edit=lambda given: uniform,
+            edit=lambda intervention: uniform,
         ),
         Operation(
             "shuffle",
             "Shuffled",
             "The same weights in other places: their strengths are kept, their places are shuffled at random.",
             _SHARE,
-            edit=lambda given: shuffled(given.seed),
+            edit=lambda intervention: shuffled(intervention.seed),
         ),
         Operation(
             "temperature",
             "Sharper or flatter",
             "The logits of the weights are divided by a temperature: below 1, large weights win; above 1, all become alike.",
             Amount("Temperature", 0.1, 10.0, 0.5),
-            edit=lambda given: temperature(given.amount or 0.0),
+            edit=lambda intervention: temperature(intervention.amount or 0.0),
         ),
         Operation(
             "invert",
             "Inverted",
             "Strong weights become weak, and weak weights become strong.",
             _SHARE,
-            edit=lambda given: inverted,
+            edit=lambda intervention: inverted,
         ),
         Operation(
             "paint", "Painted", "What you paint gets a high weight, what you erase gets weight 0.", _SHARE, edit=_painted
@@ -272,7 +273,7 @@ OPERATIONS: Mapping[str, Operation] = {
             _SHARE,
             kinds=_ALL - {MapKind.CHANNEL},
             needs=_BOTH,
-            edit=lambda given: alone(MapKind.CHANNEL),
+            edit=lambda intervention: alone(MapKind.CHANNEL),
         ),
         Operation(
             "spatial_alone",
@@ -281,15 +282,15 @@ OPERATIONS: Mapping[str, Operation] = {
             _SHARE,
             kinds=_ALL - {MapKind.SPATIAL},
             needs=_BOTH,
-            edit=lambda given: alone(MapKind.SPATIAL),
+            edit=lambda intervention: alone(MapKind.SPATIAL),
         ),
     )
 }
-"""What can be done to the attention of a network, by name."""
+"""Every operation, by name."""
 
 
 def applicable(model: nn.Module) -> list[Operation]:
-    """The operations that make sense for this network; none where it has no attention."""
+    """The operations that make sense for this network; an empty list where it has no attention."""
     kinds = {tap.kind for tap in attention_taps(model).values()}
     scalars = attention_scalars(model)
     return [
@@ -300,35 +301,35 @@ def applicable(model: nn.Module) -> list[Operation]:
 
 
 @contextmanager
-def operated(model: nn.Module, given: Intervention) -> Iterator[nn.Module]:
-    """The network with changed attention, for the forwards inside the ``with``. ``model`` itself is left as it is.
+def operated(model: nn.Module, intervention: Intervention) -> Iterator[nn.Module]:
+    """The network with changed attention, for the forwards inside the ``with``. ``model`` itself is not changed.
 
     Raises:
-        ValueError: for an unknown operation or tap, an amount outside the operation's range, or a target that is missing
-            or not one; inside the forward, when a painted gate is above 1.
+        ValueError: for an unknown operation or tap, an amount outside the operation's range, or a missing or impossible
+            target; inside the forward, when a painted gate is above 1.
     """
-    operation = OPERATIONS.get(given.operation)
+    operation = OPERATIONS.get(intervention.operation)
     if operation is None:
-        raise ValueError(f"unknown operation {given.operation!r}; known: {', '.join(OPERATIONS)}")
+        raise ValueError(f"unknown operation {intervention.operation!r}; known: {', '.join(OPERATIONS)}")
     known = attention_taps(model)
-    if missing := sorted(set(given.taps or ()) - set(known)):
+    if missing := sorted(set(intervention.taps or ()) - set(known)):
         raise ValueError(f"the network has no tap {', '.join(map(repr, missing))}; it has {', '.join(known) or 'none'}")
     limits = operation.amount
-    amount = limits.default if given.amount is None else given.amount
+    amount = limits.default if intervention.amount is None else intervention.amount
     if not limits.low <= amount <= limits.high:
         raise ValueError(f"{limits.label.lower()} must be in [{limits.low:g}, {limits.high:g}], got {amount:g}")
-    taps = frozenset(known if given.taps is None else given.taps)
+    taps = frozenset(known if intervention.taps is None else intervention.taps)
     if operation.edit is None:
         holders = {tap.rpartition(".")[0] for tap in taps}
         yield _with_scalars(model, {name: amount for name in attention_scalars(model) if name.rpartition(".")[0] in holders})
         return
-    edit = operation.edit(Intervention(given.operation, amount, given.taps, given.target, given.seed))
+    edit = operation.edit(replace(intervention, amount=amount))
     with edit_attention(model, at(taps, blend(amount, edit) if limits is _SHARE else edit)):
         yield model
 
 
 def _with_scalars(model: nn.Module, values: Mapping[str, float]) -> nn.Module:
-    """A twin of the network with these parameters filled with a number; it shares every other weight."""
+    """A twin of the network in which each of these parameters is set to its number; all other weights are shared."""
     shared = [parameter for name, parameter in model.named_parameters() if name not in values]
     twin = copy.deepcopy(model, {id(tensor): tensor for tensor in (*shared, *model.buffers())})
     with torch.no_grad():

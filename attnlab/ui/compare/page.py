@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from attnlab.experiments.groups import Comparison, Group, Verdict, compare_to_baseline, group_runs
+from attnlab.experiments.groups import Group, GroupComparison, Verdict, compare_to_baseline, group_runs
 from attnlab.experiments.table import COLUMNS, Cost, comparison_table, safe_csv
 from attnlab.runs.history import history
 from attnlab.runs.naming import dataset_name, group_names, group_setups
@@ -86,7 +86,7 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
         help="Every other group is tested against the baseline: by a t-test on runs paired by seed where the seeds match, by "
         f"Welch's t-test elsewhere. {WELCH} {HOLM}",
     )
-    comparisons: dict[str, Comparison] = {}
+    comparisons: dict[str, GroupComparison] = {}
     if baseline:
         comparisons = compare_to_baseline(next(group for group in finished if group.key == baseline), finished)
     with right.popover("Columns", icon=":material/view_column:", key="compare.pick"):
@@ -175,7 +175,7 @@ def charts(groups: Sequence[Group], names: Mapping[str, str]) -> None:
         )
 
 
-def _verdicts(groups: Sequence[Group], names: Mapping[str, str], comparisons: Mapping[str, Comparison]) -> None:
+def _verdicts(groups: Sequence[Group], names: Mapping[str, str], comparisons: Mapping[str, GroupComparison]) -> None:
     single = [names[group.key] for group in groups if group.n == 1]
     if single:
         st.caption(f":orange-badge[n = 1] Only one run, so neither spread nor test: {', '.join(single)}.")

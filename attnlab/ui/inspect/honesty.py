@@ -16,14 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attnlab.explain.baselines import BASELINES, Scene, attention_map, spatial_taps, untrained_twin
-from attnlab.explain.honesty.measure import MAP, MEASURES, Honesty, p_words
-from attnlab.explain.honesty.process import Measurement, MeasurementState, kept_measurements
+from attnlab.explain.baselines import BASELINES, BaselineContext, attention_map, spatial_taps, untrained_twin
+from attnlab.explain.honesty.measure import MAP, MEASURES, Honesty
+from attnlab.explain.honesty.process import Measurement, MeasurementState, finished_measurements
 from attnlab.explain.open_run import OpenRun
 from attnlab.maps import tap_titles
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
+from attnlab.stats.significance import p_words
 from attnlab.ui.glossary import CENTRE_PRIOR, HOLM
 from attnlab.ui.inspect.network import Selection
 from attnlab.ui.inspect.section import open_section
@@ -93,12 +94,12 @@ def _strip(networks: _Networks, tap: str, image: Tensor) -> None:
     )
     baselines = [baseline for baseline in BASELINES.values() if slow or not baseline.slow]
     with networks.lock:
-        scene = Scene(networks.run, networks.twin, tap)
+        context = BaselineContext(networks.run, networks.twin, tap)
         probabilities = networks.run.inspect(image[None]).probabilities[0]
         classes = torch.tensor([int(probabilities.argmax())])
         maps = [("This map", "the attention the network computed", attention_map(networks.run, image[None], tap)[0].numpy())]
         for baseline in baselines:
-            maps.append((baseline.title, baseline.meaning, baseline.make(scene, image[None], classes)[0].numpy()))
+            maps.append((baseline.title, baseline.meaning, baseline.make(context, image[None], classes)[0].numpy()))
     picture = image.permute(1, 2, 0).numpy()
     with st.container(horizontal=True, gap="small"):
         for title, meaning, values in maps:
@@ -122,23 +123,22 @@ def _drawn(picture: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray[
 def _measurement(record: RunRecord, folder: RunFolder, tap: str) -> None:
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     left.markdown("#### Over many test images")
-    finished = [measurement for measurement in kept_measurements(folder) if measurement.tap == tap and measurement.seed == 0]
-    counts = [measurement.count for measurement in finished if measurement.count in COUNTS]
-    first = COUNTS.index(max(counts, default=DEFAULT_COUNT))
+    finished = [known.count for known in finished_measurements(folder) if known.tap == tap and known.seed == 0]
+    first = COUNTS.index(max((count for count in finished if count in COUNTS), default=DEFAULT_COUNT))
     count = right.selectbox("Test images", COUNTS, index=first, key=f"honesty.count.{record.run_id}.{tap}")
     measurement = Measurement(folder, tap, count)
-    running = measurement.see().state is MeasurementState.RUNNING
+    running = measurement.status().state is MeasurementState.RUNNING
     st.fragment(_progress, run_every=LOOK_SECONDS if running else None)(measurement)
 
 
 def _progress(measurement: Measurement) -> None:
     """Start, progress and stop, or the result."""
-    status = measurement.see()
+    status = measurement.status()
     if status.state is MeasurementState.RUNNING:
         share = status.done / status.total if status.total else 0.0
         text = f"{status.done} of {status.total} images" if status.total else status.phase.capitalize()
         st.progress(share, f"{text}. This continues when the page is closed.")
-        if st.button("Stop", key="honesty.stop", icon=":material/stop:", disabled=measurement.stopping()):
+        if st.button("Stop", key="honesty.stop", icon=":material/stop:", disabled=measurement.stop_requested()):
             measurement.stop()
         st.session_state["honesty.watched"] = str(measurement.path)
         return
@@ -164,7 +164,7 @@ def _progress(measurement: Measurement) -> None:
 
 
 def _result(honesty: Honesty) -> None:
-    for measure, title in (("overlap", "Does it find the object?"), ("deletion", "Does the prediction depend on it?")):
+    for measure, title in (("overlap", "Does it locate the object?"), ("deletion", "Does the prediction depend on it?")):
         if measure in honesty.values:
             st.markdown(f"**{title}**")
             st.markdown("\n".join(f"- {comparison.sentence()}" for comparison in honesty.comparisons(measure)))
@@ -201,8 +201,8 @@ def rows(honesty: Honesty, measure: str) -> Sequence[dict[str, str]]:
     return [
         {
             "Map against": _title(comparison.baseline),
-            "Better on": f"{100 * comparison.share.value:.0f}% of {comparison.share.count}",
-            "95% interval": f"{100 * comparison.share.low:.0f} to {100 * comparison.share.high:.0f}%",
+            "Better on": f"{comparison.share.value:.0%} of {comparison.share.count}",
+            "95% interval": f"{comparison.share.low:.0%} to {comparison.share.high:.0%}",
             "Mean difference": f"{comparison.difference.value:+.3f} ({comparison.difference.low:+.3f} to "
             f"{comparison.difference.high:+.3f})",
             "Sign test (Holm)": p_words(comparison.p_holm),

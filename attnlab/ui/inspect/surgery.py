@@ -294,7 +294,7 @@ def _over_many(record: RunRecord, opened: OpenRun, taps: Sequence[str] | None) -
 def _table(changes: Sequence[AccuracyChange]) -> None:
     rows = [
         {
-            "operation": row_title(change.operation),
+            "operation": row_title(change.intervention),
             "accuracy": 100 * change.after,
             "change": 100 * change.change.value,
             "95% interval": f"{100 * change.change.low:+.1f} to {100 * change.change.high:+.1f}",

@@ -16,12 +16,12 @@ from attnlab.attention import AttentionMap, to_spatial
 from attnlab.data import DataError, ImageDataset
 from attnlab.explain import OpenError, OpenRun
 from attnlab.explain.concentration import Claim, Concentration, article_claims, concentration
-from attnlab.explain.faithfulness import Interval
 from attnlab.maps import MapScale, relative_weights
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
+from attnlab.stats.intervals import Interval
 from attnlab.ui.format import duration
 from attnlab.ui.glossary import ENTROPY, UNIFORM
 from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset

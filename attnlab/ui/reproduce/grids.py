@@ -27,7 +27,7 @@ from attnlab.experiments.grid import (
     save_grid,
 )
 from attnlab.experiments.grid import progress as grid_progress
-from attnlab.experiments.grid_queue import hold_grid, start_grid
+from attnlab.experiments.grid_queue import pause_grid, start_grid, stop_grid
 from attnlab.experiments.reproduce import Scale, departure_grid, table1
 from attnlab.experiments.shipped import shipped_grids
 from attnlab.models import REPORT_ROWS
@@ -186,7 +186,7 @@ def choose_grid() -> GridView | None:
         progress = grid_progress(known[chosen], manager().runs())
         return GridView(known[chosen], progress, tuple(footnotes(progress)), shipped=False)
     table = shipped[chosen]
-    for record, run in zip(table.records, table.told, strict=True):
+    for record, run in zip(table.records, table.entries, strict=True):
         if run.get("dataset"):
             add_data_summary(record.group, run["dataset"])
     return GridView(table.grid, grid_progress(table.grid, table.records), table.notes, shipped=True)
@@ -247,17 +247,17 @@ def _buttons(grid: Grid, progress: Progress) -> None:
     """Buttons act in callbacks, so that a click is not lost when the timer draws the whole page again."""
     with st.container(horizontal=True):
         if grid.state is GridState.ACTIVE:
-            for label, icon, state, help in (
-                ("Pause", ":material/pause:", GridState.PAUSED, "Running runs write a checkpoint first."),
-                ("Stop", ":material/stop:", GridState.STOPPED, "Finished runs are kept."),
+            for label, icon, callback, help in (
+                ("Pause", ":material/pause:", _pause, "Running runs write a checkpoint first."),
+                ("Stop", ":material/stop:", _stop, "Finished runs are kept."),
             ):
                 st.button(
                     label,
                     icon=icon,
                     key=f"reproduce.{label.lower()}",
                     help=help,
-                    on_click=_pause,
-                    args=(grid, state),
+                    on_click=callback,
+                    args=(grid,),
                 )
         elif progress.finished < len(progress.cells):
             failed = progress.count("failed")
@@ -273,8 +273,12 @@ def _buttons(grid: Grid, progress: Progress) -> None:
             )
 
 
-def _pause(grid: Grid, state: GridState) -> None:
-    hold_grid(manager(), grid.grid_id, state)
+def _pause(grid: Grid) -> None:
+    pause_grid(manager(), grid.grid_id)
+
+
+def _stop(grid: Grid) -> None:
+    stop_grid(manager(), grid.grid_id)
 
 
 def _resume(grid: Grid) -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 from attnlab.experiments import exports, tensorboard
 from attnlab.experiments.grid import Grid, GridKind
 from attnlab.experiments.grid_table import GRID_COLUMNS, compared, grid_table, row_groups
-from attnlab.experiments.groups import Comparison, Group, Verdict
+from attnlab.experiments.groups import Group, GroupComparison, Verdict
 from attnlab.experiments.table import Cost
 from attnlab.runs.folder import RunFolder
 from attnlab.ui.columns import column_config
@@ -45,7 +45,7 @@ def results(view: GridView) -> None:
     _charts(view.grid, groups, costs, comparisons)
 
 
-def differences(grid: Grid, comparisons: Mapping[str, Comparison]) -> list[Difference]:
+def differences(grid: Grid, comparisons: Mapping[str, GroupComparison]) -> list[Difference]:
     """What each row gains over the row it is compared with, where both have been trained."""
     return [
         Difference(
@@ -61,7 +61,7 @@ def differences(grid: Grid, comparisons: Mapping[str, Comparison]) -> list[Diffe
 
 
 def _table(
-    view: GridView, groups: Mapping[str, Group], costs: Mapping[str, Cost], comparisons: Mapping[str, Comparison]
+    view: GridView, groups: Mapping[str, Group], costs: Mapping[str, Cost], comparisons: Mapping[str, GroupComparison]
 ) -> None:
     grid, notes = view.grid, view.notes
     table = grid_table(grid, view.progress, costs, comparisons=comparisons)
@@ -127,7 +127,9 @@ def _files(view: GridView, table: pd.DataFrame) -> None:
         )
 
 
-def _charts(grid: Grid, groups: Mapping[str, Group], costs: Mapping[str, Cost], comparisons: Mapping[str, Comparison]) -> None:
+def _charts(
+    grid: Grid, groups: Mapping[str, Group], costs: Mapping[str, Cost], comparisons: Mapping[str, GroupComparison]
+) -> None:
     series = [
         Series(label, place, group.accuracies, {}, group.parameters)
         for place, (label, group) in enumerate(groups.items())

@@ -1,0 +1,75 @@
+"""How many runs would a difference take to be found?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+from scipy.stats import chi, norm, t
+
+from attnlab.stats.intervals import ROUNDING
+from attnlab.stats.significance import LEVEL
+
+POWER = 0.8
+"""A difference counts as findable when a test finds it with this probability."""
+MOST_RUNS = 10_000
+"""Where even this many runs would not do, no number is named."""
+
+
+def needed_runs(differences: Sequence[float], tests: int = 1) -> int | None:
+    """Pairs of runs after which a paired t-test finds a mean difference of the size observed, with power `POWER`.
+
+    Args:
+        differences: (n,) of the pairs so far, at least two.
+        tests: of the table; the level is `LEVEL` divided by them, as Holm's method asks of the smallest p-value.
+
+    Returns:
+        `None` where the differences do not vary, or their mean is so small that even `MOST_RUNS` would not do.
+
+    For an effect of one standard deviation Cohen's tables (Statistical Power Analysis, 1988) say 10:
+
+    >>> needed_runs([0.0, 0.5, 1.0])
+    10
+    """
+    spread = stdev(differences)
+    if spread < ROUNDING:
+        return None
+    effect, level = abs(fmean(differences)) / spread, LEVEL / tests
+    if effect < ROUNDING or paired_t_power(effect, MOST_RUNS, level) < POWER:
+        return None
+    low, high = 2, MOST_RUNS  # the power grows with the number of runs
+    while low < high:
+        middle = (low + high) // 2
+        if paired_t_power(effect, middle, level) < POWER:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def paired_t_power(effect: float, runs: int, level: float) -> float:
+    """Probability in [0, 1] that a two-sided paired t-test finds an effect.
+
+    Args:
+        effect: mean difference over its standard deviation, above 0.
+        runs: pairs, at least two.
+        level: of the test, in (0, 1).
+
+    For very large effects scipy's noncentral t distribution is not a number. There the power follows from its definition:
+    with u distributed as chi of n - 1 degrees of freedom, P(T > t) = E[Phi(effect sqrt(n) - t u / sqrt(n - 1))]; the other
+    tail is negligible for such effects.
+
+    >>> paired_t_power(1.0, 9, 0.05) < 0.8 < paired_t_power(1.0, 10, 0.05)
+    True
+    """
+    from statsmodels.stats.power import TTestPower  # half a second, which the first page need not wait for
+
+    power = float(TTestPower().power(effect, runs, level))
+    if not math.isnan(power):
+        return power
+    freedom, far = runs - 1, effect * math.sqrt(runs)
+    if freedom > 200:
+        return 1.0
+    critical = t.isf(level / 2, freedom)
+    return float(chi(freedom).expect(lambda u: norm.cdf(far - critical * u / math.sqrt(freedom))))
