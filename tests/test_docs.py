@@ -66,13 +66,15 @@ def commands(page: Page) -> Iterator[list[str]]:
 
 
 def every_command(family: App = app, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
+    """Every command with its name; not the old names, which the help does not show."""
     for word in family:
-        if not word.startswith("-"):
-            inner = family[word]
-            if any(not each.startswith("-") for each in inner):
-                yield from every_command(inner, (*name, word))
-            else:
-                yield (*name, word), inner
+        inner = family[word]
+        if not inner.show:
+            continue
+        if any(inner[each].show for each in inner):
+            yield from every_command(inner, (*name, word))
+        else:
+            yield (*name, word), inner
 
 
 def every_option() -> set[str]:

@@ -174,7 +174,7 @@ def test_a_grid_of_the_first_version_is_continued(private_home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["reproduce", "table1", "--dataset", "/nowhere", "--no-run"], "no data set and no file or folder '/nowhere'"),
+        (["reproduce", "table1", "--dataset", "/nowhere", "--no-run"], "'/nowhere' is neither a data set nor a path"),
         (["tensorboard", "--to", "x"], "at least one run"),
         (["reproduce", "table1", "--rows", "resnet"], "no row 'resnet'"),
         (["reproduce", "departures", "--departures", "9"], "no departure 9"),
