@@ -151,7 +151,7 @@ def _attention(network: Network) -> None:
         variant = variants[name]
         st.caption(
             f"**{variant.title}** ({source_link(variant.paper)}): {variant.summary}",
-            help=GATE if "gate" in variant.summary.lower() else None,
+            help=GATE if set(variant.kinds) - {"pairwise"} else None,
         )
         st.latex(variant.formula)
         changed = dict(tree["attention_options"].get(name, {}))

@@ -173,7 +173,7 @@ def variant_facts(config: ModelConfig) -> None:
         return
     for variant, place in zip(variants, st.columns(len(variants), gap="large"), strict=True):
         with place:
-            st.markdown(f"**{variant.title}.** {variant.summary}", help=GATE if "gate" in variant.summary.lower() else None)
+            st.markdown(f"**{variant.title}.** {variant.summary}", help=GATE if set(variant.kinds) - {"pairwise"} else None)
             st.latex(variant.formula)
             _paper(variant.paper)
             benchmark_page(variant.name, "inspect")
