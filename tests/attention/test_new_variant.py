@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.attention.new_variant import VARIANT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +31,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_one_new_file_is_a_new_variant(tmp_path: Path) -> None:
     (tmp_path / "brightness.py").write_text(VARIANT.strip() + "\n")
     environment = os.environ | {"ATTNLAB_PLUGINS": str(tmp_path)}

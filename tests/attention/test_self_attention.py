@@ -133,6 +133,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+@pytest.mark.slow
 def test_memory_is_far_below_one_map() -> None:
     """At 72 x 72 one map is 103 MiB and the direct form holds several; forward and backward together need a third of one."""
     done = subprocess.run([sys.executable, "-c", MEMORY_PROBE], capture_output=True, text=True, check=True)

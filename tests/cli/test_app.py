@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.runs.store import home_lock
 from tests.example_runs import finished_run
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAWN = ["--dataset-option", "train_images=100", "--dataset-option", "test_images=40"]
@@ -139,18 +139,21 @@ def test_reindex_leaves_the_index_to_an_app_that_runs(capsys: pytest.CaptureFixt
     assert "keeps the index" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_with_a_checkpoint_and_resume_ends_the_run(capsys: pytest.CaptureFixture[str], private_home: Path) -> None:
     arguments = ["60" if was == "1" else was for was in SMALL]  # epochs
     process = subprocess.Popen(
         [sys.executable, "-m", "attnlab", "train", "--json", *arguments],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 90
-    while not any(folder.progress().get("step", 0) > 2 for folder in map(RunFolder, (private_home / "runs").glob("digits*"))):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+
+    def at_work() -> bool:
+        assert process.poll() is None
+        return any(folder.progress().get("step", 0) > 2 for folder in map(RunFolder, (private_home / "runs").glob("digits*")))
+
+    wait_until(at_work, "a run at work")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     told = json.loads(out)
     assert told["state"] == "stopped"

@@ -153,6 +153,7 @@ def test_fields_come_back_as_they_were_written(rows: list[tuple[str, str]]) -> N
     assert [fields for _, fields in table.rows] == rows
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_dermoscopy(shared_data: Path) -> None:
     config = DatasetConfig(name=str(shared_data / "dermoscopy.zip"), image_size=32)

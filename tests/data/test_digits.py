@@ -17,6 +17,7 @@ def load(**options):
     return load_dataset(DatasetConfig(options=SMALL | options))
 
 
+@pytest.mark.slow
 def test_default_data_set() -> None:
     data = load_dataset(DatasetConfig())
     assert data.shape == (3, 32, 32)

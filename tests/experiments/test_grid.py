@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +37,7 @@ from attnlab.worker import session
 from attnlab.worker.seeds import waiting_seeds
 from attnlab.worker.session import run_with_waiting_seeds
 from tests.example_runs import finished_run
+from tests.waiting import wait_until
 
 TINY = RunConfig(
     dataset=DatasetConfig(
@@ -93,12 +93,14 @@ def finish(folder: RunFolder, accuracy: float = 0.5, seconds: float = 10.0) -> N
         folder.write_end(RunState.FINISHED, attempt, result={"test_accuracy": accuracy, "seconds": seconds})
 
 
-def until(manager: Manager, true: object, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < deadline
+def until(manager: Manager, condition: Callable[[], bool]) -> None:
+    """Lets the queue go on until something is so."""
+
+    def after_a_tick() -> bool:
         manager.tick()
-        time.sleep(0.01)
+        return condition()
+
+    wait_until(after_a_tick, "the queue goes on")
 
 
 def test_asking_again_for_a_grid_that_is_at_work_leaves_it_at_work(idle: Manager) -> None:
@@ -221,6 +223,7 @@ def test_time_left_follows_what_was_measured_and_estimates_fill_the_gaps(private
     assert [cell.state for cell in found.cells] == ["finished", "waiting", "waiting", "waiting"]
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_trained_twice_when_worker_and_server_are_killed(
     private_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,20 +235,14 @@ def test_nothing_is_lost_or_trained_twice_when_worker_and_server_are_killed(
     manager = Manager(private_home, WorkerProcessExecutor(), feeders=(feed,))
     start_grid(manager, grid)
     folder = RunFolder(private_home / "runs" / first.run_id)
-    deadline = time.monotonic() + 120
-    while not folder.path.exists() or folder.progress().get("step", 0) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until(lambda: folder.path.exists() and folder.progress().get("step", 0) >= 2, "a run at work")
     owner = folder.owner()
     assert owner is not None
     os.kill(owner["process"]["pid"], signal.SIGKILL)
     manager.shutdown()  # the new one finds a grid in the middle, with a cell whose process is dead
     manager = Manager(private_home, WorkerProcessExecutor(), feeders=(feed,))
     try:
-        deadline = time.monotonic() + 200
-        while load_grid(private_home, grid.grid_id).state is not GridState.DONE:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: load_grid(private_home, grid.grid_id).state is GridState.DONE, "the grid done")
         assert progress(grid, manager.runs()).finished == 4
         folders = run_folders(private_home / "runs")
         assert sorted(each.run_id for each in folders) == sorted(config.run_id for config in grid.cells.values())

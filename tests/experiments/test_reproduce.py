@@ -104,6 +104,7 @@ def test_the_reports_figures_stand_beside_ours() -> None:
     assert table.loc["CNN + conv. autoencoder"].isna()["accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_command_trains_both_protocols_on_real_images_and_asking_twice_trains_nothing(
     shared_data: Path, private_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path

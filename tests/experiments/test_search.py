@@ -14,6 +14,7 @@ from attnlab.experiments.search import SearchError, list_searches, make_search, 
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.ownership import folder_lock
 from tests.pages import open_page
+from tests.waiting import PATIENCE
 
 TINY = RunConfig().changed(
     dataset__options={"train_images": 100, "test_images": 40},
@@ -107,5 +108,5 @@ def test_the_page_starts_a_search_and_shows_what_it_found(app: AppTest, private_
     before = {run.run_id for run in get_manager().runs()}
     app.button("search.train").click().run()
     started = {run.run_id for run in get_manager().runs()} - before
-    assert {get_manager().wait(run_id, 60).config.seed for run_id in started} == {1, 2, 3}
+    assert {get_manager().wait(run_id, PATIENCE).config.seed for run_id in started} == {1, 2, 3}
     assert list_searches(private_home) == [search.name]

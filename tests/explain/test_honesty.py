@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +37,7 @@ from attnlab.ui.run_cache import run_dataset
 from tests.example_runs import SMALL_MAPS, trained_run
 from tests.explain.examples import FirstPixels, opened
 from tests.pages import INSPECT, open_page, texts
+from tests.waiting import wait_until
 
 
 def test_measures_of_an_image_by_hand_and_by_the_libraries() -> None:
@@ -155,13 +154,7 @@ def run_dataset_of(path: Path) -> Split:
     return load_dataset(RunFolder(path).config.dataset).test
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
-
-
+@pytest.mark.slow
 def test_killed_started_again_stopped_and_kept(run_id: str, private_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = RunFolder(private_home / "runs" / run_id)
     tap = spatial_taps(open_run(folder.path))[-1]
@@ -169,14 +162,14 @@ def test_killed_started_again_stopped_and_kept(run_id: str, private_home: Path, 
     assert asked.status().state is MeasurementState.NONE
     child = asked.start()
     assert child is not None and asked.start() is None  # one is enough
-    until(lambda: asked.status().total == 60, "it does not begin to measure")
+    wait_until(lambda: asked.status().total == 60, "it does not begin to measure")
     os.kill(child.pid, signal.SIGKILL)
-    until(lambda: asked.status().state is MeasurementState.FAILED, "its death is not seen")
+    wait_until(lambda: asked.status().state is MeasurementState.FAILED, "its death is not seen")
     assert "ended unexpectedly" in asked.status().reason and asked.result() is None
     assert asked.start() is not None
-    until(lambda: asked.status().total == 60, "it does not begin again")
+    wait_until(lambda: asked.status().total == 60, "it does not begin again")
     asked.stop()
-    until(lambda: asked.status().state is not MeasurementState.RUNNING, "it does not stop")
+    wait_until(lambda: asked.status().state is not MeasurementState.RUNNING, "it does not stop")
     assert asked.status().state is MeasurementState.STOPPED and asked.result() is None
 
     assert cli.main(["honesty", run_id, "--images", "8", "--json"]) == 0

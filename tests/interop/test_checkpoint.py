@@ -60,6 +60,7 @@ def test_safetensors_open_from_bytes_and_file(tmp_path: Path) -> None:
     assert_same(open_checkpoint(save({f"module.{name}": value for name, value in WEIGHTS.items()})))
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(
     "data",
@@ -108,6 +109,7 @@ def hostile(canary: Path) -> dict[str, tuple[bytes, str]]:
     }
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("name", list(hostile(Path("unused"))))
 def test_hostile_files_are_refused_in_words(name: str, tmp_path: Path) -> None:

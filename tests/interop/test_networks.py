@@ -201,6 +201,7 @@ def network(backbone: str, channels: int = 3, **changes: object) -> torch.nn.Mod
     return build_model(ModelConfig(backbone=backbone, **changes), ImageShape(channels, 64, 64), 2)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("backbone", ["attention_vgg16", "resnet18"])
 def test_imagenet_features_come_from_a_local_file(backbone: str, tmp_path: Path) -> None:
@@ -231,6 +232,7 @@ def test_imagenet_features_come_from_a_local_file(backbone: str, tmp_path: Path)
     assert all(torch.equal(after[name], value) for name, value in before.items() if name.startswith(kept))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_grey_image_is_answered_as_its_three_equal_channels(tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
@@ -254,6 +256,7 @@ def test_without_a_network_the_message_says_what_to_fetch(monkeypatch: pytest.Mo
         start_weights(model)
 
 
+@pytest.mark.slow
 def test_imagenet_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), file)

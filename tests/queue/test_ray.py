@@ -2,11 +2,11 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.util import find_spec
@@ -28,6 +28,7 @@ from attnlab.queue.settings import ExecutorSettings, load_settings, save_setting
 from attnlab.runs.errors import RunRefused
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 # Not imported to be looked for: it reads its environment then, and the cluster's token is not set yet.
@@ -51,7 +52,11 @@ class Nodes:
 
     cluster: Any
     workers: list[Any]
-    address: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def settings(self) -> ExecutorSettings:
@@ -83,11 +88,14 @@ def nodes() -> Iterator[Nodes]:
         from ray.cluster_utils import Cluster
 
         memory = 80 * 2**20
-        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": 18265, "object_store_memory": memory}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": port, "object_store_memory": memory}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             workers = [cluster.add_node(num_cpus=1, num_gpus=0, object_store_memory=memory) for _ in range(2)]
-            yield Nodes(cluster, workers, "http://127.0.0.1:18265")
+            yield Nodes(cluster, workers, port)
         finally:
             cluster.shutdown()
 
@@ -105,22 +113,15 @@ def manager(nodes: Nodes, private_home: Path) -> Iterator[Manager]:
     made.shutdown()
 
 
-def until(reached: Callable[[], Any], what: str, seconds: float = 120.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := reached()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.1)
-    return found
-
-
 def trained_here(config: RunConfig, where: Path) -> dict[str, np.ndarray]:
     """The weights of the same run by the local worker, with the cluster's one thread."""
     folder = RunFolder.create(where, config)
     command = [sys.executable, "-m", "attnlab.worker.main", str(folder.path), "1"]
-    subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "ATTNLAB_THREADS": "1"}, timeout=300)
+    subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "ATTNLAB_THREADS": "1"}, timeout=PATIENCE)
     return folder.weights()
 
 
+@pytest.mark.slow
 def test_a_grid_outlives_the_node_that_trains_it(nodes: Nodes, manager: Manager, tmp_path: Path) -> None:
     grid = make_grid(cross(SMALL, {"model__attention": ["none", "eca"]}), (0, 1), title="Two rows")
     start_grid(manager, grid)
@@ -129,9 +130,9 @@ def test_a_grid_outlives_the_node_that_trains_it(nodes: Nodes, manager: Manager,
         at_work = [RunFolder(record.folder) for record in manager.runs() if record.state is RunState.RUNNING]
         return [folder for folder in at_work if 10 < folder.progress()["step"] < 150 and any(folder.checkpoints_path.iterdir())]
 
-    victim = until(midway, "a run in the middle of its training")[0]
+    victim = wait_until(midway, "a run in the middle of its training")[0]
     nodes.kill_node_of(Job(victim.path, 1))
-    until(lambda: progress(grid, manager.runs()).finished == 4, "four finished runs", 240)
+    wait_until(lambda: progress(grid, manager.runs()).finished == 4, "four finished runs", 400)
 
     folders = run_folders(manager.store.runs_path)
     assert len(folders) == 4
@@ -146,19 +147,20 @@ def test_a_grid_outlives_the_node_that_trains_it(nodes: Nodes, manager: Manager,
     assert all(np.array_equal(expected[name], found[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_submitting_twice_is_harmless_and_a_restarted_server_adopts_the_job(
     nodes: Nodes, manager: Manager, private_home: Path
 ) -> None:
-    until(lambda: manager.executor.slots, "contact")
+    wait_until(lambda: manager.executor.slots, "contact")
     run_id = manager.submit(LONG)
-    manager.wait(run_id, 120, RunState.RUNNING)
+    manager.wait(run_id, PATIENCE, RunState.RUNNING)
     job = Job(manager.get(run_id).folder, 1)
     manager.shutdown()
 
     second = RayExecutor(nodes.settings)
-    until(lambda: second.poll(job).state is JobState.RUNNING, "the job seen by another server")
+    wait_until(lambda: second.poll(job).state is JobState.RUNNING, "the job seen by another server")
     second.start(job)
-    until(lambda: second.poll(job).state is JobState.RUNNING, "one job, not two")
+    wait_until(lambda: second.poll(job).state is JobState.RUNNING, "one job, not two")
     assert [each.submission_id for each in nodes.client().list_jobs()].count(submission_id(job)) == 1
     second.close()
 
@@ -166,17 +168,18 @@ def test_submitting_twice_is_harmless_and_a_restarted_server_adopts_the_job(
     try:
         assert again.get(run_id).state is RunState.RUNNING
         again.stop(run_id)
-        stopped = again.wait(run_id, 60)
+        stopped = again.wait(run_id, PATIENCE)
         assert (stopped.state, stopped.attempt) == (RunState.STOPPED, 1)
         assert RunFolder(stopped.folder).has_weights
     finally:
         again.shutdown()
 
 
+@pytest.mark.slow
 def test_seeds_that_wait_train_together_in_one_job(nodes: Nodes, manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATTNLAB_STACK", "1")
     run_ids = manager.submit_many(SMALL.changed(training__epochs=2, training__device="auto"), range(10, 14))
-    done = [manager.wait(run_id, 120) for run_id in run_ids]
+    done = [manager.wait(run_id, PATIENCE) for run_id in run_ids]
     assert [record.state for record in done] == [RunState.FINISHED] * 4
     jobs = {each.submission_id for each in nodes.client().list_jobs()}
     own_jobs = [record for record in done if submission_id(Job(record.folder, record.attempt)) in jobs]
@@ -184,10 +187,11 @@ def test_seeds_that_wait_train_together_in_one_job(nodes: Nodes, manager: Manage
     assert max(record.result["extra"].get("stacked", 1) for record in done) > 1
 
 
+@pytest.mark.slow
 def test_what_no_node_can_give_is_refused_before_it_is_queued(nodes: Nodes, private_home: Path) -> None:
     manager = Manager(private_home, RayExecutor(nodes.settings.model_copy(update={"ray_cpus": 64})))
     try:
-        until(lambda: not manager.executor.trouble, "contact")
+        wait_until(lambda: not manager.executor.trouble, "contact")
         with pytest.raises(RunRefused, match=r"needs 64 CPUs on one node; .* at most 1 CPUs and 0 GPUs"):
             manager.submit(SMALL)
         with pytest.raises(RunRefused, match="64 CPUs and 1 GPU"):
@@ -197,20 +201,21 @@ def test_what_no_node_can_give_is_refused_before_it_is_queued(nodes: Nodes, priv
         manager.shutdown()
 
 
+@pytest.mark.slow
 def test_a_silent_cluster_is_no_failure_and_its_runs_go_on(nodes: Nodes, manager: Manager) -> None:
     """Last in this file: it ends the cluster's Jobs server."""
-    until(lambda: manager.executor.slots, "contact")
+    wait_until(lambda: manager.executor.slots, "contact")
     run_id = manager.submit(SMALL.changed(seed=7))
-    manager.wait(run_id, 120, RunState.RUNNING)
-    head = {process.pid: process for process in psutil.process_iter(["cmdline"])}
-    servers = [each for each in head.values() if "dashboard.py" in " ".join(each.info["cmdline"] or ())]
-    for server in servers:
-        server.send_signal(signal.SIGKILL)
-    until(lambda: "No contact" in manager.trouble, "the silence told")
+    manager.wait(run_id, PATIENCE, RunState.RUNNING)
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or ()
+        if "dashboard.py" in " ".join(command) and f"--port={nodes.port}" in command:  # and not that of another cluster
+            process.send_signal(signal.SIGKILL)
+    wait_until(lambda: "No contact" in manager.trouble, "the silence told")
     assert manager.executor.poll(Job(manager.get(run_id).folder, 1)).state is JobState.UNKNOWN
     assert manager.executor.slots == 0
     waiting = manager.submit(SMALL.changed(seed=8))
-    assert manager.wait(run_id, 120).state is RunState.FINISHED
+    assert manager.wait(run_id, PATIENCE).state is RunState.FINISHED
     assert manager.get(waiting).state is RunState.QUEUED
 
 
@@ -226,18 +231,19 @@ def test_a_cluster_without_a_token_is_refused(private_home: Path) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     executor = RayExecutor(ExecutorSettings(executor="ray", ray_address=f"http://127.0.0.1:{server.server_port}"))
     try:
-        until(lambda: "without a token" in executor.trouble, "the refusal", 20)
+        wait_until(lambda: "without a token" in executor.trouble, "the refusal")
         assert executor.slots == 0
     finally:
         executor.close()
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_without_ray_the_message_says_what_to_install(private_home: Path) -> None:
     code = "import sys; sys.modules['ray'] = None; from attnlab.cli.app import main; raise SystemExit(main(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", code, "train", "--executor", "ray", "--epochs", "1"],
-        capture_output=True, text=True, cwd=ROOT, timeout=120,
+        capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 2
     assert "pip install -r requirements-ray.txt" in done.stderr
@@ -260,7 +266,7 @@ def test_a_location_that_is_no_shared_path_is_refused() -> None:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode != 0
     assert "only folders on a shared path (file://)" in done.stderr

@@ -47,6 +47,7 @@ def write_csv_set(folder: Path, sides: list[int]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_large_images_are_kept_only_resized_and_only_where_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """300 MB of pixels as 12 x 3 x 32 x 32 bytes in a file of the cache; a second look decodes nothing."""
     folder = write_csv_set(tmp_path / "large", [2500] * 12)
@@ -84,6 +85,7 @@ def test_pictures_of_the_articles_figure() -> None:
     assert (sheet[-10, -10] == 255).all() and (sheet[10, 10] == 100).all(), "the place without a picture is white"
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_documented_command_prints_the_auc(shared_data: Path, private_home: Path) -> None:
     """As a person types it, a quarter of the images for the test's sake."""
@@ -105,6 +107,7 @@ def test_the_documented_command_prints_the_auc(shared_data: Path, private_home: 
     assert low < told["metrics"]["test_auc"] < high
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_own_split_of_the_dermoscopy_images_and_the_claim_on_their_masks(shared_data: Path, private_home: Path, capsys) -> None:
     """80/20 with random state 1234 where the split column is left out; every image has a lesion mask."""

@@ -21,6 +21,7 @@ CONFIG = RunConfig.model_validate(
 )
 
 
+@pytest.mark.slow
 def test_training_starts_from_a_weights_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
     features = {f"features.{name}": value for name, value in vgg16_bn().features.state_dict().items()}

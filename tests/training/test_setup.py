@@ -34,6 +34,7 @@ def test_auto_takes_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("auto").type == "cuda"
 
 
+@pytest.mark.slow
 def test_a_training_process_is_set_up_once_and_computes_on() -> None:
     code = (
         "import torch; from attnlab.training.device import prepare_process, keep_freed_memory;"

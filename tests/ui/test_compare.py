@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from attnlab.config import RunConfig
@@ -71,6 +72,7 @@ def test_columns_and_metric_can_be_chosen(app: AppTest, private_home: Path) -> N
     assert list(app.dataframe[0].proto.column_order) == ["name", "accuracy"]
 
 
+@pytest.mark.slow
 def test_time_for_an_image_is_measured_on_demand(app: AppTest, private_home: Path) -> None:
     make_runs(private_home)
     get_manager().store.sync()

@@ -76,6 +76,7 @@ def test_the_first_block_is_asked_and_the_second_is_in_the_viewer(
     assert not app.exception and "answer" not in (components(app)[1] or {})
 
 
+@pytest.mark.slow
 def test_nothing_is_offered_where_every_map_is_in_the_viewer(app: AppTest, private_home: Path) -> None:
     app.query_params["run"] = trained_run(LARGE_MAPS.changed(dataset__image_size=32), private_home / "runs").run_id
     open_page(app, INSPECT)

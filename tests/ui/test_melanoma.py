@@ -2,22 +2,21 @@
 
 import csv
 import shutil
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from attnlab import paths
 from attnlab.experiments.managers import get_manager
 from attnlab.models.melanoma import melanoma_config
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.records import RunState
+from attnlab.runs.records import RunRecord, RunState
 from attnlab.worker.session import run
 from tests.pages import open_page, texts
+from tests.waiting import wait_until
 
 PAGE = "pages/melanoma.py"
 
@@ -155,14 +154,14 @@ def test_own_images_are_looked_at_before_they_are_trained_on(app: AppTest, tmp_p
     assert "How good is the classifier?" in texts(page)
 
 
-def finished(count: int) -> list:
+def finished(count: int) -> list[RunRecord]:
     """The runs, once none is live any more."""
-    for _ in range(1200):
-        runs = [record for record in get_manager().runs() if not record.demo]
-        if len(runs) == count and not any(record.state.live for record in runs):
-            return runs
-        time.sleep(0.1)
-    pytest.fail(f"the runs did not end: {[record.state for record in runs]}")
+
+    def own() -> list[RunRecord]:
+        return [record for record in get_manager().runs() if not record.demo]
+
+    wait_until(lambda: len(own()) == count and not any(record.state.live for record in own()), f"{count} runs at their end")
+    return own()
 
 
 def test_a_run_on_images_that_are_gone_is_explained(app: AppTest, tmp_path: Path) -> None:

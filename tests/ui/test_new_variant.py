@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.attention.new_variant import VARIANT
 from tests.pages import ROOT
 
@@ -47,6 +49,7 @@ shutdown_all()
 """
 
 
+@pytest.mark.slow
 def test_one_new_file_reaches_form_and_table(tmp_path: Path) -> None:
     (tmp_path / "brightness.py").write_text(VARIANT.strip() + "\n")
     (tmp_path / "broken.py").write_text("import torch\n\nbroken(\n")

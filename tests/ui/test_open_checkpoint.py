@@ -85,6 +85,7 @@ def test_another_number_of_classes_is_refused(private_home: Path, l2pa: dict) ->
     assert run_folders(private_home / "runs") == []
 
 
+@pytest.mark.slow
 def test_the_command_line_opens_a_pickled_file(private_home: Path, tmp_path: Path, l2pa: dict, capsys) -> None:
     file = tmp_path / "net.pth"
     file.write_bytes(torch_file(l2pa))
@@ -102,6 +103,7 @@ def test_the_command_line_opens_a_pickled_file(private_home: Path, tmp_path: Pat
     assert "belong to no known reference implementation" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_page_recognises_asks_and_leads_to_the_maps(app: AppTest, tmp_path: Path, l2pa: dict) -> None:
     file = tmp_path / "checkpoint.pth"
     file.write_bytes(torch_file(l2pa))

@@ -25,6 +25,7 @@ from attnlab.ui.inspect import own_image
 from attnlab.ui.open_checkpoint import page as open_checkpoint
 from tests.example_runs import finished_run
 from tests.pages import ROOT, open_page, texts
+from tests.waiting import PATIENCE
 
 PAGE = "pages/train.py"
 
@@ -124,6 +125,7 @@ def test_seeds_that_are_none(text: str) -> None:
         parse_seeds(text)
 
 
+@pytest.mark.slow
 def test_what_is_started_is_trained_and_shown(app: AppTest) -> None:
     open_page(app, PAGE)
     make_tiny(app)
@@ -135,7 +137,7 @@ def test_what_is_started_is_trained_and_shown(app: AppTest) -> None:
     assert len(started) == 2
     assert sorted(app.query_params["run"]) == started  # a reload finds them again
     for run_id in started:
-        assert get_manager().wait(run_id, 120).state is RunState.FINISHED
+        assert get_manager().wait(run_id, PATIENCE).state is RunState.FINISHED
     app.run()
     shown = [json.loads(element.proto.json) for element in app.get("bidi_component")]
     chart = next(data for data in shown if "runs" in data)
@@ -155,7 +157,7 @@ def test_every_network_of_the_sources_is_trained_on_real_pictures(app: AppTest, 
     assert not app.error
     app.button("train.start").click().run()
     (run,) = [run for run in get_manager().runs() if not run.demo]
-    done = get_manager().wait(run.run_id, 120)
+    done = get_manager().wait(run.run_id, PATIENCE)
     assert (done.state, done.config.model.backbone, done.reason) == (RunState.FINISHED, backbone, "")
 
 
@@ -197,6 +199,7 @@ def test_the_chart_is_sent_only_what_is_new(app: AppTest, private_home: Path) ->
     assert (sent()["since"], sent()["step"], sent()["loss"]) == (2, [3], [0.2])
 
 
+@pytest.mark.slow
 def test_the_time_is_estimated_from_a_few_steps(app: AppTest) -> None:
     open_page(app, PAGE)
     make_tiny(app)

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
 from attnlab.runs.records import RunState
 from attnlab.worker.session import run
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = RunConfig().changed(
@@ -118,6 +118,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
     return folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_killed_run_resumes_to_the_same_weights(fault: str, killed: dict[str, RunFolder], unbroken: RunFolder) -> None:
     folder = killed[fault]
@@ -244,18 +245,20 @@ def made_records(home: Path) -> list[Path]:
 
 
 def reach_step(manager: Manager, run_id: str, step: int) -> None:
-    deadline = time.monotonic() + 60
-    while manager.get(run_id).step < step:
-        assert manager.get(run_id).state.live, manager.get(run_id)
-        assert time.monotonic() < deadline, manager.get(run_id)
-        time.sleep(0.02)
+    def reached() -> bool:
+        record = manager.get(run_id)
+        assert record.state.live, record
+        return record.step >= step
+
+    wait_until(reached, f"step {step}")
 
 
+@pytest.mark.slow
 def test_worker_process_pauses_resumes_stops_and_dies(manager: Manager) -> None:
     run_id = manager.submit(LONG, title="long")
     reach_step(manager, run_id, 5)
     manager.pause(run_id)
-    assert manager.wait(run_id, 20).state is RunState.PAUSED
+    assert manager.wait(run_id, PATIENCE).state is RunState.PAUSED
     paused_at = manager.get(run_id).step
     assert paused_at >= 5
 
@@ -264,7 +267,7 @@ def test_worker_process_pauses_resumes_stops_and_dies(manager: Manager) -> None:
     worker = RunFolder(manager.get(run_id).folder).owner()["process"]["pid"]
     assert worker != os.getpid()
     os.kill(worker, signal.SIGKILL)
-    record = manager.wait(run_id, 20)
+    record = manager.wait(run_id, PATIENCE)
     assert record.state is RunState.INTERRUPTED
     assert "SIGKILL" in record.reason
 
@@ -272,11 +275,12 @@ def test_worker_process_pauses_resumes_stops_and_dies(manager: Manager) -> None:
     reach_step(manager, run_id, record.step + 5)
     assert manager.get(run_id).attempt == 3
     manager.stop(run_id)
-    assert manager.wait(run_id, 20).state is RunState.STOPPED
+    assert manager.wait(run_id, PATIENCE).state is RunState.STOPPED
     steps = history(manager.get(run_id)).steps
     assert steps == list(range(1, len(steps) + 1))
 
 
+@pytest.mark.slow
 def test_hanging_worker_is_ended_by_force_and_the_queue_goes_on(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATTNLAB_FAULT", "step:hang:3")  # the warm-up takes no notice: it has no such point
     run_id = manager.submit(LONG)
@@ -284,8 +288,8 @@ def test_hanging_worker_is_ended_by_force_and_the_queue_goes_on(manager: Manager
     monkeypatch.delenv("ATTNLAB_FAULT")
     after = manager.submit(SMALL)
     manager.stop(run_id)
-    assert manager.wait(run_id, 30).state is RunState.STOPPED
-    assert manager.wait(after, 60).state is RunState.FINISHED
+    assert manager.wait(run_id, PATIENCE).state is RunState.STOPPED
+    assert manager.wait(after, PATIENCE).state is RunState.FINISHED
 
 
 SERVER = """
@@ -298,6 +302,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_server_leaves_its_run_at_work_and_the_next_one_adopts_it(private_home: Path) -> None:
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
@@ -307,10 +312,8 @@ def test_a_killed_server_leaves_its_run_at_work_and_the_next_one_adopts_it(priva
     server.stdin.close()
     run_id = server.stdout.readline().strip()
     folder = RunFolder(private_home / "runs" / run_id)
-    deadline = time.monotonic() + 60
-    while folder.progress().get("step", 0) < 3:
-        assert folder.end() is None and time.monotonic() < deadline, folder.observe()
-        time.sleep(0.05)
+    wait_until(lambda: folder.end() or folder.progress().get("step", 0) >= 3, "step 3")
+    assert folder.end() is None, folder.observe()
     server.kill()
     server.wait()
     server.stdout.close()
@@ -322,8 +325,8 @@ def test_a_killed_server_leaves_its_run_at_work_and_the_next_one_adopts_it(priva
         reach_step(manager, run_id, folder.progress()["step"] + 5)
         assert manager.get(run_id).attempt == 1
         manager.stop(run_id)
-        assert manager.wait(run_id, 20).state is RunState.STOPPED
-        assert psutil.wait_procs([worker], timeout=20)[1] == []  # with its server gone, nothing is left for it to do
+        assert manager.wait(run_id, PATIENCE).state is RunState.STOPPED
+        assert psutil.wait_procs([worker], timeout=PATIENCE)[1] == []  # with its server gone, nothing is left for it to do
     finally:
         manager.shutdown()
 
