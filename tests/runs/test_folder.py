@@ -18,6 +18,7 @@ from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.history import history
 from attnlab.runs.ownership import folder_lock, identity, is_alive, is_locked
 from attnlab.runs.records import RunState
+from tests.waiting import PATIENCE
 
 CONFIG = RunConfig()
 SMALL = CONFIG.changed(
@@ -142,7 +143,7 @@ def test_a_run_in_a_thread_leaves_what_the_pages_read_and_can_be_shipped(private
     manager = Manager(private_home, ThreadExecutor())
     try:
         run_id = manager.submit(SMALL, title="in a thread")
-        record = manager.wait(run_id, 60)
+        record = manager.wait(run_id, PATIENCE)
         assert record.state is RunState.FINISHED, record.reason
         assert record.step == record.total_steps == len(history(record).steps)
         assert record.test_accuracy == record.result["test_accuracy"]
