@@ -217,7 +217,7 @@ def _title(name: str) -> str:
     return "This map" if name == MAP else BASELINES[name].title
 
 
-@st.cache_resource(max_entries=2, show_spinner="Opening the network and its untrained twin")
+@st.cache_resource(max_entries=2, show_spinner="Opening the network, trained and untrained")
 def _networks(folder: str, stamp: int, _record: RunRecord) -> _Networks:
     run = separate_network(opened_network(_record))
     return _Networks(run, untrained_twin(run), spatial_taps(run))
