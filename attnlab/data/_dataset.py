@@ -217,10 +217,10 @@ def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """
     import torch
 
-    held = round(len(labels) * share)
-    if not 0 < held < len(labels):
+    size = round(len(labels) * share)
+    if not 0 < size < len(labels):
         raise DataError(
             f"{share:.0%} of {len(labels)} training images leaves no image to train or to validate on; use more images"
         )
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    return order[:-held].sort().values, order[-held:].sort().values
+    return order[:-size].sort().values, order[-size:].sort().values

@@ -143,10 +143,10 @@ class DecodedImages:
         return hashlib.sha256(data).digest(), (fit_channels(pixels, self._shape), aspect)
 
     def _load(self) -> tuple[np.ndarray, np.ndarray, dict[str, dict[str, str]]]:
-        kept = self.folder / "state.npz"
-        if not kept.exists():
+        file = self.folder / "state.npz"
+        if not file.exists():
             return np.zeros(len(self._items), np.uint8), np.zeros((len(self._items), 32), np.uint8), {"images": {}, "masks": {}}
-        with np.load(kept) as arrays:
+        with np.load(file) as arrays:
             state, content = arrays["state"], arrays["content"]
         return state, content, json.loads((self.folder / "refused.json").read_text())
 

@@ -182,8 +182,8 @@ def balance(listing: Listing, options: PathOptions) -> Listing:
     reduced = []
     for label, own in sorted(rows.items()):
         if len(own) > limit:
-            kept = np.random.RandomState(options.balance_seed).choice(len(own), limit, replace=False)
-            dropped.update(set(own) - {own[k] for k in kept})
+            selection = np.random.RandomState(options.balance_seed).choice(len(own), limit, replace=False)
+            dropped.update(set(own) - {own[k] for k in selection})
             reduced.append(f"{listing.class_names[label]}: {limit} of {len(own)}")
     if not reduced:
         return listing
@@ -201,8 +201,8 @@ def name_classes(labels: Sequence[str], options: PathOptions) -> tuple[str, ...]
     if unknown := set(options.class_names) - set(labels):
         raise DataError(f"class_names names {', '.join(sorted(unknown))}, but the labels are {', '.join(labels)}")
     names = tuple(options.class_names.get(label, label) for label in labels)
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"class_names gives two labels the name {twice[0]!r}")
+    if duplicates := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"class_names gives two labels the name {duplicates[0]!r}")
     return names
 
 

@@ -35,17 +35,17 @@ def build_path(path: Path, side: int | None, options: Mapping[str, Any], progres
     Raises:
         DataError: when it cannot be read, or does not contain images of at least two classes.
     """
-    chosen = _path_options(path, options)
+    path_options = _path_options(path, options)
     progress(f"listing {path.name}", 0.0)
     source = open_source(path)
     index = source.index()
-    listing = _list(source, index, chosen)
+    listing = _list(source, index, path_options)
     side = side or _own_size(source, index, listing)
-    decoded = DecodedImages(source, listing.items, (1 if chosen.grey else 3, side, side))
-    mean, std = IMAGENET if chosen.normalisation == "imagenet" else (None, None)
+    cache = DecodedImages(source, listing.items, (1 if path_options.grey else 3, side, side))
+    mean, std = IMAGENET if path_options.normalisation == "imagenet" else (None, None)
     return Pool(
-        images=decoded.images,
-        masks=decoded.masks,
+        images=cache.images,
+        masks=cache.masks,
         labels=np.array([item.label for item in listing.items], np.int64),
         parts=np.array([item.part for item in listing.items], np.int8),
         names=[item.image for item in listing.items],
@@ -53,7 +53,7 @@ def build_path(path: Path, side: int | None, options: Mapping[str, Any], progres
         provenance=Provenance(source=str(path), digest=source.key, note=listing.note, skipped=_shorten(listing.skipped)),
         mean=mean,
         std=std,
-        prepare=decoded.prepare,
+        prepare=cache.prepare,
         extra=listing.extra | _parts(listing),
     )
 
@@ -92,12 +92,12 @@ def tables_at(path: Path) -> dict[str, tuple[str, ...]]:
 
 def _path_options(path: Path, options: Mapping[str, Any]) -> PathOptions:
     try:
-        chosen = PathOptions.model_validate(dict(options))
+        path_options = PathOptions.model_validate(dict(options))
     except ValidationError as error:
         raise DataError(f"options of {path.name}: {explain(error)}") from error
-    if chosen.grey and chosen.normalisation == "imagenet":
+    if path_options.grey and path_options.normalisation == "imagenet":
         raise DataError("ImageNet's normalisation needs three channels; choose 'measured' for greyscale images")
-    return chosen
+    return path_options
 
 
 def _list(source: Source, index: Index, options: PathOptions) -> Listing:

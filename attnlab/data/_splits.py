@@ -48,8 +48,8 @@ def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
         else:
             quota[np.argmin(np.where(quota > 1, gap, np.inf))] -= 1
     rng = np.random.default_rng(seed)
-    chosen = [rng.permutation(np.flatnonzero(labels == label))[:k] for label, k in enumerate(quota)]
-    return np.sort(np.concatenate(chosen))
+    positions = [rng.permutation(np.flatnonzero(labels == label))[:k] for label, k in enumerate(quota)]
+    return np.sort(np.concatenate(positions))
 
 
 def hold_out_stratified(labels: np.ndarray, share: float, seed: int, class_names: tuple[str, ...]) -> np.ndarray:
@@ -64,10 +64,10 @@ def hold_out_stratified(labels: np.ndarray, share: float, seed: int, class_names
     if sizes.min() < 2:
         small = ", ".join(f"{name} ({size})" for name, size in zip(class_names, sizes, strict=True) if size < 2)
         raise DataError(f"holding out a test split needs at least two images per class; too few of: {small}")
-    held = max(round(len(labels) * share), len(class_names))
-    if len(labels) - held < len(class_names):
+    size = max(round(len(labels) * share), len(class_names))
+    if len(labels) - size < len(class_names):
         raise DataError(f"{len(labels)} images are too few to hold out a test split of {len(class_names)} classes")
-    _, test = train_test_split(np.arange(len(labels)), test_size=held, random_state=seed, stratify=labels)
+    _, test = train_test_split(np.arange(len(labels)), test_size=size, random_state=seed, stratify=labels)
     return np.sort(test)
 
 
@@ -82,8 +82,8 @@ def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDa
     parts = pool.parts.copy()
     if not (parts == Part.TEST).any():
         open_rows = np.flatnonzero(parts == Part.TRAIN)
-        held = hold_out_stratified(pool.labels[open_rows], TEST_SHARE, config.split_seed, pool.class_names)
-        parts[open_rows[held]] = Part.TEST
+        test_rows = hold_out_stratified(pool.labels[open_rows], TEST_SHARE, config.split_seed, pool.class_names)
+        parts[open_rows[test_rows]] = Part.TEST
     train, validation, test = (np.flatnonzero(parts == part) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST))
     if config.subset is not None:
         if config.subset < len(pool.class_names):
@@ -92,8 +92,8 @@ def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDa
     if config.test_subset is not None:
         test = test[stratified(pool.labels[test], config.test_subset, config.split_seed)]
     if not len(validation):
-        kept, held_out = hold_out(torch.from_numpy(pool.labels[train]), config.validation, config.split_seed)
-        train, validation = train[kept.numpy()], train[held_out.numpy()]
+        train_at, validation_at = hold_out(torch.from_numpy(pool.labels[train]), config.validation, config.split_seed)
+        train, validation = train[train_at.numpy()], train[validation_at.numpy()]
 
     used = np.concatenate([train, validation, test])
     provenance, extra = pool.provenance, pool.extra

@@ -154,13 +154,13 @@ class TarSource(_Archive):
     """A tar archive, compressed or not, read as a stream. Its listing is cached, since making it reads everything."""
 
     def index(self) -> Index:
-        kept = cache_dir() / "listings" / f"{self.key[:32]}.json"
-        if kept.exists():
-            tree = json.loads(kept.read_text())
+        cached = cache_dir() / "listings" / f"{self.key[:32]}.json"
+        if cached.exists():
+            tree = json.loads(cached.read_text())
             return Index(tuple(tree["files"]), frozenset(tree["folders"]), tuple(tree["skipped"]))
         index = self._list()
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(kept, sync=False) as draft:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(cached, sync=False) as draft:
             draft.write_text(json.dumps({"files": index.files, "folders": sorted(index.folders), "skipped": index.skipped}))
         return index
 

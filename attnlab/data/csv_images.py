@@ -204,8 +204,8 @@ def draw_test(listing: Listing, options: PathOptions) -> Listing:
         return listing
     rows = np.array([row for row, item in enumerate(listing.items) if item.part is Part.TRAIN])
     labels = np.array([listing.items[row].label for row in rows])
-    held = set(rows[hold_out_stratified(labels, options.test_share, options.test_seed, listing.class_names)].tolist())
-    items = tuple(replace(item, part=Part.TEST) if row in held else item for row, item in enumerate(listing.items))
+    test_rows = set(rows[hold_out_stratified(labels, options.test_share, options.test_seed, listing.class_names)].tolist())
+    items = tuple(replace(item, part=Part.TEST) if row in test_rows else item for row, item in enumerate(listing.items))
     note = f"Test: a stratified {options.test_share:.0%}, chosen with random state {options.test_seed}."
     return replace(listing, items=items, note=f"{listing.note} {note}")
 
@@ -258,8 +258,8 @@ def _check_header(columns: tuple[str, ...], name: str) -> None:
         raise DataError(f"{name} is empty")
     if len(columns) > MAX_COLUMNS:
         raise DataError(f"{name} has {len(columns)} columns; at most {MAX_COLUMNS} are read")
-    if twice := [column for column, count in Counter(columns).items() if count > 1]:
-        raise DataError(f"{name} has two columns named {twice[0]!r}")
+    if duplicates := [column for column, count in Counter(columns).items() if count > 1]:
+        raise DataError(f"{name} has two columns named {duplicates[0]!r}")
 
 
 def _part(word: str, table: Table, line: int, options: PathOptions) -> Part:

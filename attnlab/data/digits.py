@@ -84,19 +84,19 @@ def build(
 
     glyphs, digits = _glyphs(image_size)
     sources = np.random.default_rng(RECIPE).permutation(len(digits))  # the same for every drawing seed
-    halves = ((Part.TRAIN, train_images, sources[TEST_DIGITS:]), (Part.TEST, test_images, sources[:TEST_DIGITS]))
-    drawn = []
-    for part, count, ids in halves:
+    plan = ((Part.TRAIN, train_images, sources[TEST_DIGITS:]), (Part.TEST, test_images, sources[:TEST_DIGITS]))
+    halves = []
+    for part, count, ids in plan:
         progress("drawing digits", 0.0 if part is Part.TRAIN else train_images / (train_images + test_images))
         rng = np.random.default_rng([RECIPE, drawing_seed, part])
-        drawn.append(_draw(glyphs[ids], digits[ids], count, image_size, CLUTTER[clutter], rng))
+        halves.append(_draw(glyphs[ids], digits[ids], count, image_size, CLUTTER[clutter], rng))
     progress("drawing digits", 1.0)
 
     recipe = f"digits {RECIPE} {image_size} {train_images} {test_images} {clutter} {drawing_seed}"
     return Pool(
-        images=np.concatenate([images for images, _, _ in drawn]),
-        masks=np.concatenate([masks for _, masks, _ in drawn]),
-        labels=np.concatenate([labels for _, _, labels in drawn]),
+        images=np.concatenate([images for images, _, _ in halves]),
+        masks=np.concatenate([masks for _, masks, _ in halves]),
+        labels=np.concatenate([labels for _, _, labels in halves]),
         parts=np.repeat(np.array([Part.TRAIN, Part.TEST], np.int8), [train_images, test_images]),
         names=[f"train {i}" for i in range(train_images)] + [f"test {i}" for i in range(test_images)],
         class_names=tuple(str(digit) for digit in range(10)),
@@ -128,11 +128,11 @@ def _draw(
     """``count`` images uint8 (n, 3, S, S), masks bool (n, S, S) and labels int64 (n,)."""
     labels = rng.permutation(np.arange(count) % 10)
     by_digit = [np.flatnonzero(digits == digit) for digit in range(10)]
-    chosen = np.array([rng.choice(by_digit[label]) for label in labels])
+    glyph_at = np.array([rng.choice(by_digit[label]) for label in labels])
     images = np.empty((count, 3, size, size), np.uint8)
     masks = np.empty((count, size, size), bool)
     for start in range(0, count, BATCH):  # a batch fits into the CPU's cache, which halves the time
-        whole = glyphs[chosen[start : start + BATCH]]
+        whole = glyphs[glyph_at[start : start + BATCH]]
         canvas = _backgrounds(len(whole), size, clutter.shading, rng)
         for _ in range(clutter.fragments):
             pieces = _fragments(glyphs[rng.integers(len(glyphs), size=len(whole))], rng)

@@ -29,8 +29,8 @@ def list_class_folders(index: Index, options: PathOptions) -> Listing:
     parts = {name: PART_NAMES[name.lower()] for name in tops if name.lower() in PART_NAMES}
     if Part.TRAIN not in parts.values():
         parts = {}
-    elif twice := [part for part, count in Counter(parts.values()).items() if count > 1]:
-        same = ", ".join(sorted(name for name, part in parts.items() if part is twice[0]))
+    elif duplicates := [part for part, count in Counter(parts.values()).items() if count > 1]:
+        same = ", ".join(sorted(name for name, part in parts.items() if part is duplicates[0]))
         raise DataError(f"the folders {same} mean the same split; keep only one")
     elif Part.TEST not in parts.values():
         parts = {name: Part.TEST if part is Part.VALIDATION else part for name, part in parts.items()}

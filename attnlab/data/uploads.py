@@ -44,13 +44,13 @@ def keep_upload(name: str, file: IO[bytes]) -> Path:
             open_archive(draft).index()
         except DataError as error:
             raise DataError(str(error).replace(str(draft), name)) from error
-        kept = uploads_dir() / f"{_stem(name)}-{digest[:10]}{_suffix(name)}"
-        draft.replace(kept)
+        path = uploads_dir() / f"{_stem(name)}-{digest[:10]}{_suffix(name)}"
+        draft.replace(path)
     except OSError as error:
         raise DataError(f"{name} cannot be stored: {error.strerror or error}") from error
     finally:
         draft.unlink(missing_ok=True)
-    return kept
+    return path
 
 
 def _stem(name: str) -> str:

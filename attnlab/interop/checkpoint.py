@@ -103,7 +103,7 @@ def _convert(path: Path, folder: Path, name: str) -> Path:
     if sys.platform != "linux":
         raise CheckpointRefused(f"{name} is pickled; such files are opened on Linux only, so convert it to safetensors")
     target, verdict_file = folder / "weights.safetensors", folder / "verdict.json"
-    kept = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH", "LANG") if key in os.environ}
+    environment = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH", "LANG") if key in os.environ}
     try:
         with verdict_file.open("wb") as verdict_out:
             subprocess.run(
@@ -112,7 +112,7 @@ def _convert(path: Path, folder: Path, name: str) -> Path:
                 stdout=verdict_out,
                 stderr=subprocess.DEVNULL,
                 cwd=folder,
-                env={**kept, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(folder)},
+                env={**environment, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(folder)},
                 timeout=CHILD_SECONDS,
                 check=False,
             )

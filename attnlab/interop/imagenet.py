@@ -55,7 +55,7 @@ def load_imagenet_features(model: nn.Module, path: str | os.PathLike[str] | None
     weights, theirs, title = source
     stored = _download(weights, title) if path is None else open_checkpoint(path)
     ours = {name: value for name, value in model.state_dict().items() if theirs(name) is not None}
-    chosen: dict[str, Tensor] = {}
+    features: dict[str, Tensor] = {}
     for name, value in ours.items():
         wanted = theirs(name)
         weight = stored.get(str(wanted))
@@ -68,8 +68,8 @@ def load_imagenet_features(model: nn.Module, path: str | os.PathLike[str] | None
                 f"ImageNet weights fit width 64 and images of one or three channels only: {wanted} is "
                 f"{tuple(weight.shape)}, this network's is {tuple(value.shape)}"
             )
-        chosen[name] = weight
-    model.load_state_dict(chosen, strict=False)
+        features[name] = weight
+    model.load_state_dict(features, strict=False)
 
 
 def _download(weights: VGG16_BN_Weights | ResNet18_Weights, title: str) -> Mapping[str, Tensor]:
