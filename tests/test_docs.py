@@ -66,13 +66,17 @@ def commands(page: Page) -> Iterator[list[str]]:
 
 
 def every_command(family: App = app, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
-    for word in family:
-        if not word.startswith("-"):
-            inner = family[word]
-            if any(not each.startswith("-") for each in inner):
-                yield from every_command(inner, (*name, word))
-            else:
-                yield (*name, word), inner
+    """Every command with its name; not the old names, which the help does not show."""
+    for word in shown(family):
+        command = family[word]
+        if shown(command):
+            yield from every_command(command, (*name, word))
+        else:
+            yield (*name, word), command
+
+
+def shown(family: App) -> list[str]:
+    return [word for word in family if not word.startswith("-") and family[word].show]
 
 
 def every_option() -> set[str]:

@@ -83,7 +83,7 @@ def test_what_falls_behind_the_median_is_stopped(app: AppTest, private_home: Pat
     stopped = RunFolder(private_home / "runs" / last.run_id)
     assert stopped.progress()["epoch"] < 200 and stopped.has_weights
     open_page(app, "pages/search.py")
-    assert [bar.proto.text for bar in app.get("progress")] == ["6 of 6 trials, 1 of them stopped early"]
+    assert [bar.proto.text for bar in app.get("progress")] == ["6 of 6 trials, 1 stopped early"]
 
 
 def test_the_command_prints_the_trials(private_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
