@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 CHANNELS = 128
 FIGURES = Path(__file__).resolve().parents[1] / "docs" / "figures"
@@ -114,7 +115,7 @@ def run(sides: list[int], repeats: int, memory: float, threads: int) -> dict[str
     return {"channels": CHANNELS, "machine": machine, "rows": rows}
 
 
-def draw(figures: dict) -> str:
+def draw(figures: dict[str, Any]) -> str:
     """Two log-log panels, memory and time of a forward with backward against H, as SVG that reads on light and dark."""
     width, height, left, top, plot_w, plot_h = 860, 330, 62, 40, 330, 220
     colours = {"direct": "#d1642a", "fast": "#2a78d1"}

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,6 +161,6 @@ def _convert(image: Image.Image) -> DecodedImage:
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return "the image claims far more pixels than are accepted; make it smaller first"
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "not a JPEG, PNG, WebP, GIF or BMP image, or damaged at the start"
     return f"the image is incomplete or damaged ({error})"

@@ -16,6 +16,7 @@ from attnlab.config import DatasetConfig
 from attnlab.data import DataError, ImageDataset, _decoded, _splits, hold_out, load_dataset
 from attnlab.data._source import Limits
 from attnlab.data.archive import TarSource, ZipSource, open_archive
+from attnlab.data.decode import decode_image
 
 Tree = dict[str, bytes]
 
@@ -250,7 +251,7 @@ def test_entries_are_counted_and_large_files_skipped(tmp_path: Path) -> None:
 
 def test_second_load_decodes_nothing_and_a_subset_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
-    decode = _decoded.decode_image
+    decode = decode_image
 
     def count(data: bytes, **options):
         decoded.append(len(data))

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -15,7 +16,6 @@ from attnlab.interop import (
     ReferenceMismatch,
     UnknownReference,
     WeightsUnavailable,
-    imagenet,
     load_imagenet_features,
     load_reference,
     open_reference,
@@ -247,7 +247,7 @@ def test_a_grey_image_is_answered_as_its_three_equal_channels(tmp_path: Path) ->
 
 def test_without_a_network_the_message_says_what_to_fetch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def offline(*args: object, **kwargs: object) -> None:
-        raise imagenet.URLError("no route to host")
+        raise URLError("no route to host")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
