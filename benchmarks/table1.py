@@ -59,7 +59,7 @@ DEPARTURE_COLUMNS = (
 
 
 def dead_block() -> str:
-    """What the third block takes part in, counted."""
+    """How much of the third block is used, counted."""
     deep, plain = report_network(THREE_BLOCKS).eval(), report_network("CNN").eval()
     plain.load_state_dict({name: deep.state_dict()[name] for name in plain.state_dict()})
     images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -69,7 +69,7 @@ def dead_block() -> str:
     sizes = {name: weight.numel() for name, weight in deep.named_parameters()}
     idle = sum(sizes[name] for name, weight in deep.named_parameters() if weight.grad is None)
     return (
-        f"Of its {sum(sizes.values()):,} parameters {idle:,} receive no gradient; the other {sum(sizes.values()) - idle:,} are "
+        f"Of its {sum(sizes.values()):,} parameters {idle:,} receive no gradient. The other {sum(sizes.values()) - idle:,} are "
         f"the plain network's, and with the same weights both give the same outputs on 64 images (largest difference {apart:g})"
     )
 
@@ -127,7 +127,7 @@ def scale(told: Exported) -> str:
     seconds = sum(record.seconds or 0 for record in told.records)
     return (
         f"{counts} {tested}, {config.training.epochs} epochs, {config.model.width} channels in the first block, "
-        f"{len(told.grid.seeds)} seeds a row; {len(told.records)} runs, {seconds / 60:.0f} minutes of training. "
+        f"{len(told.grid.seeds)} seeds per row; {len(told.records)} runs, {seconds / 60:.0f} minutes of training. "
         + " ".join(note for note in told.notes[2:])
     )
 
@@ -138,7 +138,7 @@ def section(told: Exported, columns: tuple[str, ...]) -> str:
 
 
 def outcome(told: Exported) -> str:
-    """What of it is sure."""
+    """Which differences are significant."""
     groups = row_groups(told.grid, progress(told.grid, told.records))
     found = {label: each for label, each in compared(told.grid, groups).items() if each.difference is not None}
     sure = [
@@ -147,7 +147,9 @@ def outcome(told: Exported) -> str:
         if each.difference is not None and each.verdict in (Verdict.BETTER, Verdict.WORSE)
     ]
     others = len(found) - len(sure)
-    return f"Significant at this size: {'; '.join(sure) or 'nothing'}. The other {others} are not, which proves no equality."
+    return (
+        f"Significant at this size: {'; '.join(sure) or 'nothing'}. The other {others} are not; that does not prove them equal."
+    )
 
 
 def report_claims() -> str:
@@ -169,28 +171,28 @@ def mechanics(departure_grids: list[Exported]) -> str:
     other, counted = chosen_otherwise(told)
     parameters = {label: REPORT_ROWS[label].parameters for label in ("CNN + CBAM", "CNN + CBAM spatial + ECA", THREE_BLOCKS)}
     said = {
-        1: f"{dead_block()}. The row differs from the plain CNN by its random numbers only. With the block called it has "
+        1: f"{dead_block()}. The row differs from the plain CNN only by its random numbers. With the third block called, the network has "
         f"{parameters[THREE_BLOCKS]['described']:,} parameters.",
-        2: f"One module in each block where ECA and the autoencoders have two: {parameters['CNN + CBAM']['published']:,} "
+        2: f"One attention module per block, where ECA and the autoencoders have two: {parameters['CNN + CBAM']['published']:,} "
         f"parameters instead of {parameters['CNN + CBAM']['described']:,}; CBAM spatial + ECA has "
         f"{parameters['CNN + CBAM spatial + ECA']['published']:,} instead of "
         f"{parameters['CNN + CBAM spatial + ECA']['described']:,}.",
-        3: f"ReLU and softmax, and then cross entropy, which applies softmax again: the loss cannot fall below "
-        f"{loss_floor():.4f}, however sure the network is. Training loss of the last epoch: {before} "
-        f"as published, {after} with softmax once, where no bound holds. The gradient of a wrong but sure answer is close to "
-        "zero, and a class whose output is negative gets none at all.",
-        4: "The plateau schedule, made anew each epoch, never sees two epochs, so the rate stays 0.1 to the end. Made once, it "
+        3: f"The last layer applies ReLU and softmax, and cross entropy applies softmax again, so the loss cannot fall below "
+        f"{loss_floor():.4f}, however confident the network is. Training loss in the last epoch: {before} "
+        f"as published, {after} with softmax once, which has no such bound. The gradient of a wrong but confident answer is close to "
+        "zero, and a class with a negative output gets none at all.",
+        4: "The plateau schedule is made anew each epoch and never sees two epochs, so the rate stays at 0.1. Made once, it "
         + (
             f"fell in {len(fallen)} of {len(falls)} runs, first after {min(fallen)} epochs."
             if fallen
             else f"did not fall within {told.grid.rows[0].config.training.epochs} epochs either, in any of {len(falls)} runs."
         ),
-        5: f"In {other} of {counted} runs as published another epoch was tested than the one of the best validation accuracy.",
+        5: f"In {other} of {counted} published runs, the tested epoch was not the one with the best validation accuracy.",
         6: f"With 10,000 test images the last batch has {10_000 % BATCH}, and each of its images weighs "
         f"{10_000 / (math.ceil(10_000 / BATCH) * (10_000 % BATCH)):.1f} times an equal share; with 5,000 validation images it "
         f"has {5_000 % BATCH}, and the factor is {5_000 / (math.ceil(5_000 / BATCH) * (5_000 % BATCH)):.1f}.",
-        7: "It is a network for one row of pixels, applied to every row of every channel: W -> 128 -> 64 -> 12 and back, so no "
-        "weight sees two rows.",
+        7: "The network encodes one row of pixels at a time, in every channel: W -> 128 -> 64 -> 12 and back, so no "
+        "weight combines two rows.",
     }
     return "\n".join(
         f"{departure.number}. **{departure.title[0].upper()}{departure.title[1:]}.** {said[departure.number]}"
@@ -214,45 +216,47 @@ def report(shipped: list[Exported]) -> str:
     if left := [departure for departure in DEPARTURES if departure.number not in trained]:
         names = "; ".join(f"{departure.number}, {departure.title}" for departure in left)
         text.append(f"**Not trained for this page**: {names}. The last command below does it.")
-    text += ["## Again, at full size", AGAIN]
+    text += ["## Run it again, at full size", AGAIN]
     return "\n\n".join(text) + "\n"
 
 
 INTRODUCTION = """# Table 1, and why everything lands near 66%
 
-Madmoni and Ben-Or, *Attention Mechanisms for Image Classification* (course report, 2023) train nine networks on CIFAR-10, 16
-times each for 10 epochs, and find nearly all of them near 66%. Its published code departs from its text in seven points;
-each is a switch here (`attnlab.models.report` lists them), so both can be run. Written by `python -m benchmarks.table1`.
+Madmoni and Ben-Or, *Attention Mechanisms for Image Classification* (course report, 2023), train nine networks on CIFAR-10, 16
+times each for 10 epochs, and nearly all of them end near 66%. The published code departs from the text in seven ways. Each
+departure is a switch here (`attnlab.models.report` lists them), so both protocols can be run: *published*, as the code does,
+and *described*, as the text says. Written by `python -m benchmarks.table1`.
 
-**Read these figures as comparisons, not as CIFAR-10 results.** Two CPU cores do not train 144 networks at full size: what
-follows was trained on part of the images, on copies of CIFAR-10 saved as JPEG, and for few steps. Accuracies are far below
-the report's for that reason. Intervals: of a mean, bootstrap (from three runs on); of a difference, paired by seed. p is
-corrected after Holm for the number of rows."""
+**Read these figures as comparisons, not as CIFAR-10 results.** Two CPU cores cannot train 144 networks at full size. What
+follows was trained on part of the images, on copies of CIFAR-10 saved as JPEG, and for few steps, so accuracies are far below
+the report's. Intervals of a mean are bootstrap intervals (from three runs on); differences are paired by seed. p is corrected
+by Holm's method for the number of rows."""
 
-CLAIMS = f"""Mean, deviation and n = {SEEDS} are enough for Welch's t-test, corrected after Holm for eight rows. Three rows
-differ from the plain CNN, and all three are worse; of the others nothing can be said but that a difference, if there
+CLAIMS = f"""Mean, standard deviation and n = {SEEDS} are enough for Welch's t-test, corrected by Holm's method for eight rows.
+Three rows differ from the plain CNN, and all three are worse. About the others one can only say that a difference, if there
 is one, is small."""
 
-WHY = """- Five of the eight changed networks cannot be told from the plain one by the report's own figures. One of them, the
+WHY = """- By the report's own figures, five of the eight changed networks cannot be told from the plain one. One of them, the
   deeper network, *is* the plain one (departure 1).
-- They share all that decides accuracy here: the same two blocks and the same classifier, which holds 2.4 of the 2.6 million
-  parameters; attention adds between 12 and 292,716.
-- They share the same brake: a loss that cannot fall below 1.4612 and gives sure mistakes no gradient (departure 3), a
-  rate of 0.1 that never falls (departure 4), 10 epochs, no augmentation. What a block could add is smaller than what
-  the brake takes, and smaller than the spread over seeds of about 2 points.
-- With a deviation of 2 points and 16 runs a side, a difference has to reach about 2.7 points to be found (power 0.8, the
-  level that Holm's method asks of the first of eight rows). All the attention rows but CBAM and the linear
+- They share everything that determines accuracy here: the same two blocks and the same classifier, which holds 2.4 of the 2.6
+  million parameters; attention adds between 12 and 292,716.
+- They share the same obstacles: a loss that cannot fall below 1.4612 and gives confident mistakes no gradient (departure 3), a
+  learning rate of 0.1 that never falls (departure 4), 10 epochs, no augmentation. What a block could add is smaller than what
+  these obstacles cost, and smaller than the spread over seeds of about 2 points.
+- With a standard deviation of 2 points and 16 runs per row, a difference must be about 2.7 points to be found (power 0.8, at
+  the level that Holm's method requires of the first of eight rows). All attention rows except CBAM and the linear
   autoencoders stay below one point."""
 
-MEASURED = """Each of them off and on, everything else as published; the last row has all of those put right that concern the
-plain network, and keeps the incomplete last batch. Δ is against the row as published."""
+MEASURED = """Each departure on and off, everything else as published. The last row corrects all departures that concern the
+plain network, and keeps the incomplete last batch. Δ is the difference from the row as published."""
 
 AGAIN = """    attnlab reproduce table1 --protocol published      # 9 rows x 16 seeds x 10 epochs, CIFAR-10
     attnlab reproduce table1 --protocol described
     attnlab reproduce departures
 
-`--estimate --no-run` says before how long it will take. Two CPU cores need days; on a GPU the seeds of a row train together.
-What is above, again (its minutes are of a machine that did other work beside):
+`--estimate --no-run` says beforehand how long it will take. Two CPU cores need days; on a GPU the seeds of a row train
+together. The tables above are repeated by these commands (their minutes were measured on a machine that was busy with other
+work):
 
     attnlab reproduce table1 --subset 2000 --seeds 2 --epochs 2 --dataset cifar10-jpeg.tar.xz
     attnlab reproduce table1 --protocol described --subset 2000 --seeds 2 --epochs 2 --dataset cifar10-jpeg.tar.xz
