@@ -67,14 +67,16 @@ def commands(page: Page) -> Iterator[list[str]]:
 
 def every_command(family: App = app, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], App]]:
     """Every command with its name; not the old names, which the help does not show."""
-    for word in family:
-        inner = family[word]
-        if not inner.show:
-            continue
-        if any(inner[each].show for each in inner):
-            yield from every_command(inner, (*name, word))
+    for word in shown(family):
+        command = family[word]
+        if shown(command):
+            yield from every_command(command, (*name, word))
         else:
-            yield (*name, word), inner
+            yield (*name, word), command
+
+
+def shown(family: App) -> list[str]:
+    return [word for word in family if not word.startswith("-") and family[word].show]
 
 
 def every_option() -> set[str]:
