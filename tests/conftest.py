@@ -142,5 +142,6 @@ def listed_run_id(app: AppTest, run_id: str) -> str:
     """The run with small maps, when the manager of the app has found it in the home of this test."""
     from attnlab.experiments.managers import get_manager
 
+    get_manager().store.sync()
     assert run_id in [record.run_id for record in get_manager().runs()]
     return run_id

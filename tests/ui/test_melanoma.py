@@ -169,4 +169,4 @@ def test_a_run_on_images_that_are_gone_is_explained(app: AppTest, tmp_path: Path
     train(images)
     images.rename(tmp_path / "moved")
     page = open_page(app, PAGE)
-    assert "no data set and no file or folder" in texts(page)
+    assert "is neither a data set nor a path" in texts(page)
