@@ -171,16 +171,16 @@ def mechanics(departure_grids: list[Exported]) -> str:
     other, counted = chosen_otherwise(told)
     parameters = {label: REPORT_ROWS[label].parameters for label in ("CNN + CBAM", "CNN + CBAM spatial + ECA", THREE_BLOCKS)}
     said = {
-        1: f"{dead_block()}. The row differs from the plain CNN only by its random numbers. With the third block called, the network has "
-        f"{parameters[THREE_BLOCKS]['described']:,} parameters.",
-        2: f"One attention module per block, where ECA and the autoencoders have two: {parameters['CNN + CBAM']['published']:,} "
-        f"parameters instead of {parameters['CNN + CBAM']['described']:,}; CBAM spatial + ECA has "
-        f"{parameters['CNN + CBAM spatial + ECA']['published']:,} instead of "
+        1: f"{dead_block()}. The row differs from the plain CNN only by its random numbers. With the third block called, the "
+        f"network has {parameters[THREE_BLOCKS]['described']:,} parameters.",
+        2: f"One attention module per block, where ECA and the autoencoders have two: "
+        f"{parameters['CNN + CBAM']['published']:,} parameters instead of {parameters['CNN + CBAM']['described']:,}; "
+        f"CBAM spatial + ECA has {parameters['CNN + CBAM spatial + ECA']['published']:,} instead of "
         f"{parameters['CNN + CBAM spatial + ECA']['described']:,}.",
         3: f"The last layer applies ReLU and softmax, and cross entropy applies softmax again, so the loss cannot fall below "
         f"{loss_floor():.4f}, however confident the network is. Training loss in the last epoch: {before} "
-        f"as published, {after} with softmax once, which has no such bound. The gradient of a wrong but confident answer is close to "
-        "zero, and a class with a negative output gets none at all.",
+        f"as published, {after} with softmax once, which has no such bound. The gradient of a wrong but confident answer is "
+        "close to zero, and a class with a negative output gets none at all.",
         4: "The plateau schedule is made anew each epoch and never sees two epochs, so the rate stays at 0.1. Made once, it "
         + (
             f"fell in {len(fallen)} of {len(falls)} runs, first after {min(fallen)} epochs."

@@ -227,7 +227,7 @@ BASELINES: dict[str, Baseline] = {
         ),
         Baseline(
             "untrained",
-            "Same network, untrained",
+            "Untrained network",
             "the untrained network",
             "the same map of the same network before training",
             _untrained,

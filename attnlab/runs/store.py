@@ -30,7 +30,8 @@ class Store:
       entries changed since the last look, so runs that another process made, renamed or deleted appear by themselves,
       as late as the next `sync`. `version` rises with every change that a reader can see. `get` also finds a run that
       is not in the index yet.
-    * Durability: nothing here needs to last. After a crash or a power failure the index is complete or is rebuilt.
+    * Durability: nothing here needs to last. After every start the first `sync` reads all folders again, and a damaged
+      index is rebuilt.
 
     Args:
         home: as `attnlab.paths.home`.

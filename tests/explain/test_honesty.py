@@ -201,7 +201,7 @@ def test_the_page_shows_the_strip_the_kept_result_and_the_reason_of_a_failure(
     assert "Grad-CAM" not in texts(app)  # folded
     app.query_params["honesty"] = "true"
     open_page(app, INSPECT)
-    assert "**This map**" in texts(app) and "**Same network, untrained**" in texts(app) and "**Occlusion**" not in texts(app)
+    assert "**This map**" in texts(app) and "**Untrained network**" in texts(app) and "**Occlusion**" not in texts(app)
     app.toggle("honesty.slow").set_value(True).run()
     assert not app.exception and "**Occlusion**" in texts(app) and "Jain and Wallace" in texts(app)
     assert app.button("honesty.start").label == "Measure on 200 test images"
