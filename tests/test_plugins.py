@@ -106,9 +106,8 @@ def test_every_example_of_the_documentation_runs_as_printed(tmp_path: Path, priv
     for number, block in enumerate([mean_gate, *examples("docs/plugins.md")]):
         (folder / f"example_{number}.py").write_text(block)
     chosen = ["--dataset", "stripes", "--backbone", "one_layer_cnn", "--attention", "mean_gate+brightness_gate"]
-    run, _, table = attnlab(
+    run, table = attnlab(
         ["train", *chosen, "--placement", "block_end", "--dataset-option", "noise=0.3", *SMALL, "--json"],
-        ["runs"],
         ["compare", "--dataset", "stripes"],
         home=private_home,
         plugins=folder,

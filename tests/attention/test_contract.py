@@ -59,7 +59,7 @@ def test_any_map_size_gets_its_shape_back(name: str, size: tuple[int, int]) -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_gets_a_gradient(name: str, size: tuple[int, int]) -> None:
     model = block(name, size).train()
-    model(images(size)).pow(2).sum().backward()
+    model(images(size).requires_grad_()).pow(2).sum().backward()  # a block may have no parameters
     idle = [path for path, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
     # A softmax over keys does not change when all its scores move together, which is what a key bias does.
     assert [path for path in idle if not path.endswith("key.bias")] == []

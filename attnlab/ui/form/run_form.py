@@ -61,7 +61,8 @@ def run_form() -> FormContent:
             field(f"protocol.{name}")
     with above:
         for failure in failures():  # the form has read all three registries by now
-            st.warning(plain(str(failure)), icon=":material/extension_off:")
+            text = plain(str(failure))
+            st.warning(f"{text[0].upper()}{text[1:]}.", icon=":material/extension_off:")
     return _fill(seeds_text, problem)
 
 
