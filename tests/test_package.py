@@ -24,6 +24,7 @@ def test_requirements_files_say_what_pyproject_says(name: str) -> None:
     assert (ROOT / name).read_text() == requirements()[name], "run: python scripts/export_requirements.py"
 
 
+@pytest.mark.slow
 def test_importing_the_package_is_free_of_torch_and_its_names_resolve() -> None:
     script = """
 import sys, attnlab

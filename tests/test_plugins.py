@@ -81,6 +81,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_an_installed_package_is_listed_trained_by_a_worker_and_compared(packages: Path, private_home: Path) -> None:
     listing, run, table = attnlab(
         ["list", "--json"],
@@ -98,6 +99,7 @@ def test_an_installed_package_is_listed_trained_by_a_worker_and_compared(package
     assert "eca + brightness_gate" in table.out
 
 
+@pytest.mark.slow
 def test_every_example_of_the_documentation_runs_as_printed(tmp_path: Path, private_home: Path) -> None:
     """The one block of the README's section and the three of docs/plugins.md, as files of one folder, in one run."""
     folder = tmp_path / "plugins"
@@ -124,6 +126,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 def test_a_broken_plugin_is_named_with_its_line_and_stops_nothing(packages: Path, tmp_path: Path, private_home: Path) -> None:
     folder = tmp_path / "plugins"
     folder.mkdir()
@@ -213,6 +216,7 @@ print(sys.seen)
 """
 
 
+@pytest.mark.slow
 def test_plugins_wait_for_the_first_read_and_are_imported_once(tmp_path: Path, private_home: Path) -> None:
     """A registry read while a module is imported could wait for itself: an import lock on one side, plug-ins on the other."""
     folder = tmp_path / "plugins"

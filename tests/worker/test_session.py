@@ -206,6 +206,7 @@ def out_of_memory(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[st
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_running_out_of_memory_gives_the_same_advice_alone_and_together(out_of_memory: dict[str, dict[str, Any]]) -> None:
     outcomes = out_of_memory["computer"]
     state, reason, reusable = outcomes["alone"]
