@@ -193,6 +193,7 @@ print(attention_name(RunConfig(model=ModelConfig(backbone="gone"))))
 """
 
 
+@pytest.mark.slow
 def test_a_network_of_a_plugin_says_what_its_attention_is_called(tmp_path: Path, private_home: Path) -> None:
     """Files whose names begin with an underscore hold what the others share."""
     folder = tmp_path / "plugins"

@@ -106,6 +106,7 @@ def test_learn_to_pay_attention_gives_the_reference_logits(pooling: str, normali
 
 @pytest.mark.parametrize("normalize", ["softmax", "sigmoid"])
 @torch.no_grad()
+@pytest.mark.slow
 def test_vgg16_with_gates_gives_the_reference_logits(normalize: str) -> None:
     state, x = random_state_dict(f"attnmel/{normalize}"), random_input(f"attnmel/{normalize}")
     module = open_reference(state, normalize=normalize)

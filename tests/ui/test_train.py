@@ -147,6 +147,7 @@ def test_what_is_started_is_trained_and_shown(app: AppTest) -> None:
 
 @pytest.mark.data
 @pytest.mark.parametrize("backbone", ["attention_vgg16", "gated_cnn", "pay_attention_vgg", "resnet18", "resnet_cifar"])
+@pytest.mark.slow
 def test_every_network_of_the_sources_is_trained_on_real_pictures(app: AppTest, shared_data: Path, backbone: str) -> None:
     open_page(app, PAGE)
     app.selectbox("form.source").set_value(FROM_PATH).run()

@@ -216,6 +216,7 @@ def test_running_out_of_memory_gives_the_same_advice_alone_and_together(out_of_m
     assert outcomes["ends"] == [["failed", reason]] * 3
 
 
+@pytest.mark.slow
 def test_after_a_gpu_ran_out_of_memory_the_process_is_not_used_again(out_of_memory: dict[str, dict[str, Any]]) -> None:
     outcomes = out_of_memory["gpu"]
     for state, reason, reusable in (outcomes["alone"], outcomes["together"]):
