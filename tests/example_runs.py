@@ -36,6 +36,19 @@ LARGE_MAPS = RunConfig().changed(
 """1,296 positions in the first block, too many for the viewer, and 289 in the second."""
 
 
+TWO_EPOCHS = RunConfig().changed(
+    dataset__options={"train_images": 100, "test_images": 40},
+    dataset__subset=64,
+    dataset__test_subset=32,
+    model__width=4,
+    model__attention="eca",
+    training__epochs=2,
+    training__batch_size=8,
+    training__device="cpu",
+)
+"""Two epochs of a tiny network: the shortest run that has something to resume."""
+
+
 def trained_run(config: RunConfig, runs: Path) -> RunFolder:
     """The folder of a run that was really trained, below ``runs``."""
     folder = RunFolder.create(runs, config)

@@ -257,7 +257,7 @@ def run_grid(grid: Grid, *, executor: str | None = None, as_json: bool) -> int:
         current = progress(grid, manager.runs())
     report(grid, current, as_json=as_json)
     if grid.state is not GridState.DONE:
-        print(f"{grid.state}; to go on: attnlab grid run {grid.grid_id}", file=sys.stderr)
+        print(f"{grid.state}; to continue: attnlab grid run {grid.grid_id}", file=sys.stderr)
         return STOPPED
     return OK if current.finished == len(current.cells) else WRONG
 

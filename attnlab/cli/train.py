@@ -178,7 +178,7 @@ def _report(folder: RunFolder, outcome: Outcome, *, as_json: bool) -> int:
     if outcome.state is RunState.FINISHED:
         return OK
     step = folder.progress().get("step", 0)
-    print(f"{outcome.state} at step {step}; to go on: attnlab resume {folder.run_id}", file=sys.stderr)
+    print(f"{outcome.state} at step {step}; to continue: attnlab resume {folder.run_id}", file=sys.stderr)
     return STOPPED
 
 

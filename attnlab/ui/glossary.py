@@ -2,7 +2,7 @@
 
 GATE = "A gate is a weight between 0 and 1 that a feature is multiplied by: 0 removes the feature, 1 leaves it unchanged."
 ATTENTION_GATE = (
-    "An attention gate gives each position of a layer a weight; the network goes on with the weighted sum of the layer's "
+    "An attention gate gives each position of a layer a weight; the network continues with the weighted sum of the layer's "
     "features."
 )
 UNIFORM = "1 × uniform means as much weight as if all positions shared the attention equally; 2 × is twice that."

@@ -14,7 +14,6 @@ import numpy as np
 import psutil
 import pytest
 
-from attnlab.config import RunConfig
 from attnlab.queue.executors.process import WorkerProcessExecutor
 from attnlab.queue.manager import Manager
 from attnlab.runs import checkpoints
@@ -22,31 +21,17 @@ from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
 from attnlab.runs.records import RunState
 from attnlab.worker.session import run
+from tests.example_runs import TWO_EPOCHS
 from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = RunConfig().changed(
-    dataset__options={"train_images": 100, "test_images": 40},
-    dataset__subset=64,
-    dataset__test_subset=32,
-    model__width=4,
-    model__attention="eca",
-    training__epochs=2,
-    training__batch_size=8,
-    training__device="cpu",
-)
-LONG = SMALL.changed(training__epochs=2000)
+LONG = TWO_EPOCHS.changed(training__epochs=2000)
 TIMES = ("seconds", "images_per_second")
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTNLAB_CHECKPOINT_STEPS", "3")
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    folder = RunFolder.create(tmp_path_factory.mktemp("unbroken"), SMALL)
+    folder = RunFolder.create(tmp_path_factory.mktemp("unbroken"), TWO_EPOCHS)
     assert run(folder.path).state is RunState.FINISHED
     return folder
 
@@ -57,7 +42,7 @@ def stopped_midway(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATTNLAB_CHECKPOINT_STEPS", "3")
         patch.setattr("attnlab.worker.attempt._PROGRESS_SECONDS", 0.0)  # tell of every step
-        folder = RunFolder.create(tmp_path_factory.mktemp("midway"), SMALL)
+        folder = RunFolder.create(tmp_path_factory.mktemp("midway"), TWO_EPOCHS)
 
         def stop_late(progress: dict[str, Any]) -> None:
             if progress["step"] == 11:
@@ -108,7 +93,7 @@ for fault, folder in zip(sys.argv[1::2], sys.argv[2::2]):  # a process for each,
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
     """A run for each fault, whose process was killed there."""
-    folders = {fault: RunFolder.create(tmp_path_factory.mktemp("killed"), SMALL) for fault in FAULTS}
+    folders = {fault: RunFolder.create(tmp_path_factory.mktemp("killed"), TWO_EPOCHS) for fault in FAULTS}
     arguments = [argument for fault, folder in folders.items() for argument in (fault, str(folder.path))]
     environment = {**os.environ, "ATTNLAB_CHECKPOINT_STEPS": "3"}
     done = subprocess.run(
@@ -189,7 +174,7 @@ def test_full_disk_fails_the_run_and_keeps_its_checkpoint(tmp_path: Path) -> Non
     if mounted.returncode:
         pytest.skip("mounting a small file system needs root")
     try:
-        folder = RunFolder.create(small_disk, SMALL)
+        folder = RunFolder.create(small_disk, TWO_EPOCHS)
         filler = small_disk / "filler"
 
         def fill(progress: dict[str, Any]) -> None:
@@ -210,14 +195,14 @@ def test_full_disk_fails_the_run_and_keeps_its_checkpoint(tmp_path: Path) -> Non
 
 
 def test_loss_that_is_not_finite_fails_with_step_and_reason(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, SMALL.changed(training__optimizer="sgd", training__lr=1e30))
+    folder = RunFolder.create(tmp_path, TWO_EPOCHS.changed(training__optimizer="sgd", training__lr=1e30))
     outcome = run(folder.path)
     assert outcome.state is RunState.FAILED
     assert "step" in outcome.reason and "learning rate" in outcome.reason
 
 
 def test_missing_data_fail_in_words(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, SMALL.changed(dataset__name=str(tmp_path / "nowhere.zip")))
+    folder = RunFolder.create(tmp_path, TWO_EPOCHS.changed(dataset__name=str(tmp_path / "nowhere.zip")))
     outcome = run(folder.path)
     assert outcome.state is RunState.FAILED
     assert "nowhere.zip" in outcome.reason
@@ -286,7 +271,7 @@ def test_hanging_worker_is_ended_by_force_and_the_queue_goes_on(manager: Manager
     run_id = manager.submit(LONG)
     reach_step(manager, run_id, 1)
     monkeypatch.delenv("ATTNLAB_FAULT")
-    after = manager.submit(SMALL)
+    after = manager.submit(TWO_EPOCHS)
     manager.stop(run_id)
     assert manager.wait(run_id, PATIENCE).state is RunState.STOPPED
     assert manager.wait(after, PATIENCE).state is RunState.FINISHED

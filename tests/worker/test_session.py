@@ -16,23 +16,9 @@ from attnlab.runs import checkpoints
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.worker.session import run, run_together
+from tests.example_runs import TWO_EPOCHS
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = RunConfig().changed(
-    dataset__options={"train_images": 100, "test_images": 40},
-    dataset__subset=64,
-    dataset__test_subset=32,
-    model__width=4,
-    model__attention="eca",
-    training__epochs=2,
-    training__batch_size=8,
-    training__device="cpu",
-)
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTNLAB_CHECKPOINT_STEPS", "3")
 
 
 @pytest.fixture
@@ -53,7 +39,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
         subprocess.run(["umount", "-l", str(path)], check=True)
 
 
-def seeds(parent: Path, config: RunConfig = SMALL) -> list[RunFolder]:
+def seeds(parent: Path, config: RunConfig = TWO_EPOCHS) -> list[RunFolder]:
     return [RunFolder.create(parent, config.changed(seed=seed)) for seed in range(3)]
 
 
@@ -200,7 +186,7 @@ def out_of_memory(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[st
     In a process of its own, since what is registered for it cannot be taken back.
     """
     folder = tmp_path_factory.mktemp("memory")
-    command = [sys.executable, "-c", MEMORY, SMALL.to_json(), str(folder)]
+    command = [sys.executable, "-c", MEMORY, TWO_EPOCHS.to_json(), str(folder)]
     environment = os.environ | {"ATTNLAB_HOME": str(folder / "home")}
     done = subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=200)
     return json.loads(done.stdout.splitlines()[-1])
@@ -237,7 +223,7 @@ def test_the_progress_of_every_run_of_a_stack_is_up_to_date_at_its_end(tmp_path:
 
 
 def test_a_run_that_diverges_in_a_stack_leaves_the_process_usable(tmp_path: Path) -> None:
-    folders = seeds(tmp_path, SMALL.changed(training__optimizer="sgd", training__lr=1e30))
+    folders = seeds(tmp_path, TWO_EPOCHS.changed(training__optimizer="sgd", training__lr=1e30))
     outcome = run_together(folders)
     assert (outcome.state, outcome.reusable) == (RunState.FAILED, True)
     for state, reason in reasons(folders):

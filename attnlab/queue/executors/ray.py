@@ -110,7 +110,7 @@ class RayExecutor:
         with self._lock:
             if self._in_contact():
                 return ""
-            return f"No contact with the Ray cluster at {self.settings.ray_address}: {self._silence_reason}. Its runs go on."
+            return f"No contact with the Ray cluster at {self.settings.ray_address}: {self._silence_reason}. Its runs continue."
 
     def warm(self) -> None:
         """Does nothing: each job starts its own process."""
