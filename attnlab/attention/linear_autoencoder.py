@@ -3,9 +3,10 @@ report, 2023).
 
     a = sigmoid(decoder(encoder(x))),   y = a * x      element-wise, (B, C, H, W)
 
-Fully connected layers, W -> 128 -> 64 -> 12 and back, with ReLU between them. In the published code they act along the
-last axis only, so each row of positions is encoded separately; the report's text describes the flattened map, which is
-``over="map"``.
+Fully connected layers, W -> 128 -> 64 -> 12 and 12 -> 64 -> 128 -> W. A ReLU follows every layer but the last of the encoder
+and the last of the decoder: the code of 12 numbers may be negative, unlike that of the convolutional autoencoder, and the
+sigmoid follows the decoder. In the published code the layers act along the last axis only, so each row of positions is
+encoded separately; the report's text describes the flattened map, which is ``over="map"``.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ WIDTHS = (128, 64, 32, 16)
 
 
 def _layers(sizes: list[int], activation: str) -> nn.Sequential:
-    """Linear layers from size to size, each followed by an activation."""
+    """Linear layers from size to size, with an activation between them and none after the last."""
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers)
+    return nn.Sequential(*layers[:-1])
 
 
 @register_attention(
@@ -51,7 +52,7 @@ class LinearAutoencoder(nn.Module):
         over: ``"rows"`` encodes each row of W positions separately, ``"map"`` all H*W positions of a channel together.
         depth: layers of the encoder; three in the report (128, 64, 12).
         bottleneck: units of the innermost layer; 12 in the report.
-        activation: between the layers.
+        activation: after every layer but the innermost and the last.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class LinearAutoencoder(nn.Module):
         side = size[1] if over == "rows" else size[0] * size[1]
         sizes = [side, *WIDTHS[: depth - 1], bottleneck]
         self.encoder = _layers(sizes, activation)
-        self.decoder = _layers(sizes[::-1], activation)[:-1]  # a sigmoid replaces the last activation
+        self.decoder = _layers(sizes[::-1], activation)
         self.tap = AttentionTap(MapKind.ELEMENT)
 
     def forward(self, x: Tensor) -> Tensor:

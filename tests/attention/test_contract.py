@@ -20,6 +20,7 @@ from attnlab.attention import (
     record_attention,
 )
 from attnlab.attention.conv_autoencoder import last_layer
+from attnlab.attention.linear_autoencoder import LinearAutoencoder
 
 CHANNELS = 64  # with fewer, a reduction of 16 leaves one hidden unit, and a dead ReLU hides the gradient
 SQUARE, TALL = (8, 8), (13, 9)
@@ -346,3 +347,17 @@ def test_linear_autoencoder_codes_rows_or_the_whole_map() -> None:
         (before,), (after,) = recorded(model, x)[1], recorded(model, moved)[1]
         rows = (before.values != after.values)[0, 0].any(dim=1).nonzero().flatten().tolist()
         assert set(rows) == touched
+
+
+@torch.no_grad()
+def test_linear_autoencoder_keeps_the_sign_of_its_code() -> None:
+    """Weights of 1 or -1 along one path: the code of x = 2 is -2, the decoder turns it back, and the gate is sigmoid(2).
+
+    With a ReLU after the code, the gate would be sigmoid(0).
+    """
+    model = LinearAutoencoder(1, (1, 1), depth=2, bottleneck=1)
+    for layer, weight in zip([*model.encoder[::2], *model.decoder[::2]], (1.0, -1.0, -1.0, 1.0), strict=True):
+        layer.weight.zero_()
+        layer.bias.zero_()
+        layer.weight[0, 0] = weight
+    assert model(torch.full((1, 1, 1, 1), 2.0)).item() == pytest.approx(2 * 0.8807970780, abs=1e-6)

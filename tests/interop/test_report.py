@@ -57,7 +57,8 @@ def autoencoder(x: Tensor, state: State, at: str) -> Tensor:
     code, linear = x, state[f"{at}.encoder.0.weight"].dim() == 2
     for i in (0, 2, 4):
         weight, bias = state[f"{at}.encoder.{i}.weight"], state[f"{at}.encoder.{i}.bias"]
-        code = F.relu(F.linear(code, weight, bias) if linear else F.conv2d(code, weight, bias, stride=2, padding=1))
+        code = F.linear(code, weight, bias) if linear else F.conv2d(code, weight, bias, stride=2, padding=1)
+        code = code if linear and i == 4 else F.relu(code)  # the linear code of 12 numbers has no activation
     for i in (0, 2, 4):
         weight, bias = state[f"{at}.decoder.{i}.weight"], state[f"{at}.decoder.{i}.bias"]
         stride, padding, output_padding = LAST[x.shape[-1]] if i == 4 else (2, 1, 0)
