@@ -5,6 +5,7 @@ Nothing here imports torch: pages that draw stored maps are there before torch i
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from enum import StrEnum
@@ -18,6 +19,9 @@ shown whole; its rows are computed on demand."""
 
 SOFTMAX_TOP = 4.0
 """The fixed colour scale of softmax weights ends at this multiple of the uniform weight; larger weights saturate."""
+
+OUTLIERS = 0.01
+"""The share of the cells of a softmax map that may not stretch a colour scale, see `colour_ends`."""
 
 CONTAINERS = frozenset({"tap", "readout", "head", "gates", "attend", "attention", "features", "blocks"})
 """Modules of a network that only hold others: their names say nothing about where a map is, so titles leave them out."""
@@ -49,6 +53,25 @@ def relative_weights(weights: NDArray[np.float32], scale: MapScale, positions: i
         positions: how many weights sum to 1 (N, the number of keys of a PAIRWISE map).
     """
     return weights * positions if scale is MapScale.SOFTMAX else weights
+
+
+def colour_ends(maps: NDArray[np.float32], free: float = SOFTMAX_TOP) -> tuple[float, float]:
+    """Where a colour scale that is stretched to softmax maps begins and ends, robust against outliers.
+
+    The highest hundredth of a map's cells (at least one), and of the maps, may stretch the scale beyond ``free`` only up to
+    twice the range of the others. So neither one cell nor one map makes all others one flat colour.
+
+    Args:
+        maps: weights (n, positions), relative to uniform (or as they are, with ``free`` in the same unit).
+    """
+
+    def high(values: NDArray[np.float32], low: NDArray[np.float32]) -> NDArray[np.float32]:
+        ordered = np.sort(values, axis=-1)
+        rest = ordered[..., max(ordered.shape[-1] - 1 - math.ceil(OUTLIERS * ordered.shape[-1]), 0)]
+        return np.minimum(ordered[..., -1], np.maximum(free, low + 2 * (rest - low)))
+
+    low = maps.min()
+    return float(low), float(high(high(maps, maps.min(axis=-1)), low))
 
 
 def over_one_position(kind: MapKind, scale: MapScale, grid: tuple[int, int]) -> bool:

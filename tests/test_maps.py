@@ -4,8 +4,19 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
-from attnlab.maps import MapKind, MapScale, over_one_position, quantise, relative_weights, tap_of, tap_titles, unique_names
+from attnlab.maps import (
+    MapKind,
+    MapScale,
+    colour_ends,
+    over_one_position,
+    quantise,
+    relative_weights,
+    tap_of,
+    tap_titles,
+    unique_names,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -60,3 +71,14 @@ def test_only_softmax_attention_over_one_position_is_the_identity() -> None:
 def test_the_words_need_no_torch() -> None:
     code = "import sys, attnlab.maps, attnlab.viz.panels; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_one_outlier_does_not_stretch_the_colours_of_softmax_maps() -> None:
+    others = np.linspace(0, 2, 63, dtype=np.float32)
+    outlier = np.append(others, np.float32(61))
+    assert colour_ends(outlier[None]) == (0, 4)
+    assert colour_ends(others[None] * 2.5) == pytest.approx((0, 5))  # nothing to cut
+    assert colour_ends(np.append(others * 2.5, 61).astype(np.float32)[None]) == pytest.approx((0, 10))
+    calm, wild = np.ones((5, 64), np.float32), np.zeros((1, 64), np.float32)
+    wild[0, :4] = 16  # one map among many
+    assert colour_ends(np.concatenate([calm, wild])) == (0, 4)

@@ -37,7 +37,8 @@ class Layer:
         floor, peak: float32 (T, rows), the weights that code 0 and code 255 stand for.
         grid: (H, W) of a row; (1, C) for channel.
         queries: (H, W) of the queries of a pairwise map; else (1, rows).
-        reference: smallest and largest weight of this tap over many images, for the colour scale "this layer".
+        reference: smallest and largest weight of this tap over many images, for the colour scale "this layer"; of softmax
+            weights without outliers, see `attnlab.maps.colour_ends`.
         window: how many neighbouring channels decide a gate (ECA's k); 0 where that has no meaning.
         note: one sentence shown beside the map.
         features: the features that the gates of a channel map multiply, as an element layer with one row per channel.

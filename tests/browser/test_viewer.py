@@ -125,7 +125,7 @@ def setting(page: Page, role: str, name: str) -> str:
         ("ramp", "c", MENU, "Colours", "cividis"),
         ("ramp", "b", PRESSED, "reveal", "true"),
         ("ramp", "s", MENU, "Scale", "map"),
-        ("ramp", "i", PRESSED, "smooth", "false"),
+        ("ramp", "i", PRESSED, "smooth", "true"),
         ("gates", "h", PRESSED, "sort channels", "true"),
         ("pairs", "v", PRESSED, "attention received", "true"),
         ("pairs", "Shift+N", SLIDER, "Ignore nearby positions", "1"),

@@ -151,11 +151,26 @@ test("an element map shows the channel pointed at, else the one picked, else the
 test("values and scales are said in words", () => {
   assert.equal(valueWords(pairs, fieldOf(pairs, 0, usualView(), [{ u: 0.1, v: 0.1 }]), 4, 1 / 510), "4.0× uniform (weight 1.00)");
   assert.equal(valueWords(gate("g", 0, 1), null, 0.5, 1 / 510), "gate 0.50");
-  assert.equal(scaleWords("absolute", gate("g", 0, 1), null, [0, 1]), "gate value (1 = unchanged) · fixed scale");
+  const words = (change, layer, ends, values) =>
+    scaleWords({ ...usualView(), ...change }, layer, fieldOf(layer, 0, usualView(), [{ u: 0.1, v: 0.1 }]), ends, Float32Array.from(values));
+  assert.equal(words({}, gate("g", 0, 1), [0, 1], [1, 0.5]), "gate value (1 = unchanged) · fixed scale");
   assert.equal(
-    scaleWords("map", pairs, null, [0, 2.5]),
-    "weight relative to uniform attention (1 = average) · colours stretched to this map: 0 to 2.5",
+    words({ smooth: true }, gate("g", 0, 1), [0, 1], [1, 0.5]),
+    "gate value (1 = unchanged) · fixed scale · colours between cell centres are interpolated",
   );
+  const uniform = "weight relative to uniform attention (1 = average)";
+  assert.equal(words({}, pairs, [0, 4], [4, 0]), `${uniform} · fixed scale, capped at 4`);
+  assert.equal(words({}, pairs, [0, 4], [36, 0, 5]), `${uniform} · fixed scale, capped at 4 · 2 of 3 cells above 4, up to 36`);
+  assert.equal(words({ scope: "map" }, pairs, [0, 2.5], [2.5, 0]), `${uniform} · colours stretched to this map: 0 to 2.5`);
+});
+
+test("one outlier does not make all else of a stretched map one colour", () => {
+  const outlier = [61, ...Array.from({ length: 63 }, (_, at) => at / 31)]; // one weight of 61, the others from 0 to 2
+  const ends = (values) => scaleEnds("map", pairs, 0, { softmax: true }, Float32Array.from(values), null, []);
+  assert.deepEqual(ends(outlier), [0, 4]);
+  assert.deepEqual(ends(outlier.map((value, at) => (at ? 2.5 * value : 61))), [0, 10]); // twice the range of the others
+  assert.deepEqual(ends([7, 6, 0, 0]), [0, 7]);
+  assert.deepEqual(scaleEnds("map", gate("g", 0, 1), 0, { softmax: false }, Float32Array.from([0.5, 0, 0]), null, []), [0, 0.5]);
 });
 
 test("bars of channels are at least five pixels wide, and the pointer finds them", () => {

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
-from attnlab.attention import get_attention, split_composition
+from attnlab.attention import AttentionMap, get_attention, split_composition
 from attnlab.config import ModelConfig
 from attnlab.data import DataError, ImageDataset, normalise
 from attnlab.data.decode import fit_array, fit_image
 from attnlab.explain.block_features import features_before
 from attnlab.explain.cost import count_flops
 from attnlab.explain.open_run import OpenError, OpenRun
-from attnlab.maps import MapKind, over_one_position, tap_of, tap_titles
+from attnlab.maps import SOFTMAX_TOP, MapKind, MapScale, colour_ends, over_one_position, tap_of, tap_titles
 from attnlab.models import ImageShape, get_model
 from attnlab.runs.naming import attention_name, short_names
 from attnlab.runs.records import RunRecord
@@ -315,15 +315,23 @@ def _predictions(folder: str, stamp: int, _record: RunRecord) -> Predictions:
     opened, dataset = opened_network(_record), run_dataset(_record)
     flops = count_flops(opened.config.model, ImageShape(*opened.shape), len(opened.class_names))
     images = dataset.test.images[: max(FEWEST_PREDICTED, min(PREDICTED, int(PREDICTED_FLOPS / max(1, flops))))]
-    ranges: dict[str, tuple[float, float]] = {}
+    ends: dict[str, list[tuple[float, float]]] = {}
     for image in images[:RANGE_IMAGES].split(1):
         for attention in opened.inspect(image).maps:
-            low, high = ranges.get(attention.name, (float("inf"), float("-inf")))
-            ranges[attention.name] = (min(low, float(attention.values.min())), max(high, float(attention.values.max())))
+            ends.setdefault(attention.name, []).append(_ends(attention))
+    ranges = {name: (min(low for low, _ in pairs), max(high for _, high in pairs)) for name, pairs in ends.items()}
     with torch.inference_mode():
         normalised = (normalise(part, opened.mean, opened.std) for part in images.split(64))
         parts = [opened.probabilities(opened.model(part)).numpy() for part in normalised]
     return Predictions(np.concatenate(parts), ranges)
+
+
+def _ends(attention: AttentionMap) -> tuple[float, float]:
+    """The smallest and the largest weight, where one softmax weight that is far above all others does not count."""
+    if attention.scale is MapScale.GATE:
+        return float(attention.values.min()), float(attention.values.max())
+    positions = attention.values.shape[-1] if attention.kind is MapKind.PAIRWISE else attention.values[0].numel()
+    return colour_ends(attention.values.numpy().reshape(-1, positions), SOFTMAX_TOP / positions)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

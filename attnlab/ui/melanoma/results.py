@@ -16,7 +16,7 @@ from attnlab.attention import AttentionMap, to_spatial
 from attnlab.data import DataError, ImageDataset
 from attnlab.explain import OpenError, OpenRun
 from attnlab.explain.concentration import Claim, Concentration, article_claims, concentration
-from attnlab.maps import MapScale, relative_weights
+from attnlab.maps import MapScale, colour_ends, relative_weights
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
 from attnlab.runs.naming import attention_name
@@ -149,16 +149,16 @@ def gates_figure(record: RunRecord) -> None:
     maps = {name: run.inspect(data.test.images[index]).maps for name, index in chosen.items() if len(index)}
     bounds = [_bounds([class_maps[gate] for class_maps in maps.values()]) for gate in range(len(next(iter(maps.values()))))]
     st.caption(
-        "Each overlay is 60% image and 40% colour map. The colours of a gate span its smallest to its largest weight in these "
-        f"images of both classes, so that even faint differences show. {UNIFORM}"
+        "Each overlay is 60% image and 40% colour map, smoothed between the gate's positions as in the article. The colours of "
+        "a gate span its smallest to its largest weight in these images of both classes, so that even faint differences show; "
+        f"single weights far above all others do not stretch them. {UNIFORM}"
     )
     for name, class_maps in maps.items():
         images = [image.permute(1, 2, 0).numpy() for image in data.test.images[chosen[name]]]
         sheets = [("originals", images)]
         for attention, ends in zip(class_maps, bounds, strict=True):
-            unit = " × uniform" if attention.scale is MapScale.SOFTMAX else ""
             overlays = gate_overlays(images, _weights(attention), bounds=ends, colours=colours or "viridis")
-            sheets.append((f"{gate_name(attention.name)}: {ends[0]:.2f} to {ends[1]:.2f}{unit}", overlays))
+            sheets.append((_sheet_title(attention, ends), overlays))
         st.markdown(f"**{name}**")
         for column, (title, sheet) in zip(st.columns(len(sheets), gap="small"), sheets, strict=True):
             column.image(contact_sheet(sheet), caption=title, width="stretch")
@@ -249,8 +249,20 @@ def _weights(attention: AttentionMap) -> NDArray[np.float32]:
 
 
 def _bounds(maps: Sequence[AttentionMap]) -> tuple[float, float]:
-    weights = [_weights(attention) for attention in maps]
-    return float(min(array.min() for array in weights)), float(max(array.max() for array in weights))
+    """Where the colours of a gate begin and end: one outlier of a softmax gate would make all other weights one colour."""
+    weights = np.concatenate([_weights(attention) for attention in maps])
+    if maps[0].scale is MapScale.SOFTMAX:
+        return colour_ends(weights.reshape(len(weights), -1))
+    return float(weights.min()), float(weights.max())
+
+
+def _sheet_title(attention: AttentionMap, ends: tuple[float, float]) -> str:
+    """The gate, the weights between which its colours lie, and those that they do not show."""
+    unit = " × uniform" if attention.scale is MapScale.SOFTMAX else ""
+    weights = _weights(attention)
+    above = int((weights > ends[1] * 1.001).sum())
+    beyond = f"; {above} of {weights.size:,} weights are higher, up to {weights.max():.1f}" if above else ""
+    return f"{gate_name(attention.name)}: {ends[0]:.2f} to {ends[1]:.2f}{unit}{beyond}"
 
 
 def _show(claim: Claim) -> None:

@@ -16,6 +16,22 @@ export function extent(values) {
   return [low, high];
 }
 
+const OUTLIERS = 0.01;
+
+/**
+ * The least value, and where a colour scale over these values ends: the highest hundredth of them (at least one) may stretch
+ * it beyond `free` only up to twice the range of the others. So one outlier does not make all else one colour.
+ * @param {ArrayLike<number>} values
+ * @param {number} free
+ * @returns {[low: number, high: number]}
+ */
+export function cappedExtent(values, free) {
+  const sorted = Float32Array.from(values).sort();
+  const low = sorted[0];
+  const rest = sorted[Math.max(sorted.length - 1 - Math.ceil(OUTLIERS * sorted.length), 0)];
+  return [low, Math.min(sorted[sorted.length - 1], Math.max(free, low + 2 * (rest - low)))];
+}
+
 /**
  * @param {number} share
  * @param {number} [digits]

@@ -7,7 +7,7 @@ import { button, element, setText } from "../lib/dom.js";
 import { clamp } from "../lib/grid.js";
 import { Latest } from "../lib/latest.js";
 import { formatNumber } from "../lib/numbers.js";
-import { scaleWords } from "./field.js";
+import { isAbove, scaleWords } from "./field.js";
 
 /** @import { Card } from "./card.js" */
 
@@ -40,6 +40,10 @@ export class ColourBar {
     const { state, look } = card.viewer;
     this.movePointer();
     this.offerStretch();
+    const words = scaleWords(state, layer, card.field, card.ends, card.values);
+    if (setText(this.words, words)) {
+      this.canvas.setAttribute("aria-label", `Colour bar from ${card.ends.map(formatNumber).join(" to ")}: ${words}`);
+    }
     const ticks = `${layer.name}:${!!card.field?.entropy}:${sideWidth}:${card.ends}:${state.scope}:${look}`;
     const colours = `${card.bend}:${state.colours}`;
     const sameTicks = this.drawn.ticks === ticks;
@@ -50,9 +54,6 @@ export class ColourBar {
       return;
     }
     this.paint(sharpContext(this.canvas, sideWidth, BAR_HEIGHT, 2), sideWidth);
-    const words = scaleWords(state.scope, layer, card.field, card.ends);
-    this.words.textContent = words;
-    this.canvas.setAttribute("aria-label", `Colour bar from ${card.ends.map(formatNumber).join(" to ")}: ${words}`);
   }
 
   /**
@@ -86,9 +87,9 @@ export class ColourBar {
    */
   paintTicks(context, wide) {
     const { ends, viewer } = this.card;
-    const { state, theme } = viewer;
+    const { theme } = viewer;
     const [low, high] = ends;
-    const saturates = state.scope === "absolute" && high === SOFTMAX_TOP;
+    const saturates = high === SOFTMAX_TOP || isAbove(this.card.extent()[1], high);
     context.font = `11px ${theme.font}`;
     context.fillStyle = theme.text;
     for (const share of wide < 240 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1]) {

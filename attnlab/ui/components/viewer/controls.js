@@ -150,6 +150,7 @@ export function buildControls(viewer) {
     slider(viewer, "near", "Ignore nearby positions", { min: 0, max: 8, step: 1, words: nearWords }),
   ];
   const smooth = toggle(viewer, "smooth", "smooth");
+  smooth.node.title = "Interpolate the colours between the centres of cells. A map has one value per cell.";
   const mask = toggle(viewer, "mask", "object outline");
   const sorted = toggle(viewer, "sorted", "sort channels");
   const mean = push("mean of channels", () => viewer.set({ channel: null }, true));

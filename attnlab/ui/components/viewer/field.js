@@ -6,7 +6,7 @@
 // named.
 import { SOFTMAX_TOP } from "../lib/colour_tables.js";
 import { cellAt } from "../lib/grid.js";
-import { extent, formatNumber, formatTo } from "../lib/numbers.js";
+import { cappedExtent, extent, formatNumber, formatTo } from "../lib/numbers.js";
 import { columnWeights, entropyMap, layerExtent, meanWeights, rowWeights } from "./maths.js";
 
 /** @import { Grid, Place } from "../lib/grid.js" */
@@ -129,7 +129,8 @@ function withoutNear(layer, values, focus, near) {
  */
 export function scaleEnds(scope, layer, moment, field, values, panel, panels) {
   if (scope === "absolute") return [0, field?.softmax || (!field && layer.scale === "softmax") ? SOFTMAX_TOP : 1];
-  if (scope === "map" || field?.entropy) return extent(values);
+  if (field?.entropy || (scope === "map" && layer.scale !== "softmax")) return extent(values);
+  if (scope === "map") return cappedExtent(values, SOFTMAX_TOP);
   /** @type {number[]} */
   const ends = [];
   const take = (/** @type {Layer} */ other, /** @type {number[]} */ weights) =>
@@ -161,19 +162,34 @@ export function valueWords(layer, field, value, precision) {
 }
 
 /**
- * The line under the colour bar.
- * @param {Scope} scope
+ * The line under the colour bar: what the colours stand for, and what they do not show.
+ * @param {View} state
  * @param {Layer} layer
  * @param {Field | null} field
  * @param {readonly [low: number, high: number]} ends
+ * @param {Float32Array} values
  */
-export function scaleWords(scope, layer, field, [low, high]) {
+export function scaleWords({ scope, smooth, blend }, layer, field, [low, high], values) {
   const what = field?.entropy
     ? "entropy of each position's attention (1 = uniform)"
     : layer.scale === "softmax"
       ? "weight relative to uniform attention (1 = average)"
       : "gate value (1 = unchanged)";
-  if (scope === "absolute") return `${what} · fixed scale`;
   const over = field?.entropy ? "map" : scope;
-  return `${what} · colours stretched to this ${over}: ${formatNumber(low)} to ${formatNumber(high)}`;
+  const stretched = `colours stretched to this ${over}: ${formatNumber(low)} to ${formatNumber(high)}`;
+  const above = values.reduce((count, value) => count + Number(isAbove(value, high)), 0);
+  const saturated = `${above} of ${values.length} cells above ${formatNumber(high)}, up to ${formatNumber(extent(values)[1])}`;
+  const between = blend === "contour" ? "contours drawn on a smoothed map" : smooth ? "colours between cell centres are interpolated" : "";
+  const fixed = high === SOFTMAX_TOP ? `fixed scale, capped at ${high}` : "fixed scale";
+  const parts = [what, scope === "absolute" ? fixed : stretched, above ? saturated : "", field ? between : ""];
+  return parts.filter(Boolean).join(" · ");
+}
+
+/**
+ * Whether a shown value lies above the colour scale, by more than its rounding.
+ * @param {number} value
+ * @param {number} high
+ */
+export function isAbove(value, high) {
+  return value > high * 1.001;
 }

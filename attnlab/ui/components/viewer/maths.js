@@ -1,5 +1,7 @@
 // @ts-check
 // Arithmetic on weights. Row r of a layer at moment t: weight = floor + code / 255 * (peak - floor).
+import { SOFTMAX_TOP } from "../lib/colour_tables.js";
+import { cappedExtent, extent } from "../lib/numbers.js";
 
 /** @import { Layer } from "./payload.js" */
 
@@ -103,22 +105,31 @@ export function quantile(values, share) {
   return sorted[low] + (at - low) * (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]);
 }
 
+/** @type {WeakMap<Layer, [low: number, high: number][]>} by moment: read again for each frame */
+const knownExtents = new WeakMap();
+
 /**
- * Least and greatest weight of a layer at some moments, read off its floors and peaks.
+ * Both ends of a colour scale over a layer at some moments: its least weight and its greatest, see `cappedExtent` for softmax.
  * @param {Layer} layer
  * @param {number[]} moments
  * @returns {[low: number, high: number]}
  */
 export function layerExtent(layer, moments) {
-  let low = Infinity;
-  let high = -Infinity;
-  for (const moment of moments) {
-    for (let at = moment * layer.rows; at < (moment + 1) * layer.rows; at++) {
-      low = Math.min(low, layer.floor[at]);
-      high = Math.max(high, layer.peak[at]);
-    }
-  }
-  return [low, high];
+  const known = knownExtents.get(layer) ?? [];
+  knownExtents.set(layer, known);
+  for (const moment of moments) known[moment] ??= momentExtent(layer, moment);
+  return extent(moments.flatMap((moment) => known[moment]));
+}
+
+/**
+ * @param {Layer} layer
+ * @param {number} moment
+ */
+function momentExtent(layer, moment) {
+  const [from, to] = [moment * layer.rows, (moment + 1) * layer.rows];
+  const ends = [...layer.floor.subarray(from, to), ...layer.peak.subarray(from, to)];
+  if (layer.scale !== "softmax") return extent(ends);
+  return cappedExtent(layer.rows === 1 ? rowWeights(layer, moment, 0) : ends, SOFTMAX_TOP / layer.length);
 }
 
 /**

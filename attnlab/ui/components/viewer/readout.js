@@ -2,7 +2,7 @@
 // What a card says in words: the value that is pointed at, and facts about the whole map.
 import { cellAt, cellWords } from "../lib/grid.js";
 import { formatNumber } from "../lib/numbers.js";
-import { valueWords } from "./field.js";
+import { isAbove, valueWords } from "./field.js";
 import { entropy, weightInside } from "./maths.js";
 
 /** @import { Card } from "./card.js" */
@@ -27,7 +27,9 @@ export function readoutWords(card) {
   }
   if (!viewer.cursor || !field) return "";
   const cell = cellAt([field.height, field.width], viewer.cursor);
-  return `${cellWords(cell)} · ${valueWords(layer, field, card.values[cell.index], card.precision())}`;
+  const value = card.values[cell.index];
+  const above = isAbove(value, card.ends[1]) ? ` · above the colour scale, which ends at ${formatNumber(card.ends[1])}` : "";
+  return `${cellWords(cell)} · ${valueWords(layer, field, value, card.precision())}${above}`;
 }
 
 /**

@@ -49,7 +49,7 @@ function wrapped(context, text, wide) {
  */
 function captionLines(card) {
   const { layer, panel, viewer, field } = card;
-  const { pair, channel, scope } = viewer.state;
+  const { pair, channel } = viewer.state;
   const lines = [card.fixedLayer ? panel.title : "", panel.run && panel.run !== panel.title ? `run ${panel.run}` : "", panel.subtitle];
   if (layer) lines.push(`map ${layer.title}${layer.title === layer.name ? "" : ` (${layer.name})`}`);
   if (panel.steps.length) lines.push(`training step ${panel.steps[card.moment].toLocaleString("en")}`);
@@ -59,7 +59,7 @@ function captionLines(card) {
     lines.push(`${pair === "column" ? "attention received by" : "attention paid by"} ${places}`);
   }
   if (field && layer?.kind === "element") lines.push(channel === null ? "mean over channels" : `channel ${card.strip.marked()}`);
-  if (layer) lines.push(scaleWords(scope, layer, field, card.ends));
+  if (layer) lines.push(scaleWords(viewer.state, layer, field, card.ends, card.values));
   if (panel.probabilities.length) {
     const truth = panel.truth === null ? "" : `, true class ${panel.classes[panel.truth]}`;
     lines.push(`predicted ${card.prediction.words()}${truth}`);

@@ -79,7 +79,7 @@ export class Stage {
   /** The picture at the size of the stage, scaled once. */
   scaledPicture() {
     const { width, height } = this.canvas;
-    return this.backdrop.get(`${width}:${height}:${this.card.viewer.state.smooth}`, () => this.scaledTo(this.scaled, width, height));
+    return this.backdrop.get(`${width}:${height}`, () => this.scaledTo(this.scaled, width, height));
   }
 
   /**
@@ -91,7 +91,6 @@ export class Stage {
   scaledTo(canvas, width, height) {
     Object.assign(canvas, { width, height });
     const context = contextOf(canvas);
-    context.imageSmoothingEnabled = this.card.viewer.state.smooth;
     context.imageSmoothingQuality = "high";
     context.drawImage(this.picture, 0, 0, width, height);
     return canvas;

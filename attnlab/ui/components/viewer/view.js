@@ -30,7 +30,7 @@ export const CUTS = /** @type {const} */ (["value", "percentile"]);
  * @property {typeof CUTS[number]} cut
  * @property {number} gamma
  * @property {string} colours
- * @property {boolean} smooth
+ * @property {boolean} smooth colours between the centres of cells are interpolated
  * @property {typeof BLENDS[number]} blend
  * @property {Scope} scope
  * @property {typeof PAIR_VIEWS[number]} pair
@@ -51,7 +51,7 @@ export const VIEW_FIELDS = {
   cut: wordField("ct", CUTS),
   gamma: numberField("ga", 1, 0.2, 5),
   colours: wordField("cm", COLOUR_MAPS.map(([name]) => name)),
-  smooth: flagField("sm", true),
+  smooth: flagField("sm", false),
   blend: wordField("bl", BLENDS),
   scope: wordField("sc", SCOPES),
   pair: wordField("pr", PAIR_VIEWS),
