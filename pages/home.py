@@ -3,7 +3,7 @@
 import streamlit as st
 
 from attnlab.ui import warmup
-from attnlab.ui.home.demo_strip import demo_strip
+from attnlab.ui.home.demo_strip import guided_example
 from attnlab.ui.home.gallery import variant_gallery
 from attnlab.ui.shell import inside_app
 
@@ -31,11 +31,10 @@ NEXT = (
 inside_app()
 st.title("What does a network look at?", anchor=False)
 st.markdown(
-    "Attention lets a network weight its own features, with weights computed from the image itself: each weight scales a "
-    "feature, from 0 (ignored) to 1 (kept); self-attention shares a total of 1 among all positions. Below: the weights of a "
-    "small network while it learns to read a digit in clutter."
+    "Attention lets a network weight its own features, with weights computed from the image itself. Below, a small network "
+    "learns to read a digit in clutter: each colour is the weight of one place, and the weights change while it learns."
 )
-demo_strip()
+guided_example()
 
 with st.grid(3, min_column_width=260, border=True) as cards:
     for page, icon, title, text in NEXT:

@@ -35,13 +35,12 @@ def snapshot_panel(
     title: str,
     colour: str = "",
     subtitle: str = "",
-    places: Mapping[str, str] | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> Panel:
     """A probe image of a run with its maps at every step that has a snapshot. Needs no torch.
 
     Args:
-        places: map -> what its layer is called, for the maps to show; the viewer puts layers of one name side by side.
-            All of them, under their own names, when `None`.
+        titles: map -> title, for the maps to show; all of them when `None`.
 
     Raises:
         ValueError: when the run has no snapshots or no probe images.
@@ -51,19 +50,19 @@ def snapshot_panel(
         raise ValueError(f"{folder.run_id} stored no maps during training")
     snapshots = [folder.snapshot(step) for step in steps]
     maps = [{stored.name: stored for stored in snapshot.maps} for snapshot in snapshots]
-    titles = tap_titles(list(maps[-1]))
+    titles = titles or tap_titles(list(maps[-1]))
     layers: list[Layer] = [
         layer_from_codes(
-            places[name] if places else name,
+            name,
             MapKind.SPATIAL if stored.kind in REDUCED else stored.kind,
             np.stack([by_name[name].codes[picture] for by_name in maps]),
             np.array([by_name[name].peaks[picture] for by_name in maps]),
-            title=places[name] if places else titles[name],
+            title=titles[name],
             scale=stored.scale,
             note=ONE_POSITION if over_one_position(stored.kind, stored.scale, stored.grid) else _reduction(stored),
         )
         for name, stored in maps[-1].items()
-        if not places or name in places
+        if name in titles
     ]
     return Panel(
         title=title,

@@ -69,6 +69,34 @@ def test_shipped_runs_move_on_the_picture_that_is_chosen(app: AppTest, shipped: 
     assert _viewer(app)["panels"][0]["truth"] == 7
 
 
+def test_the_map_that_finds_the_object_comes_first_and_is_explained(app: AppTest, shipped: Path, tmp_path: Path) -> None:
+    masks = np.zeros((2, 8, 8), bool)
+    masks[:, 2:4, 2:4] = True
+    for attention, places in (("cbam_spatial", [(0, 0), (3, 3)]), ("eca+cbam_spatial", [(3, 3), (1, 1)])):
+        folder = finished_run(tmp_path, RunConfig().changed(model__attention=attention), 0.9)
+        images = np.zeros((2, 3, 8, 8), np.uint8)
+        folder.write_probes(ProbeEvent(images=images, labels=np.array([1, 7]), masks=masks, names=("a", "b")))
+        maps = []
+        for block, (row, column) in enumerate(places):
+            codes = np.full((2, 4, 4), 50, np.uint8)
+            codes[:, row, column] = 200
+            name = f"blocks.{block}.attention1.{attention}.tap"
+            maps.append(SnapshotMap(name, MapKind.SPATIAL, MapScale.GATE, (4, 4), codes, np.ones(2, np.float32)))
+        folder.write_snapshot(SnapshotEvent(step=9, maps=maps, probabilities=np.full((2, 10), 0.1, np.float16)))
+        shutil.move(folder.path, shipped / folder.run_id)
+    app.run()
+    assert not app.exception
+    guide, other = (json.loads(element.proto.mixed.json) for element in app.get("bidi_component"))
+    assert [shown["meta"]["panels"][0]["title"] for shown in (guide, other)] == ["eca + cbam_spatial", "cbam_spatial"]
+    assert guide["options"]["first"] == 1 and other["options"]["first"] == 0
+    text = texts(app)
+    assert "Its highest weight lies on the object in 2 of the 2 images; a random position would in 6%." in text
+    for term in ("Position", "Channel", "Gate", "Block and map", "Outline", "N × weight"):
+        assert f"**{term}.**" in text
+    assert "4 × 4 positions" in text and "This is the map of" in text
+    assert "The highest weight lies on the object in 0 of the 2 images, about as often as chance." in text
+
+
 def test_every_registered_variant_has_a_card(app: AppTest, shipped: Path) -> None:
     text = texts(app.run())
     for variant in list_attention().values():

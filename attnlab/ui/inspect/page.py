@@ -21,6 +21,7 @@ from attnlab.runs.records import RunRecord
 from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.components.viewer import offline_page, viewer
+from attnlab.ui.finder import finder
 from attnlab.ui.inspect.images import images_to_show, run_colour
 from attnlab.ui.snapshots import snapshot_panel, weights_of_maps
 from attnlab.ui.state import colours, manager
@@ -102,7 +103,7 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | Non
 
     selection = choose_test_images(records, row[1:]) if source == "test" else choose_own_image(records)
     if selection is not None:
-        viewer(selection.panels, key="inspect.viewer", link=True)
+        viewer(selection.panels, key="inspect.viewer", link=True, first=finder(folder))
         download_buttons(selection.panels, records, selection.raw_arrays)
     return selection
 
@@ -132,7 +133,12 @@ def download_buttons(
     files: tuple[tuple[str, str, str, str, Callable[[], bytes]], ...] = (
         (
             *("Save as an offline page", "html", "text/html", "html"),
-            lambda: offline_page(panels, title=title, note=f"Attention maps of {name}, made with attnlab.").encode(),
+            lambda: offline_page(
+                panels,
+                title=title,
+                note=f"Attention maps of {name}, made with attnlab.",
+                first=finder(RunFolder(records[0].folder)),
+            ).encode(),
         ),
         ("Save raw maps as NPZ", "npz", "application/octet-stream", "data_array", lambda: npz_bytes(make())),
         ("Save as JSON", "json", "application/json", "data_object", lambda: json_bytes(make())),
@@ -195,7 +201,7 @@ def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
             panels.append(_snapshots(str(record.folder), steps[-1], index, titles[record.run_id], run_colour(record)))
         else:
             st.caption(f"{run_name(record)} kept no maps during training.")
-    viewer(panels, key="inspect.viewer", link=True, sync="inspect")
+    viewer(panels, key="inspect.viewer", link=True, sync="inspect", first=finder(RunFolder(records[0].folder)))
     download_buttons(panels, records)
     st.caption("Point at a step in the loss chart to see the maps of that step.")
     colour_of = colours(manager().runs())

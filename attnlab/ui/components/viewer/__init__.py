@@ -10,12 +10,17 @@ import base64
 import hashlib
 import html
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from attnlab.maps import MapKind
 from attnlab.ui.components.modules import joined
 from attnlab.ui.components.mount import HERE, mount, style
-from attnlab.viz.panels import Panel, pack
+from attnlab.viz.panels import Layer, Panel, pack
+
+TELLING_POSITIONS = 16
+"""A map with fewer cells says little of where."""
 
 _mount = mount("viewer")
 
@@ -28,6 +33,7 @@ def viewer(
     autoplay: bool = False,
     link: bool = False,
     sync: str = "",
+    first: str | None = None,
     initial: Mapping[str, Any] | None = None,
 ) -> None:
     """Shows the panels side by side, with one cross-hair and one set of controls.
@@ -38,6 +44,7 @@ def viewer(
         autoplay: plays the time-lapse at once, unless the browser is asked to reduce motion.
         link: the view is kept in the page's address and can be copied as a link. At most one viewer of a page.
         sync: a name shared with a chart of the same run; both follow each other's training step.
+        first: name of the layer that is shown until a person chooses one; `first_layer` decides where it is `None` or absent.
         initial: the view at first, by the names in view.js (``opacity``, ``blend``, ``scope`` ...).
 
     Raises:
@@ -45,17 +52,25 @@ def viewer(
     """
     meta, content = pack(panels)
     options = {"compact": compact, "autoplay": autoplay, "link": link, "sync": sync, "initial": dict(initial or {})}
+    options["first"] = first_layer(panels, first)
     _mount(key=key, data={"id": _digest(meta, content.tobytes(), options), "meta": meta, "options": options, "bytes": content})
 
 
-def offline_page(panels: Sequence[Panel], *, title: str, note: str = "", initial: Mapping[str, Any] | None = None) -> str:
+def offline_page(
+    panels: Sequence[Panel],
+    *,
+    title: str,
+    note: str = "",
+    first: str | None = None,
+    initial: Mapping[str, Any] | None = None,
+) -> str:
     """One HTML page with the panels and the working viewer in it; it needs no server and no network.
 
     Raises:
         ValueError: when a panel's arrays do not fit together.
     """
     meta, content = pack(panels)
-    payload = {"id": "offline", "meta": meta, "options": {"initial": dict(initial or {})}}
+    payload = {"id": "offline", "meta": meta, "options": {"first": first_layer(panels, first), "initial": dict(initial or {})}}
     # "<" cannot end the script element when it is written as an escape
     written = json.dumps(payload).replace("<", "\\u003c")
     return _PAGE.format(
@@ -66,6 +81,19 @@ def offline_page(panels: Sequence[Panel], *, title: str, note: str = "", initial
         payload=written,
         bytes=base64.b64encode(content.tobytes()).decode(),
     )
+
+
+def first_layer(panels: Sequence[Panel], wanted: str | None = None) -> int:
+    """Place of the layer that the viewer begins with, in the list of the panel with the most layers.
+
+    The wanted one; else the deepest that can be laid over the picture and has enough positions to show a place; else the
+    deepest that can be laid over it at all.
+    """
+    layers: Sequence[Layer] = max((panel.layers for panel in panels), key=len, default=())
+    over = [at for at, each in enumerate(layers) if each.kind is not MapKind.CHANNEL]
+    telling = [at for at in over if math.prod(layers[at].grid) >= TELLING_POSITIONS]
+    named = [at for at, each in enumerate(layers) if each.name == wanted]
+    return (named or telling or over or [0])[-1]
 
 
 def _digest(meta: Mapping[str, Any], content: bytes, options: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ export const CUTS = /** @type {const} */ (["value", "percentile"]);
 
 /**
  * @typedef {object} View
- * @property {number | null} layer null: the deepest that shows a place
+ * @property {number | null} layer null: the one that the page begins with
  * @property {boolean} all all layers beside each other
  * @property {number | null} step of the training; null: the last
  * @property {number} opacity

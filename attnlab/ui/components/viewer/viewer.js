@@ -23,7 +23,6 @@ import { linkWithView, usualView, viewFromLink } from "./view.js";
 /** @import { View } from "./view.js" */
 
 const CARD_PIXELS = 216; // the least width of one of several cards, with the gap
-const TELLING_POSITIONS = 16; // a map with fewer cells says little of where
 
 /**
  * @typedef {object} Options
@@ -32,6 +31,7 @@ const TELLING_POSITIONS = 16; // a map with fewer cells says little of where
  * @property {boolean} [link] the view is kept in the page's address
  * @property {string} [sync] a name shared with a chart of the same run
  * @property {Partial<View>} [initial] the view at first
+ * @property {number} first the layer that is shown until one is chosen
  */
 /** @typedef {{ id: string, meta: PackedPanels, options: Options }} ViewerData */
 /** @typedef {{ text: string, border: string, faint: string, hidden: string, window: string, background: string, font: string }} Theme */
@@ -45,7 +45,7 @@ export class Viewer {
     this.id = null;
     this.state = usualView();
     /** @type {Options} */
-    this.options = {};
+    this.options = { first: 0 };
     this.compact = false;
     /** @type {Panel[]} */
     this.panels = [];
@@ -155,16 +155,9 @@ export class Viewer {
     return panel.layers[Math.round((this.layerIndex * (count - 1)) / (this.layers.length - 1))];
   }
 
-  /**
-   * The chosen layer; until one is chosen the deepest that can be laid over the picture and has enough positions to show a
-   * place, else the deepest that can be laid over it at all.
-   */
+  /** The chosen layer, until one is chosen the one that the page begins with. */
   get layerIndex() {
-    if (this.state.layer !== null) return this.state.layer;
-    const overlay = (/** @type {number} */ fewest) =>
-      this.layers.findLastIndex(({ kind, grid }) => kind !== "channel" && grid[0] * grid[1] >= fewest);
-    const telling = overlay(TELLING_POSITIONS);
-    return Math.max(0, telling < 0 ? overlay(1) : telling);
+    return this.state.layer ?? Math.min(this.options.first, Math.max(this.layers.length - 1, 0));
   }
 
   get step() {

@@ -1,0 +1,86 @@
+"""Which map of a run points at the object most often: measured on the images that the run kept its maps of. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from attnlab.maps import MapKind
+from attnlab.runs.folder import RunFolder
+from attnlab.ui.components.viewer import TELLING_POSITIONS
+
+BETTER_THAN_CHANCE = 2.0
+"""A map finds the object if it points at it this many times as often as a random place would."""
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """How often one map points at the object, on the probe images of its run at the last step that kept maps.
+
+    Attributes:
+        tap: name of the map, as in `attnlab.attention.AttentionMap.name`.
+        share: mean over the images of the part of the highest cell that lies on the object, in [0, 1].
+        hits: images in which at least half of the highest cell lies on the object.
+        images: all of them.
+        chance: the share of the image that the object covers, mean over the images.
+    """
+
+    tap: str
+    share: float
+    hits: int
+    images: int
+    chance: float
+
+    @property
+    def finds(self) -> bool:
+        """Whether the map points at the object clearly more often than a random place would."""
+        return self.share > BETTER_THAN_CHANCE * self.chance
+
+
+def pointing(folder: RunFolder) -> tuple[Pointing, ...]:
+    """The maps of a run, the one that points at the object most often first; none without kept maps or without masks."""
+    steps = folder.snapshot_steps()
+    return _pointing(str(folder.path), steps[-1]) if steps else ()
+
+
+def finder(folder: RunFolder) -> str | None:
+    """The map that points at the object most often; `None` where no map does so clearly more often than chance."""
+    best = next(iter(pointing(folder)), None)
+    return best.tap if best is not None and best.finds else None
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _pointing(path: str, step: int) -> tuple[Pointing, ...]:
+    folder = RunFolder(Path(path))
+    probes = folder.probes()
+    if probes is None or probes.masks is None or not probes.masks.any():
+        return ()
+    shown = probes.masks.any(axis=(1, 2))
+    masks = probes.masks[shown]
+    measured = []
+    for stored in folder.snapshot(step).maps:
+        if stored.kind is MapKind.CHANNEL or math.prod(stored.kept) < TELLING_POSITIONS:
+            continue
+        shares = _on_object(stored.codes[shown].reshape(-1, *stored.kept), masks)
+        hits = int((shares >= 0.5).sum())
+        measured.append(Pointing(stored.name, float(shares.mean()), hits, len(masks), float(masks.mean())))
+    return tuple(sorted(measured, key=lambda each: -each.share))
+
+
+def _on_object(maps: NDArray[np.uint8], masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """For each image the part of the highest cells that lies on the object, (n,).
+
+    Args:
+        maps: (n, h, w). masks: (n, H, W).
+    """
+    height, width = masks.shape[1:]
+    rows = np.arange(height) * maps.shape[1] // height
+    columns = np.arange(width) * maps.shape[2] // width
+    large = maps[:, rows][:, :, columns]
+    highest = large == large.max(axis=(1, 2), keepdims=True)
+    return np.asarray((highest & masks).sum(axis=(1, 2)) / highest.sum(axis=(1, 2)), np.float64)
