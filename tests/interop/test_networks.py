@@ -24,64 +24,10 @@ from attnlab.interop import (
     start_weights,
 )
 from attnlab.models import ImageShape, build_model, report_network
+from tests.interop.independent import learn_to_pay_attention, vgg16_with_gates
 from tests.interop.reference import KEYS, random_input, random_state_dict
 
-State = dict[str, Tensor]
 CHOICES = [(pooling, normalize) for pooling in ("before", "after") for normalize in ("softmax", "sigmoid")]
-
-
-def convs(x: Tensor, state: State, block: str, count: int, *, pooled: bool = False) -> Tensor:
-    """``count`` times convolution, batch norm, ReLU (and pooling), over names numbered as in a sequence of layers."""
-    for index in range(count):
-        at = (4 if pooled else 3) * index
-        x = F.conv2d(x, state[f"{block}.{at}.weight"], state[f"{block}.{at}.bias"], padding=1)
-        norm = (state[f"{block}.{at + 1}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
-        x = F.relu(F.batch_norm(x, *norm))
-        x = F.max_pool2d(x, 2) if pooled else x
-    return x
-
-
-def read(local: Tensor, scores: Tensor, normalize: str) -> Tensor:
-    """Sum under softmax weights, mean under sigmoid weights, (B, C)."""
-    if normalize == "softmax":
-        weights = torch.softmax(scores.reshape(len(scores), -1), dim=-1).reshape(scores.shape)
-        return torch.einsum("bchw,bohw->bc", local, weights)
-    return (local * torch.sigmoid(scores)).mean(dim=(2, 3))
-
-
-def learn_to_pay_attention(x: Tensor, state: State, pooling: str, normalize: str) -> Tensor:
-    x = convs(convs(x, state, "conv_block1.op", 2), state, "conv_block2.op", 2)
-    local = []
-    for block in (3, 4, 5):
-        full = convs(x, state, f"conv_block{block}.op", 3)
-        x = F.max_pool2d(full, 2)
-        local.append(full if pooling == "before" else x)
-    x = convs(x, state, "conv_block6.op", 2, pooled=True)
-    guide = F.conv2d(x, state["dense.weight"], state["dense.bias"])
-    if "attn1.op.weight" not in state:
-        return F.linear(guide[:, :, 0, 0], state["classify.weight"], state["classify.bias"])
-    local[0] = F.conv2d(local[0], state["projector.op.weight"])
-    readings = [
-        read(one, F.conv2d(one + guide, state[f"attn{i}.op.weight"]), normalize) for i, one in enumerate(local, start=1)
-    ]
-    return F.linear(torch.cat(readings, dim=1), state["classify.weight"], state["classify.bias"])
-
-
-def vgg16_with_gates(x: Tensor, state: State, normalize: str) -> Tensor:
-    pools = []
-    for block, count in enumerate((2, 2, 3, 3, 3), start=1):
-        x = F.max_pool2d(convs(x, state, f"conv_block{block}", count), 2)
-        pools.append(x)
-    guide = pools[4]
-    readings = [F.avg_pool2d(guide, guide.shape[2:])[:, :, 0, 0]]
-    for gate, local, factor in ((1, pools[2], 4), (2, pools[3], 2)):
-        directed = F.conv2d(guide, state[f"attn{gate}.W_g.weight"])
-        directed = F.interpolate(directed, scale_factor=factor, mode="bilinear", align_corners=False)
-        hidden = F.relu(F.conv2d(local, state[f"attn{gate}.W_l.weight"]) + directed)
-        readings.append(
-            read(local, F.conv2d(hidden, state[f"attn{gate}.phi.weight"], state[f"attn{gate}.phi.bias"]), normalize)
-        )
-    return F.linear(torch.cat(readings, dim=1), state["cls.weight"], state["cls.bias"])
 
 
 def agrees(module: torch.nn.Module, x: Tensor, expected: Tensor) -> bool:
