@@ -20,6 +20,7 @@ def open_(
     dataset: str | None = None,
     choice: Annotated[list[str] | None, Parameter(negative="")] = None,
     normalisation: Literal["source", "imagenet"] = "source",
+    weights: str | None = None,
     as_json: Json = False,
 ) -> int:
     """Open a checkpoint of the original repositories as a run, to inspect it in the app.
@@ -34,26 +35,32 @@ def open_(
         a setting the file does not record, as in: --choice pooling=before --choice normalize=sigmoid
     normalisation
         of the pixels: as in the source's training script, or ImageNet's
+    weights
+        which weights, where the file holds several sets, as in: --weights ema (default: the first that is not an average)
     """
     from attnlab.data import IMAGENET, absolute_name
     from attnlab.interop import open_checkpoint, recognise, reference_config
     from attnlab.runs.imported import NO_PICTURES, fitting_datasets, import_checkpoint
 
-    weights = open_checkpoint(file)
-    reference = recognise(weights)
+    checkpoint = open_checkpoint(file, take=weights)
+    for remark in checkpoint.remarks():
+        print(remark, file=sys.stderr)
+    reference = recognise(checkpoint)
     choices = dict(_pair(text) for text in choice or ())
     tree: dict[str, Any] = {"reference": reference.name, "title": reference.title, "source": reference.source}
+    tree |= {"weights": checkpoint.found, "sets": list(checkpoint.sets), "left_out": list(checkpoint.left_out)}
     if not reference.network:
         text = f"{reference.title}: a single attention block, not a network that can be opened as a run"
         return tell(tree | {"network": False}, text, as_json=as_json)
     with warnings.catch_warnings(record=True) as assumptions:
         warnings.simplefilter("always")
-        _, shape, outputs = reference_config(weights, **choices)
+        _, shape, outputs = reference_config(checkpoint, **choices)
         fitting = fitting_datasets(shape.channels, max(2, outputs))
         folder = import_checkpoint(
             paths.runs_dir(),
-            weights,
+            checkpoint,
             source=file.name,
+            remarks=checkpoint.remarks(),
             dataset=DatasetConfig(name=absolute_name(dataset or next(iter(fitting), NO_PICTURES))),
             normalisation=IMAGENET if normalisation == "imagenet" else None,
             choices=choices,

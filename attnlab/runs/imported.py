@@ -68,6 +68,7 @@ def import_checkpoint(
     names: Sequence[str] | None = None,
     normalisation: Normalisation | None = None,
     choices: Mapping[str, str] | None = None,
+    remarks: Sequence[str] = (),
 ) -> RunFolder:
     """Makes a run folder below ``parent`` from a state dict with the names of a reference implementation.
 
@@ -79,6 +80,7 @@ def import_checkpoint(
         names: of the classes, in label order; `None` takes those of the data set.
         normalisation: of the pixels; `None` takes the reference's own.
         choices: what the shapes do not determine, see `attnlab.interop.open_reference`.
+        remarks: sentences about the reading of the file, which the run's note repeats.
 
     Raises:
         UnknownReference: when the weights belong to no known network.
@@ -122,4 +124,5 @@ def import_checkpoint(
         folder.write_end(RunState.FINISHED, attempt, result={"imported": reference.name})
 
     note = f"{reference.title}, opened from {title}; it was not trained here."
+    note = " ".join((note, *remarks))
     return RunFolder.create(parent, config, title=title, note=note, fill=fill)

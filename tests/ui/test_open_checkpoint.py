@@ -1,5 +1,6 @@
 """A checkpoint of the original repositories, from the file to its maps: on the page, on the command line, and as a folder."""
 
+import argparse
 import io
 import json
 from pathlib import Path
@@ -18,6 +19,7 @@ from attnlab.interop import open_reference
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.imported import NO_PICTURES, NORMALISATION, import_checkpoint
 from attnlab.runs.records import RunState
+from attnlab.ui.format import plain
 from tests.interop.reference import random_state_dict
 from tests.pages import open_page, texts
 
@@ -46,7 +48,9 @@ def l2pa() -> dict[str, torch.Tensor]:
 
 def torch_file(weights: dict[str, torch.Tensor]) -> bytes:
     buffer = io.BytesIO()
-    torch.save({"state_dict": {f"module.{name}": value for name, value in weights.items()}}, buffer)
+    half = {name: value / 2 if value.is_floating_point() else value for name, value in weights.items()}
+    state = {f"module.{name}": value for name, value in weights.items()}
+    torch.save({"state_dict": state, "ema": half, "args": argparse.Namespace(lr=0.1)}, buffer)
     return buffer.getvalue()
 
 
@@ -93,6 +97,10 @@ def test_the_command_line_opens_a_pickled_file(private_home: Path, tmp_path: Pat
     out, err = capsys.readouterr()
     told = json.loads(out)
     assert told["reference"] == "l2pa" and told["config"]["model"]["options"]["pooling"] == "before"
+    assert (told["weights"], told["sets"]) == ("state_dict.module", ["state_dict.module", "ema"])
+    assert told["left_out"] == ["ema (another set of weights)", "args (argparse.Namespace)"]
+    assert "Left out: ema (another set of weights), args (argparse.Namespace)." in err
+    assert "Left out: ema" in RunFolder(Path(told["folder"])).meta()["note"]
     assert "assuming normalize='softmax'" in err and "pooling" not in err
     assert open_run(Path(told["folder"])).class_names[:2] == ("class 0", "class 1")
 
@@ -114,6 +122,9 @@ def test_the_page_recognises_asks_and_leads_to_the_maps(app: AppTest, tmp_path: 
     assert "Learn To Pay Attention" in page.success[0].value
     assert {metric.label: metric.value for metric in page.metric}["Images"] == "3 × 32 × 32"
 
+    assert plain("args (argparse.Namespace)") in texts(page)
+    page.segmented_control("checkpoint.weights.state_dict.module|ema").set_value("ema").run()
+    assert plain("Read: ema.") in texts(page)
     page.segmented_control("checkpoint.l2pa.pooling").set_value("before").run()
     page.segmented_control("checkpoint.l2pa.normalize").set_value("sigmoid").run()
     page.selectbox("checkpoint.dataset.3.10").select(NO_PICTURES).run()
@@ -137,4 +148,4 @@ def test_the_page_says_what_a_block_is_and_refuses_other_files(app: AppTest, tmp
     page.text_input("checkpoint.path").input(str(other)).run()
     assert "Not recognised" in texts(page)
     page.text_input("checkpoint.path").input(str(tmp_path / "nowhere.pt")).run()
-    assert "there is no file nowhere.pt" in texts(page)
+    assert plain("there is no file nowhere.pt") in texts(page)

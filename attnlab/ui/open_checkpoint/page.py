@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
-from torch import Tensor
 
 from attnlab import paths
 from attnlab.config import DatasetConfig, ModelConfig, explain
 from attnlab.data import IMAGENET, list_datasets
 from attnlab.interop import (
     REFERENCES,
+    TOP,
+    Checkpoint,
     CheckpointRefused,
     Reference,
     UnknownReference,
@@ -26,6 +26,7 @@ from attnlab.interop import (
 from attnlab.models import ImageShape
 from attnlab.runs.imported import NO_PICTURES, NORMALISATION, fitting_datasets, import_checkpoint
 from attnlab.ui.form.own_images import absolute_path
+from attnlab.ui.format import plain
 from attnlab.ui.state import manager
 
 MOST_MEGABYTES = 256
@@ -41,7 +42,7 @@ ANSWERS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Checkpoint:
+class Recognised:
     """A checkpoint file, with what its names and shapes say about the network.
 
     Attributes:
@@ -49,7 +50,7 @@ class Checkpoint:
     """
 
     name: str
-    weights: Mapping[str, Tensor]
+    weights: Checkpoint
     reference: Reference
     config: ModelConfig | None = None
     shape: ImageShape | None = None
@@ -62,7 +63,7 @@ class Checkpoint:
 
 
 def known_references() -> None:
-    """Lists the repositories whose checkpoints can be checkpoint."""
+    """Lists the repositories whose checkpoints can be opened."""
     for reference in REFERENCES:
         title = f"[{reference.title}]({reference.source})" if reference.source.startswith("http") else reference.title
         kind = "network" if reference.network else "block"
@@ -70,38 +71,60 @@ def known_references() -> None:
         st.markdown(f"- {title} :gray-badge[{kind}]{cite}")
 
 
-def choose_file() -> Checkpoint | None:
+def choose_file() -> Recognised | None:
     """Takes an upload or a path on the server and recognises it; `None` with the reason on the page when it cannot."""
     upload, path = st.columns(2, gap="large")
     file = upload.file_uploader(
         "A checkpoint file",
-        type=["safetensors", "pt", "pth", "bin", "ckpt"],
+        type=["safetensors", "pt", "pth", "bin", "ckpt", "th", "tar", "pkl", "pickle", "model"],
         max_upload_size=MOST_MEGABYTES,
         key="checkpoint.file",
-        help="Pickled files (.pt, .pth) are read in a separate process with no other rights; safetensors are read directly.",
+        help="Written by torch.save or as safetensors. Only the tensors are read; code in a file is never executed.",
     )
     typed = path.text_input("Or the path of a file on the server", key="checkpoint.path", placeholder="/data/net.pth").strip()
+    source: bytes | Path
+    if file is not None:
+        source = file.getvalue()
+        name, stamp = file.name, hashlib.sha256(source).hexdigest()
+    elif typed:
+        source = Path(typed).expanduser()
+        name, stamp = source.name, f"{source.resolve()} {source.stat().st_mtime_ns}" if source.is_file() else typed
+    else:
+        return None
     try:
-        if file is not None:
-            content = file.getvalue()
-            return _checkpoint(file.name, hashlib.sha256(content).hexdigest(), content)
-        if typed:
-            source = Path(typed).expanduser()
-            stamp = f"{source.resolve()} {source.stat().st_mtime_ns}" if source.is_file() else typed
-            return _checkpoint(source.name, stamp, source)
+        first = _checkpoint(name, stamp, source)
+        if len(first.weights.sets) == 1:
+            return first
+        return _checkpoint(name, stamp, source, _which(first.weights))
     except UnknownReference as error:
         st.error(f"Not recognised: {error}.", icon=":material/help:")
     except ValueError as error:  # refused, or with shapes that no such network has
-        st.error(explain(error), icon=":material/error:")
+        st.error(plain(explain(error)), icon=":material/error:")
     return None
 
 
-def describe(checkpoint: Checkpoint) -> None:
+def _which(weights: Checkpoint) -> str:
+    """Asks which of several sets of weights in a file to open."""
+    chosen = st.segmented_control(
+        "Weights",
+        list(weights.sets),
+        default=weights.found,
+        required=True,
+        format_func=lambda place: plain(place or TOP),
+        key=f"checkpoint.weights.{'|'.join(weights.sets)}",
+        help="The file holds several sets of weights, such as an average over the training (EMA) beside the last ones.",
+    )
+    return weights.found if chosen is None else chosen
+
+
+def describe(checkpoint: Recognised) -> None:
     """Shows what was recognised."""
     reference = checkpoint.reference
     parameters = sum(value.numel() for value in checkpoint.weights.values() if value.is_floating_point())
     source = f"[{reference.source}]({reference.source})" if reference.source.startswith("http") else reference.source
     st.success(f"**{reference.title}**  \n{source}", icon=":material/verified:")
+    for remark in checkpoint.weights.remarks():
+        st.caption(plain(remark))
     with st.container(horizontal=True):
         st.metric("Parameters and buffers", f"{parameters:,}", help="Buffers are the running statistics of batch norm layers.")
         if checkpoint.shape is not None and checkpoint.config is not None:
@@ -110,7 +133,7 @@ def describe(checkpoint: Checkpoint) -> None:
             st.metric("Width", checkpoint.config.width)
 
 
-def block_note(checkpoint: Checkpoint) -> None:
+def block_note(checkpoint: Recognised) -> None:
     """Says where a block, which makes no prediction, can be used."""
     st.info(
         f"This is a block, {checkpoint.reference.title}, not a network, so there is no prediction to inspect. In code, "
@@ -119,7 +142,7 @@ def block_note(checkpoint: Checkpoint) -> None:
     )
 
 
-def open_form(checkpoint: Checkpoint) -> None:
+def open_form(checkpoint: Recognised) -> None:
     """Asks what the file does not record, and makes the checkpoint a run that Inspect shows."""
     assert checkpoint.shape is not None  # it is a network
     choices = _choices(checkpoint.reference)
@@ -147,6 +170,7 @@ def open_form(checkpoint: Checkpoint) -> None:
                 dataset=dataset,
                 normalisation=(mean, std),
                 choices=choices,
+                remarks=checkpoint.weights.remarks(),
             )
         except ValueError as error:
             st.error(explain(error), icon=":material/error:")
@@ -175,7 +199,7 @@ def _choices(reference: Reference) -> dict[str, str]:
         }
 
 
-def _dataset(checkpoint: Checkpoint) -> DatasetConfig | None:
+def _dataset(checkpoint: Recognised) -> DatasetConfig | None:
     """Asks for the data set that the network was made for; `None` while its path is missing."""
     assert checkpoint.shape is not None
     fitting = fitting_datasets(checkpoint.shape.channels, checkpoint.classes)
@@ -202,19 +226,19 @@ def _title(name: str) -> str:
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the checkpoint")
-def _checkpoint(name: str, stamp: str, _source: bytes | Path) -> Checkpoint:
+def _checkpoint(name: str, stamp: str, _source: bytes | Path, take: str | None = None) -> Recognised:
     """Reads and recognises a file.
 
     Raises:
         CheckpointRefused, UnknownReference, ValueError: as `attnlab.interop`.
     """
-    weights = open_checkpoint(_source)
+    weights = open_checkpoint(_source, take=take)
     reference = recognise(weights)
     if not reference.network:
-        return Checkpoint(name, weights, reference)
+        return Recognised(name, weights, reference)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns about assumed choices, and the page asks for them
         config, shape, outputs = reference_config(weights)
     if shape.height != shape.width:
         raise CheckpointRefused(f"the network expects images of {shape.height} × {shape.width}; only square ones are supported")
-    return Checkpoint(name, weights, reference, config, shape, outputs)
+    return Recognised(name, weights, reference, config, shape, outputs)
