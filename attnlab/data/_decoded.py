@@ -34,7 +34,7 @@ from attnlab.paths import cache_dir
 MAX_PIXELS = 64_000_000
 """Per image of a data set: more than for an upload, since dermoscopes and microscopes take large pictures."""
 
-RULES = 1
+RULES = 2
 """Increases whenever the same files would decode to other pixels, so that no older cache is used."""
 
 MISSING, READY, REFUSED = 0, 1, 2

@@ -4,11 +4,13 @@ Only Pillow reads the bytes, with a list of allowed formats and a limit on pixel
 anything is allocated. (OpenCV 5.0 allocates gigabytes for a 45-byte PNG, so it is given arrays only.) Images are converted
 by fixed rules, so that inspection shows a network the same pixels as training:
 
-* the EXIF orientation is applied;
-* transparent images are placed on white;
-* 16-bit and 32-bit grey is scaled by the range of its type, never clipped;
-* CMYK, palette, grey and 1-bit become RGB; colour profiles are ignored;
-* the first frame of an animation is used;
+* the EXIF orientation is applied; EXIF data that cannot be read are ignored;
+* transparent images are placed on white, or on black where a white drawing would vanish; transparency that hides everything
+  is ignored, since programs that know no transparency write such files;
+* grey of more than 8 bits is scaled by the smallest usual number of bits that holds its values, 12-bit pictures in 16-bit
+  files by 4,095; numbers with a fraction or a sign are scaled by their own range; nothing is clipped;
+* CMYK, palette, grey and 1-bit become RGB; colour profiles and texts are ignored, also damaged ones;
+* the first frame of an animation is used, and the first picture of a camera's file of several;
 * incomplete or damaged images are refused.
 """
 
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +34,22 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 
 MAX_PIXELS = 25_000_000
 MAX_BYTES = 100_000_000
+
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_WITHOUT_EXTRAS = "Its embedded text, colour profile or other data beside the pixels are too large or damaged, and are ignored."
+_TOPS = (255, 1023, 4095, 16383, 65535, 2**24 - 1, 2**32 - 1)
+"""The largest values of 8, 10, 12, 14, 16, 24 and 32 bits."""
+_NEARLY_WHITE = 250
+_UPRIGHT = {  # EXIF orientation -> what turns the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageRefused(ValueError):
@@ -59,18 +77,16 @@ def decode_image(data: bytes | Path, *, max_pixels: int = MAX_PIXELS) -> Decoded
     """
     content = _content(data)
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageRefused(
-                    f"the image has {width} x {height} = {width * height / 1e6:.0f} million pixels; "
-                    f"at most {max_pixels / 1e6:.0f} million are accepted, so make it smaller first"
-                )
-            return _convert(image)
-    except ImageRefused:
-        raise
-    except Exception as error:  # Pillow's parsers raise many types: SyntaxError, struct.error, ...
-        raise ImageRefused(_reason(error)) from error
+        return _decode(content, max_pixels)
+    except ImageRefused as refusal:
+        essential = _essential_chunks(content)
+        if essential is None:
+            raise
+        try:
+            decoded = _decode(essential, max_pixels)
+        except ImageRefused:
+            raise refusal from None
+        return DecodedImage(decoded.pixels, (_WITHOUT_EXTRAS, *decoded.notices))
 
 
 def image_size(data: bytes | Path) -> tuple[int, int]:
@@ -80,11 +96,13 @@ def image_size(data: bytes | Path) -> tuple[int, int]:
         ImageRefused: as `decode_image`, for errors in the header.
     """
     content = _content(data)
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            return image.height, image.width
-    except Exception as error:
-        raise ImageRefused(_reason(error)) from error
+    for readable in (content, _essential_chunks(content)):
+        try:
+            with Image.open(io.BytesIO(readable or content), formats=FORMATS) as image:
+                return image.height, image.width
+        except Exception as error:
+            refusal = error
+    raise ImageRefused(_reason(refusal)) from refusal
 
 
 def fit_array(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -139,23 +157,84 @@ def _content(data: bytes | Path) -> bytes:
     return data if isinstance(data, bytes) else data.read_bytes()
 
 
+def _decode(content: bytes, max_pixels: int) -> DecodedImage:
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageRefused(
+                    f"the image has {width} x {height} = {width * height / 1e6:.0f} million pixels; "
+                    f"at most {max_pixels / 1e6:.0f} million are accepted, so make it smaller first"
+                )
+            return _convert(image)
+    except ImageRefused:
+        raise
+    except Exception as error:  # Pillow's parsers raise many types: SyntaxError, struct.error, ...
+        raise ImageRefused(_reason(error)) from error
+
+
+def _essential_chunks(content: bytes) -> bytes | None:
+    """A PNG without everything that its pixels do not need; `None` for other formats."""
+    if not content.startswith(_PNG):
+        return None
+    kept, at = [_PNG], len(_PNG)
+    while at + 12 <= len(content):
+        end = at + 12 + int.from_bytes(content[at : at + 4], "big")
+        if content[at + 4 : at + 8] in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            kept.append(content[at:end])
+        at = end
+    return b"".join(kept)
+
+
 def _convert(image: Image.Image) -> DecodedImage:
     """Applies the rules at the top of this file."""
     notices = []
-    if getattr(image, "is_animated", False):
+    if getattr(image, "is_animated", False) and image.format != "MPO":
         notices.append("This is an animation; its first frame is used.")
     image.load()
-    turned = ImageOps.exif_transpose(image)
-    if turned.mode.startswith("I"):
-        notices.append("More than 8 bits per channel; scaled to 8.")
-        levels = np.asarray(turned).astype(np.float32)  # 16-bit files open as I;16 or as I, by format
-        plane = np.rint(levels * (255 / (65535 if levels.max() <= 65535 else 2**31 - 1))).clip(0, 255).astype(np.uint8)
-        return DecodedImage(np.repeat(plane[..., None], 3, axis=2), tuple(notices))
-    if "A" in turned.mode or "a" in turned.mode or "transparency" in turned.info:
-        notices.append("Transparent; placed on white.")
-        layer = turned.convert("RGBA")
-        turned = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return DecodedImage(np.array(turned.convert("RGB")), tuple(notices))
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF data raise as many types of error as damaged pixels
+        turn = None
+        notices.append("Its EXIF data cannot be read and are ignored, so it may lie on its side.")
+    upright = image if turn is None else image.transpose(turn)
+    if upright.mode.startswith(("I", "F")):
+        plane, notice = _eight_bits(np.asarray(upright))
+        return DecodedImage(np.repeat(plane[..., None], 3, axis=2), (*notices, *notice))
+    if upright.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in upright.info:
+        pixels, notice = _on_ground(upright.convert("RGBA"))
+        return DecodedImage(pixels, (*notices, *notice))
+    return DecodedImage(np.array(upright.convert("RGB")), tuple(notices))
+
+
+def _eight_bits(levels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Grey levels of more than 8 bits, (H, W) of any type, as uint8, and how they were scaled."""
+    numbers = np.nan_to_num(levels.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(numbers.min()), float(numbers.max())
+    whole = levels.dtype.kind in "iu"
+    if not whole and low >= 0 and high <= 1:
+        scaled, notice = numbers * 255, ("Numbers from 0 to 1; scaled to 8 bits.",)
+    elif whole and low >= 0:
+        top = next(top for top in _TOPS if high <= top)
+        used = "" if top == 65535 else f" by its own range, 0 to {top:,}"
+        scaled, notice = numbers * (255 / top), (f"More than 8 bits per channel; scaled to 8{used}.",)
+    else:
+        scaled = (numbers - low) * (255 / (high - low)) if high > low else numbers * 0
+        notice = (f"Grey levels from {low:,.6g} to {high:,.6g}; scaled to 8 bits by this range.",)
+    return np.rint(scaled).astype(np.uint8), notice
+
+
+def _on_ground(layer: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    """RGB pixels of a picture with transparency, RGBA, on a ground on which it can be seen."""
+    if layer.getextrema()[3] == (255, 255):
+        return np.array(layer.convert("RGB")), ()
+    if layer.getextrema()[3] == (0, 0):
+        return np.array(layer.convert("RGB")), ("Its transparency hides everything, so it is ignored.",)
+    grounds = [Image.new("RGBA", layer.size, colour) for colour in ("white", "black")]
+    on_white, on_black = (np.array(Image.alpha_composite(ground, layer).convert("RGB")) for ground in grounds)
+    if on_white.min() >= _NEARLY_WHITE and on_black.min() < _NEARLY_WHITE:
+        return on_black, ("Transparent; placed on black, since it is white and could not be seen on white.",)
+    return on_white, ("Transparent; placed on white.",)
 
 
 def _reason(error: Exception) -> str:

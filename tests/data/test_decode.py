@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from attnlab.data.decode import ImageRefused, decode_image, fit_array, fit_image, fit_mask, image_size
+from attnlab.data.decode import ImageRefused, _eight_bits, decode_image, fit_array, fit_image, fit_mask, image_size
 
 RED, WHITE, BLACK = [255, 0, 0], [255, 255, 255], [0, 0, 0]
 
@@ -40,10 +40,9 @@ def tall_with_red_corner() -> Image.Image:
         pytest.param(Image.new("RGB", (4, 4), (10, 20, 30)), [10, 20, 30], id="rgb"),
         pytest.param(Image.new("L", (4, 4), 77), [77, 77, 77], id="grey"),
         pytest.param(Image.new("1", (4, 4), 1), WHITE, id="1-bit"),
-        pytest.param(Image.new("RGBA", (4, 4), (255, 0, 0, 0)), WHITE, id="fully transparent"),
         pytest.param(Image.new("RGBA", (4, 4), (255, 0, 0, 255)), RED, id="opaque"),
         pytest.param(Image.new("RGBA", (4, 4), (0, 0, 0, 51)), [204, 204, 204], id="a fifth of black over white"),
-        pytest.param(Image.new("LA", (4, 4), (0, 0)), WHITE, id="grey and alpha"),
+        pytest.param(Image.new("LA", (4, 4), (0, 51)), [204, 204, 204], id="grey and alpha"),
         pytest.param(Image.new("RGB", (4, 4), "red").quantize(4), RED, id="palette"),
     ],
 )
@@ -68,6 +67,103 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
     assert "8 bits" in decoded.notices[0]
 
 
+@pytest.mark.parametrize("top", [255, 1023, 4095, 16383])
+def test_fewer_bits_in_a_wider_file_use_all_grey_levels_and_it_is_said(top: int) -> None:
+    levels = np.linspace(0, top, 200)[None].round().astype(np.uint16)
+    decoded = decode_image(encoded(Image.fromarray(levels)))
+    assert decoded.pixels.min() == 0 and decoded.pixels.max() == 255
+    assert len(np.unique(decoded.pixels)) > 190
+    assert decoded.notices == (f"More than 8 bits per channel; scaled to 8 by its own range, 0 to {top:,}.",)
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        pytest.param(np.array([[0, 0.5, 1]], np.float32), [0, 128, 255], id="from 0 to 1"),
+        pytest.param(np.array([[-1, 0, 3]], np.float32), [0, 64, 255], id="below 0"),
+        pytest.param(np.array([[float("nan"), 1, 0.5]], np.float32), [0, 255, 128], id="not a number"),
+        pytest.param(np.array([[-1000, 0, 1000]], np.int32), [0, 128, 255], id="signed"),
+        pytest.param(np.array([[7, 7]], np.float32), [0, 0], id="all alike"),
+        pytest.param(np.array([[0, 512, 1023]], np.int32), [0, 128, 255], id="32-bit"),
+        pytest.param(np.array([[0, 2048, 4095]], np.uint16).astype(">u2"), [0, 128, 255], id="big-endian"),
+    ],
+)
+def test_numbers_of_other_types_are_scaled_by_their_range(levels: np.ndarray, expected: list[int]) -> None:
+    plane, notices = _eight_bits(levels)
+    assert plane[0].tolist() == expected
+    assert "scaled to 8" in notices[0]
+
+
+def bmp_with_alpha(pixels: np.ndarray) -> bytes:
+    """A 32-bit BMP of RGBA pixels, (H, W, 4)."""
+    height, width = pixels.shape[:2]
+    body = pixels[::-1, :, [2, 1, 0, 3]].tobytes()
+    head = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(body), 2835, 2835, 0, 0)
+    head = (head + struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48))[:108]
+    return b"BM" + struct.pack("<IHHI", 14 + len(head) + len(body), 0, 0, 14 + len(head)) + head + body
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "LA"])
+def test_transparency_that_hides_everything_is_ignored(kind: str) -> None:
+    pixels = np.zeros((6, 6, 4), np.uint8)
+    pixels[:3, :, :3] = 200
+    image = Image.fromarray(pixels)
+    data = {
+        "BMP": lambda: bmp_with_alpha(pixels),
+        "WEBP": lambda: encoded(image, "WEBP", lossless=True, exact=True),
+        "LA": lambda: encoded(image.convert("LA")),
+    }.get(kind, lambda: encoded(image))()
+    decoded = decode_image(data)
+    assert np.array_equal(decoded.pixels, pixels[..., :3])
+    assert decoded.notices == ("Its transparency hides everything, so it is ignored.",)
+
+
+def test_a_white_drawing_on_a_transparent_ground_is_seen() -> None:
+    pixels = np.full((6, 6, 4), 255, np.uint8)
+    pixels[:3, :, 3] = 0
+    decoded = decode_image(encoded(Image.fromarray(pixels)))
+    assert decoded.pixels[0, 0].tolist() == BLACK and decoded.pixels[-1, 0].tolist() == WHITE
+    assert "placed on black" in decoded.notices[0]
+
+
+def test_a_cameras_file_of_two_pictures_is_the_first_without_a_remark() -> None:
+    pictures = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    decoded = decode_image(encoded(pictures[0], "MPO", save_all=True, append_images=pictures[1:]))
+    assert decoded.pixels[0, 0, 0] > 230 and decoded.pixels[0, 0, 2] < 30
+    assert decoded.notices == ()
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        pytest.param(chunk(b"eXIf", b"garbage"), "EXIF", id="damaged EXIF"),
+        pytest.param(chunk(b"eXIf", b"II*\0\x08\0\0\0\xff\xff"), None, id="EXIF cut off"),
+        pytest.param(chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(3_000_000))), "too large or damaged", id="large text"),
+        pytest.param(chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(3_000_000))), "too large or damaged", id="large profile"),
+        pytest.param(chunk(b"tEXt", b"note\0hello")[:-4] + b"0000", "too large or damaged", id="wrong sum of a text"),
+        pytest.param(chunk(b"acTL", b"12"), "too large or damaged", id="damaged animation header"),
+    ],
+)
+def test_what_stands_beside_good_pixels_never_refuses_them(extra: bytes, words: str | None) -> None:
+    data = encoded(tall_with_red_corner())
+    mixed = data[:33] + extra + data[33:]
+    decoded = decode_image(mixed)
+    assert np.array_equal(decoded.pixels, decode_image(data).pixels)
+    assert image_size(mixed) == (5, 3)
+    if words:
+        assert words in decoded.notices[0]
+
+
+def test_damaged_exif_of_a_jpeg_is_ignored() -> None:
+    data = encoded(Image.new("RGB", (8, 6), "red"), "JPEG", exif=b"Exif\0\0garbage of a kind")
+    assert decode_image(data).pixels.shape == (6, 8, 3)
+
+
 def test_cmyk_jpeg_becomes_rgb() -> None:
     red, green, blue = corner(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=95))
     assert red > 230
@@ -90,9 +186,6 @@ def test_first_frame_of_an_animation_with_a_notice() -> None:
 
 
 def png_claiming(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))

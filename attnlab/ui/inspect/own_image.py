@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from attnlab.data.decode import DecodedImage, ImageRefused, decode_image
+from attnlab.data.decode import SUFFIXES, DecodedImage, ImageRefused, decode_image
 from attnlab.ui.components.paste import paste
 
 MOST_MEGABYTES = 20
@@ -20,8 +20,8 @@ def ask_image() -> tuple[bytes, DecodedImage] | None:
     left, right = st.columns(2)
     contents: dict[str, bytes] = {}
     upload = left.file_uploader(
-        "An image (JPEG, PNG, WebP, GIF, BMP)",
-        type=["jpg", "jpeg", "png", "webp", "gif", "bmp"],
+        "An image",
+        type=sorted(suffix.removeprefix(".") for suffix in SUFFIXES),
         key="inspect.upload",
         max_upload_size=MOST_MEGABYTES,
         on_change=partial(_note, "upload"),
