@@ -226,9 +226,10 @@ def _eight_bits(levels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _on_ground(layer: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
     """RGB pixels of a picture with transparency, RGBA, on a ground on which it can be seen."""
-    if layer.getextrema()[3] == (255, 255):
+    opacity = layer.getchannel("A").getextrema()
+    if opacity == (255, 255):
         return np.array(layer.convert("RGB")), ()
-    if layer.getextrema()[3] == (0, 0):
+    if opacity == (0, 0):
         return np.array(layer.convert("RGB")), ("Its transparency hides everything, so it is ignored.",)
     grounds = [Image.new("RGBA", layer.size, colour) for colour in ("white", "black")]
     on_white, on_black = (np.array(Image.alpha_composite(ground, layer).convert("RGB")) for ground in grounds)
