@@ -60,6 +60,20 @@ def test_a_brush_stroke(server: Server, page: Page) -> None:
     expect(readout).not_to_contain_text("→ 0.00")
     expect(page.get_by_role("button", name="clear", exact=True)).to_be_disabled()
 
+    # on the other picture, which shows the map after the operation
+    right = page.locator(".mask-editor canvas").nth(1)
+    box = right.bounding_box()
+    assert box is not None
+    place(0.7, 0.2)
+    page.mouse.down()
+    place(0.8, 0.2)
+    page.mouse.up()
+    page.wait_for_timeout(1500)
+    place(0.75, 0.2)
+    expect(readout).to_contain_text("→ 0.00")
+    page.get_by_role("button", name="clear", exact=True).click()
+    page.wait_for_timeout(1500)
+
     # by the keyboard
     left.focus()
     page.keyboard.press("ArrowDown")

@@ -1,8 +1,8 @@
 // @ts-check
-// Two pictures of one map, as the network made it and as an operation left it, and a brush on the first.
+// Two pictures of one map, as the network made it and as an operation left it, and a brush that works on both.
 //
 // Python sends image and weights; cells are painted here and sent when the pointer or key is released, one byte per cell
-// in base64. The picture on the right follows with the server's answer.
+// in base64. The weights on the right follow with the server's answer; until then the cells of the stroke cover them.
 import { fromBase64, toBase64 } from "../lib/base64.js";
 import { contextOf, rgbCanvas, strokeTwice } from "../lib/canvas.js";
 import { COLOUR_MAPS, gradient, mapCanvas } from "../lib/colours.js";
@@ -32,6 +32,8 @@ const COLOURS = COLOUR_MAPS[0][0];
  * @property {Column} bytes weights before and after (float32 each), then the picture (RGB)
  */
 
+/** @typedef {{ figure: HTMLElement, caption: HTMLElement, canvas: HTMLCanvasElement }} Stage */
+
 class MaskEditor {
   /** @param {HTMLElement} root */
   constructor(root) {
@@ -50,8 +52,11 @@ class MaskEditor {
     this.send = () => {};
 
     this.root = root;
-    this.left = this.buildStage(true);
-    this.right = this.buildStage(false);
+    /** @type {Stage | null} on which a stroke is being drawn, until the server has answered it */
+    this.stroked = null;
+    this.refused = false; // somebody tried to paint where there is no brush
+    this.left = this.buildStage("original map");
+    this.right = this.buildStage("after the operation");
     this.readout = element("p", "readout");
     this.readout.setAttribute("aria-live", "polite");
     this.paint = button("paint", () => this.choose(PAINTED));
@@ -72,7 +77,7 @@ class MaskEditor {
     this.keys = element(
       "p",
       "keys",
-      "Keyboard, on the left map: arrow keys move, space paints, p paint, e erase, [ ] brush size, u undo, Delete clear.",
+      "Keyboard, on either map: arrow keys move, space paints, p paint, e erase, [ ] brush size, u undo, Delete clear.",
     );
     const stages = element("div", "stages");
     stages.append(this.left.figure, this.right.figure);
@@ -81,15 +86,18 @@ class MaskEditor {
     root.replaceChildren(stages, this.readout, this.tools, scale, this.keys);
   }
 
-  /** @param {boolean} isLeft the map on which the brush works */
-  buildStage(isLeft) {
+  /**
+   * @param {string} title
+   * @returns {Stage}
+   */
+  buildStage(title) {
     const figure = element("figure");
-    const caption = element("figcaption", "", isLeft ? "original map" : "after the operation");
+    const caption = element("figcaption", "", title);
     const canvas = element("canvas");
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "img");
     figure.append(caption, canvas);
-    const stage = { figure, caption, canvas, isLeft };
+    const stage = { figure, caption, canvas };
     this.listen(stage);
     return stage;
   }
@@ -106,12 +114,13 @@ class MaskEditor {
     this.before = weights.subarray(0, count);
     this.after = weights.subarray(count);
     if (fresh) this.begin(data, bytes.subarray(8 * count));
+    if (!this.last) this.stroked = null;
     this.root.classList.toggle("painting", data.paintable);
     this.tools.hidden = this.keys.hidden = !data.paintable;
     this.low.textContent = "0";
     this.high.textContent = data.softmax ? `${data.top}× uniform or more` : "gate 1";
-    for (const { canvas, caption, isLeft } of [this.left, this.right]) {
-      const help = isLeft && data.paintable ? "; paint with the pointer, or with the arrow keys and space" : "";
+    for (const { canvas, caption } of [this.left, this.right]) {
+      const help = data.paintable ? "; paint with the pointer, or with the arrow keys and space" : "";
       canvas.setAttribute("aria-label", `${data.label}, ${caption.textContent}${help}`);
     }
     this.draw();
@@ -150,11 +159,12 @@ class MaskEditor {
   }
 
   /**
-   * @param {{ canvas: HTMLCanvasElement, isLeft: boolean }} stage
+   * @param {Stage} stage
    * @param {Float32Array} weights
    * @param {MaskEditorData} data
    */
-  drawStage({ canvas, isLeft }, weights, { grid, top, paintable }) {
+  drawStage(stage, weights, { grid, top, paintable }) {
+    const { canvas } = stage;
     const context = contextOf(canvas);
     const { width, height } = canvas;
     context.imageSmoothingEnabled = false;
@@ -164,9 +174,8 @@ class MaskEditor {
     context.drawImage(mapCanvas(weights, grid, [0, top], COLOURS), 0, 0, width, height);
     context.globalAlpha = 1;
     const [wide, tall] = [width / grid[1], height / grid[0]];
-    const painting = isLeft && paintable;
-    if (painting) this.drawCells(context, wide, tall);
-    if (this.cursor) drawCursor(context, this.cursor, painting ? this.painting.size : 1, wide, tall);
+    if (paintable && (stage === this.left || stage === this.stroked)) this.drawCells(context, wide, tall);
+    if (this.cursor) drawCursor(context, this.cursor, paintable ? this.painting.size : 1, wide, tall);
   }
 
   /**
@@ -196,8 +205,12 @@ class MaskEditor {
   writeReadout() {
     if (!this.data) return;
     const { softmax, channels, paintable } = this.data;
+    if (this.refused && !paintable) {
+      this.readout.textContent = "To paint on this map, choose the operation Painted.";
+      return;
+    }
     if (!this.cursor) {
-      this.readout.textContent = paintable ? "Paint on the left map." : "";
+      this.readout.textContent = paintable ? "Paint on either map." : "";
       return;
     }
     const { index } = this.cursor;
@@ -217,9 +230,13 @@ class MaskEditor {
     if (this.last) this.last = cell;
   }
 
-  /** @param {Cell} cell */
-  press(cell) {
+  /**
+   * @param {Cell} cell
+   * @param {Stage} stage
+   */
+  press(cell, stage) {
     this.painting.remember();
+    this.stroked = stage;
     this.last = cell;
     this.drawTo(cell);
   }
@@ -257,14 +274,20 @@ class MaskEditor {
 
   // ---- pointer and keyboard ---------------------------------------------------------------------------------------
 
-  /** @param {{ canvas: HTMLCanvasElement, isLeft: boolean }} stage */
-  listen({ canvas, isLeft }) {
-    const paints = () => isLeft && !!this.data?.paintable;
+  /** @param {Stage} stage */
+  listen(stage) {
+    const { canvas } = stage;
+    const paints = () => !!this.data?.paintable;
     const point = (/** @type {PointerEvent} */ event) => (this.cursor = cellAt(this.painting.grid, placeOf(event, canvas)));
     canvas.addEventListener("pointerdown", (event) => {
-      if (!paints() || event.button !== 0) return;
+      if (event.button !== 0) return;
+      if (!paints()) {
+        this.refused = true;
+        this.writeReadout();
+        return;
+      }
       canvas.setPointerCapture(event.pointerId);
-      this.press(point(event));
+      this.press(point(event), stage);
       this.draw();
     });
     canvas.addEventListener("pointermove", (event) => {
@@ -278,20 +301,21 @@ class MaskEditor {
     canvas.addEventListener("pointerleave", () => {
       if (this.last) return;
       this.cursor = null;
+      this.refused = false;
       this.draw();
       this.writeReadout();
     });
-    canvas.addEventListener("keydown", (event) => this.onKey(event, paints()));
+    canvas.addEventListener("keydown", (event) => this.onKey(event, stage));
     canvas.addEventListener("keyup", (event) => event.key === " " && this.release());
     canvas.addEventListener("blur", () => this.release());
   }
 
   /**
    * @param {KeyboardEvent} event
-   * @param {boolean} paints whether this is the map on which the brush works
+   * @param {Stage} stage
    */
-  onKey(event, paints) {
-    const action = this.moveOf(event) ?? (paints ? this.actionOf(event) : undefined);
+  onKey(event, stage) {
+    const action = this.moveOf(event) ?? (this.data?.paintable ? this.actionOf(event, stage) : undefined);
     if (!action) return;
     action();
     event.preventDefault();
@@ -316,14 +340,15 @@ class MaskEditor {
   /**
    * The action of a key of the brush.
    * @param {KeyboardEvent} event
+   * @param {Stage} stage
    */
-  actionOf({ key, ctrlKey, metaKey }) {
+  actionOf({ key, ctrlKey, metaKey }, stage) {
     if (key === "z") return ctrlKey || metaKey ? () => this.undo() : undefined;
     /** @type {Record<string, () => void>} */
     const actions = {
       " ": () => {
         this.cursor ??= this.middle();
-        if (!this.last) this.press(this.cursor);
+        if (!this.last) this.press(this.cursor, stage);
       },
       u: () => this.undo(),
       Delete: () => this.clear(),
