@@ -105,9 +105,10 @@ def app(private_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     from attnlab import paths
     from attnlab.experiments.managers import shutdown_all
-    from attnlab.ui import warmup
+    from attnlab.ui import background, warmup
 
     monkeypatch.setattr(paths, "DEMO_RUNS", tmp_path / "no-shipped-runs")
+    monkeypatch.setattr(background, "PATIENCE", 60.0)  # pages show what they compute, however busy the machine is
     monkeypatch.setenv("ATTNLAB_EXECUTOR", "thread")
     warmup.wait()
     yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +17,19 @@ from streamlit.testing.v1 import AppTest
 
 from attnlab.data.decode import decode_image
 from attnlab.experiments.managers import get_manager
-from attnlab.explain.open_run import open_run
+from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.maps import MapKind
 from attnlab.paths import DEMO_RUNS
 from attnlab.runs.folder import RunFolder, run_folders
+from attnlab.ui import background
 from attnlab.ui.components.paste import pasted_bytes
+from attnlab.ui.inspect import predictions
 from attnlab.ui.inspect.network import network_panel, raw_arrays
 from attnlab.ui.run_cache import run_dataset
 from attnlab.ui.snapshots import snapshot_panel
 from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
 from tests.pages import INSPECT, open_page, texts
+from tests.waiting import wait_until
 
 
 def shown(app: AppTest) -> dict:
@@ -88,6 +93,40 @@ def test_pictures_are_found_by_class_and_outcome(app: AppTest, run_id: str) -> N
     assert wrong == [item for item in everything if not item["right"]]
     app.selectbox("class").set_value("3").run()
     assert all(item["title"].startswith(f"Test image {item['index']}: 3,") for item in strip(app))
+
+
+def test_the_first_map_is_there_before_the_test_images_are_predicted(
+    app: AppTest, listed_run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    predict = predictions._predict
+
+    def slow(opened: OpenRun, images: torch.Tensor, tell: Callable[[int, int], None]) -> predictions.Predictions:
+        tell(32, len(images))
+        released.wait(60)
+        return predict(opened, images, tell)
+
+    monkeypatch.setattr(background, "PATIENCE", 0.0)
+    monkeypatch.setattr(predictions, "_predict", slow)
+    predictions._predicting.clear()
+    app.query_params["run"] = listed_run_id
+    app.query_params["img"] = "17"
+    open_page(app, INSPECT)
+    assert shown(app)["panels"][0]["subtitle"] == "test image 17"
+    assert shown(app)["panels"][0]["probabilities"] is not None
+    first = strip(app)
+    assert len(first) == 60 and {item["right"] for item in first} == {None}
+    job = predictions.predicting(get_manager().get(listed_run_id))
+    wait_until(lambda: job.total > 0, "the predictions begin")
+    (bar,) = app.run().get("progress")
+    assert bar.proto.text.startswith("Predicting test images: 32 of 60")
+    assert app.segmented_control("outcome").disabled
+    released.set()
+    assert job.result(patience=60) is not None
+    app.run()
+    assert not app.get("progress") and not app.segmented_control("outcome").disabled
+    assert {item["right"] for item in strip(app)} <= {True, False}
+    assert "are predicted correctly" in texts(app)
 
 
 def test_a_link_opens_its_picture(app: AppTest, run_id: str) -> None:

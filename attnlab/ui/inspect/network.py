@@ -14,38 +14,32 @@ from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
-from attnlab.attention import AttentionMap, get_attention, split_composition
+from attnlab.attention import get_attention, split_composition
 from attnlab.config import ModelConfig
-from attnlab.data import DataError, ImageDataset, normalise
+from attnlab.data import DataError, ImageDataset
 from attnlab.data.decode import fit_array, fit_image
 from attnlab.explain.block_features import features_before
-from attnlab.explain.cost import count_flops
 from attnlab.explain.open_run import OpenError, OpenRun
-from attnlab.maps import SOFTMAX_TOP, MapKind, MapScale, colour_ends, over_one_position, tap_of, tap_titles
-from attnlab.models import ImageShape, get_model
+from attnlab.maps import MapKind, over_one_position, tap_of, tap_titles
+from attnlab.models import get_model
 from attnlab.runs.naming import attention_name, short_names
 from attnlab.runs.records import RunRecord
+from attnlab.ui.background import show_progress
 from attnlab.ui.benchmarks import benchmark_page
 from attnlab.ui.components.picker import Thumbnail, picked_indices, picker
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import GATE
 from attnlab.ui.inspect.images import images_to_show, linked_indices, run_colour
 from attnlab.ui.inspect.own_image import ask_image
+from attnlab.ui.inspect.predictions import PREDICTED, Predictions, predicting
 from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset
 from attnlab.ui.snapshots import ONE_POSITION
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.panels import Layer, Panel, layer
 
-PREDICTED = 512
-"""Test images that are predicted, to tell right predictions from wrong ones."""
-PREDICTED_FLOPS = 5e11
-"""Fewer are predicted if they would cost more than this: a VGG16 at 224 x 224 would take minutes."""
-FEWEST_PREDICTED = 8
 MOST_THUMBNAILS = 60
 MOST_IMAGES = 4
 """Images of one run that can be shown side by side."""
-RANGE_IMAGES = 16
-"""Images that give the range of a map for the scale "this layer"."""
 FEATURE_BYTES = 131_072
 """Most bytes of features of one block that are sent to the browser."""
 SHARP_SIDE = 384
@@ -53,19 +47,6 @@ SHARP_SIDE = 384
 
 OUTCOMES = {"all": "all", "right": "right", "wrong": "wrong"}
 ORDERS = {"stored": "as stored", "sure": "most certain first", "unsure": "least certain first"}
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """What a network computes for the first test images.
-
-    Attributes:
-        probabilities: float32 (n, classes).
-        ranges: tap -> smallest and largest weight over `RANGE_IMAGES` images.
-    """
-
-    probabilities: NDArray[np.float32]
-    ranges: dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +86,9 @@ def choose_test_images(records: Sequence[RunRecord], places: Sequence[DeltaGener
     records = _openable(records)
     if not records or records[0] is not record:
         return None
-    predictions = _predictions(str(record.folder), network_stamp(record), record)
-    chosen = _choose_indices(dataset, predictions, record, places, most=MOST_IMAGES if len(records) == 1 else 1)
+    jobs = [predicting(run) for run in records]
+    chosen = _choose_indices(dataset, jobs[0].result(), record, places, most=MOST_IMAGES if len(records) == 1 else 1)
+    show_progress(jobs, "Predicting test images")
     if not chosen:
         return None
     several = len(chosen) > 1
@@ -114,7 +96,7 @@ def choose_test_images(records: Sequence[RunRecord], places: Sequence[DeltaGener
         records = [record] * len(chosen)
     indices = chosen if several else chosen * len(records)
     panels = [
-        _test_panel(str(run.folder), network_stamp(run), index, run_colour(run), run)
+        _test_panel(str(run.folder), network_stamp(run), index, run_colour(run), predicting(run).ended, run)
         for run, index in zip(records, indices, strict=True)
     ]
     if several:
@@ -248,26 +230,17 @@ def _window(opened: OpenRun, tap: str) -> int:
 
 
 def _choose_indices(
-    dataset: ImageDataset, predictions: Predictions, record: RunRecord, places: Sequence[DeltaGenerator], *, most: int
+    dataset: ImageDataset, predictions: Predictions | None, record: RunRecord, places: Sequence[DeltaGenerator], *, most: int
 ) -> list[int]:
-    """The test images that a person picks from those that fit the filters; none when no image fits."""
-    labels = dataset.test.labels[: len(predictions.probabilities)].numpy()
-    predicted = predictions.probabilities.argmax(axis=1)
-    confidence = predictions.probabilities.max(axis=1)
-    by_class, by_outcome, by_order = places
-    class_name = by_class.selectbox("Class", ["every class", *dataset.class_names], key="class", bind="query-params")
-    outcome = by_outcome.segmented_control(
-        "Prediction", list(OUTCOMES), default="all", required=True, key="outcome", bind="query-params"
-    )
-    order = by_order.selectbox("Order", list(ORDERS), format_func=ORDERS.__getitem__, key="inspect.order")
-    keep = np.ones(len(labels), bool)
-    if class_name != "every class":
-        keep &= labels == dataset.class_names.index(class_name)
-    if outcome != "all":
-        keep &= (predicted == labels) == (outcome == "right")
-    matches = np.flatnonzero(keep)
-    if order != "stored":
-        matches = matches[np.argsort((1 if order == "unsure" else -1) * confidence[matches], kind="stable")]
+    """The test images that a person picks from those that fit the filters; none when no image fits.
+
+    Args:
+        predictions: `None` while they are computed. Then only the class can be chosen.
+    """
+    names = dataset.class_names
+    count = PREDICTED if predictions is None else len(predictions.probabilities)
+    labels = dataset.test.labels[:count].numpy()
+    matches = _matching(names, labels, predictions, places)
     if not len(matches):
         st.info(f"No match among the first {len(labels)} test images.", icon=":material/search_off:")
         return []
@@ -276,26 +249,64 @@ def _choose_indices(
     outside = [index for index in linked if index not in matches[:MOST_THUMBNAILS]]
     offered = list(dict.fromkeys([*outside, *matches.tolist()]))[:MOST_THUMBNAILS]
     chosen = images_to_show(offered, key, "img", most)
-    names = dataset.class_names
-    strip = [
-        Thumbnail(
-            index,
-            f"{names[predicted[index]]} · {confidence[index]:.0%}",
-            f"Test image {index}: {names[labels[index]]}, predicted {names[predicted[index]]}",
-            bool(predicted[index] == labels[index]),
-        )
-        for index in offered
-    ]
+    strip = [_thumbnail(index, names, labels, predictions) for index in offered]
     picker(strip, thumbnails(dataset.test.images[offered].numpy()), chosen=chosen, key=key, most=most)
-    right = float((predicted == labels).mean())
-    count = f"{len(matches):,} of the first {len(labels):,}" if len(matches) < len(labels) else f"First {len(labels):,}"
+    if predictions is None:
+        return chosen
+    right = float((predictions.probabilities.argmax(axis=1) == labels).mean())
+    counted = f"{len(matches):,} of the first {len(labels):,}" if len(matches) < len(labels) else f"First {len(labels):,}"
     st.caption(
-        f"{count} test images"
+        f"{counted} test images"
         + (f"; showing {len(offered)}" if len(matches) > len(offered) else "")
         + f". {right:.1%} of the {len(labels):,} are predicted correctly. Below each: the prediction."
         + (f" Shift-click to compare up to {MOST_IMAGES}." if most > 1 else "")
     )
     return chosen
+
+
+def _matching(
+    names: Sequence[str], labels: NDArray[np.int64], predictions: Predictions | None, places: Sequence[DeltaGenerator]
+) -> NDArray[np.int64]:
+    """The test images that fit the filters, in the order that is asked for."""
+    waiting = predictions is None
+    help = "This can be used when the test images are predicted." if waiting else None
+    by_class, by_outcome, by_order = places
+    class_name = by_class.selectbox("Class", ["every class", *names], key="class", bind="query-params")
+    outcome = by_outcome.segmented_control(
+        "Prediction",
+        list(OUTCOMES),
+        default="all",
+        required=True,
+        key="outcome",
+        bind="query-params",
+        disabled=waiting,
+        help=help,
+    )
+    order = by_order.selectbox(
+        "Order", list(ORDERS), format_func=ORDERS.__getitem__, key="inspect.order", disabled=waiting, help=help
+    )
+    keep = np.ones(len(labels), bool)
+    if class_name != "every class":
+        keep &= labels == list(names).index(class_name)
+    if predictions is None:
+        return np.flatnonzero(keep)
+    if outcome != "all":
+        keep &= (predictions.probabilities.argmax(axis=1) == labels) == (outcome == "right")
+    matches = np.flatnonzero(keep)
+    if order != "stored":
+        confidence = predictions.probabilities.max(axis=1)
+        matches = matches[np.argsort((1 if order == "unsure" else -1) * confidence[matches], kind="stable")]
+    return matches
+
+
+def _thumbnail(index: int, names: Sequence[str], labels: NDArray[np.int64], predictions: Predictions | None) -> Thumbnail:
+    truth = names[labels[index]]
+    if predictions is None:
+        return Thumbnail(index, truth, f"Test image {index}: {truth}")
+    predicted = int(predictions.probabilities[index].argmax())
+    confidence = predictions.probabilities[index, predicted]
+    title = f"Test image {index}: {truth}, predicted {names[predicted]}"
+    return Thumbnail(index, f"{names[predicted]} · {confidence:.0%}", title, bool(predicted == labels[index]))
 
 
 def _openable(records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -310,33 +321,10 @@ def _openable(records: Sequence[RunRecord]) -> list[RunRecord]:
     return openable
 
 
-@st.cache_resource(max_entries=12, show_spinner="Predicting test images")
-def _predictions(folder: str, stamp: int, _record: RunRecord) -> Predictions:
-    opened, dataset = opened_network(_record), run_dataset(_record)
-    flops = count_flops(opened.config.model, ImageShape(*opened.shape), len(opened.class_names))
-    images = dataset.test.images[: max(FEWEST_PREDICTED, min(PREDICTED, int(PREDICTED_FLOPS / max(1, flops))))]
-    ends: dict[str, list[tuple[float, float]]] = {}
-    for image in images[:RANGE_IMAGES].split(1):
-        for attention in opened.inspect(image).maps:
-            ends.setdefault(attention.name, []).append(_ends(attention))
-    ranges = {name: (min(low for low, _ in pairs), max(high for _, high in pairs)) for name, pairs in ends.items()}
-    with torch.inference_mode():
-        normalised = (normalise(part, opened.mean, opened.std) for part in images.split(64))
-        parts = [opened.probabilities(opened.model(part)).numpy() for part in normalised]
-    return Predictions(np.concatenate(parts), ranges)
-
-
-def _ends(attention: AttentionMap) -> tuple[float, float]:
-    """The smallest and the largest weight, where one softmax weight that is far above all others does not count."""
-    if attention.scale is MapScale.GATE:
-        return float(attention.values.min()), float(attention.values.max())
-    positions = attention.values.shape[-1] if attention.kind is MapKind.PAIRWISE else attention.values[0].numel()
-    return colour_ends(attention.values.numpy().reshape(-1, positions), SOFTMAX_TOP / positions)
-
-
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _test_panel(folder: str, stamp: int, index: int, colour: str, _record: RunRecord) -> Panel:
+def _test_panel(folder: str, stamp: int, index: int, colour: str, predicted: bool, _record: RunRecord) -> Panel:
     opened, split = opened_network(_record), run_dataset(_record).test
+    predictions = predicting(_record).result(patience=0) if predicted else None
     return network_panel(
         opened,
         split.images[index],
@@ -344,7 +332,7 @@ def _test_panel(folder: str, stamp: int, index: int, colour: str, _record: RunRe
         subtitle=f"test image {index}",
         truth=int(split.labels[index]),
         mask=None if split.masks is None else split.masks[index].numpy(),
-        ranges=_predictions(folder, stamp, _record).ranges,
+        ranges=None if predictions is None else predictions.ranges,
         colour=colour,
     )
 
