@@ -60,7 +60,7 @@ def find_run(run: str) -> RunFolder:
 
 @contextmanager
 def open_store() -> Iterator[Store]:
-    """The runs of the home. When no app is running, the index is brought up to date first."""
+    """The runs of the home as their folders are now, also while an app maintains the index."""
     from filelock import Timeout
 
     from attnlab.runs.store import Store, home_lock
@@ -72,6 +72,7 @@ def open_store() -> Iterator[Store]:
         store.sync()
     except Timeout:
         store = Store(paths.home(), write=False)
+        store.read_folders()
     try:
         yield store
     finally:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from attnlab import paths
 from attnlab.cli.common import OK, Json, open_manager, open_store, percent, print_json, print_table, write_text
+
+TableFormat = Literal["csv", "markdown", "latex"]
 
 
 def runs(*, as_json: Json = False) -> int:
@@ -85,18 +87,24 @@ def delete(run: str) -> int:
     return OK
 
 
-def compare(*, dataset: str | None = None, baseline: str | None = None, to: Path | None = None) -> int:
-    """Compare the finished runs as CSV. Runs that differ only in the seed share one row.
+def compare(
+    *, dataset: str | None = None, baseline: str | None = None, format: TableFormat = "csv", to: Path | None = None
+) -> int:
+    """Compare the finished runs in a table. Runs that differ only in the seed share one row.
 
     Parameters
     ----------
     dataset
-        the data set whose runs are compared (default: the one with the most runs)
+        the data set whose runs are compared: as for train a name or a path, or the last part of the path (default: the one
+        with the most runs)
     baseline
         the attention that the others are compared with (default: the network without attention)
+    format
+        csv, markdown or latex
     to
         the file to write (default: standard output)
     """
+    from attnlab.experiments.exports import comparison_latex, comparison_markdown
     from attnlab.experiments.groups import compare_to_baseline, group_runs
     from attnlab.experiments.table import comparison_table, safe_csv
     from attnlab.runs.naming import dataset_name, group_names
@@ -109,16 +117,24 @@ def compare(*, dataset: str | None = None, baseline: str | None = None, to: Path
     if not counts:
         raise ValueError("there are no finished runs to compare")
     chosen = dataset or max(counts, key=lambda name: counts[name])
-    if chosen not in counts:
+    path = str(Path(chosen).expanduser().resolve())
+    known = [group for group in groups if chosen in (dataset_name(group.config), group.config.dataset.name)]
+    groups = known or [group for group in groups if group.config.dataset.name == path]
+    if not groups:
         raise ValueError(f"no finished run on {chosen!r}; there are runs on: {', '.join(counts)}")
-    groups = [group for group in groups if dataset_name(group.config) == chosen]
     attention = baseline or "none"
     reference = next((group for group in groups if group.config.model.attention == attention), None)
     if baseline and reference is None:
         raise ValueError(f"no finished run with the attention {baseline!r} on {chosen!r}")
     names = group_names({group.key: group.config for group in groups})
     comparisons = {} if reference is None else compare_to_baseline(reference, groups)
-    return write_text(safe_csv(comparison_table(groups, names, comparisons, {}).sort_values("accuracy", ascending=False)), to)
+    table = comparison_table(groups, names, comparisons, {}).sort_values("accuracy", ascending=False)
+    write = {
+        "csv": lambda: safe_csv(table),
+        "markdown": lambda: comparison_markdown(table),
+        "latex": lambda: comparison_latex(table, f"Runs on {dataset_name(groups[0].config)}"),
+    }
+    return write_text(write[format](), to)
 
 
 def reindex() -> int:

@@ -22,7 +22,7 @@ from attnlab import __version__
 from attnlab.config import RunConfig, explain
 from attnlab.experiments.grid import Grid, GridError, GridState, Progress, best_runs, save_grid
 from attnlab.experiments.grid_table import GRID_COLUMNS
-from attnlab.experiments.table import safe_csv
+from attnlab.experiments.table import COLUMNS, safe_csv
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord, RunState
 
@@ -49,6 +49,9 @@ PRINTED = (
     "report_parameters",
 )
 """Columns of Markdown and LaTeX tables; those without any value are left out."""
+COMPARED = ("name", "accuracy", "std", "n", "difference", "verdict", "auc", "parameters", "mflops", "milliseconds", "seconds")
+"""Columns of a printed comparison of groups; those without any value are left out."""
+_TEXT = ("row", "name", "verdict")
 _LATEX = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -100,31 +103,52 @@ def runs_csv(progress: Progress) -> str:
     return safe_csv(pd.DataFrame(rows))
 
 
-def table_markdown(table: pd.DataFrame, notes: Sequence[str] = (), columns: Sequence[str] = PRINTED) -> str:
+def table_markdown(
+    table: pd.DataFrame,
+    notes: Sequence[str] = (),
+    columns: Sequence[str] = PRINTED,
+    headings: Mapping[str, str] = GRID_COLUMNS,
+) -> str:
     """The table in Markdown, with the notes below."""
     names = _with_values(table, columns)
     cells = [[cell.replace("|", "\\|") for cell in line] for line in _cells(table, names)]
     lines = [
-        [GRID_COLUMNS[name] for name in names],
-        ["---" if name in ("row", "verdict") else "---:" for name in names],
+        [headings[name] for name in names],
+        ["---" if name in _TEXT else "---:" for name in names],
         *cells,
     ]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return text + "".join(f"\n\n{note}" for note in notes) + "\n"
 
 
-def table_latex(table: pd.DataFrame, caption: str, notes: Sequence[str] = (), columns: Sequence[str] = PRINTED) -> str:
+def table_latex(
+    table: pd.DataFrame,
+    caption: str,
+    notes: Sequence[str] = (),
+    columns: Sequence[str] = PRINTED,
+    headings: Mapping[str, str] = GRID_COLUMNS,
+) -> str:
     """The table in LaTeX, with the notes below; the document needs the package booktabs."""
     names = _with_values(table, columns)
-    align = "".join("l" if name in ("row", "verdict") else "r" for name in names)
+    align = "".join("l" if name in _TEXT else "r" for name in names)
     lines = [" & ".join(_tex(cell) for cell in line) + r" \\" for line in _cells(table, names)]
-    head = " & ".join(_tex(GRID_COLUMNS[name]) for name in names) + r" \\"
+    head = " & ".join(_tex(headings[name]) for name in names) + r" \\"
     body = "\n    ".join(lines)
     foot = "".join(f"\n  \\par\\footnotesize {_tex(note)}" for note in notes)
     return (
         f"\\begin{{table}}\n  \\centering\n  \\caption{{{_tex(caption)}}}\n  \\begin{{tabular}}{{{align}}}\n    \\toprule\n"
         f"    {head}\n    \\midrule\n    {body}\n    \\bottomrule\n  \\end{{tabular}}{foot}\n\\end{{table}}\n"
     )
+
+
+def comparison_markdown(table: pd.DataFrame) -> str:
+    """A table of `attnlab.experiments.table.comparison_table` in Markdown."""
+    return table_markdown(table, columns=COMPARED, headings=COLUMNS)
+
+
+def comparison_latex(table: pd.DataFrame, caption: str) -> str:
+    """A table of `attnlab.experiments.table.comparison_table` in LaTeX."""
+    return table_latex(table, caption, columns=COMPARED, headings=COLUMNS)
 
 
 def grid_json(grid: Grid, progress: Progress) -> str:
@@ -281,7 +305,7 @@ def _fill(entry: Mapping[str, Any], folder: RunFolder) -> None:
 
 def _with_values(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """The columns in which any row has a value."""
-    return [name for name in columns if name == "row" or table[name].notna().any()]
+    return [name for name in columns if name in ("row", "name") or table[name].replace("", pd.NA).notna().any()]
 
 
 def _cells(table: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:
@@ -296,6 +320,8 @@ def _cell(name: str, value: Any) -> str:
         return f"{int(value):,}"
     if name == "p_holm":
         return f"{value:.2g}"
+    if name in ("auc", "milliseconds"):
+        return f"{value:.3f}"
     if name == "difference":
         return f"{round(value, 1) + 0.0:+.1f}"
     return f"{value:.1f}" if isinstance(value, float) else str(value)

@@ -75,9 +75,14 @@ def comparison_table(
 
 
 def safe_csv(frame: pd.DataFrame) -> str:
-    """CSV with headings; an apostrophe is put before text that a spreadsheet would run as a formula."""
+    """CSV with headings; an apostrophe is put before text that a spreadsheet would run as a formula.
 
-    def defuse(value: object) -> object:
+    Numbers have six significant digits: more are noise of the arithmetic.
+    """
+
+    def plain(value: object) -> object:
+        if isinstance(value, float):
+            return float(f"{value:.6g}")
         return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
-    return frame.map(defuse).rename(columns=COLUMNS).to_csv(index=False)
+    return frame.map(plain).rename(columns=COLUMNS).to_csv(index=False)

@@ -14,7 +14,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -68,6 +68,19 @@ class Index:
             raise FileNotFoundError(path)
         if write or path is None:
             self._writer = self._open_writer()
+
+    def fill_from(self, path: Path) -> None:
+        """Takes over the runs of an index that another process writes; for one in memory.
+
+        Raises:
+            sqlite3.Error: when the file is damaged or older.
+        """
+        with self._lock, closing(_connect(f"{path.as_uri()}?mode=ro")) as other:
+            rows = [dict(row) for row in other.execute("SELECT * FROM runs")]
+            with self._write() as db:
+                for row in rows:
+                    marks = ", ".join(f":{name}" for name in row)
+                    db.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({marks})", row)
 
     def close(self) -> None:
         with self._lock:

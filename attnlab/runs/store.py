@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,22 @@ class Store:
             self._index = Index(self.home / "attnlab.db", write=True)
             self.writes = True
             self._cached = None
+
+    def read_folders(self) -> None:
+        """Reads all folders now, beside another process that maintains the index: what it will see at its next `sync`.
+
+        The places in the queue, which no folder holds, are those of the index.
+        """
+        with self._lock:
+            own = Index(None, write=True)
+            with suppress(sqlite3.Error, FileNotFoundError):
+                own.fill_from(self.home / "attnlab.db")
+            self._index, self._cached = own, None
+            self.writes = True
+            try:
+                self.sync()
+            finally:
+                self.writes = False
 
     def close(self) -> None:
         if self._index is not None:

@@ -13,6 +13,7 @@ import pytest
 from cyclopts import CycloptsError
 
 from attnlab.cli.app import app, main
+from attnlab.cli.common import open_store
 from attnlab.config import RunConfig
 from attnlab.experiments.overrides import change, settings
 from attnlab.runs.folder import RunFolder
@@ -197,6 +198,42 @@ def test_runs_are_renamed_compared_and_deleted(private_home: Path, capsys: pytes
     assert main(["stop", made[1].run_id]) == 2  # it is over
     assert main(["delete", made[3].run_id]) == 0
     assert not made[3].path.exists() and made[2].path.exists()
+
+
+def test_a_comparison_knows_the_folders_as_they_are_now_also_beside_a_running_app(
+    private_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [finished_run(private_home, RunConfig().changed(model__attention=name), 0.944) for name in ("none", "eca")]
+    with open_store() as store:
+        assert {run.run_id for run in store.runs()} >= {run.run_id for run in made}
+    with home_lock(private_home):  # as an app holds it
+        finished_run(private_home, RunConfig().changed(model__attention="cbam"), 0.5)
+        made[0].remove()
+        assert main(["compare", "--dataset", "digits"]) == 0
+    rows = {row["variant"]: row for row in csv.DictReader(capsys.readouterr().out.splitlines())}
+    mine = {name.split(" ")[0]: row for name, row in rows.items() if row["test accuracy (%)"] in ("94.4", "50.0")}
+    assert {"eca", "cbam"} <= set(mine) and "none" not in mine
+
+
+@pytest.mark.parametrize("word", ["pictures", "{path}", "{relative}"])
+def test_a_comparison_takes_the_data_set_in_the_words_of_train(
+    word: str, private_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    monkeypatch.chdir(tmp_path)
+    finished_run(private_home, RunConfig().changed(dataset__name=str(tmp_path / "pictures")), 0.5)
+    assert main(["compare", "--dataset", word.format(path=tmp_path / "pictures", relative="./pictures/")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(("kind", "begin"), [("markdown", "| variant | test accuracy (%)"), ("latex", r"\begin{table}")])
+def test_a_comparison_is_printed_for_a_text(
+    kind: str, begin: str, private_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished_run(private_home, RunConfig().changed(dataset__name="cifar10"), 0.9439999)
+    assert main(["compare", "--dataset", "cifar10", "--format", kind]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(begin) and "94.4" in out and "94.39" not in out
 
 
 def test_help_and_the_list_of_runs_come_without_torch() -> None:

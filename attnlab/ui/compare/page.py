@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from attnlab.experiments.exports import comparison_latex, comparison_markdown
 from attnlab.experiments.groups import Group, GroupComparison, Verdict, compare_to_baseline, group_runs
 from attnlab.experiments.table import COLUMNS, Cost, comparison_table, safe_csv
 from attnlab.runs.history import history
@@ -123,6 +124,19 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
             key="compare.csv",
             on_click="ignore",
         )
+        for title, ending, text in (
+            ("Markdown", "md", comparison_markdown(frame)),
+            ("LaTeX", "tex", comparison_latex(frame, "Comparison of runs")),
+        ):
+            st.download_button(
+                f"Download {title}",
+                text,
+                file_name=f"attnlab-comparison.{ending}",
+                mime="text/plain",
+                icon=":material/download:",
+                key=f"compare.{ending}",
+                on_click="ignore",
+            )
         if st.button(
             "Measure ms per image",
             icon=":material/speed:",
