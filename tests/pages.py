@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
@@ -19,6 +20,11 @@ def open_page(app: AppTest, file: str) -> AppTest:
 
 
 def texts(app: AppTest) -> str:
-    """Everything a person can read on the page outside of widgets."""
+    """Everything on the page outside of widgets, as Markdown."""
     kinds = (app.title, app.header, app.subheader, app.markdown, app.caption, app.info, app.warning, app.error, app.success)
     return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def seen(app: AppTest) -> str:
+    """`texts` as a person reads it, without the marks that keep text from being read as Markdown."""
+    return re.sub(r"\\([\W_])", r"\1", texts(app))

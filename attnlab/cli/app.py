@@ -19,6 +19,7 @@ from attnlab.cli.grid import grid_app
 from attnlab.cli.honesty import honesty
 from attnlab.cli.list import list_
 from attnlab.cli.open import open_
+from attnlab.cli.read import read
 from attnlab.cli.reproduce import reproduce_app
 from attnlab.cli.runs import compare, delete, pause, reindex, rename, runs, stop
 from attnlab.cli.search import search
@@ -84,7 +85,7 @@ def app_(
     return OK
 
 
-for _command in (train, resume, runs, stop, pause, rename, delete, compare, reindex, search, honesty, tensorboard, demo):
+for _command in (train, read, resume, runs, stop, pause, rename, delete, compare, reindex, search, honesty, tensorboard, demo):
     app.command(_command)
 for _family in (grid_app, reproduce_app):
     app.command(_family)

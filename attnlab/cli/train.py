@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Group, Parameter
+from typing import TYPE_CHECKING, Any
 
 from attnlab import paths
 from attnlab.cli.common import (
@@ -28,10 +25,13 @@ from attnlab.cli.common import (
     print_json,
 )
 from attnlab.cli.progress import progress_bar
+from attnlab.cli.read import print_left_out, print_reading, reading_of
+from attnlab.cli.settings import with_settings
 from attnlab.config import RunConfig
 from attnlab.experiments.overrides import change, settings
 
 if TYPE_CHECKING:
+    from attnlab.data import Reading
     from attnlab.runs.folder import RunFolder
     from attnlab.worker.attempt import Watch
     from attnlab.worker.session import Outcome
@@ -64,6 +64,10 @@ def train(
     tree = _read_config(config) if config else {}
     tree = change(tree, {setting.path: values[name] for setting in settings() if (name := setting.keyword) in values})
     chosen = _checked(RunConfig.model_validate(tree))
+    if (reading := reading_of(chosen.dataset)) and not as_json:
+        print_reading(reading, choices=False)
+        if reading.choices:
+            print("`attnlab read` with the same options shows the other ways to read it.")
 
     from attnlab.runs.folder import RunFolder
 
@@ -71,8 +75,9 @@ def train(
         choose_executor(executor)
         with progress_bar() as watch:
             folder, outcome = _train_by_queue(chosen, title or "", note or "", watch)
-        return _report(folder, outcome, as_json=as_json)
-    return _train_here(RunFolder.create(paths.runs_dir(), chosen, title=title or "", note=note or ""), as_json=as_json)
+        return _report(folder, outcome, as_json=as_json, told=reading)
+    folder = RunFolder.create(paths.runs_dir(), chosen, title=title or "", note=note or "")
+    return _train_here(folder, as_json=as_json, told=reading)
 
 
 def resume(run: str, *, as_json: Json = False) -> int:
@@ -92,37 +97,17 @@ def resume(run: str, *, as_json: Json = False) -> int:
     return _train_here(folder, as_json=as_json)
 
 
-def _with_every_setting(command: Callable[..., int]) -> inspect.Signature:
-    """The signature of a command, with every setting of the configuration in place of its ``**values``."""
-    own = inspect.signature(command, eval_str=True).parameters.values()
-    parameters = [parameter for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
-    groups = {section: Group.create_ordered(section) for section in RunConfig.model_fields}
-    for setting in settings():
-        kind = list[str] if setting.mapping else setting.annotation
-        option = Parameter(
-            name=f"--{setting.name}",
-            help=f"{setting.help}, as {setting.syntax}" if setting.mapping else setting.help,
-            group=groups[setting.section],
-            negative=() if setting.mapping else None,
-        )
-        annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
-        parameters.append(
-            inspect.Parameter(setting.keyword, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        )
-    return inspect.Signature(parameters, return_annotation=int)
+train.__signature__ = with_settings(train)  # type: ignore[attr-defined]
 
 
-train.__signature__ = _with_every_setting(train)  # type: ignore[attr-defined]
-
-
-def _train_here(folder: RunFolder, *, as_json: bool) -> int:
-    """Trains in this process, and reports the outcome."""
+def _train_here(folder: RunFolder, *, as_json: bool, told: Reading | None = None) -> int:
+    """Trains in this process, and reports the outcome; ``told`` is what has been printed about the data set."""
     from attnlab.worker.session import run
 
     prepare_training()
     with progress_bar() as watch, _stop_on_ctrl_c(folder):
         outcome = run(folder.path, watch=watch)
-    return _report(folder, outcome, as_json=as_json)
+    return _report(folder, outcome, as_json=as_json, told=told)
 
 
 def _train_by_queue(config: RunConfig, title: str, note: str, watch: Watch) -> tuple[RunFolder, Outcome]:
@@ -160,7 +145,7 @@ def _train_by_queue(config: RunConfig, title: str, note: str, watch: Watch) -> t
     return RunFolder(record.folder), Outcome(record.state, record.reason, dict(record.result))
 
 
-def _report(folder: RunFolder, outcome: Outcome, *, as_json: bool) -> int:
+def _report(folder: RunFolder, outcome: Outcome, *, as_json: bool, told: Reading | None) -> int:
     """Prints how a run ended. Returns the exit code."""
     from attnlab.runs.records import RunState
 
@@ -173,6 +158,8 @@ def _report(folder: RunFolder, outcome: Outcome, *, as_json: bool) -> int:
     if as_json:
         print_json(_outcome_tree(folder, outcome))
     elif outcome.state is RunState.FINISHED:
+        if "reading" in (about := folder.dataset_summary() or {}):
+            print_left_out(about["reading"], told)
         print(f"{folder.run_id}: test accuracy {outcome.result['test_accuracy']:.2%} ({outcome.result['seconds']:.0f} s)")
         print(folder.path)
     if outcome.state is RunState.FINISHED:
@@ -194,6 +181,7 @@ def _outcome_tree(folder: RunFolder, outcome: Outcome) -> dict[str, Any]:
         "parameters": progress.get("parameters"),
         "device": progress.get("device"),
         "config": folder.config.model_dump(mode="json"),
+        "reading": (folder.dataset_summary() or {}).get("reading"),
     }
 
 

@@ -24,25 +24,32 @@ from attnlab.data._dataset import (
     normalise,
 )
 from attnlab.data._listing import Listing, PathOptions
-from attnlab.data._paths import build_path, list_path, own_side, tables_at
+from attnlab.data._paths import TableColumns, build_path, content_stamp, list_path, own_side, read_path, tables_at
 from attnlab.data._registry import DatasetInfo, build_registered, list_datasets, register_dataset
 from attnlab.data._splits import split_pool
+from attnlab.data.reading import Choice, LeftOut, PartReading, Reading
 from attnlab.data.uploads import keep_upload
 from attnlab.plugins import load_plugins
 
 __all__ = [
     "IMAGENET",
+    "Choice",
     "DataError",
     "DatasetInfo",
     "ImageDataset",
+    "LeftOut",
     "Listing",
     "Part",
+    "PartReading",
     "PathOptions",
     "Pool",
     "Progress",
     "Provenance",
+    "Reading",
     "Split",
+    "TableColumns",
     "absolute_name",
+    "content_stamp",
     "hold_out",
     "keep_upload",
     "list_datasets",
@@ -50,6 +57,7 @@ __all__ = [
     "load_dataset",
     "normalise",
     "own_side",
+    "read_path",
     "register_dataset",
     "tables_at",
 ]

@@ -7,7 +7,7 @@ read batch by batch with the same code.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -17,16 +17,29 @@ import numpy as np
 if TYPE_CHECKING:  # torch is imported only when a data set is loaded, so that listing them stays fast
     from torch import Tensor
 
+    from attnlab.data.reading import Choice, Reading
+
 Progress = Callable[[str, float], None]
 """Called with the current step, in words, and the share that is done, in [0, 1]."""
 
+
+Describer = Callable[[Mapping[str, np.ndarray], Mapping[str, str], Sequence[str], Sequence[tuple[str, str]]], "Reading"]
+"""Says how a source was read; see `Pool.describe`."""
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation per channel of ImageNet's training images scaled to [0, 1], as torchvision normalises them."""
 
 
 class DataError(ValueError):
-    """The data cannot be used; the message says what is wrong and what would work."""
+    """The data cannot be used; the message says what is wrong and what would work.
+
+    Attributes:
+        choices: other ways to read the same source, of which a person may choose one.
+    """
+
+    def __init__(self, message: str, *, choices: Sequence[Choice] = ()) -> None:
+        super().__init__(message)
+        self.choices = tuple(choices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +110,7 @@ class ImageDataset:
         class_names: in label order.
         mean, std: per channel, of images scaled to [0, 1]; used for normalisation everywhere.
         train, validation, test: disjoint splits.
+        reading: how a folder or archive was read; `None` for a registered data set.
     """
 
     name: str
@@ -109,6 +123,7 @@ class ImageDataset:
     provenance: Provenance
     split_seed: int = 42
     extra: dict[str, str] = field(default_factory=dict)
+    reading: Reading | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -138,7 +153,7 @@ class ImageDataset:
             "split_digest": {part: split.digest for part, split in splits.items()},
             "provenance": asdict(self.provenance) | {"skipped": list(self.provenance.skipped)},
             "extra": dict(self.extra),
-        }
+        } | ({} if self.reading is None else {"reading": self.reading.tree()})
 
 
 class Part(IntEnum):
@@ -181,6 +196,8 @@ class Pool:
         side: the selected rows are resized to this many pixels; `None` keeps their size.
         prepare: ``prepare(rows, progress)`` decodes rows before they are used; `None` when all are ready.
         extra: further facts to show, as text.
+        describe: ``describe(labels by part, how parts were drawn, warnings, (name, reason) of undecodable images)`` says how
+            a folder or archive was read; `None` for others.
     """
 
     images: np.ndarray
@@ -195,6 +212,9 @@ class Pool:
     side: int | None = None
     prepare: Callable[[np.ndarray, Progress], Prepared] | None = None
     extra: dict[str, str] = field(default_factory=dict)
+    describe: (
+        Callable[[Mapping[str, np.ndarray], Mapping[str, str], Sequence[str], Sequence[tuple[str, str]]], Reading] | None
+    ) = None
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

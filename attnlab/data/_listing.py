@@ -1,12 +1,12 @@
-"""The listing of a folder or archive of images: class, split and mask of each image."""
+"""The listing of a folder or archive of images: class, part and mask of each image, and how they were found."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from posixpath import basename, splitext
+from posixpath import splitext
 from typing import Literal
 
 import numpy as np
@@ -14,26 +14,20 @@ from pydantic import Field
 
 from attnlab.config import Section
 from attnlab.data._dataset import DataError, Part
-from attnlab.data._source import Index
+from attnlab.data._source import Skip
 from attnlab.data.decode import SUFFIXES
-
-MASK_ENDINGS = ("_mask", "-mask", "_segmentation", "_seg")
-PART_NAMES = {
-    "train": Part.TRAIN,
-    "training": Part.TRAIN,
-    "val": Part.VALIDATION,
-    "valid": Part.VALIDATION,
-    "validation": Part.VALIDATION,
-    "test": Part.TEST,
-    "testing": Part.TEST,
-}
+from attnlab.data.reading import Choice
 
 
 class PathOptions(Section):
     """Options of a folder or archive, whatever its layout; those of a table count only where there is one."""
 
-    layout: Literal["auto", "folders", "table"] = Field(
-        "auto", description="folders: one folder per class; table: images listed in a CSV file; auto: whichever is there"
+    layout: Literal["auto", "table", "folders", "classes", "splits", "inner"] = Field(
+        "auto",
+        description="how the source is read. table: a CSV file lists the images; folders: one folder per class, inside folders "
+        "such as train and test if there are any; classes: each folder is a class, even one named train; splits: folders such "
+        "as train and test are parts of the data set; inner: the folders inside the folders are the classes; auto: whichever "
+        "fits",
     )
     grey: bool = Field(False, description="read the images in greyscale, with one channel instead of three")
     normalisation: Literal["measured", "imagenet"] = Field(
@@ -41,7 +35,10 @@ class PathOptions(Section):
         description="measured: by the mean and standard deviation of the training images; imagenet: by those of ImageNet, for "
         "pretrained weights",
     )
-    masks: str = Field("masks", description="folder with one mask per image, of the same name; empty: no masks")
+    masks: str = Field(
+        "masks",
+        description="folder with one mask per image, of the same name; empty: no masks, so such a folder may be a class",
+    )
     class_names: dict[str, str] = Field(default_factory=dict, description="names to show for the labels, such as 0 = benign")
     balance: int | Literal["equal"] | None = Field(
         None,
@@ -49,8 +46,13 @@ class PathOptions(Section):
     )
     balance_seed: int = Field(42, ge=0, description="seed of that random choice")
     csv_file: str = Field("", description="file name of the table; empty: the one that has these columns")
-    image_column: str = Field("image_id", description="column with the file names, with or without suffix")
-    label_column: str = Field("target", description="column with the labels, read as text")
+    image_column: str = Field(
+        "image_id",
+        description="column with the file names, with or without suffix; without it, the one that names files",
+    )
+    label_column: str = Field(
+        "target", description="column with the labels, read as text; without this column, the one whose name means a class"
+    )
     split_column: str = Field(
         "split", description="column with train, val and test; if empty or missing, a random split is made"
     )
@@ -72,13 +74,31 @@ class Item:
 
 @dataclass(frozen=True)
 class Listing:
-    """All images of a source, in a fixed order; labels index `class_names`."""
+    """All images of a source, in a fixed order; labels index `class_names`.
+
+    Attributes:
+        sentence: how the source was read.
+        layout: the value of `PathOptions.layout` that means the same.
+        origins: where each part comes from; a part that is not named here is drawn later.
+        skipped: what is left out, and why.
+        warnings: what a person should know before a training, as sentences.
+        choices: other ways to read the source.
+        extra: further facts to show, as text.
+    """
 
     items: tuple[Item, ...]
     class_names: tuple[str, ...]
-    skipped: tuple[str, ...] = ()
-    note: str = ""
+    sentence: str
+    layout: str
+    origins: dict[Part, str] = field(default_factory=dict)
+    skipped: tuple[Skip, ...] = ()
+    warnings: tuple[str, ...] = ()
+    choices: tuple[Choice, ...] = ()
     extra: dict[str, str] = field(default_factory=dict)
+
+    def as_choice(self) -> Choice:
+        """The same way to read the source, as it is offered beside another."""
+        return Choice(self.sentence.split(". ")[0].rstrip("."), {"layout": self.layout})
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
@@ -89,76 +109,6 @@ def natural(text: str) -> list[tuple[int, int, str]]:
 
 def is_image(name: str) -> bool:
     return splitext(name)[1].lower() in SUFFIXES
-
-
-@dataclass(frozen=True)
-class Top:
-    """Where a layout starts, as name prefixes ("" or "folder/"): its images, and its masks if there are any."""
-
-    images: str
-    masks: str | None
-
-    def steps(self, name: str) -> list[str]:
-        """The path components of a name below the top; empty for other names."""
-        return name[len(self.images) :].split("/") if name.startswith(self.images) else []
-
-
-def find_top(index: Index, options: PathOptions) -> Top:
-    """The top of a layout, below any folders that merely wrap it: archives often put everything into one folder, and
-    images often lie in ``images/`` beside ``masks/``.
-    """
-    prefix, masks = "", None
-    tables = [name for name in index.files if name.lower().endswith(".csv")]
-    while True:
-        if options.masks and f"{prefix}{options.masks}" in index.folders:
-            masks = f"{prefix}{options.masks}/"
-        top = Top(prefix, masks)
-        inner = {steps[0] for name in index.folders if (steps := top.steps(name))} - {options.masks}
-        loose = any(len(top.steps(name)) == 1 and (is_image(name) or name in tables) for name in index.files)
-        if loose or len(inner) != 1:
-            return top
-        deeper = f"{prefix}{inner.pop()}/"
-        if not any(name.startswith(deeper) for name in (*index.folders, *tables)):
-            return top
-        prefix = deeper
-
-
-class MaskFinder:
-    """Finds the mask of an image: ``masks/<path of the image>``, ``masks/**/<name>`` if that name is unique, or a file beside
-    the image. A mask is named like its image, with any image suffix, optionally with one of `MASK_ENDINGS`.
-    """
-
-    def __init__(self, files: Iterable[str], top: Top, options: PathOptions) -> None:
-        self._top = top
-        self._by_path: dict[str, str] = {}
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
-        self._beside: dict[str, str] = {}
-        images = [name for name in files if is_image(name)]
-        stems = {splitext(name)[0] for name in images}
-        for name in images:
-            stem = splitext(name)[0]
-            bare = _without_ending(stem)
-            if top.masks and name.startswith(top.masks):
-                inner = bare[len(top.masks) :]
-                self._by_path[inner] = name
-                self._by_stem[basename(inner)].append(name)
-            elif options.masks and bare != stem and bare in stems:
-                self._beside[bare] = name
-        self._masks = {*self._by_path.values(), *self._beside.values()}
-
-    def is_mask(self, name: str) -> bool:
-        return name in self._masks
-
-    def of(self, image: str) -> str | None:
-        if not self._masks:
-            return None
-        stem = splitext(image)[0]
-        same_name = self._by_stem.get(basename(stem), [])
-        return (
-            self._by_path.get("/".join(self._top.steps(stem)))
-            or self._beside.get(stem)
-            or (same_name[0] if len(same_name) == 1 else None)
-        )
 
 
 def balance(listing: Listing, options: PathOptions) -> Listing:
@@ -204,8 +154,3 @@ def name_classes(labels: Sequence[str], options: PathOptions) -> tuple[str, ...]
     if duplicates := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"class_names gives two labels the name {duplicates[0]!r}")
     return names
-
-
-def _without_ending(stem: str) -> str:
-    lower = stem.lower()
-    return next((stem[: -len(ending)] for ending in MASK_ENDINGS if lower.endswith(ending)), stem)

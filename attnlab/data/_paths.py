@@ -1,29 +1,52 @@
-"""From the path of a folder or archive to a pool of images: find the layout, list it, decode what is needed."""
+"""From the path of a folder or archive to a pool of images: find out how to read it, list it, decode what is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import cv2
 import numpy as np
 from pydantic import ValidationError
 
-from attnlab.config import explain
+from attnlab.config import DatasetConfig, explain
 from attnlab.data._dataset import IMAGENET, DataError, Part, Pool, Progress, Provenance
-from attnlab.data._decoded import DecodedImages
-from attnlab.data._listing import Listing, PathOptions, balance, find_top
+from attnlab.data._decoded import MAX_PIXELS, DecodedImages
+from attnlab.data._describe import describe
+from attnlab.data._layout import list_source
+from attnlab.data._listing import Listing, PathOptions, is_image
 from attnlab.data._open_source import open_source
 from attnlab.data._source import Index, Source
-from attnlab.data.csv_images import draw_test, find_table, list_table, read_tables
-from attnlab.data.decode import ImageRefused, image_size
-from attnlab.data.folder import list_class_folders
+from attnlab.data._splits import choose_rows
+from attnlab.data._table import read_tables
+from attnlab.data.csv_images import fit_table, split_column
+from attnlab.data.decode import ImageRefused, decode_image, fit_array, image_size
+from attnlab.data.reading import Reading
 
 LARGEST_OWN_SIZE = 224
 SIZE_SAMPLE = 32
-MOST_LISTED = 1000
+LOOKED_AT = 16
+"""Pictures that are compared before a training, to see whether they differ at all."""
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """A table of a source.
+
+    Attributes:
+        columns: all of them.
+        image_column, label_column, split_column: those that are read when none is chosen; `None` when none is likely.
+    """
+
+    columns: tuple[str, ...]
+    image_column: str | None
+    label_column: str | None
+    split_column: str | None
 
 
 def build_path(path: Path, side: int | None, options: Mapping[str, Any], progress: Progress) -> Pool:
@@ -39,7 +62,7 @@ def build_path(path: Path, side: int | None, options: Mapping[str, Any], progres
     progress(f"listing {path.name}", 0.0)
     source = open_source(path)
     index = source.index()
-    listing = _list(source, index, path_options)
+    listing = list_source(source, index, path_options)
     side = side or _own_size(source, index, listing)
     cache = DecodedImages(source, listing.items, (1 if path_options.grey else 3, side, side))
     mean, std = IMAGENET if path_options.normalisation == "imagenet" else (None, None)
@@ -50,11 +73,14 @@ def build_path(path: Path, side: int | None, options: Mapping[str, Any], progres
         parts=np.array([item.part for item in listing.items], np.int8),
         names=[item.image for item in listing.items],
         class_names=listing.class_names,
-        provenance=Provenance(source=str(path), digest=source.key, note=listing.note, skipped=_shorten(listing.skipped)),
+        provenance=Provenance(
+            source=str(path), digest=source.key, note=listing.sentence, skipped=tuple(map(str, listing.skipped))
+        ),
         mean=mean,
         std=std,
         prepare=cache.prepare,
         extra=listing.extra | _parts(listing),
+        describe=partial(describe, listing),
     )
 
 
@@ -65,7 +91,28 @@ def list_path(path: Path, options: Mapping[str, Any]) -> Listing:
         DataError: as `build_path`, except for errors that only decoding shows.
     """
     source = open_source(path)
-    return _list(source, source.index(), _path_options(path, options))
+    return list_source(source, source.index(), _path_options(path, options))
+
+
+def read_path(config: DatasetConfig) -> Reading:
+    """How the folder or archive of a config would be read and split. Of the pictures, only a few are decoded.
+
+    Raises:
+        DataError: as `build_path`, except for errors that only decoding shows.
+    """
+    path = Path(config.name).expanduser()
+    source = open_source(path)
+    index = source.index()
+    listing = list_source(source, index, _path_options(path, config.options))
+    labels = np.array([item.label for item in listing.items], np.int64)
+    rows = choose_rows(
+        labels, np.array([item.part for item in listing.items], np.int8), listing.class_names, config, every_class=True
+    )
+    reading = describe(listing, {name: labels[at] for name, at in rows.parts.items()}, rows.drawn)
+    if (looked := _all_alike(source, listing)) and looked > 1:
+        warning = f"The pictures do not differ: the {looked} that were looked at are the same."
+        reading = replace(reading, warnings=(*reading.warnings, warning))
+    return reading
 
 
 def own_side(path: Path, options: Mapping[str, Any]) -> int:
@@ -76,18 +123,39 @@ def own_side(path: Path, options: Mapping[str, Any]) -> int:
     """
     source = open_source(path)
     index = source.index()
-    return _own_size(source, index, _list(source, index, _path_options(path, options)))
+    return _own_size(source, index, list_source(source, index, _path_options(path, options)))
 
 
-def tables_at(path: Path) -> dict[str, tuple[str, ...]]:
-    """The CSV files at the top of a folder or archive, by name, with their columns.
+def tables_at(path: Path) -> dict[str, TableColumns]:
+    """The CSV files of a folder or archive, by name, with their columns; files that are no tables are left out.
 
     Raises:
-        DataError: when the path cannot be read, or a file is not a table.
+        DataError: when the path cannot be read.
     """
     source = open_source(path)
     index = source.index()
-    return {table.name: table.columns for table in read_tables(source, index, find_top(index, PathOptions()))}
+    pictures = [name for name in index.files if is_image(name)]
+    tables: dict[str, TableColumns] = {}
+    for table in read_tables(source, index)[0]:
+        fit = fit_table(table, pictures, PathOptions())
+        image, label = (fit.image_column, fit.label_column) if fit else (None, None)
+        tables.setdefault(table.name, TableColumns(table.columns, image, label, split_column(table, PathOptions())))
+    return tables
+
+
+def content_stamp(path: Path) -> str:
+    """Changes whenever the content of a folder (names, sizes, times) or the file of an archive does; empty when there is
+    nothing.
+
+    Raises:
+        DataError: when the folder has too many files.
+    """
+    if path.is_dir():
+        return open_source(path).key
+    if not path.exists():
+        return ""
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _path_options(path: Path, options: Mapping[str, Any]) -> PathOptions:
@@ -100,11 +168,25 @@ def _path_options(path: Path, options: Mapping[str, Any]) -> PathOptions:
     return path_options
 
 
-def _list(source: Source, index: Index, options: PathOptions) -> Listing:
-    table = find_table(source, index, options)
-    if table is None:
-        return balance(list_class_folders(index, options), options)
-    return draw_test(balance(list_table(table, index, options), options), options)
+def _all_alike(source: Source, listing: Listing) -> int:
+    """The number of pictures that were compared when all of them are the same; 0 when they differ."""
+    step = max(1, len(listing.items) // LOOKED_AT)
+    names = [item.image for item in listing.items[::step]][:LOOKED_AT]
+    first: np.ndarray | None = None
+    looked = 0
+    for _, data in source.read(list(dict.fromkeys(names))):
+        if isinstance(data, ImageRefused):
+            continue
+        try:
+            pixels = fit_array(decode_image(data, max_pixels=MAX_PIXELS).pixels, (32, 32))
+        except ImageRefused:
+            continue
+        looked += 1
+        if first is None:
+            first = pixels
+        elif cv2.norm(first, pixels, cv2.NORM_INF) > 0:
+            return 0
+    return looked
 
 
 def _own_size(source: Source, index: Index, listing: Listing) -> int:
@@ -126,9 +208,3 @@ def _parts(listing: Listing) -> dict[str, str]:
     """The number of images of each part in the source, before any subset."""
     counts = {part: sum(item.part is part for item in listing.items) for part in Part}
     return {f"{part.name.lower()} images in the source": f"{count:,}" for part, count in counts.items() if count}
-
-
-def _shorten(skipped: tuple[str, ...]) -> tuple[str, ...]:
-    if len(skipped) <= MOST_LISTED:
-        return skipped
-    return (*skipped[:MOST_LISTED], f"... and {len(skipped) - MOST_LISTED:,} more")

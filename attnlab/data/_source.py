@@ -1,7 +1,8 @@
 """A folder or an archive as a flat listing of names to read from; a name is never joined to a path without a check.
 
 Nothing is unpacked to disk, so no name in an archive can lead outside. Sizes are counted while reading; headers are not
-trusted.
+trusted. Names that are not UTF-8 are made readable here, at the door, so that everything behind it can show, store and
+compare them as text.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from attnlab.data._dataset import DataError
 from attnlab.data.decode import MAX_BYTES, ImageRefused
@@ -37,6 +39,18 @@ class Limits:
 
 LIMITS = Limits()
 FOLDER_ENTRIES = 2_000_000
+HEAD_BYTES = 32
+"""As many first bytes of a file tell its format."""
+
+
+class Skip(NamedTuple):
+    """A file that is left out, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -46,12 +60,12 @@ class Index:
     Attributes:
         files: POSIX paths relative to the top, in the order in which they are read fastest.
         folders: likewise, including empty ones.
-        skipped: "name: reason" of entries that cannot be listed.
+        skipped: entries that cannot be listed.
     """
 
     files: tuple[str, ...]
     folders: frozenset[str]
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Skip, ...] = ()
 
 
 class Source(ABC):
@@ -81,6 +95,46 @@ class Source(ABC):
             DataError: when the content exceeds the limits.
         """
 
+    @abstractmethod
+    def heads(self, names: Collection[str]) -> dict[str, bytes]:
+        """The first `HEAD_BYTES` of the named files; fast enough to look at every picture before a training."""
+
+
+class Names:
+    """Readable names for those of a file system or archive, no two the same.
+
+    Bytes that are not UTF-8, which Python keeps as lone surrogates, become the replacement character; when two names
+    become the same by that, the later ones get a number.
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[tuple[str, str], str] = {}
+        self._taken: set[str] = set()
+
+    def __call__(self, name: str) -> str:
+        """The readable name of a relative POSIX path, the same each time."""
+        if name.isascii():
+            return name
+        readable = ""
+        for part in name.split("/"):
+            readable = self._part(readable, part)
+        return readable
+
+    def _part(self, folder: str, part: str) -> str:
+        """The readable path of an entry in a folder whose readable path is given."""
+        if (folder, part) not in self._given:
+            plain = part.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            stem, dot, suffix = plain.rpartition(".") if "." in plain[1:] else (plain, "", "")
+            path = prefix = f"{folder}/" if folder else ""
+            path += plain
+            number = 2
+            while path in self._taken:
+                path = f"{prefix}{stem} ({number}){dot}{suffix}"
+                number += 1
+            self._taken.add(path)
+            self._given[folder, part] = path
+        return self._given[folder, part]
+
 
 class FolderSource(Source):
     """A folder on disk. Links and hidden files are left out, so nothing outside is read.
@@ -90,32 +144,34 @@ class FolderSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._files: dict[str, str] = {}  # readable name -> name on disk
         self._index, self.key = self._walk()
 
     def _walk(self) -> tuple[Index, str]:
-        files: list[str] = []
+        files = self._files
         folders: set[str] = set()
-        skipped: list[str] = []
+        skipped: list[Skip] = []
         digest = hashlib.sha256()
+        readable = Names()
         todo = [(self.path, "")]
         while todo:
             folder, prefix = todo.pop()
             try:
                 entries = sorted(os.scandir(folder), key=lambda e: e.name)
             except OSError as error:
-                skipped.append(f"{prefix or folder}: cannot be read ({error.strerror})")
+                skipped.append(Skip(readable(prefix.rstrip("/")) or ".", f"the folder cannot be read ({error.strerror})"))
                 continue
             for entry in entries:
                 name = prefix + entry.name
                 if is_clutter(name):
                     continue
                 if entry.is_symlink():
-                    skipped.append(f"{name}: a link")
+                    skipped.append(Skip(readable(name), "a link"))
                 elif entry.is_dir():
-                    folders.add(name)
+                    folders.add(readable(name))
                     todo.append((Path(entry.path), name + "/"))
                 elif entry.is_file():
-                    files.append(name)
+                    files[readable(name)] = name
                     status = entry.stat()
                     digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
                 if len(files) + len(folders) > FOLDER_ENTRIES:
@@ -126,11 +182,8 @@ class FolderSource(Source):
         return self._index
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes | ImageRefused]]:
-        listed = set(self._index.files)
         for name in names:
-            if name not in listed:
-                raise KeyError(name)
-            file = self.path / name
+            file = self.path / self._files[name]
             try:
                 size = file.stat().st_size
                 if size > LIMITS.file_bytes:
@@ -139,6 +192,16 @@ class FolderSource(Source):
                 yield name, file.read_bytes()
             except OSError as error:
                 yield name, ImageRefused(f"cannot be read ({error.strerror})")
+
+    def heads(self, names: Collection[str]) -> dict[str, bytes]:
+        heads = {}
+        for name in names:
+            try:
+                with (self.path / self._files[name]).open("rb", buffering=0) as file:
+                    heads[name] = file.read(HEAD_BYTES)
+            except OSError:
+                continue  # `read` says why
+        return heads
 
 
 def is_clutter(name: str) -> bool:

@@ -1,8 +1,9 @@
 """From a pool of images to training, validation and test images. Every random choice depends on ``split_seed`` alone.
 
-1. Test: the source's own test images; without any, a stratified fifth is held out.
+1. Test: the source's own test images; without any, a stratified fifth is held out, with every class on both sides.
 2. ``subset`` and ``test_subset``: a stratified choice, so that a small subset keeps the proportions of the classes.
-3. Validation: the source's own validation images; without any, `hold_out` of the (subset of the) training images.
+3. Validation: the source's own validation images; without any, `hold_out` of the (subset of the) training images; of
+   people's own images, with every class on both sides.
 
 Rows are chosen by label before any pixel is decoded, so a small subset of a large archive loads fast.
 """
@@ -10,7 +11,7 @@ Rows are chosen by label before any pixel is decoded, so a small subset of a lar
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import cv2
@@ -26,6 +27,8 @@ from attnlab.paths import cache_dir
 Array = TypeVar("Array", bound=np.ndarray)
 
 TEST_SHARE = 0.2
+MOST_LISTED = 1000
+ALIKE = "The pictures do not differ: all of them have the same pixels."
 MEMORY_LIMIT = 1 << 30
 """A split of more bytes is mapped from a file instead of held in memory."""
 
@@ -53,22 +56,103 @@ def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def hold_out_stratified(labels: np.ndarray, share: float, seed: int, class_names: tuple[str, ...]) -> np.ndarray:
-    """Sorted positions of a stratified ``share`` of ``labels``, as chosen by scikit-learn's ``train_test_split``.
+    """Sorted positions of a stratified ``share`` of ``labels``, as chosen by scikit-learn's ``train_test_split``; then every
+    class with at least two images gets one on either side. A class with a single image stays outside of the share.
 
     Raises:
-        DataError: when a class is too small for both parts.
+        DataError: when the images are too few for two parts.
     """
     from sklearn.model_selection import train_test_split
 
     sizes = np.bincount(labels, minlength=len(class_names))
-    if sizes.min() < 2:
-        small = ", ".join(f"{name} ({size})" for name, size in zip(class_names, sizes, strict=True) if size < 2)
-        raise DataError(f"holding out a test split needs at least two images per class; too few of: {small}")
-    size = max(round(len(labels) * share), len(class_names))
-    if len(labels) - size < len(class_names):
+    able = np.flatnonzero(sizes[labels] > 1)
+    classes = int((sizes > 1).sum())
+    size = max(round(len(able) * share), classes)
+    if not classes or len(able) - size < classes:
         raise DataError(f"{len(labels)} images are too few to hold out a test split of {len(class_names)} classes")
-    _, test = train_test_split(np.arange(len(labels)), test_size=size, random_state=seed, stratify=labels)
-    return np.sort(test)
+    _, test = train_test_split(able, test_size=size, random_state=seed, stratify=labels[able])
+    return np.sort(_on_both_sides(labels, test, seed))
+
+
+def _on_both_sides(labels: np.ndarray, held: np.ndarray, seed: int, *, outside_only: bool = False) -> np.ndarray:
+    """``held`` (positions in ``labels``), changed as little as possible so that every class of at least two images is in it
+    and outside of it, and one of a single image outside; its size stays the same where the larger classes allow it.
+
+    Args:
+        outside_only: a class need not be in it.
+    """
+    rng = np.random.default_rng(seed)
+    inside = np.zeros(len(labels), bool)
+    inside[held] = True
+    sizes = np.bincount(labels)
+    inside[sizes[labels] == 1] = False
+    for wanted in (False,) if outside_only else (True, False):  # first into the held part, then out of it
+        for label in np.flatnonzero(sizes > 1):
+            own = labels == label
+            if (inside[own] == wanted).any():
+                continue
+            inside[rng.choice(np.flatnonzero(own))] = wanted
+            swapped = np.bincount(labels[inside == wanted], minlength=len(sizes))
+            largest = int(swapped.argmax())
+            if swapped[largest] > 1:
+                inside[rng.choice(np.flatnonzero((labels == largest) & (inside == wanted)))] = not wanted
+    return np.flatnonzero(inside)
+
+
+def _for_validation(labels: np.ndarray, held: np.ndarray, seed: int) -> np.ndarray:
+    """``held`` with every class, if it has as many images as there are classes; in any case, every class outside of it."""
+    chosen = _on_both_sides(labels, held, seed, outside_only=len(held) < len(np.unique(labels)))
+    return chosen if len(chosen) else held  # with one training image per class, validation takes one of them
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of a pool are in which part.
+
+    Attributes:
+        parts: train, validation and test -> sorted rows.
+        drawn: how the parts were made that do not come from the source.
+    """
+
+    parts: dict[str, np.ndarray]
+    drawn: dict[str, str]
+
+
+def choose_rows(
+    labels: np.ndarray, parts: np.ndarray, class_names: tuple[str, ...], config: DatasetConfig, *, every_class: bool
+) -> Rows:
+    """The rows for training, validation and testing, by the three rules above.
+
+    Args:
+        labels: int64 (n,). parts: int8 (n,) of `Part`, as the source says.
+        every_class: the validation images are changed, if need be, so that they hold every class; not for registered data
+            sets, whose draws are those of published results.
+
+    Raises:
+        DataError: when the images are too few, or a subset is smaller than the number of classes.
+    """
+    import torch
+
+    parts = parts.copy()
+    drawn: dict[str, str] = {}
+    if not (parts == Part.TEST).any():
+        open_rows = np.flatnonzero(parts == Part.TRAIN)
+        test_rows = hold_out_stratified(labels[open_rows], TEST_SHARE, config.split_seed, class_names)
+        parts[open_rows[test_rows]] = Part.TEST
+        drawn["test"] = f"drawn: {TEST_SHARE:.0%} of each class (seed {config.split_seed})"
+    train, validation, test = (np.flatnonzero(parts == part) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST))
+    if config.subset is not None:
+        if config.subset < len(class_names):
+            raise DataError(f"a subset of {config.subset} is too small for {len(class_names)} classes")
+        train = train[stratified(labels[train], config.subset, config.split_seed)]
+    if config.test_subset is not None:
+        test = test[stratified(labels[test], config.test_subset, config.split_seed)]
+    if not len(validation):
+        _, held = hold_out(torch.from_numpy(labels[train]), config.validation, config.split_seed)
+        at = _for_validation(labels[train], held.numpy(), config.split_seed) if every_class else held.numpy()
+        validation, train = train[at], np.delete(train, at)
+        drawn["validation"] = f"drawn: {config.validation:.0%} of those for training (seed {config.split_seed})"
+    return Rows({"train": train, "validation": validation, "test": test}, drawn)
 
 
 def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDataset:
@@ -77,55 +161,57 @@ def split_pool(pool: Pool, config: DatasetConfig, progress: Progress) -> ImageDa
     Raises:
         DataError: when a split or a class has no images.
     """
-    import torch
-
-    parts = pool.parts.copy()
-    if not (parts == Part.TEST).any():
-        open_rows = np.flatnonzero(parts == Part.TRAIN)
-        test_rows = hold_out_stratified(pool.labels[open_rows], TEST_SHARE, config.split_seed, pool.class_names)
-        parts[open_rows[test_rows]] = Part.TEST
-    train, validation, test = (np.flatnonzero(parts == part) for part in (Part.TRAIN, Part.VALIDATION, Part.TEST))
-    if config.subset is not None:
-        if config.subset < len(pool.class_names):
-            raise DataError(f"a subset of {config.subset} is too small for {len(pool.class_names)} classes")
-        train = train[stratified(pool.labels[train], config.subset, config.split_seed)]
-    if config.test_subset is not None:
-        test = test[stratified(pool.labels[test], config.test_subset, config.split_seed)]
-    if not len(validation):
-        train_at, validation_at = hold_out(torch.from_numpy(pool.labels[train]), config.validation, config.split_seed)
-        train, validation = train[train_at.numpy()], train[validation_at.numpy()]
-
-    used = np.concatenate([train, validation, test])
+    rows = choose_rows(pool.labels, pool.parts, pool.class_names, config, every_class=pool.describe is not None)
+    parts = rows.parts
     provenance, extra = pool.provenance, pool.extra
+    undecodable: list[tuple[str, str]] = []
     if pool.prepare is not None:
-        prepared = pool.prepare(np.sort(used), progress)
-        reasons = tuple(f"{pool.names[row]}: {reason}" for row, reason in prepared.refused.items())
-        provenance = replace(provenance, skipped=provenance.skipped + reasons, digest=prepared.digest)
+        prepared = pool.prepare(np.sort(np.concatenate(list(parts.values()))), progress)
+        undecodable = [(pool.names[row], reason) for row, reason in prepared.refused.items()]
+        told = (*(f"{name}: {reason}" for name, reason in undecodable), *provenance.skipped)
+        provenance = replace(provenance, skipped=_shorten(told), digest=prepared.digest)
         extra = extra | prepared.extra
-        train, validation, test = (rows[~np.isin(rows, list(prepared.refused))] for rows in (train, validation, test))
-    for part, rows in (("training", train), ("validation", validation), ("test", test)):
-        if not len(rows):
-            raise DataError(f"there is no readable {part} image{_first(provenance.skipped)}")
-    missing = set(range(len(pool.class_names))) - set(pool.labels[np.concatenate([train, validation])].tolist())
-    if missing:
+        parts = {name: own[~np.isin(own, list(prepared.refused))] for name, own in parts.items()}
+    for part, own in parts.items():
+        if not len(own):
+            name = "training" if part == "train" else part
+            raise DataError(f"there is no readable {name} image{_first(provenance.skipped)}")
+    missing = set(range(len(pool.class_names))) - set(pool.labels[parts["train"]].tolist())
+    if missing - set(pool.labels[parts["validation"]].tolist()):
         names = ", ".join(pool.class_names[label] for label in sorted(missing))
         raise DataError(f"no training image of: {names}{_first(provenance.skipped)}")
 
+    reading = None
+    if pool.describe is not None:
+        warnings = [ALIKE] if _all_alike(pool.images, np.concatenate(list(parts.values()))) else []
+        labels = {name: pool.labels[own] for name, own in parts.items()}
+        reading = pool.describe(labels, rows.drawn, warnings, undecodable)
     mean, std = pool.mean, pool.std
     if mean is None or std is None:
-        mean, std = channel_statistics(pool.images, train)
+        mean, std = channel_statistics(pool.images, parts["train"])
     return ImageDataset(
         name=config.name,
         class_names=pool.class_names,
         mean=mean,
         std=std,
-        train=_take(pool, train),
-        validation=_take(pool, validation),
-        test=_take(pool, test),
+        train=_take(pool, parts["train"]),
+        validation=_take(pool, parts["validation"]),
+        test=_take(pool, parts["test"]),
         provenance=provenance,
         split_seed=config.split_seed,
         extra=extra,
+        reading=reading,
     )
+
+
+def _all_alike(images: np.ndarray, rows: np.ndarray) -> bool:
+    """Whether all pictures have the same pixels; mostly decided by the first two."""
+    return len(rows) > 1 and all(np.array_equal(images[rows[0]], images[row]) for row in rows[1:])
+
+
+def _shorten(skipped: tuple[str, ...]) -> tuple[str, ...]:
+    more = len(skipped) - MOST_LISTED
+    return skipped if more <= 0 else (*skipped[:MOST_LISTED], f"... and {more:,} more")
 
 
 def channel_statistics(images: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -21,12 +21,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from attnlab.data._dataset import DataError
-from attnlab.data._source import LIMITS, Index, Limits, Source, is_clutter
+from attnlab.data._source import HEAD_BYTES, LIMITS, Index, Limits, Names, Skip, Source, is_clutter
 from attnlab.data.decode import ImageRefused
 from attnlab.files import replacing
 from attnlab.paths import cache_dir
 
 PACKERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
+LISTING_RULES = 2
+"""Increases whenever the listing of the same archive would be another, so that no older cache is used."""
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, NotImplementedError)
 
 
@@ -71,24 +73,26 @@ class _Listing:
     def __init__(self) -> None:
         self.files: dict[str, None] = {}
         self.folders: set[str] = set()
-        self.skipped: list[str] = []
+        self.skipped: list[Skip] = []
+        self._readable = Names()
 
     def add(self, name: str, *, is_file: bool, is_folder: bool) -> str | None:
         """The name under which an entry is listed, or `None`."""
-        path = PurePosixPath(name.replace("\\", "/"))
+        name = name.replace("\\", "/")
+        path = PurePosixPath(self._readable(name))
         plain = str(path)
         if plain in ("", ".") or is_clutter(plain):
             if ".." in path.parts:
-                self.skipped.append(f"{name}: leads out of the archive")
+                self.skipped.append(Skip(plain, "leads out of the archive"))
             return None
-        if path.is_absolute() or ".." in path.parts or "\0" in name:
-            self.skipped.append(f"{name}: leads out of the archive")
+        if name.startswith("/") or ".." in path.parts or "\0" in name:
+            self.skipped.append(Skip(plain.replace("\0", ""), "leads out of the archive"))
         elif is_folder:
             self.folders.add(plain)
         elif not is_file:
-            self.skipped.append(f"{name}: a link or device")
+            self.skipped.append(Skip(plain, "a link or device"))
         elif plain in self.files:
-            self.skipped.append(f"{name}: a second entry with this name")
+            self.skipped.append(Skip(plain, "a second entry with this name"))
         else:
             self.files[plain] = None
             self.folders.update(str(parent) for parent in path.parents if str(parent) != ".")
@@ -128,7 +132,7 @@ class ZipSource(_Archive):
             unix_kind = info.external_attr >> 28  # 0xA: a link
             if info.flag_bits & 1:
                 raise DataError(f"{self.path} is encrypted; create an archive without a password")
-            name = listing.add(info.filename, is_file=not info.is_dir() and unix_kind in (0, 8), is_folder=info.is_dir())
+            name = listing.add(_zip_name(info), is_file=not info.is_dir() and unix_kind in (0, 8), is_folder=info.is_dir())
             if name is not None:
                 by_name[name] = info
         return listing.index(), by_name
@@ -149,26 +153,51 @@ class ZipSource(_Archive):
                 meter.add(len(content))
                 yield name, _within(content, self.limits)
 
+    def heads(self, names: Collection[str]) -> dict[str, bytes]:
+        _, by_name = self._list()
+        heads = {}
+        with self._reporting_damage():
+            archive = zipfile.ZipFile(self.path)
+        with archive:
+            for name in names:
+                try:
+                    with archive.open(by_name[name]) as file:
+                        heads[name] = file.read(HEAD_BYTES)
+                except DAMAGE:
+                    continue  # `read` says why
+        return heads
+
 
 class TarSource(_Archive):
     """A tar archive, compressed or not, read as a stream. Its listing is cached, since making it reads everything."""
 
     def index(self) -> Index:
-        cached = cache_dir() / "listings" / f"{self.key[:32]}.json"
+        return self._listed()[0]
+
+    def heads(self, names: Collection[str]) -> dict[str, bytes]:
+        heads = self._listed()[1]
+        return {name: heads[name] for name in names if name in heads}
+
+    def _listed(self) -> tuple[Index, dict[str, bytes]]:
+        cached = cache_dir() / "listings" / f"{self.key[:32]}-{LISTING_RULES}.json"
         if cached.exists():
             tree = json.loads(cached.read_text())
-            return Index(tuple(tree["files"]), frozenset(tree["folders"]), tuple(tree["skipped"]))
-        index = self._list()
+            index = Index(tuple(tree["files"]), frozenset(tree["folders"]), tuple(Skip(*entry) for entry in tree["skipped"]))
+            return index, {name: bytes.fromhex(head) for name, head in tree["heads"].items()}
+        index, heads = self._list()
         cached.parent.mkdir(parents=True, exist_ok=True)
+        tree = {"files": index.files, "folders": sorted(index.folders), "skipped": index.skipped}
         with replacing(cached, sync=False) as draft:
-            draft.write_text(json.dumps({"files": index.files, "folders": sorted(index.folders), "skipped": index.skipped}))
-        return index
+            draft.write_text(json.dumps(tree | {"heads": {name: head.hex() for name, head in heads.items()}}))
+        return index, heads
 
-    def _list(self) -> Index:
-        listing = _Listing()
-        for _ in self._members(listing):
-            pass
-        return listing.index()
+    def _list(self) -> tuple[Index, dict[str, bytes]]:
+        listing, heads = _Listing(), {}
+        for name, archive, member in self._members(listing):
+            with self._reporting_damage():
+                file = archive.extractfile(member)
+                heads[name] = file.read(HEAD_BYTES) if file else b""
+        return listing.index(), heads
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes | ImageRefused]]:
         wanted = set(names)
@@ -219,6 +248,16 @@ class _Counted(io.RawIOBase):
         content = self._stream.read(size)
         self._meter.add(len(content))
         return content
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """The name of an entry. Many programs write UTF-8 without saying so, which zipfile then reads as code page 437."""
+    if info.flag_bits & 0x800 or info.filename.isascii():
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 def _within(content: bytes, limits: Limits) -> bytes | ImageRefused:

@@ -2,236 +2,67 @@
 
 The melanoma article ("Melanoma classification with attention", VGG16 on ISIC images) uses such data: ``marking.csv`` with
 ``image_id`` and ``target``, an 80/20 split with random state 1234, and the majority class reduced to 6,000 images with
-random state 42. These are the defaults here. Departure: the split is stratified.
+random state 42. These are the defaults here. Departure: the split is stratified. Other tables, such as those of HAM10000
+and SIIM-ISIC, name their columns differently: the column of the images is then the one whose values are names of files,
+that of the classes the one with a usual name.
 
-All values are text: ``00123`` keeps its zeros and ``NA`` is a label. A row that does not match the header is an error that
-names its line, since a shifted row would give images wrong labels. File names are looked up in the listing of the source
-and never joined to a path, so no name leads outside.
+File names are looked up in the listing of the source and never joined to a path, so no name leads outside.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from attnlab.data._dataset import DataError, Part
-from attnlab.data._listing import (
-    PART_NAMES,
-    Item,
-    Listing,
-    MaskFinder,
-    PathOptions,
-    Top,
-    find_top,
-    is_image,
-    name_classes,
-    natural,
-)
-from attnlab.data._source import Index, Source
+from attnlab.data._listing import Item, Listing, PathOptions, is_image, name_classes, natural
+from attnlab.data._masks import MaskFinder
+from attnlab.data._source import Index, Skip
 from attnlab.data._splits import hold_out_stratified
-from attnlab.data.decode import ImageRefused
+from attnlab.data._table import Table
+from attnlab.data._words import LABEL_COLUMNS, PART_WORDS, part_name
+from attnlab.data.reading import Choice, counted, enumerated
 
-MAX_TABLE_BYTES = 50_000_000
-MAX_ROWS = 1_000_000
-MAX_COLUMNS = 200
-MAX_FIELD = 4096
+SAMPLE_ROWS = 2000
+"""As many rows of a table are looked up to find its column of images."""
+LEAST_NAMED = 0.5
+"""Share of the rows, or of the pictures, that a table must match to be the one of these pictures."""
+MOST_OFFERED = 6
 
 
 @dataclass(frozen=True)
-class Table:
-    """A CSV file as text.
+class Fit:
+    """How a table fits the pictures.
 
     Attributes:
-        name: file name.
-        columns: the header.
-        rows: (line number, fields), with one field per column.
+        image_column: its values are names of pictures.
+        label_column: its values are the classes; `None` when no column is likely to hold them.
+        matched: number of rows that name a picture, estimated from a sample.
+        candidates: columns that could hold the classes, the likeliest first.
     """
 
-    name: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[int, tuple[str, ...]], ...]
-
-    def column(self, name: str) -> int:
-        """The index of a column.
-
-        Raises:
-            DataError: when there is no such column; the message lists the columns.
-        """
-        if name not in self.columns:
-            raise DataError(f"{self.name} has no column {name!r}; its columns: {', '.join(self.columns)}")
-        return self.columns.index(name)
+    table: Table
+    image_column: str
+    label_column: str | None
+    matched: int
+    candidates: tuple[str, ...] = ()
 
 
-def read_table(content: bytes, name: str) -> Table:
-    """Parses a CSV file with a header; the separator is the most frequent one of ``, ; tab`` in the header.
-
-    Raises:
-        DataError: for an encoding other than UTF-8, two columns of one name, a row with more or fewer fields than the
-            header, or a file beyond the limits; the message names the line.
-    """
-    if len(content) > MAX_TABLE_BYTES:
-        raise DataError(f"{name} has {len(content) / 1e6:.0f} MB; at most {MAX_TABLE_BYTES / 1e6:.0f} MB are read")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DataError(f"{name} is not UTF-8 text (line {line}); save it as 'CSV UTF-8'") from None
-    if "\0" in text:
-        raise DataError(f"{name} contains NUL bytes, so it is UTF-16 or not text; save it as 'CSV UTF-8'")
-    head = text.split("\n", 1)[0]
-    separator = max(",;\t", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        columns = tuple(field.strip() for field in next(reader, []))
-        _check_header(columns, name)
-        rows: list[tuple[int, tuple[str, ...]]] = []
-        for fields in reader:
-            if not any(field.strip() for field in fields):
-                continue
-            if len(fields) != len(columns):
-                raise DataError(f"{name} line {reader.line_num} has {len(fields)} fields, the header {len(columns)}")
-            if max(map(len, fields)) > MAX_FIELD:
-                raise DataError(f"{name} line {reader.line_num} has a field of more than {MAX_FIELD} characters")
-            rows.append((reader.line_num, tuple(field.strip() for field in fields)))
-            if len(rows) > MAX_ROWS:
-                raise DataError(f"{name} has more than {MAX_ROWS:,} rows")
-    except csv.Error as error:
-        raise DataError(f"{name} line {reader.line_num} cannot be read as CSV ({error})") from error
-    if not rows:
-        raise DataError(f"{name} has a header and no rows")
-    return Table(name, columns, tuple(rows))
-
-
-def find_table(source: Source, index: Index, options: PathOptions) -> Table | None:
-    """The table of a source, or `None` when its class folders are used.
-
-    A CSV file at the top is used when it has the image and the label column, or when ``layout`` or ``csv_file`` requests it.
-
-    Raises:
-        DataError: when a table is requested and there is none, or when several have the columns.
-    """
-    top = find_top(index, options)
-    names = _table_names(index, top)
-    required = options.layout == "table" or bool(options.csv_file)
-    if options.layout == "folders" or (not names and not required):
-        return None
-    if options.csv_file:
-        names = [name for name in names if PurePosixPath(name).name == options.csv_file]
-    if not names:
-        raise DataError(f"there is no {options.csv_file or 'CSV file'} at the top of {source.path}")
-    tables = _read(source, names)
-    fitting = [table for table in tables if {options.image_column, options.label_column} <= set(table.columns)]
-    if len(fitting) > 1:
-        raise DataError(f"{', '.join(table.name for table in fitting)} all have the columns; choose one with csv_file")
-    if not fitting and (required or not _has_class_folders(index, top, options)):
-        for column in (options.image_column, options.label_column):
-            tables[0].column(column)
-    return fitting[0] if fitting else None
-
-
-def read_tables(source: Source, index: Index, top: Top) -> list[Table]:
-    """All CSV files at the top.
-
-    Raises:
-        DataError: when one of them cannot be read.
-    """
-    return _read(source, _table_names(index, top))
-
-
-def list_table(table: Table, index: Index, options: PathOptions) -> Listing:
-    """The images of a table. Rows whose image is missing or whose label is empty are skipped and reported.
-
-    Raises:
-        DataError: for a missing column, an unknown word in the split column, two labels for one image, fewer than two
-            classes, or no image at all.
-    """
-    image_at, label_at = table.column(options.image_column), table.column(options.label_column)
-    split_required = "split_column" in options.model_fields_set and options.split_column != ""
-    has_split = bool(options.split_column) and (split_required or options.split_column in table.columns)
-    split_at = table.column(options.split_column) if has_split else None
-
-    top = find_top(index, options)
-    masks = MaskFinder(index.files, top, options)
-    look_up = _Lookup([name for name in index.files if is_image(name) and not masks.is_mask(name)], top)
-    skipped = list(index.skipped)
-    images: dict[str, tuple[int, str, Part]] = {}
-    for line, fields in table.rows:
-        try:
-            name = look_up(fields[image_at])
-        except LookupError as error:
-            skipped.append(f"{fields[image_at] or 'blank'} (line {line}): {error.args[0]}")
-            continue
-        label = fields[label_at]
-        part = _part(fields[split_at], table, line, options) if split_at is not None else Part.TRAIN
-        if not label:
-            skipped.append(f"{fields[image_at]} (line {line}): no label")
-        elif name not in images:
-            images[name] = (line, label, part)
-        elif images[name][1:] == (label, part):
-            skipped.append(f"{fields[image_at]} (line {line}): listed a second time")
-        else:
-            raise DataError(
-                f"{table.name} lines {images[name][0]} and {line} name {fields[image_at]} with two labels or splits"
-            )
-    if not images:
-        first = f"; first: {skipped[0]}" if skipped else ""
-        raise DataError(f"none of the {len(table.rows)} rows of {table.name} names an existing image{first}")
-    labels = sorted({label for _, label, _ in images.values()}, key=natural)
-    if len(labels) < 2:
-        raise DataError(f"column {options.label_column!r} of {table.name} has only one label, {labels[0]!r}")
-    if len(labels) > max(100, len(images) // 2):
-        raise DataError(
-            f"column {options.label_column!r} of {table.name} has {len(labels)} different values; is it the label column?"
-        )
-    number = {label: i for i, label in enumerate(labels)}
-    items = tuple(Item(name, number[label], part, masks.of(name)) for name, (_, label, part) in images.items())
-    if not any(item.part is Part.TEST for item in items):
-        items = tuple(replace(i, part=Part.TEST) if i.part is Part.VALIDATION else i for i in items)
-    split = f"Split by column {options.split_column!r}." if split_at is not None else ""
-    return Listing(items, name_classes(labels, options), tuple(skipped), f"Labels from {table.name}. {split}".strip())
-
-
-def draw_test(listing: Listing, options: PathOptions) -> Listing:
-    """Adds a stratified test split by ``test_share`` and ``test_seed`` if the table has none. It comes after balancing, as in
-    the article.
-    """
-    if any(item.part is Part.TEST for item in listing.items):
-        return listing
-    rows = np.array([row for row, item in enumerate(listing.items) if item.part is Part.TRAIN])
-    labels = np.array([listing.items[row].label for row in rows])
-    test_rows = set(rows[hold_out_stratified(labels, options.test_share, options.test_seed, listing.class_names)].tolist())
-    items = tuple(replace(item, part=Part.TEST) if row in test_rows else item for row, item in enumerate(listing.items))
-    note = f"Test: a stratified {options.test_share:.0%}, chosen with random state {options.test_seed}."
-    return replace(listing, items=items, note=f"{listing.note} {note}")
-
-
-def _table_names(index: Index, top: Top) -> list[str]:
-    return [name for name in index.files if name.lower().endswith(".csv") and len(top.steps(name)) == 1]
-
-
-def _read(source: Source, names: list[str]) -> list[Table]:
-    tables = []
-    for name, content in source.read(names):
-        if isinstance(content, ImageRefused):
-            raise DataError(f"{name}: {content}")
-        tables.append(read_table(content, PurePosixPath(name).name))
-    return tables
-
-
-class _Lookup:
+class Lookup:
     """From file names as written in tables to names in the source."""
 
-    def __init__(self, images: list[str], top: Top) -> None:
-        self._exact = {"/".join(top.steps(name)): name for name in images}
+    def __init__(self, images: Sequence[str]) -> None:
+        self.without_suffix = 0
+        """Names that were found only after their suffix was left out."""
+        self._exact = {name.casefold(): name for name in images}
         self._short: dict[str, list[str]] = defaultdict(list)
         for name in images:
             path = PurePosixPath(name)
-            for short in {path.name, path.stem}:
+            for short in {path.name.casefold(), path.stem.casefold()}:
                 self._short[short].append(name)
 
     def __call__(self, text: str) -> str:
@@ -243,9 +74,16 @@ class _Lookup:
         plain = text.replace("\\", "/")
         if plain.startswith("/") or ".." in plain.split("/") or (len(plain) > 1 and plain[1] == ":"):
             raise LookupError("leads out of the folder")
-        if plain.removeprefix("./") in self._exact:
-            return self._exact[plain.removeprefix("./")]
-        names = self._short.get(plain, []) if "/" not in plain else []
+        plain = plain.removeprefix("./").casefold()
+        if plain in self._exact:
+            return self._exact[plain]
+        path = PurePosixPath(plain)
+        names = self._short.get(path.name, [])
+        if not names and path.suffix and len(path.suffix) <= 5:
+            names = self._short.get(path.stem, [])
+            self.without_suffix += bool(names)
+        if len(path.parts) > 1 and len(names) > 1:  # the folders tell apart what the name alone does not
+            names = _best(names, path)
         if len(names) > 1:
             raise LookupError(f"more than one file has this name: {', '.join(names[:3])}")
         if not names:
@@ -253,24 +91,236 @@ class _Lookup:
         return names[0]
 
 
-def _check_header(columns: tuple[str, ...], name: str) -> None:
-    if not columns:
-        raise DataError(f"{name} is empty")
-    if len(columns) > MAX_COLUMNS:
-        raise DataError(f"{name} has {len(columns)} columns; at most {MAX_COLUMNS} are read")
-    if duplicates := [column for column, count in Counter(columns).items() if count > 1]:
-        raise DataError(f"{name} has two columns named {duplicates[0]!r}")
+def fit_table(table: Table, pictures: Sequence[str], options: PathOptions) -> Fit | None:
+    """How a table fits the pictures; `None` when it does not name them.
+
+    Args:
+        pictures: names in the source.
+    """
+    look_up = Lookup(pictures)
+    step = max(1, len(table.rows) // SAMPLE_ROWS)
+    image_column, matched = options.image_column, 0
+    chosen = "image_column" in options.model_fields_set or image_column in table.columns
+    if chosen and image_column not in table.columns:
+        return None
+    for column in [image_column] if chosen else table.columns:
+        found = step * sum(map(_finder(look_up), table.values(column)[::step]))
+        if found > matched:
+            image_column, matched = column, found
+    if not chosen and matched < LEAST_NAMED * min(len(table.rows), len(pictures)):
+        return None
+    if not matched and not chosen:
+        return None
+    candidates = _label_candidates(table, image_column)
+    label = options.label_column
+    if "label_column" not in options.model_fields_set and label not in table.columns:
+        usual = [column for word in LABEL_COLUMNS for column in candidates if _word(column) == word]
+        only = candidates if len(table.columns) == 2 else ()
+        label = next(iter((*usual, *only)), "")
+    return Fit(table, image_column, label if label in table.columns else None, matched, candidates)
 
 
-def _part(word: str, table: Table, line: int, options: PathOptions) -> Part:
-    try:
-        return PART_NAMES[word.lower()]
-    except KeyError:
-        known = ", ".join(PART_NAMES)
-        raise DataError(f"{table.name} line {line}: {options.split_column} is {word!r}; known: {known}") from None
+def choose_tables(fits: Sequence[Fit]) -> list[Fit]:
+    """The table that is read, or several of the same columns, each of one part (``train.csv``, ``test.csv``)."""
+    ranked = sorted((fit for fit in fits if fit.label_column), key=lambda fit: (-fit.matched, fit.table.path))
+    if not ranked:
+        return []
+    first = ranked[0]
+    same = [fit for fit in ranked if (fit.image_column, fit.label_column) == (first.image_column, first.label_column)]
+    named = {part: fit for fit in reversed(same) if (part := part_of(fit.table)) is not Part.UNUSED}
+    return [named[part] for part in sorted(named)] if len(named) > 1 and Part.TRAIN in named else [first]
 
 
-def _has_class_folders(index: Index, top: Top, options: PathOptions) -> bool:
-    steps = [top.steps(name) for name in index.files if is_image(name)]
-    folders = {first for first, *rest in filter(None, steps) if rest} - {options.masks}
-    return len(folders) > 1 or any(name.lower() in PART_NAMES for name in folders)
+def list_table(
+    fits: Sequence[Fit], index: Index, options: PathOptions, masks: MaskFinder, unreadable: Mapping[str, str]
+) -> Listing:
+    """The images of a table, or of one table for each part. Rows whose image is missing or whose label is empty are left out.
+
+    Args:
+        fits: of `choose_tables`; all have a label column.
+        unreadable: name -> why a file with the suffix of a picture is none that can be read.
+
+    Raises:
+        DataError: for an unknown word in the split column, two labels for one image, fewer than two classes, or no image.
+    """
+    pictures = [name for name in index.files if is_image(name) and not masks.is_mask(name)]
+    look_up = Lookup(pictures)
+    names = enumerated([fit.table.name for fit in fits])
+    image_column, label_column = fits[0].image_column, str(fits[0].label_column)
+    skipped: list[Skip] = []
+    images: dict[str, tuple[int, str, Part]] = {}
+    named: set[str] = set()
+    for fit in fits:
+        table, label_at = fit.table, fit.table.column(label_column)
+        by_column = split_column(table, options)
+        split_at = table.column(by_column) if by_column else None
+        part_of_all = part_of(table) if len(fits) > 1 else None
+        for (line, fields), text in zip(table.rows, table.values(image_column), strict=True):
+            label = fields[label_at]
+            part = Part.TRAIN if part_of_all is None else part_of_all
+            if split_at is not None and part_of_all is None:
+                part = _part(fields[split_at], f"{table.name} line {line}: {by_column}")
+            try:
+                name = look_up(text)
+            except LookupError as error:
+                skipped.append(Skip(f"{text or 'blank'} (line {line})", error.args[0]))
+                continue
+            named.add(name)
+            if not label:
+                skipped.append(Skip(f"{text} (line {line})", "no label"))
+            elif name in unreadable:
+                skipped.append(Skip(name, unreadable[name]))
+            elif name not in images:
+                images[name] = (line, label, part)
+            elif images[name][1:] == (label, part):
+                skipped.append(Skip(f"{text} (line {line})", "listed a second time"))
+            else:
+                lines = f"lines {images[name][0]} and {line}"
+                raise DataError(f"{names} {lines} name {text} with two labels or splits")
+    if not images:
+        first = f"; first: {skipped[0]}" if skipped else ""
+        raise DataError(f"none of the {len(fits[0].table.rows)} rows of {names} names an existing image{first}")
+    labels = sorted({label for _, label, _ in images.values()}, key=natural)
+    if len(labels) < 2:
+        raise DataError(f"column {label_column!r} of {names} has only one label, {labels[0]!r}")
+    if len(labels) > max(100, len(images) // 2):
+        raise DataError(f"column {label_column!r} of {names} has {len(labels)} different values; is it the label column?")
+    number = {label: i for i, label in enumerate(labels)}
+    items = tuple(Item(name, number[label], part, masks.of(name)) for name, (_, label, part) in images.items())
+    origins = {}
+    choices: list[Choice] = []
+    drawn_anew = Choice("The parts are drawn at random, whatever the table or the folders say", {"split_column": ""})
+    if len(fits) > 1:
+        origins = {part_of(fit.table): f"table {fit.table.name}" for fit in fits}
+    elif by_column:
+        origins = dict.fromkeys({item.part for item in items}, f"column {by_column} of {names}")
+        choices.append(drawn_anew)
+    elif by_folder := _parts_by_folder(items) if "split_column" not in options.model_fields_set else None:
+        items, origins = by_folder
+        choices.append(drawn_anew)
+    if origins and Part.TEST not in origins and Part.VALIDATION in origins:
+        items = tuple(replace(i, part=Part.TEST) if i.part is Part.VALIDATION else i for i in items)
+        origins[Part.TEST] = origins.pop(Part.VALIDATION)
+    skipped += [Skip(name, f"in no row of {names}") for name in pictures if name not in named]
+    sentence = f"{names} names the pictures (column {image_column}) and their classes (column {label_column})."
+    if look_up.without_suffix:
+        sentence += f" {counted(look_up.without_suffix, 'name')} in the table were matched without their suffix."
+    return Listing(
+        items=items,
+        class_names=name_classes(labels, options),
+        sentence=sentence.replace(" names the", " name the", 1) if len(fits) > 1 else sentence,
+        layout="table",
+        origins=origins,
+        skipped=tuple(skipped),
+        choices=(*choices, *label_choices(fits[0])) if "label_column" not in options.model_fields_set else tuple(choices),
+    )
+
+
+def label_choices(fit: Fit) -> list[Choice]:
+    """The other columns of a table that could hold the classes."""
+    wanted = [column for column in fit.candidates if column != fit.label_column][:MOST_OFFERED]
+    where = {} if not fit.table.path else {"csv_file": fit.table.name}
+    return [
+        Choice(
+            f"The column {column} of {fit.table.name} names the classes",
+            {"layout": "table", "label_column": column, **where},
+        )
+        for column in wanted
+    ]
+
+
+def draw_test(listing: Listing, options: PathOptions) -> Listing:
+    """Adds a stratified test split by ``test_share`` and ``test_seed`` if the table has none. It comes after balancing, as in
+    the article.
+
+    Raises:
+        DataError: when the images are too few.
+    """
+    if any(item.part is Part.TEST for item in listing.items):
+        return listing
+    rows = np.array([row for row, item in enumerate(listing.items) if item.part is Part.TRAIN])
+    labels = np.array([listing.items[row].label for row in rows])
+    test_rows = set(rows[hold_out_stratified(labels, options.test_share, options.test_seed, listing.class_names)].tolist())
+    items = tuple(replace(item, part=Part.TEST) if row in test_rows else item for row, item in enumerate(listing.items))
+    drawn = f"drawn: {options.test_share:.0%} of each class (seed {options.test_seed})"
+    return replace(listing, items=items, origins=listing.origins | {Part.TEST: drawn})
+
+
+def part_of(table: Table) -> Part:
+    """The part that the name of a table means; UNUSED when it means none."""
+    found = part_name(table.name.rpartition(".")[0])
+    return found.part if found else Part.UNUSED
+
+
+def _finder(look_up: Lookup) -> Callable[[str], bool]:
+    def found(text: str) -> bool:
+        try:
+            return bool(text) and bool(look_up(text))
+        except LookupError:
+            return False
+
+    return found
+
+
+def _label_candidates(table: Table, image_column: str) -> tuple[str, ...]:
+    """Columns with at least two values, each of them in more than one row on average; those with few values first."""
+    distinct = {column: len(set(table.values(column)) - {""}) for column in table.columns if column != image_column}
+    fitting = [column for column, count in distinct.items() if 2 <= count <= max(2, len(table.rows) // 2)]
+    return tuple(sorted(fitting, key=lambda column: (_word(column) not in LABEL_COLUMNS, distinct[column])))
+
+
+def _word(column: str) -> str:
+    return "_".join(column.lower().replace("-", " ").replace("_", " ").split())
+
+
+def split_column(table: Table, options: PathOptions) -> str | None:
+    """The column that says which part a row belongs to: the one that is asked for, or one that holds only such words."""
+    if "split_column" in options.model_fields_set:
+        return options.split_column or None
+    if options.split_column in table.columns:
+        return options.split_column
+    for column in table.columns:
+        parts = {PART_WORDS.get(value.lower()) for value in set(table.values(column))}
+        if None not in parts and Part.TRAIN in parts and len(parts) > 1:
+            return column
+    return None
+
+
+def _part(word: str, where: str) -> Part:
+    part = PART_WORDS.get(word.lower())
+    if part is None:
+        known = ", ".join(PART_WORDS)
+        raise DataError(f"{where} is {word!r}; known: {known}; to split at random instead, choose split_column= (none)")
+    return part
+
+
+def _parts_by_folder(items: Sequence[Item]) -> tuple[tuple[Item, ...], dict[Part, str]] | None:
+    """The items with the part that a folder above each of them names; `None` unless all lie in one, for training or testing."""
+    sorted_items = []
+    folders: dict[Part, Counter[str]] = defaultdict(Counter)
+    for item in items:
+        found = [(part, folder) for folder in item.image.split("/")[:-1] if (part := part_name(folder))]
+        if not found or found[-1][0].part is Part.UNUSED:
+            return None
+        part, folder = found[-1]
+        folders[part.part][folder] += 1
+        sorted_items.append(replace(item, part=part.part))
+    if not {Part.TRAIN} < set(folders):
+        return None
+    return tuple(sorted_items), {part: f"folder {enumerated(sorted(names))}" for part, names in folders.items()}
+
+
+def _best(names: Sequence[str], path: PurePosixPath) -> list[str]:
+    """Those of the names that share the most folders with a path, counted from the end."""
+
+    def shared(name: str) -> int:
+        pairs = zip(reversed(PurePosixPath(name.casefold()).parts[:-1]), reversed(path.parts[:-1]), strict=False)
+        count = 0
+        for own, other in pairs:
+            if own != other:
+                break
+            count += 1
+        return count
+
+    most = max(map(shared, names))
+    return [name for name in names if shared(name) == most]

@@ -10,7 +10,7 @@ by fixed rules, so that inspection shows a network the same pixels as training:
 * grey of more than 8 bits is scaled by the smallest usual number of bits that holds its values, 12-bit pictures in 16-bit
   files by 4,095; numbers with a fraction or a sign are scaled by their own range; nothing is clipped;
 * CMYK, palette, grey and 1-bit become RGB; colour profiles and texts are ignored, also damaged ones;
-* the first frame of an animation is used, and the first picture of a camera's file of several;
+* the first frame of an animation is used, and the first picture of a camera's file or a TIFF of several;
 * incomplete or damaged images are refused.
 """
 
@@ -28,8 +28,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm"}
 """File names with these suffixes count as images; the content decides their format."""
 
 MAX_PIXELS = 25_000_000
@@ -166,11 +167,19 @@ def _decode(content: bytes, max_pixels: int) -> DecodedImage:
                     f"the image has {width} x {height} = {width * height / 1e6:.0f} million pixels; "
                     f"at most {max_pixels / 1e6:.0f} million are accepted, so make it smaller first"
                 )
+            _refuse_large_tiles(image, max_pixels)
             return _convert(image)
     except ImageRefused:
         raise
     except Exception as error:  # Pillow's parsers raise many types: SyntaxError, struct.error, ...
         raise ImageRefused(_reason(error)) from error
+
+
+def _refuse_large_tiles(image: Image.Image, max_pixels: int) -> None:
+    """A TIFF is decoded tile by tile, and its header may claim tiles far larger than the image."""
+    tags = getattr(image, "tag_v2", {})
+    if int(tags.get(322, 0)) * int(tags.get(323, 0)) > max_pixels:  # width and length of a tile
+        raise ImageRefused("the image claims far more pixels than are accepted; make it smaller first")
 
 
 def _essential_chunks(content: bytes) -> bytes | None:
@@ -189,7 +198,9 @@ def _essential_chunks(content: bytes) -> bytes | None:
 def _convert(image: Image.Image) -> DecodedImage:
     """Applies the rules at the top of this file."""
     notices = []
-    if getattr(image, "is_animated", False) and image.format != "MPO":
+    if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+        notices.append("The file has several pages; the first one is used.")
+    elif getattr(image, "is_animated", False) and image.format != "MPO":
         notices.append("This is an animation; its first frame is used.")
     image.load()
     try:
@@ -242,5 +253,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return "the image claims far more pixels than are accepted; make it smaller first"
     if isinstance(error, UnidentifiedImageError):
-        return "not a JPEG, PNG, WebP, GIF or BMP image, or damaged at the start"
+        return "not a JPEG, PNG, WebP, GIF, BMP, TIFF or PGM/PPM image, or damaged at the start"
     return f"the image is incomplete or damaged ({error})"

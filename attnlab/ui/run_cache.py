@@ -12,7 +12,7 @@ from pathlib import Path
 import streamlit as st
 
 from attnlab.config import DatasetConfig
-from attnlab.data import ImageDataset, load_dataset
+from attnlab.data import ImageDataset, content_stamp, list_datasets, load_dataset
 from attnlab.explain.baselines import untrained_twin
 from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.runs.folder import RunFolder
@@ -48,7 +48,32 @@ def run_dataset(record: RunRecord) -> ImageDataset:
     Raises:
         DataError: when it cannot be read.
     """
-    return _dataset(record.config.dataset.model_dump_json())
+    return _dataset(record.config.dataset.model_dump_json(), source_stamp(record.config.dataset.name))
+
+
+def pictures_stamp(record: RunRecord) -> str:
+    """Changes when the weights of the run or the images of its data set do."""
+    return f"{network_stamp(record)} {source_stamp(record.config.dataset.name)}"
+
+
+def pictures_changed(record: RunRecord, dataset: ImageDataset) -> str:
+    """A sentence when the images of the run's folder or archive are not those it was trained on; empty when they are."""
+    about = RunFolder(record.folder).dataset_summary() or {}
+    if "split_digest" not in about or about["split_digest"]["test"] == dataset.test.digest:
+        return ""
+    return (
+        "The pictures have changed since this run was trained. The test pictures here may be among those it was trained on. "
+        "Train again to compare."
+    )
+
+
+@st.cache_data(ttl=2, max_entries=64, show_spinner=False)
+def source_stamp(name: str) -> str:
+    """Changes when the content of the folder or archive of this name does; empty for anything else.
+
+    It is taken anew after two seconds, not each time, since walking a large folder takes a moment.
+    """
+    return "" if name in list_datasets() else content_stamp(Path(name).expanduser())
 
 
 @st.cache_resource(max_entries=8, show_spinner="Opening the network")
@@ -58,5 +83,5 @@ def _network(folder: str, stamp: int) -> OpenRun:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the images")
-def _dataset(config: str) -> ImageDataset:
+def _dataset(config: str, stamp: str) -> ImageDataset:
     return load_dataset(DatasetConfig.model_validate_json(config))

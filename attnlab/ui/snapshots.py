@@ -13,6 +13,7 @@ from attnlab.maps import MapKind, over_one_position, scalar_titles, tap_titles
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import run_name
 from attnlab.runs.records import RunRecord
+from attnlab.ui.format import plain
 from attnlab.viz.panels import Layer, Panel, layer_from_codes
 from attnlab.viz.scalars import scalar_curves
 
@@ -103,7 +104,7 @@ def weights_of_maps(records: Sequence[RunRecord], key: str) -> None:
         scalars = _scalars(str(folder.path), tuple(steps))
         if not scalars:
             continue
-        name = f" of {run_name(record)}" if len(records) > 1 else ""
+        name = f" of {plain(run_name(record))}" if len(records) > 1 else ""
         now = ", ".join(f"{title} {values[-1]:+.3f}" for title, values in scalars.items())
         st.markdown(f"**How much the maps count{name}**")
         st.caption(

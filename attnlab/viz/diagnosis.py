@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from attnlab.viz.figures import plain
 from attnlab.viz.palette import colour
 
 HEIGHT = 320
@@ -87,7 +88,7 @@ def _curves_figure(curves: Curves, x: str, y: str, *, chance: tuple[float, float
             x=curve[x],
             y=curve[y],
             customdata=curve["threshold"],
-            name=name,
+            name=plain(name),
             mode="lines",
             line={"color": colour(index), "width": 1.25 if index else 3},
             hovertemplate=f"threshold %{{customdata:.3f}}<br>{hover}<extra></extra>",
@@ -99,7 +100,7 @@ def confusion_figure(matrix: Sequence[Sequence[int]], class_names: Sequence[str]
     """Counts, each with its share of the true class; rows true, columns predicted."""
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = list(class_names)
+    names = [plain(name) for name in class_names]
     text = [
         [f"{count}<br>{share:.0%}" for count, share in zip(*rows, strict=True)] for rows in zip(counts, shares, strict=True)
     ]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from attnlab.data.decode import ImageRefused, _eight_bits, decode_image, fit_array, fit_image, fit_mask, image_size
 
@@ -185,6 +185,27 @@ def test_first_frame_of_an_animation_with_a_notice() -> None:
     assert "first frame" in decoded.notices[0]
 
 
+def test_tiff_and_pgm_are_read_and_of_several_pages_the_first() -> None:
+    pages = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    decoded = decode_image(encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    assert decoded.pixels[0, 0].tolist() == RED
+    assert "several pages" in decoded.notices[0]
+    assert decode_image(encoded(Image.new("RGB", (4, 4), "red"), "TIFF", compression="tiff_lzw")).pixels[0, 0].tolist() == RED
+    assert decode_image(encoded(Image.new("L", (4, 4), 77), "PPM")).pixels[0, 0].tolist() == [77, 77, 77]
+    assert decode_image(b"P2 2 1 255\n0 255\n").pixels[0, :, 0].tolist() == [0, 255]
+
+
+def test_tiff_with_tiles_far_larger_than_the_image_is_refused() -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 277: 1, 322: 60000, 323: 60000, 324: 8, 325: 256}.items():
+        tags[tag] = value
+    file = io.BytesIO()
+    file.write(b"II*\0" + struct.pack("<I", 8))
+    tags.save(file)
+    with pytest.raises(ImageRefused, match="far more pixels"):
+        decode_image(file.getvalue() + bytes(256))
+
+
 def png_claiming(width: int, height: int) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -199,7 +220,7 @@ def png_claiming(width: int, height: int) -> bytes:
     [
         pytest.param(b"", "empty", id="empty"),
         pytest.param(b"not an image", "not a JPEG, PNG", id="text"),
-        pytest.param(encoded(tall_with_red_corner(), "TIFF"), "not a JPEG, PNG", id="a format that is not on the list"),
+        pytest.param(encoded(tall_with_red_corner(), "TGA"), "not a JPEG, PNG", id="a format that is not on the list"),
         pytest.param(encoded(Image.effect_noise((64, 64), 50), "JPEG")[:900], "incomplete or damaged", id="cut-off jpeg"),
         pytest.param(encoded(Image.effect_noise((64, 64), 50))[:2000], "incomplete or damaged", id="cut-off png"),
         pytest.param(png_claiming(6000, 6000), "at most 25 million", id="too many pixels"),

@@ -163,7 +163,7 @@ def test_broken_images_are_skipped_by_name(tmp_path: Path) -> None:
     skipped = "\n".join(data.provenance.skipped)
     assert len(data.provenance.skipped) == 3
     assert "cat/cut.png: the image is incomplete" in skipped
-    assert "dog/text.jpg: not a JPEG" in skipped
+    assert "dog/text.jpg: not a picture" in skipped
     assert len(data.train) + len(data.validation) + len(data.test) == 20
     assert load(as_zip(tree, tmp_path)).provenance == data.provenance, "told again from the cache"
     json.dumps(data.summary())
@@ -175,10 +175,8 @@ def test_broken_images_are_skipped_by_name(tmp_path: Path) -> None:
         pytest.param({"cat/1.png": picture(1), "cat/2.png": picture(2)}, "only one class, cat", id="one class"),
         pytest.param({"a.txt": b"x"}, "no image in a class folder", id="no image"),
         pytest.param({"1.png": picture(1), "2.png": picture(2)}, "no image in a class folder", id="no class folders"),
-        pytest.param(two_classes() | {"cow/notes.txt": b"x"}, "class folder of: cow", id="empty class"),
-        pytest.param(two_classes("train/") | {"test/cow/1.png": picture(1)}, "no training image of: cow", id="test only"),
-        pytest.param(two_classes() | {"cow/1.png": picture(1)}, r"too few of: cow \(1\)", id="too few to hold out"),
-        pytest.param(dict.fromkeys(two_classes(), b"no image"), "images of .* can be read", id="nothing readable"),
+        pytest.param({"cat/1.png": picture(1), "dog/1.png": picture(9)}, "2 images are too few", id="too few to hold out"),
+        pytest.param(dict.fromkeys(two_classes(), b"no image"), "none of the 10 pictures of class cat", id="nothing readable"),
         pytest.param(two_classes("train/") | two_classes("training/"), "mean the same split", id="two trains"),
     ],
 )

@@ -64,7 +64,7 @@ def test_large_images_are_kept_only_resized_and_only_where_asked_for(tmp_path: P
 def test_the_table_is_looked_at_without_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_csv_set(tmp_path / "set", [40] * 20)
     monkeypatch.setattr("attnlab.data._decoded.decode_image", lambda *_, **__: pytest.fail("decoded"))
-    assert tables_at(folder) == {"marking.csv": ("image_id", "target")}
+    assert tables_at(folder)["marking.csv"].columns == ("image_id", "target")
     listing = list_path(folder, {"class_names": ARTICLE_NAMES})
     assert listing.class_names == ("benign", "malignant")
     assert sum(item.part.name == "TEST" for item in listing.items) == 4

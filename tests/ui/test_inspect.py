@@ -270,7 +270,7 @@ def encoded(kind: str) -> bytes:
         (encoded("CMYK"), (254, 0, 0), ""),
         (encoded("animated"), (255, 0, 0), "its first frame is used"),
         (encoded("plain")[:90], None, "This image cannot be used: "),
-        (b"no picture", None, "not a JPEG, PNG, WebP, GIF or BMP image"),
+        (b"no picture", None, "not a JPEG, PNG, WebP, GIF, BMP, TIFF or PGM/PPM image"),
         (b"", None, "the file is empty"),
     ],
     ids=["EXIF", "alpha", "16-bit", "CMYK", "animated", "cut off", "foreign", "empty"],

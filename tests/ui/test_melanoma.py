@@ -15,7 +15,7 @@ from attnlab.models.melanoma import melanoma_config
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.worker.session import run
-from tests.pages import open_page, texts
+from tests.pages import open_page, seen, texts
 from tests.waiting import wait_until
 
 PAGE = "pages/melanoma.py"
@@ -96,7 +96,7 @@ def test_a_finished_run_shows_classifier_gates_and_claim(app: AppTest, tmp_path:
     assert list(claims["gate"]) == ["pool-3", "pool-3", "pool-4", "pool-4"]
     assert list(claims["class"]) == ["benign", "malignant"] * 2
     assert "no masks" not in set(claims["weight on the lesion"])
-    assert "In malignant images, the later gate puts above-average weight on the lesion." in texts(page)
+    assert "In malignant images, the later gate puts above-average weight on the lesion." in seen(page)
     page.toggle("melanoma.siblings").set_value(True).run()
     assert list(table(page, "claim").columns) == ["claim", "seed 1"]
     epochs = table(page, "train loss")
@@ -129,17 +129,17 @@ def test_own_images_are_looked_at_before_they_are_trained_on(app: AppTest, tmp_p
     page.file_uploader("melanoma.upload").set_value(("marked.zip", archive.read_bytes(), "application/zip")).run()
     assert Path(page.text_input("melanoma.path").value).parent == paths.uploads_dir()
     assert page.selectbox("melanoma.label_column.marking.csv").value == "target"
-    assert "**60** images · 40 of class 0, 20 of class 1" in texts(page)
-    assert "48 for train, 12 for test" in texts(page), "the article's 80/20"
+    assert "60 pictures · 2 classes (0: 40, 1: 20)" in seen(page)
+    assert "43 for training, 5 for validation, 12 for testing" in texts(page), "the article's 80/20"
     assert "60 lesion masks" in texts(page)
     assert page.text_input("melanoma.class.1").value == "malignant"
-    assert any("ISIC_lost (line 62): no such image" in block.value for block in page.code)
+    assert any("no such image (ISIC_lost (line 62))" in block.value for block in page.code)
 
     page.selectbox("melanoma.label_column.marking.csv").select("image_id").run()
     assert page.button("melanoma.start").disabled
     page.selectbox("melanoma.label_column.marking.csv").select("target").run()
     page.segmented_control("melanoma.balance").set_value("same number per class").run()
-    assert "20 of class 0, 20 of class 1" in texts(page)
+    assert "(0: 20, 1: 20)" in seen(page)
 
     page.number_input("melanoma.size").set_value(32).run()
     page.number_input("melanoma.width").set_value(2).run()

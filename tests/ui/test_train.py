@@ -23,8 +23,9 @@ from attnlab.ui.form import own_images
 from attnlab.ui.form.run_form import FROM_PATH, parse_seeds
 from attnlab.ui.inspect import own_image
 from attnlab.ui.open_checkpoint import page as open_checkpoint
+from attnlab.ui.run_cache import source_stamp
 from tests.example_runs import finished_run
-from tests.pages import ROOT, open_page, texts
+from tests.pages import ROOT, open_page, seen, texts
 from tests.waiting import PATIENCE
 
 PAGE = "pages/train.py"
@@ -101,7 +102,7 @@ def test_variants_are_composed_in_the_order_they_are_chosen_and_defaults_stay_un
 def test_mistakes_are_told_in_words_and_nothing_can_be_started(app: AppTest, kind: str, key: str, value, words: str) -> None:
     open_page(app, PAGE)
     getattr(app, kind)(key).set_value(value).run()
-    assert words in "\n".join(error.value for error in app.error)
+    assert words in seen(app)
     assert app.button("train.start").disabled
 
 
@@ -227,12 +228,54 @@ def test_a_path_is_a_data_set_and_no_path_is_a_mistake(app: AppTest, flowers: Pa
     app.selectbox("form.source").set_value(FROM_PATH).run()
     assert app.button("train.start").disabled
     app.text_input("form.path").set_value("/nowhere/flowers.zip").run()
-    assert "there is no file or folder '/nowhere/flowers.zip'" in texts(app)
+    assert "there is no file or folder '/nowhere/flowers.zip'" in seen(app)
     assert app.button("train.start").disabled
     app.text_input("form.path").set_value(f" {flowers} ").run()
     assert drafted(app).dataset.name == str(flowers)
-    assert "flowers.csv has no column 'image_id'; its columns: file, kind" in texts(app)
-    assert app.button("train.start").disabled
+    assert "flowers.csv names the pictures (column file) and their classes (column kind)." in seen(app)
+    assert "20 pictures · 2 classes (rose: 10, tulip: 10)" in seen(app)
+    assert "lost (line 22)" in app.code[0].value, "what is left out, and why"
+    assert not app.button("train.start").disabled
+
+
+def test_another_way_to_read_a_path_is_chosen_and_taken_back(app: AppTest, tmp_path: Path) -> None:
+    for number, name in enumerate(("training_set", "test_set")):
+        for kind in ("cats", "dogs"):
+            folder = tmp_path / "pets" / name / kind
+            folder.mkdir(parents=True)
+            for i in range(8 - 4 * number):
+                cv2.imwrite(str(folder / f"{i}.png"), np.full((24, 24, 3), 10 * i, np.uint8))
+    open_page(app, PAGE)
+    app.selectbox("form.source").set_value(FROM_PATH).run()
+    app.text_input("form.path").set_value(str(tmp_path / "pets")).run()
+    assert "training_set (for training) and test_set (for testing) are parts" in seen(app)
+
+    def read_as(words: str) -> None:
+        (box,) = [box for box in app.selectbox if str(box.key).startswith("form.read_as.")]
+        box.set_value(next(at for at, option in enumerate(box.options) if option.startswith(words))).run()
+
+    read_as("Each folder is a class")
+    assert drafted(app).dataset.options == {"layout": "classes"}
+    assert "2 classes (test_set: 8, training_set: 16)" in seen(app)
+    read_as("The folders training_set")
+    assert drafted(app).dataset.options == {"layout": "splits"}
+    assert "2 classes (cats: 12, dogs: 12)" in seen(app)
+
+
+def test_added_images_are_seen(app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("_a_", ":b:"):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        for i in range(8):
+            cv2.imwrite(str(tmp_path / "set" / kind / f"{i}.png"), np.full((24, 24, 3), 10 * i, np.uint8))
+    open_page(app, PAGE)
+    app.selectbox("form.source").set_value(FROM_PATH).run()
+    app.text_input("form.path").set_value(str(tmp_path / "set")).run()
+    assert "(:b:: 8, _a_: 8)" in seen(app)
+    assert r"\_a\_" in texts(app) and r"\:b\:" in texts(app), "names are text, not Markdown"
+    cv2.imwrite(str(tmp_path / "set" / "_a_" / "new.png"), np.zeros((24, 24, 3), np.uint8))
+    source_stamp.clear()  # instead of waiting for two seconds
+    app.run()
+    assert "(:b:: 8, _a_: 9)" in seen(app)
 
 
 def test_a_table_is_read_by_the_columns_that_are_chosen_and_they_stay(app: AppTest, flowers: Path) -> None:
@@ -246,13 +289,13 @@ def test_a_table_is_read_by_the_columns_that_are_chosen_and_they_stay(app: AppTe
         if str(widget.key).startswith("form.dataset.path.")
     }
     assert keys == set(PathOptions.model_fields), "every option of a path is on the form"
+    assert app.selectbox("form.dataset.path.label_column.file|kind").value == "kind", "what was found is chosen"
     app.selectbox("form.dataset.path.image_column.file|kind").set_value("file").run()
-    app.selectbox("form.dataset.path.label_column.file|kind").set_value("kind").run()
     app.text_input("form.dataset.path.class_names").set_value("rose = a rose").run()
-    assert "**20** images" in texts(app) and "of class a rose" in texts(app)
+    assert "(a rose: 10, tulip: 10)" in seen(app)
     assert not app.button("train.start").disabled
     chosen = drafted(app).dataset
-    assert chosen.options == {"image_column": "file", "label_column": "kind", "class_names": {"rose": "a rose"}}
+    assert chosen.options == {"class_names": {"rose": "a rose"}}, "what is found anyway is not an option"
     app.selectbox("form.source").set_value("digits").run()
     assert drafted(app).dataset == one_minute().dataset, "its own options, not those of the table"
     app.selectbox("form.source").set_value(FROM_PATH).run()
@@ -266,7 +309,7 @@ def test_an_upload_is_kept_by_its_content(app: AppTest, private_home: Path, flow
     app.selectbox("form.source").set_value(FROM_PATH).run()
     app.text_input("form.path").set_value("/typed/before").run()
     app.file_uploader("form.upload").set_value(("notes.zip", b"bytes", "application/zip")).run()
-    assert "notes.zip is neither a folder nor a supported archive" in texts(app)
+    assert "notes.zip is neither a folder nor a supported archive" in seen(app)
     assert app.text_input("form.path").value == "/typed/before"
     content = Path(shutil.make_archive(str(flowers), "gztar", flowers)).read_bytes()
     app.file_uploader("form.upload").set_value(("../my flowers.tar.gz", content, "application/gzip")).run()

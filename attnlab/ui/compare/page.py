@@ -17,6 +17,7 @@ from attnlab.runs.records import RunRecord
 from attnlab.ui import warmup
 from attnlab.ui.columns import column_config
 from attnlab.ui.costs import costs_of, measure
+from attnlab.ui.format import plain
 from attnlab.ui.glossary import HOLM, WELCH
 from attnlab.ui.state import colours
 from attnlab.viz.figures import Series, accuracy_against_parameters, epoch_curves, strip_plot
@@ -64,7 +65,7 @@ def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, 
         )
         groups = [group for group in groups if setup in (ALL_SETUPS, setups[group.key])]
         if setup == ALL_SETUPS:
-            st.caption("  \n".join(f"Setup {text}" for text in distinct if re.match(r"[A-Z]\d*: ", text)))
+            st.caption("  \n".join(f"Setup {plain(text)}" for text in distinct if re.match(r"[A-Z]\d*: ", text)))
     names = group_names({group.key: group.config for group in groups})
     picked = right.multiselect(
         "Groups", list(names), format_func=lambda key: names[key], key="compare.groups", placeholder="all groups"
@@ -192,7 +193,7 @@ def charts(groups: Sequence[Group], names: Mapping[str, str]) -> None:
 def _verdicts(groups: Sequence[Group], names: Mapping[str, str], comparisons: Mapping[str, GroupComparison]) -> None:
     single = [names[group.key] for group in groups if group.n == 1]
     if single:
-        st.caption(f":orange-badge[n = 1] Only one run, so neither spread nor test: {', '.join(single)}.")
+        st.caption(f":orange-badge[n = 1] Only one run, so neither spread nor test: {plain(', '.join(single))}.")
     differs = [key for key, comparison in comparisons.items() if comparison.verdict in (Verdict.BETTER, Verdict.WORSE)]
     tested = [key for key, comparison in comparisons.items() if comparison.p_holm is not None]
     if tested and not differs:

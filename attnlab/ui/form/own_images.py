@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from attnlab.data import DataError, Listing, keep_upload, list_path, own_side, tables_at
+from attnlab.config import DatasetConfig
+from attnlab.data import (
+    Choice,
+    DataError,
+    Reading,
+    TableColumns,
+    keep_upload,
+    own_side,
+    read_path,
+    tables_at,
+)
 from attnlab.data.uploads import SUFFIXES
+from attnlab.ui.format import plain
+from attnlab.ui.run_cache import source_stamp
 
 MOST_MEGABYTES = 300
 """Per upload. Streamlit holds uploads in memory, and many browsers may send one at a time; larger ones go by their path."""
-MOST_LISTED = 50
 
 
 def choose_archive(prefix: str, *, holds: str, placeholder: str, initial: str = "") -> str:
@@ -47,7 +59,7 @@ def choose_archive(prefix: str, *, holds: str, placeholder: str, initial: str = 
         help=f"{holds} A .zip, .tar, .tar.gz or .tar.xz of at most {MOST_MEGABYTES} MB. For a larger one, give its path.",
     )
     if trouble := st.session_state.get(trouble_key):
-        st.error(trouble, icon=":material/error:")
+        st.error(plain(trouble), icon=":material/error:")
     typed = st.text_input(
         "Or the path of a folder or archive on the server",
         key=path_key,
@@ -63,22 +75,27 @@ def absolute_path(text: str) -> Path:
     return Path(text).expanduser().resolve()
 
 
-def tables(path: Path) -> dict[str, tuple[str, ...]]:
-    """The tables at the top level of a folder or archive, with their columns; cached until the source changes.
+def tables(path: Path) -> dict[str, TableColumns]:
+    """The tables of a folder or archive, with their columns; cached until the source changes.
 
     Raises:
         DataError: as `attnlab.data.tables_at`.
     """
-    return _tables(str(path), _stamp(path))
+    return _tables(str(path), source_stamp(str(path)))
 
 
-def listing(path: Path, options: dict[str, Any]) -> Listing:
-    """The images that would be read; cached until the source changes.
+def reading(dataset: Mapping[str, Any]) -> Reading:
+    """How a folder or archive would be read; cached until the source changes.
+
+    Args:
+        dataset: the tree of a `DatasetConfig`.
 
     Raises:
-        DataError: as `attnlab.data.list_path`.
+        DataError: as `attnlab.data.read_path`.
+        ValueError: when the tree is not valid.
     """
-    return _listing(str(path), _stamp(path), repr(sorted(options.items())), options)
+    config = DatasetConfig.model_validate(dict(dataset))
+    return _reading(config.model_dump_json(exclude={"image_size"}), source_stamp(config.name))
 
 
 def side(path: Path, options: dict[str, Any]) -> int:
@@ -87,41 +104,37 @@ def side(path: Path, options: dict[str, Any]) -> int:
     Raises:
         DataError: as `attnlab.data.own_side`.
     """
-    return _side(str(path), _stamp(path), repr(sorted(options.items())), options)
+    return _side(str(path), source_stamp(str(path)), repr(sorted(options.items())), options)
 
 
-def describe(listing: Listing, mask_name: str = "masks") -> None:
-    """Shows what is in the source, and which images are left out and why."""
-    used = [item for item in listing.items if item.part.name != "UNUSED"]
-    classes = Counter(listing.class_names[item.label] for item in used)
-    parts = Counter(item.part.name.lower() for item in used)
-    masks = sum(item.mask is not None for item in used)
-    per_class = ", ".join(f"{count:,} of class {name}" for name, count in sorted(classes.items()))
-    counted = [f"**{len(used):,}** images", per_class if len(classes) <= 6 else f"{len(classes)} classes"]
-    counted.append(", ".join(f"{count:,} for {part}" for part, count in parts.items()))
-    counted.append(f"{masks:,} {mask_name}" if masks else f"no {mask_name}")
-    st.caption(" · ".join(counted) + f"  \n{listing.note}")
-    if listing.skipped:
-        with st.expander(f"Images left out: {len(listing.skipped):,}", icon=":material/warning:"):
-            st.code("\n".join(listing.skipped[:MOST_LISTED]), language=None)
-            if len(listing.skipped) > MOST_LISTED:
-                st.caption(f"and {len(listing.skipped) - MOST_LISTED:,} more")
+def ask_reading(current: str, choices: Sequence[Choice], key: str) -> dict[str, Any] | None:
+    """Offers the other ways to read the source. Returns the options of the one that was just chosen, or `None`.
+
+    Args:
+        current: how it is read now, or that it cannot be.
+        key: prefix of the widget's key.
+    """
+    labels = [current, *(choice.label for choice in choices)]
+    chosen = st.selectbox(
+        "Read it like this",
+        range(len(labels)),
+        format_func=labels.__getitem__,
+        key=f"{key}.read_as.{hashlib.sha256(repr(labels).encode()).hexdigest()[:12]}",
+        help="The same files can be understood in more than one way. The first way is the likeliest one.",
+    )
+    return choices[chosen - 1].options if chosen else None
 
 
-def _stamp(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
-
-
-@st.cache_data(max_entries=16, show_spinner="Reading the table")
-def _tables(path: str, stamp: int) -> dict[str, tuple[str, ...]]:
+@st.cache_data(max_entries=16, show_spinner="Reading the tables")
+def _tables(path: str, stamp: str) -> dict[str, TableColumns]:
     return tables_at(Path(path))
 
 
-@st.cache_resource(max_entries=32, show_spinner="Counting the images")
-def _listing(path: str, stamp: int, named: str, _options: dict[str, Any]) -> Listing:
-    return list_path(Path(path), _options)
+@st.cache_resource(max_entries=32, show_spinner="Looking at the pictures")
+def _reading(config: str, stamp: str) -> Reading:
+    return read_path(DatasetConfig.model_validate_json(config))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _side(path: str, stamp: int, named: str, _options: dict[str, Any]) -> int:
+def _side(path: str, stamp: str, named: str, _options: dict[str, Any]) -> int:
     return own_side(Path(path), _options)

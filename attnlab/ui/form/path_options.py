@@ -12,9 +12,10 @@ from typing import Any
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from attnlab.data import DataError, PathOptions
+from attnlab.data import Choice, DataError, PathOptions, TableColumns
 from attnlab.ui.form import own_images
 from attnlab.ui.form.draft import label_of, widget
+from attnlab.ui.reading import describe
 
 _KEPT = "form.path_options"
 _KEY = "form.dataset.path."
@@ -46,21 +47,40 @@ def own_dataset(tree: dict[str, Any], initial: str) -> str:
     except DataError as error:
         tree["options"] = {}
         return f"dataset: {error}"
+    asked, shown = st.container(), st.container()
     with st.expander("Data set options", icon=":material/tune:", key="form.data_expander"):
         tree["options"] = _options(tables, values)
+    choices: Sequence[Choice] = ()
     try:
-        own_images.describe(own_images.listing(source, tree["options"]))
+        reading = own_images.reading(tree)
+        current, choices, problem = reading.sentence, reading.choices, ""
+        with shown:
+            describe(reading, "form")
     except DataError as error:
-        return f"dataset: {error}"
-    return ""
+        current, choices, problem = "It cannot be read like this", error.choices, f"dataset: {error}"
+    except ValueError:
+        return ""  # the configuration itself reports what is wrong with it
+    if choices:
+        with asked:
+            if chosen := own_images.ask_reading(current, choices, "form"):
+                _choose(values, chosen)
+    return problem
 
 
-def _options(tables: Mapping[str, Sequence[str]], values: dict[str, Any]) -> dict[str, Any]:
+def _choose(values: dict[str, Any], chosen: Mapping[str, Any]) -> None:
+    """Takes over the options of another way to read the source, and shows the page again."""
+    values.update(chosen)
+    for key in [key for key in st.session_state if any(str(key).startswith(_KEY + name) for name in chosen)]:
+        del st.session_state[key]
+    st.rerun()
+
+
+def _options(tables: Mapping[str, TableColumns], values: dict[str, Any]) -> dict[str, Any]:
     """One widget for each option that applies to this source; options at their default are left out."""
     options: dict[str, Any] = {}
     with st.grid(3, min_column_width=130):
         for name, info in PathOptions.model_fields.items():
-            if name in TABLE_ONLY and (not tables or values.get("layout") == "folders"):
+            if name in TABLE_ONLY and (not tables or values.get("layout", "auto") not in ("auto", "table")):
                 continue
             default = _default(info)
             value = _widget(name, info, values.get(name, default), tables, str(values.get("csv_file") or ""))
@@ -70,29 +90,40 @@ def _options(tables: Mapping[str, Sequence[str]], values: dict[str, Any]) -> dic
     return options
 
 
-def _widget(name: str, info: FieldInfo, current: Any, tables: Mapping[str, Sequence[str]], csv_file: str) -> Any:
+def _widget(name: str, info: FieldInfo, current: Any, tables: Mapping[str, TableColumns], csv_file: str) -> Any:
     if name == "csv_file":
-        return _choice(name, info, ["", *tables], current, missing="the table that has the columns") or ""
+        return _choice(name, info, ["", *tables], current, missing="the table that names the pictures") or ""
     if name.endswith("_column"):
-        columns = list(dict.fromkeys(column for file in tables for column in tables[file] if csv_file in ("", file)))
+        read = {file: table for file, table in tables.items() if csv_file in ("", file)}
+        columns = list(dict.fromkeys(column for table in read.values() for column in table.columns))
+        default = _default(info)
         if name == "split_column":
-            chosen = _choice(name, info, [NO_COLUMN, *columns], current if current in columns else NO_COLUMN)
-            default = _default(info)
-            return chosen if chosen != NO_COLUMN else "" if default in columns else default
-        return _choice(name, info, columns, current) or _default(info)
+            offered = {default: "automatic", "": NO_COLUMN} | {column: column for column in columns if column != default}
+            return _choice(name, info, list(offered), current, titles=offered)
+        found = next((column for table in read.values() if (column := getattr(table, name))), None)
+        chosen = _choice(name, info, columns, current if current in columns else found)
+        return default if chosen in (None, found) else chosen
     key = _KEY + name
     st.session_state.setdefault(key, _as_text(current))
     value = widget(info, label=label_of(name), key=key)
     return _read(info, value) if isinstance(value, str) else _default(info) if value is None else value
 
 
-def _choice(name: str, info: FieldInfo, offered: Sequence[str], current: str, missing: str = "choose a column") -> str | None:
+def _choice(
+    name: str,
+    info: FieldInfo,
+    offered: Sequence[str],
+    current: str | None,
+    *,
+    missing: str = "choose a column",
+    titles: Mapping[str, str] | None = None,
+) -> str | None:
     """A select box whose values depend on the source; nothing is selected when the current value is not among them."""
     return st.selectbox(
         label_of(name),
         offered,
         index=offered.index(current) if current in offered else None,
-        format_func=lambda value: value or missing,
+        format_func=lambda value: (titles or {}).get(value, value) or missing,
         placeholder=missing,
         key=f"{_KEY}{name}.{'|'.join(offered)}",
         help=info.description,

@@ -25,6 +25,7 @@ from attnlab.runs.folder import RunFolder
 from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
 from attnlab.stats.significance import p_words
+from attnlab.ui.format import plain
 from attnlab.ui.glossary import CENTRE_PRIOR, HOLM
 from attnlab.ui.inspect.network import Selection
 from attnlab.ui.inspect.section import open_section
@@ -109,7 +110,7 @@ def _strip(networks: _Networks, tap: str, image: Tensor) -> None:
                 st.caption(meaning[0].upper() + meaning[1:] + ("; the same everywhere here." if np.ptp(values) == 0 else "."))
     st.caption(
         "Each map is stretched to its own range, since only their shapes can be compared. The class is the predicted one, "
-        f"{networks.run.class_names[int(classes)]}."
+        f"{plain(networks.run.class_names[int(classes)])}."
     )
 
 
@@ -150,14 +151,14 @@ def _progress(measurement: Measurement) -> None:
             _result(Honesty.from_tree(tree))
         return
     if status.state is MeasurementState.FAILED:
-        st.error(f"The last measurement failed: {status.reason}", icon=":material/error:")
+        st.error(f"The last measurement failed: {plain(status.reason)}", icon=":material/error:")
     elif status.state is MeasurementState.STOPPED:
         st.info("The last measurement was stopped.", icon=":material/stop_circle:")
     if st.button(f"Measure on {measurement.count} test images", key="honesty.start", icon=":material/play_arrow:"):
         try:
             measurement.start()
         except OSError as error:
-            st.error(f"The measurement could not be started: {error}", icon=":material/error:")
+            st.error(f"The measurement could not be started: {plain(str(error))}", icon=":material/error:")
             return
         st.rerun()
     st.caption("Runs in the background, about a quarter of a second per image of 32 × 32. The result is kept with the run.")

@@ -32,7 +32,7 @@ from attnlab.ui.glossary import GATE
 from attnlab.ui.inspect.images import images_to_show, linked_indices, run_colour
 from attnlab.ui.inspect.own_image import ask_image
 from attnlab.ui.inspect.predictions import PREDICTED, Predictions, predicting
-from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset
+from attnlab.ui.run_cache import network_stamp, opened_network, pictures_changed, pictures_stamp, run_dataset
 from attnlab.ui.snapshots import ONE_POSITION
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.panels import Layer, Panel, layer
@@ -80,11 +80,15 @@ def choose_test_images(records: Sequence[RunRecord], places: Sequence[DeltaGener
     try:
         dataset = run_dataset(record)
     except DataError as error:
-        st.error(f"The test images cannot be read: {error}", icon=":material/error:")
+        st.error(f"The test images cannot be read: {plain(str(error))}", icon=":material/error:")
         st.caption("You can still inspect the network: choose *Your own image* above.")
         return None
     records = _openable(records)
     if not records or records[0] is not record:
+        return None
+    if changed := pictures_changed(record, dataset):
+        st.warning(changed, icon=":material/warning:")
+    if len(opened_network(record).class_names) != len(dataset.class_names):
         return None
     jobs = [predicting(run) for run in records]
     chosen = _choose_indices(dataset, jobs[0].result(), record, places, most=MOST_IMAGES if len(records) == 1 else 1)
@@ -96,7 +100,7 @@ def choose_test_images(records: Sequence[RunRecord], places: Sequence[DeltaGener
         records = [record] * len(chosen)
     indices = chosen if several else chosen * len(records)
     panels = [
-        _test_panel(str(run.folder), network_stamp(run), index, run_colour(run), predicting(run).ended, run)
+        _test_panel(str(run.folder), pictures_stamp(run), index, run_colour(run), predicting(run).ended, run)
         for run, index in zip(records, indices, strict=True)
     ]
     if several:
@@ -317,12 +321,12 @@ def _openable(records: Sequence[RunRecord]) -> list[RunRecord]:
             opened_network(record)
             openable.append(record)
         except OpenError as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(plain(str(error)), icon=":material/error:")
     return openable
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _test_panel(folder: str, stamp: int, index: int, colour: str, predicted: bool, _record: RunRecord) -> Panel:
+def _test_panel(folder: str, stamp: str, index: int, colour: str, predicted: bool, _record: RunRecord) -> Panel:
     opened, split = opened_network(_record), run_dataset(_record).test
     predictions = predicting(_record).result(patience=0) if predicted else None
     return network_panel(

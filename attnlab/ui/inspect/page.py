@@ -22,7 +22,9 @@ from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.components.viewer import offline_page, viewer
 from attnlab.ui.finder import finder
+from attnlab.ui.format import plain
 from attnlab.ui.inspect.images import images_to_show, run_colour
+from attnlab.ui.reading import left_out_of_run
 from attnlab.ui.snapshots import snapshot_panel, weights_of_maps
 from attnlab.ui.state import colours, manager
 from attnlab.ui.waiting import wait_for_torch
@@ -114,7 +116,12 @@ def choose_one(selection: Selection) -> Selection:
     if len(titles) == 1:
         return selection
     chosen = st.segmented_control(
-        "Used in the sections below", titles, default=titles[0], required=True, key=f"inspect.closer.{'.'.join(titles)}"
+        "Used in the sections below",
+        titles,
+        default=titles[0],
+        required=True,
+        format_func=plain,
+        key=f"inspect.closer.{'.'.join(titles)}",
     )
     return selection.one(titles.index(chosen))
 
@@ -164,6 +171,7 @@ def facts(record: RunRecord) -> None:
 
     if record.note:
         st.text(record.note)
+    left_out_of_run(record, "inspect")
     variant_facts(record.config.model)
     st.caption(
         "**What a map does not say.** A map holds the weights that the network applied to its features. A high weight does not "
@@ -200,7 +208,7 @@ def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
         if steps:
             panels.append(_snapshots(str(record.folder), steps[-1], index, titles[record.run_id], run_colour(record)))
         else:
-            st.caption(f"{run_name(record)} kept no maps during training.")
+            st.caption(f"{plain(run_name(record))} kept no maps during training.")
     viewer(panels, key="inspect.viewer", link=True, sync="inspect", first=finder(RunFolder(records[0].folder)))
     download_buttons(panels, records)
     st.caption("Point at a step in the loss chart to see the maps of that step.")

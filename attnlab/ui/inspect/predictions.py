@@ -19,7 +19,7 @@ from attnlab.maps import SOFTMAX_TOP, MapKind, MapScale, colour_ends
 from attnlab.models import ImageShape
 from attnlab.runs.records import RunRecord
 from attnlab.ui.background import Job
-from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset
+from attnlab.ui.run_cache import opened_network, pictures_stamp, run_dataset
 
 PREDICTED = 512
 """Test images that are predicted, to tell right predictions from wrong ones."""
@@ -50,7 +50,7 @@ def predicting(record: RunRecord) -> Job[Predictions]:
     Raises:
         DataError, OpenError: when the data set or the network cannot be read.
     """
-    return _predicting(str(record.folder), network_stamp(record), record)
+    return _predicting(str(record.folder), pictures_stamp(record), record)
 
 
 def predicted_count(opened: OpenRun, test_images: int) -> int:
@@ -60,7 +60,7 @@ def predicted_count(opened: OpenRun, test_images: int) -> int:
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def _predicting(folder: str, stamp: int, _record: RunRecord) -> Job[Predictions]:
+def _predicting(folder: str, stamp: str, _record: RunRecord) -> Job[Predictions]:
     opened, images = opened_network(_record), run_dataset(_record).test.images
     return Job(lambda tell: _predict(opened, images[: predicted_count(opened, len(images))], tell))
 

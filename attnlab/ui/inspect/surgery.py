@@ -36,6 +36,7 @@ from attnlab.ui.components.mask_editor import (
     mask_editor,
     painted_cells,
 )
+from attnlab.ui.format import plain
 from attnlab.ui.glossary import HOLM, MCNEMAR
 from attnlab.ui.inspect.network import Selection
 from attnlab.ui.inspect.section import open_section
@@ -175,7 +176,7 @@ def _effect(opened: OpenRun, selection: Selection, intervention: Intervention) -
             edited = next(attention for attention in result.maps if attention.name == drawn.name)
             mask_editor(canvas, field(_as_layer(edited)), cells, key=BRUSH)
     with bars:
-        st.markdown(f"**{prediction_change(panel.classes, before, after)}**")
+        st.markdown(f"**{plain(prediction_change(panel.classes, before, after))}**")
         before_after(panel.classes, before, after, truth=panel.truth, key="surgery.shift")
         st.caption(f"Recomputed in {1000 * took:.0f} ms.")
         st.caption(
@@ -269,7 +270,7 @@ def _over_many(record: RunRecord, opened: OpenRun, taps: Sequence[str] | None) -
         try:
             split = run_dataset(record).test
         except DataError as error:
-            st.error(f"The test images cannot be read: {error}", icon=":material/error:")
+            st.error(f"The test images cannot be read: {plain(str(error))}", icon=":material/error:")
             return
         bar = st.progress(0.0)
 

@@ -6,19 +6,20 @@ After "Image Classification with Attention": VGG16 with gates on pool-3 and pool
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
 
-from attnlab.data import DataError
+from attnlab.data import DataError, TableColumns
 from attnlab.models.melanoma import SMALL, melanoma_config
 from attnlab.runs.errors import RunRefused
 from attnlab.runs.naming import PLAIN, attention_name, run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.form import own_images
-from attnlab.ui.format import duration
+from attnlab.ui.format import duration, plain
+from attnlab.ui.reading import describe
 from attnlab.ui.state import add_to_chart, manager
 
 DRAWN, OWN = "drawn lesions", "my own images"
@@ -128,12 +129,12 @@ def _start(data: DataChoice, twin: bool, **settings: Any) -> None:
             for attention in ([True, False] if twin else [True])
         ]
     except ValueError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
         return
     try:
         add_to_chart([manager().submit(config) for config in configs])
     except RunRefused as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
         return
     st.rerun()
 
@@ -148,20 +149,20 @@ def _own_images() -> DataChoice:
     path = own_images.absolute_path(name)
     try:
         options = _columns(own_images.tables(path)) | _balance()
-        listing = own_images.listing(path, options)
+        reading = own_images.reading({"name": str(path), "options": options})
     except DataError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
         return DataChoice(str(path), ready=False)
-    own_images.describe(listing, "lesion masks")
-    if len(listing.class_names) != 2:
+    describe(reading, "melanoma", "lesion mask")
+    if len(reading.class_names) != 2:
         st.error(
-            f"The article's network has two classes, but these images have {len(listing.class_names)}. Choose another column."
+            f"The article's network has two classes, but these images have {len(reading.class_names)}. Choose another column."
         )
         return DataChoice(str(path), ready=False)
-    return DataChoice(str(path), options | {"class_names": _class_names(listing.class_names)})
+    return DataChoice(str(path), options | {"class_names": _class_names(reading.class_names)})
 
 
-def _columns(tables: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+def _columns(tables: Mapping[str, TableColumns]) -> dict[str, Any]:
     """Asks which table and columns to read; choices that are the default are left out."""
     if not tables:
         return {}
@@ -170,24 +171,25 @@ def _columns(tables: dict[str, tuple[str, ...]]) -> dict[str, Any]:
         file = next(iter(tables))
         if len(tables) > 1:
             file = options["csv_file"] = st.selectbox("Table", list(tables), key="melanoma.csv_file")
-        columns = tables[file]
+        columns = tables[file].columns
         for option, label in (("image_column", "Image"), ("label_column", "Label")):
             default = ARTICLE_COLUMNS[option]
-            index = columns.index(default) if default in columns else 0
+            found = default if default in columns else getattr(tables[file], option)
+            index = columns.index(found) if found else 0
             chosen = st.selectbox(f"{label} column", columns, index=index, key=f"melanoma.{option}.{file}")
             if chosen != default:
                 options[option] = chosen
-        default = ARTICLE_COLUMNS["split_column"]
+        default, found = ARTICLE_COLUMNS["split_column"], tables[file].split_column
         offered = [NO_COLUMN, *columns]
         split = st.selectbox(
             "Split column",
             offered,
-            index=offered.index(default) if default in columns else 0,
+            index=offered.index(found) if found else 0,
             key=f"melanoma.split_column.{file}",
             help="A column with words such as train, val and test. Without one, a random fifth of each class is used for "
             "testing (seed 1234).",
         )
-        if split == NO_COLUMN and default in columns:
+        if split == NO_COLUMN and found:
             options["split_column"] = ""
         elif split not in (NO_COLUMN, default):
             options["split_column"] = split
@@ -215,7 +217,9 @@ def _class_names(labels: Sequence[str]) -> dict[str, str]:
     """Asks for the names of the classes; the curves are about the second one."""
     with st.grid(4, min_column_width=150):
         names = {
-            label: st.text_input(f"Name of class {label}", ARTICLE_NAMES.get(label, label), key=f"melanoma.class.{label}")
+            label: st.text_input(
+                f"Name of class {plain(label)}", ARTICLE_NAMES.get(label, label), key=f"melanoma.class.{label}"
+            )
             for label in labels
         }
     return {label: name.strip() for label, name in names.items() if name.strip() and name.strip() != label}

@@ -17,14 +17,14 @@ from attnlab.data import DataError, ImageDataset
 from attnlab.explain import OpenError, OpenRun
 from attnlab.explain.concentration import Claim, Concentration, article_claims, concentration
 from attnlab.maps import MapScale, colour_ends, relative_weights
-from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
 from attnlab.stats.intervals import Interval
-from attnlab.ui.format import duration
+from attnlab.ui.format import duration, plain
 from attnlab.ui.glossary import ENTROPY, UNIFORM
-from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset
+from attnlab.ui.reading import left_out_of_run
+from attnlab.ui.run_cache import opened_network, pictures_stamp, run_dataset
 from attnlab.viz.diagnosis import confusion_figure, operating_point, precision_recall_figure, roc_figure
 from attnlab.viz.melanoma_figure import contact_sheet, gate_overlays
 
@@ -65,10 +65,7 @@ def training_table(record: RunRecord) -> None:
         column_config={name: st.column_config.NumberColumn(name, format=text) for name, text in figures.items()},
         key="melanoma.epochs_table",
     )
-    about = RunFolder(record.folder).dataset_summary() or {}
-    if skipped := about.get("provenance", {}).get("skipped", []):
-        with st.expander(f"Images left out: {len(skipped):,}", icon=":material/warning:", key="melanoma.left_out"):
-            st.code("\n".join(skipped), language=None)
+    left_out_of_run(record, "melanoma")
 
 
 def diagnosis(record: RunRecord, others: Sequence[RunRecord]) -> None:
@@ -89,7 +86,7 @@ def diagnosis(record: RunRecord, others: Sequence[RunRecord]) -> None:
         key="melanoma.threshold",
         bind="query-params",
         format="%.2f",
-        help=f"An image is classified as {class_names[1]} when its score is at least this high.",
+        help=f"An image is classified as {plain(class_names[1])} when its score is at least this high.",
     )
     at = operating_point(labels, scores, threshold)
     with st.container(horizontal=True):
@@ -106,12 +103,12 @@ def diagnosis(record: RunRecord, others: Sequence[RunRecord]) -> None:
         st.metric(
             "Sensitivity",
             _percent(at.sensitivity),
-            help=f"Share of the {int(labels.sum())} {class_names[1]} images that are recognised.",
+            help=f"Share of the {int(labels.sum())} {plain(class_names[1])} images that are recognised.",
         )
         st.metric(
             "Specificity",
             _percent(at.specificity),
-            help=f"Share of the {int((1 - labels).sum())} {class_names[0]} images that are recognised.",
+            help=f"Share of the {int((1 - labels).sum())} {plain(class_names[0])} images that are recognised.",
         )
     st.caption(f"Scores range from {scores.min():.2f} to {scores.max():.2f}; focal loss pulls scores towards 0.5.")
     compared = {_short(run): run.result["extra"] for run in (record, *others) if "roc" in run.result.get("extra", {})}
@@ -159,7 +156,7 @@ def gates_figure(record: RunRecord) -> None:
         for attention, ends in zip(class_maps, bounds, strict=True):
             overlays = gate_overlays(images, _weights(attention), bounds=ends, colours=colours or "viridis")
             sheets.append((_sheet_title(attention, ends), overlays))
-        st.markdown(f"**{name}**")
+        st.markdown(f"**{plain(name)}**")
         for column, (title, sheet) in zip(st.columns(len(sheets), gap="small"), sheets, strict=True):
             column.image(contact_sheet(sheet), caption=title, width="stretch")
 
@@ -171,7 +168,7 @@ def claim_section(record: RunRecord, others: Sequence[RunRecord]) -> None:
         others: runs on the same data; those that differ only in the seed can be tested as well.
     """
     run, data = _network_and_data(record)
-    measured = _concentration(str(record.folder), network_stamp(record), record)
+    measured = _concentration(str(record.folder), pictures_stamp(record), record)
     positive = _positive(run.class_names)
     if data.test.masks is None:
         st.caption("These images have no lesion masks, so only the concentration can be measured.")
@@ -207,7 +204,7 @@ def _other_seeds(siblings: Sequence[RunRecord], positive: int) -> None:
         return
     by_claim: dict[str, dict[str, str]] = {}
     for sibling in siblings:
-        for claim in article_claims(_concentration(str(sibling.folder), network_stamp(sibling), sibling), positive):
+        for claim in article_claims(_concentration(str(sibling.folder), pictures_stamp(sibling), sibling), positive):
             verdict = VERDICT[claim.holds][0].split("[")[1].rstrip("]")
             row = by_claim.setdefault(claim.sentence, {"claim": claim.sentence})
             row[f"seed {sibling.config.seed}"] = f"{verdict}: {interval_text(claim.interval)}"
@@ -233,12 +230,12 @@ def _network_and_data(record: RunRecord) -> tuple[OpenRun, ImageDataset]:
     try:
         return opened_network(record), run_dataset(record)
     except (OpenError, DataError) as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
         st.stop()
 
 
 @st.cache_resource(max_entries=8, show_spinner="Measuring the gates over the test images")
-def _concentration(folder: str, stamp: int, _record: RunRecord) -> Concentration:
+def _concentration(folder: str, stamp: str, _record: RunRecord) -> Concentration:
     return concentration(opened_network(_record), run_dataset(_record).test)
 
 
@@ -267,7 +264,7 @@ def _sheet_title(attention: AttentionMap, ends: tuple[float, float]) -> str:
 
 def _show(claim: Claim) -> None:
     badge, relation = VERDICT[claim.holds]
-    st.markdown(f"{badge} {claim.sentence}")
+    st.markdown(f"{badge} {plain(claim.sentence)}")
     st.caption(
         f"{claim.figure}: {interval_text(claim.interval)} over {claim.interval.count} images; {relation} {claim.null:g}."
     )

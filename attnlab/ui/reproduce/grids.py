@@ -32,7 +32,7 @@ from attnlab.experiments.reproduce import Scale, departure_grid, table1
 from attnlab.experiments.shipped import shipped_grids
 from attnlab.models import REPORT_ROWS
 from attnlab.ui.costs import add_data_summary
-from attnlab.ui.format import duration
+from attnlab.ui.format import duration, plain
 from attnlab.ui.state import manager
 from attnlab.viz.grid_figures import progress_matrix
 
@@ -120,7 +120,7 @@ def start_form() -> None:
         else:
             start_grid(manager(), grid)
     except ValueError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
         return
     st.session_state["reproduce.grid"] = grid.grid_id
     st.rerun()
@@ -226,7 +226,7 @@ def _board(grid_id: str, before: _Status) -> None:
     _matrix(grid, progress)
     reasons = sorted({cell.run.reason for cell in progress.cells if cell.run is not None and cell.state == "failed"})
     for reason in reasons[:3]:
-        st.error(reason, icon=":material/error:")
+        st.error(plain(reason), icon=":material/error:")
 
 
 def _matrix(grid: Grid, progress: Progress) -> None:

@@ -16,6 +16,7 @@ from attnlab.experiments.table import Cost
 from attnlab.runs.folder import RunFolder
 from attnlab.ui.columns import column_config
 from attnlab.ui.costs import costs_of, measure
+from attnlab.ui.format import plain
 from attnlab.ui.glossary import HOLM
 from attnlab.ui.reproduce.grids import GridView
 from attnlab.viz.figures import Series, accuracy_against_parameters, strip_plot
@@ -86,7 +87,7 @@ def _table(
         )
     single = [row.label for row in grid.rows if groups[row.label].n == 1]
     if single:
-        st.caption(f":orange-badge[n = 1] Only one run, so neither spread nor test: {', '.join(single)}.")
+        st.caption(f":orange-badge[n = 1] Only one run, so neither spread nor test: {plain(', '.join(single))}.")
     st.caption(" ".join(notes))
     with st.container(horizontal=True):
         _files(view, table)

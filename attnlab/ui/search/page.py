@@ -25,6 +25,7 @@ from attnlab.runs.errors import RunRefused
 from attnlab.training.presets import one_minute
 from attnlab.ui.form import draft
 from attnlab.ui.form.run_form import run_form
+from attnlab.ui.format import plain
 from attnlab.ui.state import manager
 from attnlab.viz.search_figures import history_figure, importance_figure, slice_figure
 
@@ -97,7 +98,7 @@ def choose_search() -> Search | None:
     try:
         return load_search(manager().home, name)
     except SearchError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
         return None
 
 
@@ -119,7 +120,7 @@ def _board(search: Search, was_working: bool) -> None:
     over = len(done) + len(pruned)
     st.progress(min(1.0, over / search.trials), text=f"{over} of {search.trials} trials, {len(pruned)} stopped early")
     if thread is not None and thread.trouble:
-        st.error(f"The search has stopped: {thread.trouble}", icon=":material/error:")
+        st.error(f"The search has stopped: {plain(thread.trouble)}", icon=":material/error:")
     if working and thread is not None and thread.is_alive():
         st.button("Pause", icon=":material/pause:", key="search.pause", on_click=thread.stop)
     elif working:

@@ -80,7 +80,7 @@ def _growing(were_live: frozenset[str]) -> None:
     if {record.run_id for record in live} != were_live:
         st.rerun()
     if manager().trouble:
-        st.warning(manager().trouble, icon=":material/warning:")
+        st.warning(plain(manager().trouble), icon=":material/warning:")
     by_id = {record.run_id: record for record in records}
     in_chart = [by_id[run_id] for run_id in chart_runs(records)]
     curves(_curves(in_chart, colours(in_chart)), key="train.curves")
@@ -231,7 +231,7 @@ def _button(record: RunRecord, action: str, label: str, icon: str, act: Callable
         try:
             act(record.run_id)
         except ValueError as error:
-            st.toast(str(error), icon=":material/error:")
+            st.toast(plain(str(error)), icon=":material/error:")
         else:
             st.rerun()
 

@@ -17,7 +17,7 @@ from attnlab.training import estimate_seconds
 from attnlab.training.presets import one_minute
 from attnlab.ui.form import draft, own_images
 from attnlab.ui.form.run_form import FormContent, run_form
-from attnlab.ui.format import duration
+from attnlab.ui.format import duration, plain
 from attnlab.ui.state import add_to_chart, manager
 from attnlab.ui.train.executor_form import executor_form
 
@@ -45,7 +45,7 @@ def launcher() -> None:
 def _buttons(form: FormContent) -> None:
     problem = form.problem or _cost_line(form.config)
     if problem:
-        st.error(problem.replace("\n", "  \n"), icon=":material/error:")
+        st.error(plain(problem).replace("\n", "  \n"), icon=":material/error:")
     count = len(form.seeds)
     with st.container(horizontal=True):
         start = st.button(
@@ -130,7 +130,7 @@ def _pictures(config: DatasetConfig) -> tuple[tuple[int, int, int], int]:
         return (info.channels, size, size), len(info.class_names)
     path = Path(config.name)
     size = config.image_size or own_images.side(path, config.options)
-    return (1 if config.options.get("grey") else 3, size, size), len(own_images.listing(path, config.options).class_names)
+    return (1 if config.options.get("grey") else 3, size, size), len(own_images.reading(config.model_dump()).class_names)
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
@@ -147,7 +147,7 @@ def _estimate(form: FormContent) -> None:
         try:
             estimate = estimate_seconds(form.config)
         except ValueError as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(plain(str(error)), icon=":material/error:")
             return
     total = estimate.seconds * len(form.seeds)
     st.success(
@@ -163,6 +163,6 @@ def _start(form: FormContent) -> None:
     try:
         add_to_chart(manager().submit_many(form.config, form.seeds))
     except RunRefused as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
         return
     st.rerun()
