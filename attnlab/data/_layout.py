@@ -115,7 +115,8 @@ def _finish(index: Index, listing: Listing, masks: MaskFinder, damaged: Mapping[
         where = [f"in {_folders(masks.folders)}"] if masks.folders else []
         where += ["beside their pictures"] if masks.beside else []
         sentence += f" {counted(used, 'mask')} {'was' if used == 1 else 'were'} found {' and '.join(where)}."
-        choices.append(Choice(f"The files {where[0]} are no masks, but pictures like the others", {"masks": ""}))
+        if listing.layout != "table":  # whose rows name one picture each
+            choices.append(Choice(f"The files {where[0]} are no masks, but pictures like the others", {"masks": ""}))
     elif masks.folders:
         skipped += [Skip(f"{folder}/", "a folder of masks of no picture that is used") for folder in masks.folders]
     if masks.denied and listing.layout != "table":
