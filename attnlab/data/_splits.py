@@ -3,7 +3,7 @@
 1. Test: the source's own test images; without any, a stratified fifth is held out, with every class on both sides.
 2. ``subset`` and ``test_subset``: a stratified choice, so that a small subset keeps the proportions of the classes.
 3. Validation: the source's own validation images; without any, `hold_out` of the (subset of the) training images; of
-   people's own images, with every class on both sides.
+   people's own images, every class keeps one to train on.
 
 Rows are chosen by label before any pixel is decoded, so a small subset of a large archive loads fast.
 """
@@ -99,12 +99,6 @@ def _on_both_sides(labels: np.ndarray, held: np.ndarray, seed: int, *, outside_o
     return np.flatnonzero(inside)
 
 
-def _for_validation(labels: np.ndarray, held: np.ndarray, seed: int) -> np.ndarray:
-    """``held`` with every class, if it has as many images as there are classes; in any case, every class outside of it."""
-    chosen = _on_both_sides(labels, held, seed, outside_only=len(held) < len(np.unique(labels)))
-    return chosen if len(chosen) else held  # with one training image per class, validation takes one of them
-
-
 @dataclass(frozen=True)
 class Rows:
     """Which rows of a pool are in which part.
@@ -125,8 +119,8 @@ def choose_rows(
 
     Args:
         labels: int64 (n,). parts: int8 (n,) of `Part`, as the source says.
-        every_class: the validation images are changed, if need be, so that they hold every class; not for registered data
-            sets, whose draws are those of published results.
+        every_class: the validation images are changed, if need be, so that every class has an image left to train on; not
+            for registered data sets, whose draws are those of published results.
 
     Raises:
         DataError: when the images are too few, or a subset is smaller than the number of classes.
@@ -149,7 +143,9 @@ def choose_rows(
         test = test[stratified(labels[test], config.test_subset, config.split_seed)]
     if not len(validation):
         _, held = hold_out(torch.from_numpy(labels[train]), config.validation, config.split_seed)
-        at = _for_validation(labels[train], held.numpy(), config.split_seed) if every_class else held.numpy()
+        at = held.numpy()
+        if every_class and len(chosen := _on_both_sides(labels[train], at, config.split_seed, outside_only=True)):
+            at = chosen  # empty with one training image per class: then validation takes one of them
         validation, train = train[at], np.delete(train, at)
         drawn["validation"] = f"drawn: {config.validation:.0%} of those for training (seed {config.split_seed})"
     return Rows({"train": train, "validation": validation, "test": test}, drawn)

@@ -177,7 +177,7 @@ def listed(csv: str, names: Iterable[str] = (), at: str = "labels.csv", count: i
 
 
 def rows(row: str, header: str = "image_id,target\n", count: int = 20) -> str:
-    return header + "".join(row.format(i=i, k=i % 2, s="train" if i % 5 else "test") for i in range(count))
+    return header + "".join(row.format(i=i, k=i % 2, k4=int(i % 4 == 0), s="train" if i % 5 else "test") for i in range(count))
 
 
 TABLES = [
@@ -368,3 +368,34 @@ def test_an_archive_that_does_not_say_it_is_utf8(tmp_path: Path) -> None:
         content = magic.join([pieces[0], *(p[: at - 4] + b"\0\0" + p[at - 2 :] for p in pieces[1:])])
     path.write_bytes(content)
     assert read(path).class_names == ("K\u00e4se", "M\u00fcsli")
+
+
+@pytest.mark.parametrize(
+    ("tree", "config", "digests"),
+    [
+        pytest.param(
+            {f"{c}/{i}.png": picture(i) for c, n in (("a", 37), ("b", 61), ("c", 15)) for i in range(n)},
+            {},
+            ("2a193fe0589312f4", "6a5b3b2bd98df14c", "dcc49a5c7205ff74"),
+            id="class folders",
+        ),
+        pytest.param(
+            {f"{c}/{i}.png": picture(i) for c, n in (("a", 37), ("b", 61), ("c", 15)) for i in range(n)},
+            {"subset": 20, "test_subset": 9, "split_seed": 7, "options": {"layout": "folders"}},
+            ("4e144d0d10c26f0c", "9f740f5b2bc8382b", "4d531ee90e976516"),
+            id="a subset",
+        ),
+        pytest.param(
+            {f"images/x{i}.png": picture(i) for i in range(90)}
+            | {"t.csv": rows("x{i},{k4},{i}\n", "image_id,target,age\n", 90).encode()},
+            {"options": {"balance": 20}},
+            ("9dd944677367520d", "76d0899691508e0d", "5aee0479344c13ee"),
+            id="a balanced table",
+        ),
+    ],
+)
+def test_the_parts_of_older_runs_are_the_same(
+    tree: Tree, config: dict[str, object], digests: tuple[str, str, str], tmp_path: Path
+) -> None:
+    data = load_dataset(DatasetConfig(name=str(as_folder(tree, tmp_path)), **config))
+    assert (data.train.digest, data.validation.digest, data.test.digest) == digests
