@@ -14,6 +14,7 @@ import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic.config import JsonDict
 
 Placement = Literal["every_conv", "block_first", "block_end"]
 
@@ -35,6 +36,25 @@ class Section(BaseModel):
     """A frozen part of a configuration. Unknown keys and non-finite numbers are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def identity(self) -> dict[str, Any]:
+        """What ids are made from: the JSON tree, without later fields at their defaults (see `_later`)."""
+        tree = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, Section):
+                tree[name] = value.identity()
+            elif field.json_schema_extra == _LATER and value == field.default:
+                del tree[name]
+        return tree
+
+
+_LATER: JsonDict = {"later": True}
+
+
+def _later(default: Any, **arguments: Any) -> Any:
+    """A field that was added after runs had been made. Its default is what those runs did, and does not change their ids."""
+    return Field(default, json_schema_extra=_LATER, **arguments)
 
 
 class DatasetConfig(Section):
@@ -80,6 +100,9 @@ class TrainingConfig(Section):
         description="how the learning rate changes. one cycle: it rises to the given rate and falls again, once; cosine: it "
         "falls along a cosine; plateau: it is divided by 10 when the validation loss stops falling",
     )
+    plateau_patience: int = _later(
+        2, ge=0, le=100, description="plateau: how many epochs in a row without a lower loss are allowed before the rate falls"
+    )
     loss: Literal["cross_entropy", "focal"] = Field(
         "cross_entropy", description="focal: a cross entropy in which images that are already classified well count less"
     )
@@ -112,10 +135,15 @@ class ProtocolConfig(Section):
         "validation",
         description="which epoch is tested. validation: the one with the highest validation accuracy; validation loss, "
         "validation auc: the lowest loss or the highest ROC AUC (two classes), for unbalanced data; second replaces: the "
-        "highest accuracy, but the second epoch always replaces the first",
+        "second epoch always replaces the first, and a later one counts only if its accuracy is above that of all earlier ones",
     )
     accuracy_average: Literal["samples", "batches"] = Field(
         "samples", description="batches: the mean of the accuracies of the batches; samples: over all images at once"
+    )
+    loss_average: Literal["samples", "batches"] = _later(
+        "samples",
+        description="batches: the loss of an epoch, which the plateau schedule sees, is the mean of the losses of the batches; "
+        "samples: over all images at once",
     )
     drop_last: bool = Field(False, description="leave out the incomplete last training batch")
 
@@ -161,12 +189,12 @@ class RunConfig(Section):
     @property
     def config_hash(self) -> str:
         """Ten hex digits that name this config, seed included."""
-        return _digest(self.model_dump(mode="json"))
+        return _digest(self.identity())
 
     @property
     def group(self) -> str:
         """Names all runs that differ from this one only in the seed."""
-        tree = self.model_dump(mode="json")
+        tree = self.identity()
         del tree["seed"]
         return f"{self._readable()}-{_digest(tree)}"
 

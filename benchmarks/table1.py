@@ -28,7 +28,6 @@ from attnlab.experiments.reproduce import DEPARTURES, SEEDS, report_comparisons
 from attnlab.experiments.shipped import shipped_grids
 from attnlab.models import REPORT_ROWS, report_network
 from attnlab.models.report import THREE_BLOCKS
-from attnlab.training.optim import PLATEAU_PATIENCE
 
 BATCH = 128
 TABLE_COLUMNS = (
@@ -86,7 +85,7 @@ def rate_falls(told: Exported, row: str) -> list[int]:
         if record.group != _group(told, row):
             continue
         optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-        schedule = ReduceLROnPlateau(optimizer, patience=PLATEAU_PATIENCE)
+        schedule = ReduceLROnPlateau(optimizer, patience=record.config.training.plateau_patience)
         fell = 0
         for number, epoch in enumerate(tree["epochs"], 1):
             schedule.step(epoch["validation_loss"])

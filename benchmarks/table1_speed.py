@@ -136,7 +136,7 @@ def our_loop(row: str, device: torch.device, batches: int) -> tuple[Timed, Timed
             few,
             training.objective,
             batch_size=BATCH,
-            average="samples",
+            protocol=training.config.protocol,
             should_stop=never,
             autocast=training.autocast,
         )

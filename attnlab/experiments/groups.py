@@ -29,6 +29,8 @@ from attnlab.stats.significance import (
     welch_test_of_summaries,
 )
 
+NO_SPREAD = "cannot tell: neither group varies, which leaves no spread to judge the difference by"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -133,10 +135,15 @@ def compare_to_baseline(baseline: Group, groups: Sequence[Group]) -> dict[str, G
 
 
 def compare_summaries(baseline: Summary, groups: Sequence[Summary]) -> list[GroupComparison]:
-    """Groups of which only mean and spread are known, each against ``baseline`` by Welch's t-test, corrected after Holm."""
-    tests = [welch_test_of_summaries(group, baseline) for group in groups]
-    corrected = holm([test.p for test in tests])
-    return [_judged(_tested(test), p_holm, None) for test, p_holm in zip(tests, corrected, strict=True)]
+    """Groups of which only mean and spread are known, each against ``baseline`` by Welch's t-test.
+
+    Holm's correction runs over those that can be tested.
+    """
+    comparisons = [_compare_summaries(baseline, group) for group in groups]
+    p_values = {index: comparison.p for index, comparison in enumerate(comparisons) if comparison.p is not None}
+    for index, p_holm in zip(p_values, holm(list(p_values.values())), strict=True):
+        comparisons[index] = _judged(comparisons[index], p_holm, None)
+    return comparisons
 
 
 def compare_pairs(pairs: Sequence[tuple[Group, Group]]) -> list[GroupComparison]:
@@ -188,9 +195,18 @@ def _compare_paired(differences: Sequence[float]) -> GroupComparison:
 
 def _compare_unpaired(group: Sequence[float], baseline: Sequence[float]) -> GroupComparison:
     if stdev(group) < ROUNDING and stdev(baseline) < ROUNDING:
-        words = "cannot tell: neither group varies, which leaves no spread to judge the difference by"
-        return GroupComparison(Verdict.CANNOT_TELL, words, fmean(group) - fmean(baseline))
+        return GroupComparison(Verdict.CANNOT_TELL, NO_SPREAD, fmean(group) - fmean(baseline))
     return _tested(welch_test(group, baseline))
+
+
+def _compare_summaries(baseline: Summary, group: Summary) -> GroupComparison:
+    difference = group.mean - baseline.mean
+    if min(group.n, baseline.n) < 2:
+        owner = "the baseline has" if baseline.n < 2 else "it has"
+        return GroupComparison(Verdict.CANNOT_TELL, f"cannot tell: {owner} only one run (n=1)", difference)
+    if max(group.std, baseline.std) < ROUNDING:
+        return GroupComparison(Verdict.CANNOT_TELL, NO_SPREAD, difference)
+    return _tested(welch_test_of_summaries(group, baseline))
 
 
 def _tested(test: MeanDifference, pairs: int = 0) -> GroupComparison:

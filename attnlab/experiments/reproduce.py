@@ -117,7 +117,13 @@ DEPARTURES = (
     Departure(
         5, "the second epoch always counts as best", PLAIN, {"protocol__best_epoch": "validation"}, "best epoch by validation"
     ),
-    Departure(6, "accuracy averaged over batches", PLAIN, {"protocol__accuracy_average": "samples"}, "averaged over images"),
+    Departure(
+        6,
+        "accuracy and loss averaged over batches",
+        PLAIN,
+        {"protocol__accuracy_average": "samples", "protocol__loss_average": "samples"},
+        "averaged over images",
+    ),
     Departure(
         7,
         "the linear autoencoder sees one row of pixels at a time",

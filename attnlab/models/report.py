@@ -7,8 +7,8 @@ from the report's text; each departure is a field of the config, and `report_con
 2. CBAM and CBAM spatial + ECA have one attention block per convolutional block, the others two (``model.placement``);
 3. ReLU and softmax follow the last layer, before the cross entropy (``protocol.loss_head``);
 4. optimizer and plateau schedule restart with each epoch (``protocol.optimizer_scope``);
-5. the second epoch always replaces the best one (``protocol.best_epoch``);
-6. accuracy is the mean of the batch accuracies (``protocol.accuracy_average``);
+5. the second epoch always replaces the best one, and later ones must be above all earlier ones (``protocol.best_epoch``);
+6. accuracy and loss are means over batches (``protocol.accuracy_average``, ``protocol.loss_average``);
 7. the linear autoencoder encodes one row at a time (``model.attention_options.linear_autoencoder.over``).
 """
 
@@ -74,6 +74,7 @@ PROTOCOLS: dict[ReportProtocol, ProtocolConfig] = {
         optimizer_scope="epoch",
         best_epoch="second_replaces",
         accuracy_average="batches",
+        loss_average="batches",
         drop_last=True,
     ),
     "described": ProtocolConfig(),
@@ -109,13 +110,15 @@ def report_model(row: str, protocol: ReportProtocol = "published") -> ModelConfi
 def report_config(row: str, protocol: ReportProtocol = "published", *, dataset: str = "cifar10", seed: int = 0) -> RunConfig:
     """The run of one row: SGD at 0.1 without momentum, batch size 128, 10 epochs, a tenth held out with seed 42.
 
+    The text names no schedule, so both protocols have that of the code, a plateau schedule with patience 1.
+
     Raises:
         ValueError: for an unknown row or protocol, listing the known ones.
     """
     return RunConfig(
         dataset=DatasetConfig(name=dataset, image_size=32, validation=0.1, split_seed=42),
         model=report_model(row, protocol),
-        training=TrainingConfig(epochs=10, batch_size=128, optimizer="sgd", lr=0.1, schedule="plateau"),
+        training=TrainingConfig(epochs=10, batch_size=128, optimizer="sgd", lr=0.1, schedule="plateau", plateau_patience=1),
         protocol=PROTOCOLS[protocol],
         seed=seed,
     )

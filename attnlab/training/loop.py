@@ -130,6 +130,7 @@ class Training:
         self.step = self.epoch = self.batch = 0
         self.seconds = 0.0
         self.best: Best | None = None
+        self.highest: float | None = None  # score of any epoch so far
         self.sums = self._new_sums()
         self._make_optimizer()
         self.reporter = StepReporter(config, device, on_event, self.steps_per_epoch, len(dataset.train))
@@ -239,9 +240,10 @@ class Training:
         self.epoch += 1
         self.batch = 0
         score = self._score(validation)
-        is_best = self.best is None or score > self.best.score
+        is_best = self.highest is None or score > self.highest
+        self.highest = score if self.highest is None else max(score, self.highest)
         if self.config.protocol.best_epoch == "second_replaces" and self.epoch == 2:
-            is_best = True
+            is_best = True  # although its score may be below the highest, which the later epochs must exceed
         if is_best:
             self.best = Best(self.epoch, score, validation.accuracy, to_cpu(self.model.state_dict()))
         sums, self.sums = self.sums, self._new_sums()
@@ -297,7 +299,8 @@ class Training:
         self.schedule.load_state_dict(state.schedule)
         self.sums.load_state_dict(state.sums)
         self.step, self.epoch, self.batch = state.step, state.epoch, state.batch
-        self.seconds, self.reporter.seconds, self.best = state.seconds, state.step_seconds, state.best
+        self.seconds, self.reporter.seconds = state.seconds, state.step_seconds
+        self.best, self.highest = state.best, state.highest
 
     def capture(self) -> TrainState:
         """The current state; it shares no memory with the training."""
@@ -313,6 +316,7 @@ class Training:
             schedule=copy.deepcopy(self.schedule.state_dict()),
             sums=to_cpu(self.sums.state_dict()),
             best=self.best,
+            highest=self.highest,
         )
 
     def send_checkpoint(self, *, best: bool = False) -> None:
@@ -340,9 +344,7 @@ class Training:
         self.schedule = Schedule(self.optimizer, self.config.training, self.total_steps if per_run else self.steps_per_epoch)
 
     def _new_sums(self) -> RunningMetrics:
-        return RunningMetrics(
-            self.device, binary=len(self.dataset.class_names) == 2, average=self.config.protocol.accuracy_average
-        )
+        return RunningMetrics(self.device, binary=len(self.dataset.class_names) == 2, protocol=self.config.protocol)
 
     def _send_snapshot(self) -> None:
         self.on_event(self._snapshots.take(self.model, self.objective, self.step, self.device))
@@ -354,7 +356,7 @@ class Training:
             feed,
             self.objective,
             batch_size=self.config.training.batch_size,
-            average=self.config.protocol.accuracy_average,
+            protocol=self.config.protocol,
             should_stop=self.should_stop,
             autocast=self.autocast,
         )

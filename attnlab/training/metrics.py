@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from attnlab.config import ProtocolConfig
 from attnlab.stats.intervals import auc_interval
 from attnlab.stats.ranks import roc_auc
 from attnlab.training.feed import Feed
@@ -29,14 +31,15 @@ class RunningMetrics:
     """Loss, accuracy and, for two classes, ROC AUC over an epoch, summed on the device without waiting for it.
 
     Args:
-        average: of the accuracy. ``samples`` weighs all images equally; ``batches`` is the mean of batch accuracies, in
-            which a short last batch weighs as much as a full one.
+        protocol: says how the accuracy and the loss are averaged. ``samples`` weighs all images equally; ``batches`` is the
+            mean over batches, in which a short last batch weighs as much as a full one.
     """
 
-    def __init__(self, device: torch.device, *, binary: bool, average: str) -> None:
+    def __init__(self, device: torch.device, *, binary: bool, protocol: ProtocolConfig) -> None:
         self.binary = binary
-        self.average = average
-        self._sums = torch.zeros(5, dtype=torch.float64, device=device)  # loss, images, correct, batch accuracies, batches
+        self.protocol = protocol
+        # The sums of: loss over images, images, correct ones, accuracies of batches, batches, losses of batches.
+        self._sums = torch.zeros(6, dtype=torch.float64, device=device)
         self._scores: list[Tensor] = []
         self._labels: list[Tensor] = []
 
@@ -45,18 +48,20 @@ class RunningMetrics:
         count = len(labels)
         right = (probabilities.argmax(dim=1) == labels).sum().double()
         one = torch.ones_like(right)
-        self._sums += torch.stack([loss.detach().double() * count, one * count, right, right / count, one])
+        mean = loss.detach().double()
+        self._sums += torch.stack([mean * count, one * count, right, right / count, one, mean])
         if self.binary:
             self._scores.append(probabilities[:, 1].detach())
             self._labels.append(labels)
 
     @property
     def loss(self) -> float:
-        return float(self._sums[0] / self._sums[1])
+        part, whole = (5, 4) if self.protocol.loss_average == "batches" else (0, 1)
+        return float(self._sums[part] / self._sums[whole])
 
     @property
     def accuracy(self) -> float:
-        part, whole = (3, 4) if self.average == "batches" else (2, 1)
+        part, whole = (3, 4) if self.protocol.accuracy_average == "batches" else (2, 1)
         return float(self._sums[part] / self._sums[whole])
 
     @property
@@ -74,7 +79,8 @@ class RunningMetrics:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         device = self._sums.device
-        self._sums = state["sums"].to(device, copy=True)
+        sums = state["sums"].to(device)
+        self._sums = F.pad(sums, (0, 6 - len(sums)))  # five in states of the first version, which averaged losses over images
         self._scores = [state["scores"].to(device)] if "scores" in state else []
         self._labels = [state["labels"].to(device)] if "labels" in state else []
 
@@ -102,7 +108,7 @@ def evaluate(
     objective: Objective,
     *,
     batch_size: int,
-    average: str,
+    protocol: ProtocolConfig,
     should_stop: Callable[[], bool],
     autocast: Callable[[], Any],
 ) -> Evaluation:
@@ -122,7 +128,7 @@ def evaluate(
                 logits = model(x)
             probabilities = objective.probabilities(logits)
             if sums is None:
-                sums = RunningMetrics(feed.device, binary=probabilities.shape[1] == 2, average=average)
+                sums = RunningMetrics(feed.device, binary=probabilities.shape[1] == 2, protocol=protocol)
             sums.add(objective.loss(logits, labels), probabilities, labels)
             collected.append(probabilities)
     assert sums is not None  # see `check_labels`: no split is empty

@@ -1,8 +1,8 @@
 """Optimizer and learning rate schedule of a run.
 
 ``one_cycle`` and ``cosine`` change the learning rate after every step. They span the run, or one epoch where the protocol
-starts the optimizer afresh in each. ``plateau`` changes it after a validation: after more than `PLATEAU_PATIENCE` epochs
-without a lower loss it divides the rate by 10.
+starts the optimizer afresh in each. ``plateau`` changes it after a validation: after more than ``plateau_patience`` epochs in
+a row without a lower loss it divides the rate by 10.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from attnlab.config import TrainingConfig
-
-PLATEAU_PATIENCE = 2
 
 
 def build_optimizer(model: nn.Module, training: TrainingConfig, device: torch.device) -> Optimizer:
@@ -43,7 +41,7 @@ class Schedule:
         elif training.schedule == "one_cycle":
             self._by_step = OneCycleLR(optimizer, max_lr=training.lr, total_steps=steps)
         elif training.schedule == "plateau":
-            self._plateau = ReduceLROnPlateau(optimizer, patience=PLATEAU_PATIENCE)
+            self._plateau = ReduceLROnPlateau(optimizer, patience=training.plateau_patience)
 
     @property
     def lr(self) -> float:

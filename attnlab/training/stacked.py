@@ -222,7 +222,7 @@ class _Stack:
         lead = self.lead
         objective, protocol = lead.objective, lead.config.protocol
         binary = len(self.dataset.class_names) == 2
-        sums = [RunningMetrics(self.device, binary=binary, average=protocol.accuracy_average) for _ in self.active]
+        sums = [RunningMetrics(self.device, binary=binary, protocol=protocol) for _ in self.active]
         collected: list[Tensor] = []
         with evaluating(self.base), torch.no_grad():
             for index in torch.arange(len(feed)).split(lead.config.training.batch_size):

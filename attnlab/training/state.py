@@ -49,6 +49,7 @@ class TrainState:
         schedule: its ``state_dict``.
         sums: running sums of the epoch in progress.
         best: the best epoch so far; `None` before the first validation.
+        highest: the highest score of any epoch so far, also of one that was replaced by a lower one.
     """
 
     config_hash: str
@@ -62,6 +63,7 @@ class TrainState:
     schedule: dict[str, Any]
     sums: dict[str, Tensor] = field(default_factory=dict)
     best: Best | None = None
+    highest: float | None = None
 
     def to_parts(self, *, best_weights: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """(tensors, scalars): contiguous CPU tensors that share no memory, and a dict that is strict JSON.
@@ -88,6 +90,7 @@ class TrainState:
             "best_epoch": None if self.best is None else self.best.epoch,
             "best_score": None if self.best is None else self.best.score,
             "best_accuracy": None if self.best is None else self.best.accuracy,
+            "highest_score": self.highest,
         }
         return tensors, scalars
 
@@ -131,6 +134,7 @@ class TrainState:
             schedule=scalars["schedule"],
             sums=parts["sums"],
             best=best,
+            highest=scalars.get("highest_score", scalars["best_score"]),  # states of the first version lack it
         )
 
 

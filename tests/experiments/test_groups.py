@@ -135,3 +135,23 @@ def test_published_means_and_deviations_can_be_compared_without_the_runs() -> No
     assert far.interval == pytest.approx((0.1 - half, 0.1 + half), abs=1e-5)
     assert far.p_holm == pytest.approx(2 * far.p)  # type: ignore[operator]
     assert same.p == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "group", "words"),
+    [
+        (Summary(0.5, 0.0, 16), Summary(0.6, 0.0, 16), "neither group varies, which leaves no spread to judge"),
+        (Summary(0.5, 0.0, 16), Summary(0.5, 0.0, 9), "no spread to judge"),
+        (Summary(0.5, 0.1, 1), Summary(0.6, 0.1, 9), "the baseline has only one run"),
+        (Summary(0.5, 0.1, 9), Summary(0.6, 0.0, 1), "it has only one run"),
+    ],
+)
+def test_summaries_without_a_spread_cannot_be_judged(baseline: Summary, group: Summary, words: str) -> None:
+    """Others in the same table are judged, and corrected as if the untestable were not there."""
+    (cannot,) = compare_summaries(baseline, [group])
+    assert cannot.verdict is Verdict.CANNOT_TELL and words in cannot.words
+    assert cannot.difference == pytest.approx(group.mean - baseline.mean) and cannot.p is None
+    varied = Summary(0.5, 0.04, 16)
+    one_sided, single, far = compare_summaries(varied, [Summary(0.6, 0.0, 16), Summary(0.6, 0.0, 1), Summary(0.6, 0.03, 9)])
+    assert (one_sided.verdict, single.verdict, far.verdict) == (Verdict.BETTER, Verdict.CANNOT_TELL, Verdict.BETTER)
+    assert sorted([one_sided.p_holm, far.p_holm])[0] == pytest.approx(2 * sorted([one_sided.p, far.p])[0])

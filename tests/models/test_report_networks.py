@@ -48,6 +48,7 @@ def test_switches_of_the_two_protocols() -> None:
         "optimizer_scope": "epoch",
         "best_epoch": "second_replaces",
         "accuracy_average": "batches",
+        "loss_average": "batches",
         "drop_last": True,
     }
     assert described.protocol.model_dump() == {
@@ -55,10 +56,13 @@ def test_switches_of_the_two_protocols() -> None:
         "optimizer_scope": "run",
         "best_epoch": "validation",
         "accuracy_average": "samples",
+        "loss_average": "samples",
         "drop_last": False,
     }
     assert (published.model.placement, described.model.placement) == ("block_first", "every_conv")
     assert (published.training.lr, published.training.batch_size, published.training.epochs) == (0.1, 128, 10)
+    assert published.training == described.training
+    assert (published.training.schedule, published.training.plateau_patience) == ("plateau", 1)
 
 
 @pytest.mark.parametrize("make", [report_network, report_config])

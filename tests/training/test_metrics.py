@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from attnlab.config import ProtocolConfig
 from attnlab.stats.ranks import roc_auc
 from attnlab.training.metrics import CURVE_POINTS, Evaluation, RunningMetrics, describe_test
 
@@ -16,20 +17,21 @@ def one_hot(winners: list[int], classes: int) -> torch.Tensor:
     return torch.eye(classes)[winners]
 
 
-@pytest.mark.parametrize(("average", "expected"), [("samples", 4 / 5), ("batches", (3 / 4 + 1) / 2)])
-def test_accuracy_over_images_or_over_batches(average: str, expected: float) -> None:
-    """Three of four right, then a short batch of one, right: 4 of 5 images, or the mean of 3/4 and 1."""
-    sums = RunningMetrics(CPU, binary=False, average=average)
+@pytest.mark.parametrize(("accuracy", "right"), [("samples", 4 / 5), ("batches", (3 / 4 + 1) / 2)])
+@pytest.mark.parametrize(("loss", "mean"), [("samples", (4 * 1 + 6) / 5), ("batches", (1 + 6) / 2)])
+def test_accuracy_and_loss_over_images_or_over_batches(accuracy: str, right: float, loss: str, mean: float) -> None:
+    """Three of four right, then a short batch of one, right: 4 of 5 images, or the mean of 3/4 and 1; losses 1 and 6."""
+    sums = RunningMetrics(CPU, binary=False, protocol=ProtocolConfig(accuracy_average=accuracy, loss_average=loss))
     sums.add(torch.tensor(1.0), one_hot([0, 1, 2, 0], 3), torch.tensor([0, 1, 2, 1]))
     sums.add(torch.tensor(6.0), one_hot([2], 3), torch.tensor([2]))
-    assert sums.accuracy == pytest.approx(expected)
-    assert sums.loss == pytest.approx((4 * 1 + 6) / 5)
+    assert sums.accuracy == pytest.approx(right)
+    assert sums.loss == pytest.approx(mean)
     assert sums.auc is None
 
 
 def test_auc_is_that_of_the_whole_epoch() -> None:
     """Each batch ranks perfectly by itself, but over both 1 of 4 pairs is the wrong way round."""
-    sums = RunningMetrics(CPU, binary=True, average="samples")
+    sums = RunningMetrics(CPU, binary=True, protocol=ProtocolConfig())
     for scores in ([0.1, 0.3], [0.2, 0.9]):
         positive = torch.tensor(scores)
         sums.add(torch.tensor(0.0), torch.stack([1 - positive, positive], dim=1), torch.tensor([0, 1]))
@@ -45,16 +47,24 @@ def test_running_sums_go_on_from_their_state() -> None:
     batches = [
         (torch.rand(6, 2, generator=generator).softmax(1), torch.randint(2, (6,), generator=generator)) for _ in range(4)
     ]
-    whole, first = (RunningMetrics(CPU, binary=True, average="samples") for _ in range(2))
+    whole, first = (RunningMetrics(CPU, binary=True, protocol=ProtocolConfig()) for _ in range(2))
     for number, (probabilities, labels) in enumerate(batches):
         whole.add(probabilities.mean(), probabilities, labels)
         if number < 2:
             first.add(probabilities.mean(), probabilities, labels)
-    second = RunningMetrics(CPU, binary=True, average="samples")
+    second = RunningMetrics(CPU, binary=True, protocol=ProtocolConfig())
     second.load_state_dict(first.state_dict())
     for probabilities, labels in batches[2:]:
         second.add(probabilities.mean(), probabilities, labels)
     assert (second.loss, second.accuracy, second.auc) == (whole.loss, whole.accuracy, whole.auc)
+
+
+def test_sums_of_the_first_version_are_still_read() -> None:
+    """They lack the sum of the losses of the batches."""
+    sums = RunningMetrics(CPU, binary=False, protocol=ProtocolConfig())
+    sums.load_state_dict({"sums": torch.tensor([8.0, 4.0, 3.0, 0.75, 1.0], dtype=torch.float64)})
+    sums.add(torch.tensor(6.0), one_hot([2], 3), torch.tensor([2]))
+    assert (sums.loss, sums.accuracy) == (pytest.approx(14 / 5), pytest.approx(4 / 5))
 
 
 def test_confusion_has_true_classes_as_rows_and_keeps_classes_never_predicted() -> None:

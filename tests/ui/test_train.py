@@ -54,7 +54,7 @@ def test_the_form_offers_what_is_registered(app: AppTest) -> None:
     assert app.selectbox("form.model.backbone").options == [network.title for network in list_models().values()]
     assert app.selectbox("form.source").options == [*(info.title for info in list_datasets().values()), FROM_PATH]
     keys = {widget.key for kind in (app.selectbox, app.number_input, app.toggle) for widget in kind}
-    hidden = {"focal_alpha", "focal_gamma", "momentum"}  # they belong to another loss or optimizer
+    hidden = {"focal_alpha", "focal_gamma", "momentum", "plateau_patience"}  # they belong to another loss, optimizer, schedule
     assert {f"form.training.{name}" for name in set(TrainingConfig.model_fields) - hidden} <= keys
     assert {f"form.protocol.{name}" for name in ProtocolConfig.model_fields} <= keys
 

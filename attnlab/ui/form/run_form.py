@@ -24,9 +24,25 @@ from attnlab.ui.format import plain
 from attnlab.ui.glossary import GATE
 
 FROM_PATH = "a folder or archive"
-MORE_TRAINING = ("loss", "label_smoothing", "focal_alpha", "focal_gamma", "momentum", "weight_decay", "device", "amp")
-LOSS_FIELDS = {"label_smoothing": "cross_entropy", "focal_alpha": "focal", "focal_gamma": "focal"}
-OPTIMIZER_FIELDS = {"momentum": "sgd"}
+MORE_TRAINING = (
+    "loss",
+    "label_smoothing",
+    "focal_alpha",
+    "focal_gamma",
+    "plateau_patience",
+    "momentum",
+    "weight_decay",
+    "device",
+    "amp",
+)
+ONLY_WITH = {
+    "label_smoothing": ("loss", "cross_entropy"),
+    "focal_alpha": ("loss", "focal"),
+    "focal_gamma": ("loss", "focal"),
+    "plateau_patience": ("schedule", "plateau"),
+    "momentum": ("optimizer", "sgd"),
+}
+"""Settings that are shown only where another one has a certain value."""
 MAX_SEEDS = 64
 
 
@@ -201,10 +217,8 @@ def _training() -> str:
     ):
         tree = draft()["training"]
         for name in MORE_TRAINING:
-            if (
-                LOSS_FIELDS.get(name, tree["loss"]) == tree["loss"]
-                and OPTIMIZER_FIELDS.get(name, tree["optimizer"]) == (tree["optimizer"])
-            ):
+            other, value = ONLY_WITH.get(name, (name, tree[name]))
+            if tree[other] == value:
                 field(f"training.{name}")
         field("dataset.validation", label="Validation share")
         field("dataset.split_seed", label="Split seed")
