@@ -2,11 +2,13 @@
 
     python -m benchmarks.melanoma DATA             trains a narrow network, three seeds each with and without gates
     python -m benchmarks.melanoma DATA --measure   measures the runs that are there, and draws the figure again
+    python -m benchmarks.melanoma lesions          the gates on drawn lesions that lie anywhere, over the seeds
 
 DATA is a folder or archive with ``marking.csv`` (``image_id``, ``target``), the images, and lesion masks. All of it is split
 as in the article, 80/20 with random state 1234, but stratified; a fifth of the training images is held out to choose the
 epoch, by its ROC AUC. The runs go to ATTNLAB_HOME, where the app shows them. Writes ``docs/figures/melanoma.json`` and the
-article's figure, ``docs/figures/melanoma-gates.png``, of the run with the best validation AUC.
+article's figure, ``docs/figures/melanoma-gates.png``, of the run with the best validation AUC. On drawn lesions it writes
+``docs/figures/melanoma-drawn.json``: for each gate the weight on the lesion, with its interval over the seeds.
 """
 
 from __future__ import annotations
@@ -32,11 +34,11 @@ from sklearn.preprocessing import StandardScaler
 from attnlab import paths
 from attnlab.attention import to_spatial
 from attnlab.config import RunConfig
-from attnlab.data import ImageDataset, Split, load_dataset
+from attnlab.data import ImageDataset, Split, load_dataset, options_of_a_new_run
 from attnlab.explain import open_run
 from attnlab.explain.concentration import article_claims, concentration
 from attnlab.maps import relative_weights
-from attnlab.models.melanoma import melanoma_config
+from attnlab.models.melanoma import SMALL, melanoma_config
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
 from attnlab.stats.intervals import auc_interval
@@ -173,6 +175,27 @@ def gates(folder: RunFolder, data: ImageDataset) -> dict[str, Any]:
     return {"seed": folder.config.seed, "rows": rows, "claims": claims}
 
 
+def drawn(seeds: int, *, measure_only: bool) -> dict[str, Any]:
+    """What each gate puts on drawn malignant-like lesions (1 is uniform), by seed, and the mean with its t interval."""
+    options = options_of_a_new_run("lesions")
+    wanted = [melanoma_config("lesions", seed=seed, options=options, **SMALL) for seed in range(seeds)]
+    folders = [trained(each, measure_only=measure_only) for each in wanted]
+    data = load_dataset(wanted[0].dataset)
+    by_gate: dict[str, list[float]] = {}
+    for folder in folders:
+        opened = open_run(folder.path)
+        for row in concentration(opened, data.test).table(opened.class_names):
+            if row["class"] == opened.class_names[1]:
+                by_gate.setdefault(row["layer"], []).append(row["on_mask"].value)
+    shallow, deep = by_gate.values()
+    by_gate["the second minus the first"] = [b - a for a, b in zip(shallow, deep, strict=True)]
+    found: dict[str, Any] = {"options": options, "auc": [result(folder)["test_auc"] for folder in folders]}
+    for name, values in by_gate.items():
+        mean = paired_t_test(values)
+        found[name] = {"by_seed": values, "mean": mean.value, "interval": list(mean.interval)}
+    return found
+
+
 def draw(folder: RunFolder, data: ImageDataset, target: Path) -> None:
     """The article's figure: originals, pool-3 and pool-4 side by side; benign images above, malignant ones below."""
     opened = open_run(folder.path)
@@ -197,6 +220,11 @@ def main() -> None:
     parser.add_argument("--measure", action="store_true", help="train nothing")
     given = parser.parse_args()
     prepare_process(int(os.environ.get("ATTNLAB_THREADS", "1")))
+    if str(given.data) == "lesions":
+        told = json.dumps(drawn(given.seeds, measure_only=given.measure), indent=1)
+        (paths.DOCS / "figures" / "melanoma-drawn.json").write_text(told + "\n")
+        print(told)
+        return
     sides: dict[bool, list[RunFolder]] = {True: [], False: []}
     for seed in range(given.seeds):
         for attention, folders in sides.items():

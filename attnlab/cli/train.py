@@ -63,7 +63,10 @@ def train(
     """
     tree = _read_config(config) if config else {}
     tree = change(tree, {setting.path: values[name] for setting in settings() if (name := setting.keyword) in values})
-    chosen = _checked(RunConfig.model_validate(tree))
+    chosen = RunConfig.model_validate(tree)
+    if config is None:
+        chosen = _with_options_of_new_runs(chosen)
+    chosen = _checked(chosen)
     if (reading := reading_of(chosen.dataset)) and not as_json:
         print_reading(reading, choices=False)
         if reading.choices:
@@ -198,6 +201,14 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ValueError(f"{path} is not a configuration: expected a JSON object")
     return tree
+
+
+def _with_options_of_new_runs(config: RunConfig) -> RunConfig:
+    """The config of a run that no file describes: what it leaves open is what its data set starts new runs with."""
+    from attnlab.data import options_of_a_new_run
+
+    options = options_of_a_new_run(config.dataset.name) | config.dataset.options
+    return config.changed(dataset__options=options)
 
 
 def _checked(config: RunConfig) -> RunConfig:

@@ -25,7 +25,7 @@ from attnlab.data._dataset import (
 )
 from attnlab.data._listing import Listing, PathOptions
 from attnlab.data._paths import TableColumns, build_path, content_stamp, list_path, own_side, read_path, tables_at
-from attnlab.data._registry import DatasetInfo, build_registered, list_datasets, register_dataset
+from attnlab.data._registry import DatasetInfo, build_registered, list_datasets, options_of_a_new_run, register_dataset
 from attnlab.data._splits import split_pool
 from attnlab.data.reading import Choice, LeftOut, PartReading, Reading
 from attnlab.data.uploads import keep_upload
@@ -56,6 +56,7 @@ __all__ = [
     "list_path",
     "load_dataset",
     "normalise",
+    "options_of_a_new_run",
     "own_side",
     "read_path",
     "register_dataset",

@@ -34,6 +34,8 @@ class DatasetInfo:
         has_masks: every image has a mask of its object.
         download_bytes: size of the download before the first use; 0 for none.
         options: option name -> the values offered; the default is the builder's.
+        new_runs: option name -> the value that a new run is given unless it is told another. The builder's own default stays
+            what runs without the option were trained on.
         build: ``build(image_size, progress, **options) -> Pool``.
     """
 
@@ -48,6 +50,7 @@ class DatasetInfo:
     has_masks: bool
     download_bytes: int
     options: Mapping[str, tuple[Any, ...]]
+    new_runs: Mapping[str, Any]
     build: Builder = field(repr=False, compare=False)
 
     @property
@@ -76,6 +79,7 @@ def register_dataset(
     has_masks: bool = False,
     download_bytes: int = 0,
     options: Mapping[str, Sequence[Any]] | None = None,
+    new_runs: Mapping[str, Any] | None = None,
 ) -> Callable[[Builder], Builder]:
     """Registers ``build(image_size: int, progress: Progress, *, option=default, ...) -> Pool`` under ``name``.
 
@@ -100,6 +104,7 @@ def register_dataset(
                 has_masks,
                 download_bytes,
                 offered_options(name, build, options),
+                dict(new_runs or {}),
                 build,
             )
         )
@@ -111,6 +116,12 @@ def register_dataset(
 def list_datasets() -> dict[str, DatasetInfo]:
     """All registered data sets by name, sorted, those without a download first."""
     return dict(sorted(_DATASETS.list().items(), key=lambda item: item[1].needs_network))
+
+
+def options_of_a_new_run(name: str) -> dict[str, Any]:
+    """The options with which a new run on ``name`` starts; none for a path."""
+    info = list_datasets().get(name)
+    return dict(info.new_runs) if info is not None else {}
 
 
 def build_registered(name: str, image_size: int | None, options: Mapping[str, Any], progress: Progress) -> Pool:

@@ -62,6 +62,20 @@ def test_a_config_file_gives_the_same_run_and_options_change_it(capsys: pytest.C
     assert other["config"] == first["config"] | {"seed": 5}
 
 
+def test_a_new_run_draws_lesions_anywhere_and_a_config_of_an_earlier_one_stays_as_it_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lesions = ["--dataset", "lesions", "--image-size", "24", *SMALL]
+    new = run_json(capsys, "train", *lesions)["config"]["dataset"]["options"]
+    assert new == {"train_images": 100, "test_images": 40, "place": "anywhere"}
+    middle = run_json(capsys, "train", *lesions, "--dataset-option", "place=centre")["config"]["dataset"]["options"]
+    assert middle["place"] == "centre"
+    earlier = RunConfig.model_validate({"dataset": {"name": "lesions", "image_size": 24, "options": {"train_images": 60}}})
+    (tmp_path / "config.json").write_text(earlier.to_json())
+    again = run_json(capsys, "train", "--config", str(tmp_path / "config.json"), *SHORT)
+    assert again["config"]["dataset"]["options"] == {"train_images": 60}
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from attnlab.config import DatasetConfig
-from attnlab.data import DataError, list_datasets, load_dataset
+from attnlab.data import DataError, list_datasets, load_dataset, options_of_a_new_run
 from attnlab.data.torchvision_sets import fetch
 
 DRAWN = {"train_images": 200, "test_images": 100}
@@ -61,7 +61,20 @@ def test_lesion_classes_follow_the_abcd_signs_and_overlap() -> None:
     assert 0.75 < roc_auc_score(data.train.labels, score) < 0.99, "the signs tell the classes apart, not perfectly"
 
 
-@pytest.mark.parametrize("options", [{"malignant_share": 0.0}, {"train_images": 5}, {"drawing_seed": "x"}])
+def test_lesions_lie_in_the_middle_for_earlier_runs_and_anywhere_for_new_ones() -> None:
+    """Earlier runs name no place. Where lesions lie anywhere, no edge cuts them and the centre is rarely on one."""
+    assert options_of_a_new_run("lesions") == {"place": "anywhere"}
+    assert options_of_a_new_run("a-folder-of-images") == {}
+    earlier, middle, anywhere = load_lesions(), load_lesions(place="centre"), load_lesions(place="anywhere")
+    assert torch.equal(earlier.train.images, middle.train.images)
+    assert earlier.provenance.digest == middle.provenance.digest != anywhere.provenance.digest
+    assert earlier.test.masks[:, 32, 32].float().mean() > 0.9
+    assert anywhere.test.masks[:, 32, 32].float().mean() < 0.25
+    edges = [anywhere.test.masks[:, row] for row in (0, -1)] + [anywhere.test.masks[:, :, column] for column in (0, -1)]
+    assert not any(edge.any() for edge in edges) and anywhere.test.masks.flatten(1).any(dim=1).all()
+
+
+@pytest.mark.parametrize("options", [{"malignant_share": 0.0}, {"train_images": 5}, {"drawing_seed": "x"}, {"place": "left"}])
 def test_lesion_options_are_checked(options) -> None:
     with pytest.raises(DataError, match=next(iter(options))):
         load_lesions(**options)

@@ -127,7 +127,7 @@ def _data() -> str:
     else:
         info = datasets[source]
         if tree["name"] != source:
-            tree["options"] = st.session_state.get(f"form.options.{source}", {})
+            tree["options"] = st.session_state.get(f"form.options.{source}", dict(info.new_runs))
         tree["name"] = source
         st.session_state[f"form.options.{source}"] = tree["options"]
         size = f" Downloaded once, {info.download_bytes / 1e6:.0f} MB." if info.needs_network else ""

@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from attnlab.data import DataError, TableColumns
+from attnlab.data import DataError, TableColumns, options_of_a_new_run
 from attnlab.models.melanoma import SMALL, melanoma_config
 from attnlab.runs.errors import RunRefused
 from attnlab.runs.naming import PLAIN, attention_name, run_name, run_names
@@ -46,7 +46,7 @@ def start_form() -> None:
     if source == OWN:
         data = _own_images()
     else:
-        data = DataChoice("lesions")
+        data = DataChoice("lesions", options_of_a_new_run("lesions"))
         st.caption(
             "Synthetic images, drawn by a program after the ABCD rule, with a mask per lesion. They stand in for real data."
         )
