@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ from tests.pages import INSPECT, ROOT, open_page, texts
 
 
 def component(app: AppTest, name: str) -> dict[str, Any] | None:
-    """What the brush or the bars were given; `None` where they are not on the page."""
-    field_of = {"brush": "paintable", "shift": "judged"}[name]
+    """What the brush, the bars or the viewer was given; `None` where they are not on the page."""
+    field_of = {"brush": "paintable", "shift": "judged", "viewer": "meta"}[name]
     for element in app.get("bidi_component"):
         data = json.loads(element.proto.mixed.json or element.proto.json or "{}")
         if field_of in data:
@@ -44,10 +45,11 @@ def bars(app: AppTest) -> dict[str, tuple[float, float]]:
     return {row["name"]: (row["before"], row["after"]) for row in data["rows"]}
 
 
-def unfolded(app: AppTest, run_id: str, operation: str = "Off") -> AppTest:
+def unfolded(app: AppTest, run_id: str, operation: str = "Off", where: str = "every map") -> AppTest:
     app.query_params["run"] = run_id
     app.query_params["surgery"] = "true"
     app.query_params["operation"] = operation
+    app.query_params["where"] = where
     return open_page(app, INSPECT)
 
 
@@ -145,14 +147,54 @@ def test_the_link_holds_what_was_done(app: AppTest, listed_run_id: str, small_ma
     place = list(app.selectbox("where").options)[-1]
     again = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     again.query_params["temperature"] = "3.0"
-    again.query_params["where"] = place
-    unfolded(again, listed_run_id, OPERATIONS["temperature"].title)
+    unfolded(again, listed_run_id, OPERATIONS["temperature"].title, place)
     assert again.select_slider("temperature").value == 3.0
     tap = again.selectbox("where").value
     assert tap.endswith("self_attention.tap") and tap in attention_taps(opened.model)
     after = expected(opened, image, Intervention("temperature", 3.0, (tap,)))
     for name, (_, now) in bars(again).items():
         assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
+
+
+def test_it_begins_with_the_map_in_view(app: AppTest, listed_run_id: str, small_maps_run: Path) -> None:
+    opened, image = open_run(small_maps_run), run_dataset(get_manager().get(listed_run_id)).test.images[0]
+    unfolded(app, listed_run_id, where="the map shown above")
+    given = component(app, "brush")
+    assert given is not None
+    viewer = component(app, "viewer")
+    assert viewer is not None and viewer["tells"]
+    layers = viewer["meta"]["panels"][0]["layers"]
+    assert given["label"] == layers[viewer["options"]["first"]]["title"]
+    for shown in layers:
+        app.session_state["inspect.viewer"] = {"layers": [shown["name"]]}
+        app.run()
+        assert not app.exception
+        brush = component(app, "brush")
+        assert brush is not None and brush["label"] == shown["title"]
+        after = expected(opened, image, Intervention("off", taps=(shown["name"],)))
+        for name, (_, now) in bars(app).items():
+            assert now == pytest.approx(after[opened.class_names.index(name)], abs=1e-4)
+
+
+def test_an_image_whose_prediction_changes_is_offered(app: AppTest, listed_run_id: str, small_maps_run: Path) -> None:
+    opened, images = open_run(small_maps_run), run_dataset(get_manager().get(listed_run_id)).test.images
+    given = Intervention("invert")
+    before = opened.inspect(images).probabilities.argmax(axis=1)
+    after = [int(expected(opened, image, given).argmax()) for image in images]
+    moved = [index for index in range(len(images)) if before[index] != after[index]]
+    still = next(index for index in range(len(images)) if index not in moved)
+    app.query_params["img"] = str(still)
+    app.query_params["class"] = opened.class_names[int(run_dataset(get_manager().get(listed_run_id)).test.labels[still])]
+    unfolded(app, listed_run_id, OPERATIONS["invert"].title)
+    assert "The prediction stays" in texts(app)
+    buttons = [button for button in app.button if (button.key or "").startswith("surgery.moved.")]
+    assert [int(button.key.rpartition(".")[2]) for button in buttons] == moved[:5] and moved
+    buttons[0].click().run()
+    assert not app.exception
+    assert app.query_params["img"] == str(moved[0])
+    was, now = (opened.class_names[classes[moved[0]]] for classes in (before, after))
+    assert re.search(rf"The prediction changes from {was} \(0\.\d\d\) to {now} \(", texts(app))
+    assert "surgery.moved" not in " ".join(button.key or "" for button in app.button)
 
 
 def test_of_several_runs_the_one_that_is_chosen_is_operated_on(app: AppTest, listed_run_id: str, private_home: Path) -> None:

@@ -150,6 +150,45 @@ def accuracy_change(
     return [replace(change, p_holm=p) for change, p in zip(changes, corrected, strict=True)]
 
 
+def changed_predictions(
+    model: nn.Module,
+    images: Tensor,
+    predicted: NDArray[np.int64],
+    mean: Sequence[float],
+    std: Sequence[float],
+    intervention: Intervention,
+    *,
+    probabilities: Callable[[Tensor], Tensor] = class_probabilities,
+    most: int = 5,
+    on_progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> list[tuple[int, int]]:
+    """The first images whose predicted class the operation changes, as (index, class after it).
+
+    Each image is run by itself, so that what is drawn at random is what `operate` draws for this image.
+
+    Args:
+        images: uint8 (n, C, H, W) of the network's size. predicted: (n,), the class of each without the operation.
+        most: the search ends when so many are found.
+        on_progress: called with (images done, images in all).
+        should_stop: called between images; once it returns true, what is found so far is returned.
+
+    Raises:
+        ValueError: as `operated`.
+    """
+    found: list[tuple[int, int]] = []
+    with operated(model, intervention) as edited, evaluating(edited), torch.inference_mode():
+        for index, image in enumerate(images.split(1)):
+            if len(found) == most or (should_stop is not None and should_stop()):
+                break
+            after = int(probabilities(edited(normalise(image, tuple(mean), tuple(std)))).argmax(dim=1))
+            if after != predicted[index]:
+                found.append((index, after))
+            if on_progress is not None:
+                on_progress(index + 1, len(images))
+    return found
+
+
 def _change(
     intervention: Intervention, truth: NDArray[np.int64], before: NDArray[np.float64], after: NDArray[np.float64]
 ) -> AccuracyChange:

@@ -23,11 +23,23 @@ def images_to_show(offered: Sequence[int], key: str, parameter: str, most: int =
     Args:
         offered: not empty.
     """
-    picked = picked_indices(key)
-    candidates = linked_indices(parameter) if picked is None else picked
-    chosen = [index for index in candidates if index in offered][:most] or [offered[0]]
+    chosen = [index for index in wanted_images(key, parameter) if index in offered][:most] or [offered[0]]
     st.query_params[parameter] = [str(index) for index in chosen]
     return chosen
+
+
+def wanted_images(key: str, parameter: str) -> list[int]:
+    """The images that a person asked for last: by a button of the page, in the strip with this key, or by the link."""
+    picked = picked_indices(key)
+    asked, before = st.session_state.get(f"{key}.asked", (None, None))
+    if asked is not None and before == picked:
+        return [asked]
+    return linked_indices(parameter) if picked is None else picked
+
+
+def ask_for_image(key: str, index: int) -> None:
+    """A button of the page shows this image, until a person picks another in the strip with this key."""
+    st.session_state[f"{key}.asked"] = (index, picked_indices(key))
 
 
 def linked_indices(parameter: str) -> list[int]:

@@ -26,10 +26,10 @@ from attnlab.runs.naming import attention_name, short_names
 from attnlab.runs.records import RunRecord
 from attnlab.ui.background import show_progress
 from attnlab.ui.benchmarks import benchmark_page
-from attnlab.ui.components.picker import Thumbnail, picked_indices, picker
+from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import GATE
-from attnlab.ui.inspect.images import images_to_show, linked_indices, run_colour
+from attnlab.ui.inspect.images import images_to_show, run_colour, wanted_images
 from attnlab.ui.inspect.own_image import ask_image
 from attnlab.ui.inspect.predictions import PREDICTED, Predictions, predicting
 from attnlab.ui.run_cache import network_stamp, opened_network, pictures_changed, pictures_stamp, run_dataset
@@ -233,6 +233,11 @@ def _window(opened: OpenRun, tap: str) -> int:
     return widths[0] if widths else 0
 
 
+def strip_key(record: RunRecord) -> str:
+    """The key of the strip of test images of a run."""
+    return f"inspect.picker.{record.run_id}"
+
+
 def _choose_indices(
     dataset: ImageDataset, predictions: Predictions | None, record: RunRecord, places: Sequence[DeltaGenerator], *, most: int
 ) -> list[int]:
@@ -248,9 +253,9 @@ def _choose_indices(
     if not len(matches):
         st.info(f"No match among the first {len(labels)} test images.", icon=":material/search_off:")
         return []
-    key = f"inspect.picker.{record.run_id}"
-    linked = [index for index in linked_indices("img")[:most] if index in matches] if picked_indices(key) is None else []
-    outside = [index for index in linked if index not in matches[:MOST_THUMBNAILS]]
+    key = strip_key(record)
+    wanted = [index for index in wanted_images(key, "img")[:most] if index in matches]
+    outside = [index for index in wanted if index not in matches[:MOST_THUMBNAILS]]
     offered = list(dict.fromkeys([*outside, *matches.tolist()]))[:MOST_THUMBNAILS]
     chosen = images_to_show(offered, key, "img", most)
     strip = [_thumbnail(index, names, labels, predictions) for index in offered]

@@ -24,6 +24,7 @@ from attnlab.ui.components.viewer import offline_page, viewer
 from attnlab.ui.finder import finder
 from attnlab.ui.format import plain
 from attnlab.ui.inspect.images import images_to_show, run_colour
+from attnlab.ui.inspect.section import VIEWER, following
 from attnlab.ui.reading import left_out_of_run
 from attnlab.ui.snapshots import snapshot_panel, weights_of_maps
 from attnlab.ui.state import colours, manager
@@ -105,7 +106,7 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | Non
 
     selection = choose_test_images(records, row[1:]) if source == "test" else choose_own_image(records)
     if selection is not None:
-        viewer(selection.panels, key="inspect.viewer", link=True, first=finder(folder))
+        viewer(selection.panels, key=VIEWER, link=True, first=finder(folder), tells=following())
         download_buttons(selection.panels, records, selection.raw_arrays)
     return selection
 
@@ -209,7 +210,7 @@ def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
             panels.append(_snapshots(str(record.folder), steps[-1], index, titles[record.run_id], run_colour(record)))
         else:
             st.caption(f"{plain(run_name(record))} kept no maps during training.")
-    viewer(panels, key="inspect.viewer", link=True, sync="inspect", first=finder(RunFolder(records[0].folder)))
+    viewer(panels, key=VIEWER, link=True, sync="inspect", first=finder(RunFolder(records[0].folder)))
     download_buttons(panels, records)
     st.caption("Point at a step in the loss chart to see the maps of that step.")
     colour_of = colours(manager().runs())

@@ -24,6 +24,7 @@ from attnlab.explain.open_run import OpenRun
 from attnlab.explain.surgery.effect import AccuracyChange, accuracy_change, operate, standard_interventions
 from attnlab.explain.surgery.operations import OPERATIONS, PAINTED_SOFTMAX, Intervention, Operation, applicable
 from attnlab.maps import MapKind, MapScale, relative_weights, scalar_titles, tap_of, tap_titles
+from attnlab.runs.folder import RunFolder
 from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.before_after import before_after
@@ -36,15 +37,18 @@ from attnlab.ui.components.mask_editor import (
     mask_editor,
     painted_cells,
 )
+from attnlab.ui.components.viewer import first_layer, layers_in_view
+from attnlab.ui.finder import finder
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import HOLM, MCNEMAR
+from attnlab.ui.inspect.moved import offer_moved_images
 from attnlab.ui.inspect.network import Selection
-from attnlab.ui.inspect.section import open_section
+from attnlab.ui.inspect.section import VIEWER, follow_viewer, open_section
 from attnlab.ui.links import keep_linked, linked
 from attnlab.ui.run_cache import opened_network, run_dataset
-from attnlab.viz.panels import Layer, layer
+from attnlab.viz.panels import Layer, Panel, layer
 
-EVERYWHERE = "every map"
+EVERYWHERE, IN_VIEW = "every map", "the map shown above"
 TEMPERATURES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 DRAGGED = 1.0
 """The slider of gamma goes from minus this to plus this; networks learn a few hundredths to tenths."""
@@ -65,15 +69,28 @@ def surgery_section(selection: Selection) -> None:
     box = open_section(
         "Surgery: change the attention and see the prediction change", key="surgery", icon=":material/ecg_heart:"
     )
+    if follow_viewer(box is not None):
+        st.rerun()
     if box is None:
         return
     with box:
-        intervention = _choose(opened, offered, panel.layers)
-        _effect(opened, selection, intervention)
+        intervention = _choose(opened, offered, panel.layers, _in_view(record, panel))
+        moved = _effect(opened, selection, intervention)
+        if not moved and panel.truth is not None and intervention.operation != "paint":
+            offer_moved_images(record, intervention, panel.classes)
         _over_many(record, opened, intervention.taps)
 
 
-def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Layer]) -> Intervention:
+def _in_view(record: RunRecord, panel: Panel) -> str | None:
+    """The tap of the map that the viewer shows; `None` where it shows none."""
+    if not panel.layers:
+        return None
+    told = [item.name for item in panel.layers if item.name in layers_in_view(VIEWER)]
+    first = panel.layers[first_layer([panel], finder(RunFolder(record.folder)))].name
+    return tap_of((told or [first])[0])
+
+
+def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Layer], in_view: str | None) -> Intervention:
     """Asks for the operation, the map and the amount."""
     titles = {operation.name: operation.title for operation in offered}
     if (old := st.query_params.get("operation")) in RENAMED:
@@ -95,15 +112,19 @@ def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Laye
     fitting = [tap for tap in taps if taps[tap].kind in operation.kinds]
     named = tap_titles([item.name for item in layers])
     whole = bool(operation.needs)
-    tap = places.selectbox(
+    shown = [IN_VIEW] if in_view in fitting else []
+    where = places.selectbox(
         "Where",
-        [EVERYWHERE] if whole else [EVERYWHERE, *fitting],
+        [EVERYWHERE] if whole else [*shown, EVERYWHERE, *fitting],
         format_func=lambda tap: named.get(tap, tap),
         key="where",
         bind="query-params",
         disabled=whole,
         help="Acts on all maps. For a single block, choose Off and the map to switch off." if whole else None,
     )
+    tap = in_view if where == IN_VIEW and in_view else where
+    if in_view and not shown and not whole:
+        st.caption("This operation does not apply to the map shown above. Here it acts on the maps that it applies to.")
     amount = _amount(opened, operation, tap, amounts)
     seed = 0
     if name == "shuffle":
@@ -144,8 +165,8 @@ def _amount(opened: OpenRun, operation: Operation, tap: str, place: Any) -> floa
     return float(place.slider(label, 0.0, 1.0, 1.0, 0.05, key="strength", bind="query-params", help=help))
 
 
-def _effect(opened: OpenRun, selection: Selection, intervention: Intervention) -> None:
-    """One forward: the map and the prediction before and after."""
+def _effect(opened: OpenRun, selection: Selection, intervention: Intervention) -> bool:
+    """One forward: the map and the prediction before and after. Returns whether the predicted class changes."""
     panel, image = selection.panels[0], selection.images[0]
     drawn = _drawn_layer(panel.layers, intervention)
     painting = intervention.operation == "paint"
@@ -154,7 +175,7 @@ def _effect(opened: OpenRun, selection: Selection, intervention: Intervention) -
         canvas = None
         if painting:
             st.info("These maps have too many positions to be shown whole, so there is nothing to paint on.")
-            return
+            return False
     else:
         below = None if drawn.kind is MapKind.CHANNEL else image.permute(1, 2, 0).numpy()
         canvas = Canvas(drawn.title, field(drawn), below, drawn.scale is MapScale.SOFTMAX)
@@ -183,6 +204,7 @@ def _effect(opened: OpenRun, selection: Selection, intervention: Intervention) -
             "Such maps never occurred during training. If the prediction holds, this map was not essential for it here. If it "
             "changes, the network depends on the map; that does not make the map a reason a person would give."
         )
+    return bool(before.argmax() != after.argmax())
 
 
 def _strokes(canvas: Canvas) -> NDArray[np.uint8]:

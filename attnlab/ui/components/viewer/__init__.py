@@ -14,6 +14,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import streamlit as st
+
 from attnlab.maps import MapKind
 from attnlab.ui.components.modules import joined
 from attnlab.ui.components.mount import HERE, mount, style
@@ -34,6 +36,7 @@ def viewer(
     link: bool = False,
     sync: str = "",
     first: str | None = None,
+    tells: bool = False,
     initial: Mapping[str, Any] | None = None,
 ) -> None:
     """Shows the panels side by side, with one cross-hair and one set of controls.
@@ -45,6 +48,7 @@ def viewer(
         link: the view is kept in the page's address and can be copied as a link. At most one viewer of a page.
         sync: a name shared with a chart of the same run; both follow each other's training step.
         first: name of the layer that is shown until a person chooses one; `first_layer` decides where it is `None` or absent.
+        tells: the browser tells which layer is shown, at once and after each change, see `layers_in_view`.
         initial: the view at first, by the names in view.js (``opacity``, ``blend``, ``scope`` ...).
 
     Raises:
@@ -53,7 +57,14 @@ def viewer(
     meta, content = pack(panels)
     options = {"compact": compact, "autoplay": autoplay, "link": link, "sync": sync, "initial": dict(initial or {})}
     options["first"] = first_layer(panels, first)
-    _mount(key=key, data={"id": _digest(meta, content.tobytes(), options), "meta": meta, "options": options, "bytes": content})
+    shown = {"id": _digest(meta, content.tobytes(), options), "meta": meta, "options": options, "bytes": content}
+    _mount(key=key, data=shown | {"tells": tells}, default={"layers": None}, on_layers_change=lambda: None)
+
+
+def layers_in_view(key: str) -> list[str]:
+    """Names of the layers that the viewer with this key has told are shown, one per panel; none before it told."""
+    told = (st.session_state.get(key) or {}).get("layers")
+    return [str(name) for name in told] if isinstance(told, list) else []
 
 
 def offline_page(

@@ -33,7 +33,13 @@ const CARD_PIXELS = 216; // the least width of one of several cards, with the ga
  * @property {Partial<View>} [initial] the view at first
  * @property {number} first the layer that is shown until one is chosen
  */
-/** @typedef {{ id: string, meta: PackedPanels, options: Options }} ViewerData */
+/**
+ * @typedef {object} ViewerData
+ * @property {string} id
+ * @property {PackedPanels} meta
+ * @property {Options} options
+ * @property {boolean} [tells] the page is told which layer is shown
+ */
 /** @typedef {{ text: string, border: string, faint: string, hidden: string, window: string, background: string, font: string }} Theme */
 /** @typedef {{ node: HTMLElement, sync: () => void }} Control sync: shows the state as it is now */
 
@@ -79,6 +85,10 @@ export class Viewer {
     this.visible = true;
     this.frame = 0;
     this.linkTimer = 0;
+    /** @type {(names: string[]) => void} tells the page */
+    this.send = () => {};
+    this.tells = false;
+    this.told = ""; // what the page was told last
     this.abort = new AbortController();
     this.resize = new ResizeObserver(() => this.schedule());
     this.resize.observe(root);
@@ -109,7 +119,7 @@ export class Viewer {
    * @param {ViewerData} data
    * @param {() => Uint8Array} bytes asked for only where they are needed
    */
-  load({ id, meta, options }, bytes) {
+  load({ id, meta, options, tells }, bytes) {
     if (this.id !== id) {
       const first = this.id === null;
       this.id = id;
@@ -122,8 +132,18 @@ export class Viewer {
       if (this.state.layer !== null) this.state.layer = Math.min(this.state.layer, Math.max(this.layers.length - 1, 0));
       this.build();
     }
+    this.tells = !!tells;
+    this.tellLayers();
     this.readTheme();
     this.schedule();
+  }
+
+  /** Tells the page which layer of each panel is shown, where it asks for that and does not know it yet. */
+  tellLayers() {
+    const names = this.panels.map((panel) => this.layerOf(panel)?.name ?? "");
+    if (!this.tells || this.told === names.join("\n")) return;
+    this.told = names.join("\n");
+    this.send(names);
   }
 
   /** The view at first: what the page asks for, then what the link holds. */
@@ -270,6 +290,7 @@ export class Viewer {
     const rebuild = this.state.all;
     this.hoverChannel = null;
     this.set({ layer: Math.min(Math.max(index, 0), this.layers.length - 1), all: false }, true);
+    this.tellLayers();
     if (rebuild) this.build();
   }
 
@@ -375,6 +396,9 @@ export function mountViewer(root, data, bytes) {
 
 export default mounted(
   (root) => new Viewer(find(root, ".attention-viewer", HTMLElement)),
-  (viewer, /** @type {Call<ViewerData & { bytes: Column }>} */ { data }) => viewer.load(data, () => bytesOf(data.bytes)),
+  (viewer, /** @type {Call<ViewerData & { bytes: Column }>} */ { data, setStateValue }) => {
+    viewer.send = (names) => setStateValue("layers", names);
+    viewer.load(data, () => bytesOf(data.bytes));
+  },
   (viewer) => viewer.destroy(),
 );
