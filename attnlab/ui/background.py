@@ -61,9 +61,13 @@ class Job(Generic[Result]):
 
 
 def show_progress(jobs: Sequence[Job[Result]], text: str) -> None:
-    """How far the work is, until it has ended; then the page is drawn again. Nothing where all of it has ended."""
-    if not all(job.ended for job in jobs):
-        st.fragment(_progress, run_every=_EVERY)(jobs, text)
+    """How far the work is, until it has ended; then the page is drawn again. Nothing where all of it has ended.
+
+    It takes one place on the page in both cases, so that what comes after it stays as a person has set it.
+    """
+    with st.container():
+        if not all(job.ended for job in jobs):
+            st.fragment(_progress, run_every=_EVERY)(jobs, text)
 
 
 def _progress(jobs: Sequence[Job[Result]], text: str) -> None:

@@ -27,6 +27,7 @@ def test_a_brush_stroke(server: Server, page: Page) -> None:
     page.on("websocket", lambda opened: opened.on("framesent", lambda data: sent.append(len(data))))
     page.goto(f"{server.url}/inspect_attention?run={shipped[0].name}&surgery=true&operation=Painted")
     left = page.locator(".mask-editor canvas").first
+    expect(page.get_by_text("are predicted correctly")).to_be_visible(timeout=PATIENT)  # nothing is under way any more
     expect(left).to_be_visible(timeout=PATIENT)
     page.get_by_role("button", name="erase", exact=True).click()
     left.scroll_into_view_if_needed()
@@ -49,7 +50,7 @@ def test_a_brush_stroke(server: Server, page: Page) -> None:
     place(0.45, 0.5)
     page.wait_for_timeout(1500)
     place(0.451, 0.5)
-    expect(readout).to_have_text(re.compile(r"row 16, column 14 · gate 0\.[1-9]\d → 0\.00"))
+    expect(readout).to_have_text(re.compile(r"row 7, column 6 · gate 0\.[1-9]\d → 0\.00"))
     assert len(sent) > before
     place(0.45, 0.9)
     expect(readout).not_to_contain_text("→ 0.00")
@@ -98,3 +99,18 @@ def test_a_link_with_the_earlier_title_of_an_operation_opens_it(server: Server, 
     page.goto(f"{server.url}/inspect_attention?run={shipped[0].name}&surgery=true&operation=Channel half alone")
     expect(page.get_by_text("Only the channel gates are left")).to_be_visible(timeout=PATIENT)
     expect(page).to_have_url(re.compile("operation=Channel.attention.only"))
+
+
+def test_surgery_follows_the_map_that_the_viewer_shows(server: Server, page: Page) -> None:
+    from playwright.sync_api import expect
+
+    shipped = sorted(paths.DEMO_RUNS.glob("*-cbam-*"))
+    if not shipped:
+        pytest.skip("no shipped run with CBAM")
+    page.goto(f"{server.url}/inspect_attention?run={shipped[0].name}&ly=3")
+    page.get_by_text("Surgery: change the attention").click(timeout=PATIENT)
+    expect(page.locator(".mask-editor canvas").first).to_be_visible(timeout=PATIENT)
+    title = page.get_by_test_id("stExpander").get_by_test_id("stMarkdown")
+    expect(title.get_by_text("block 2 · cbam spatial", exact=True)).to_be_visible(timeout=PATIENT)
+    page.get_by_role("button", name="block 1 · cbam spatial", exact=True).click()
+    expect(title.get_by_text("block 1 · cbam spatial", exact=True)).to_be_visible(timeout=PATIENT)

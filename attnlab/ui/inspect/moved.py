@@ -55,10 +55,10 @@ def offer_moved_images(record: RunRecord, intervention: Intervention, classes: S
     if not moved:
         st.caption(f"No change of the prediction was found among the first {job.done:,} test images.")
         return
-    st.caption("Test images whose prediction changes:")
+    st.caption("Test images whose prediction this operation changes (before → after):")
     with st.container(horizontal=True):
         for index, after in moved:
-            label = plain(f"{index}: {classes[predicted[index]]} → {classes[after]}")
+            label = plain(f"image {index}: {classes[predicted[index]]} → {classes[after]}")
             if st.button(label, key=f"surgery.moved.{index}", on_click=_show, args=(strip_key(record), index)):
                 st.rerun()
 

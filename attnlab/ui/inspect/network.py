@@ -260,11 +260,12 @@ def _choose_indices(
     chosen = images_to_show(offered, key, "img", most)
     strip = [_thumbnail(index, names, labels, predictions) for index in offered]
     picker(strip, thumbnails(dataset.test.images[offered].numpy()), chosen=chosen, key=key, most=most)
+    below = st.container()  # there from the beginning, so that what comes after it stays as a person has set it
     if predictions is None:
         return chosen
     right = float((predictions.probabilities.argmax(axis=1) == labels).mean())
     counted = f"{len(matches):,} of the first {len(labels):,}" if len(matches) < len(labels) else f"First {len(labels):,}"
-    st.caption(
+    below.caption(
         f"{counted} test images"
         + (f"; showing {len(offered)}" if len(matches) > len(offered) else "")
         + f". {right:.1%} of the {len(labels):,} are predicted correctly. Below each: the prediction."

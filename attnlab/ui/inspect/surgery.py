@@ -76,8 +76,9 @@ def surgery_section(selection: Selection) -> None:
     with box:
         intervention = _choose(opened, offered, panel.layers, _in_view(record, panel))
         moved = _effect(opened, selection, intervention)
-        if not moved and panel.truth is not None and intervention.operation != "paint":
-            offer_moved_images(record, intervention, panel.classes)
+        with st.container():
+            if not moved and panel.truth is not None and intervention.operation != "paint":
+                offer_moved_images(record, intervention, panel.classes)
         _over_many(record, opened, intervention.taps)
 
 
