@@ -205,7 +205,9 @@ def draw(folder: RunFolder, data: ImageDataset, target: Path) -> None:
     for attention in opened.inspect(data.test.images[index]).maps:
         maps = to_spatial(attention).numpy()
         maps = relative_weights(maps, attention.scale, maps[0].size)
-        sheets.append(contact_sheet(gate_overlays(images, maps, bounds=(maps.min(), maps.max())), columns=SHOWN))
+        sheets.append(
+            contact_sheet(gate_overlays(images, maps, bounds=(maps.min(), maps.max()), cells=attention.cells), columns=SHOWN)
+        )
         print(f"{attention.name}: colours from {maps.min():.2f} to {maps.max():.2f}")
     gap = np.full((sheets[0].shape[0], 24, 3), 255, np.uint8)
     whole = np.concatenate([sheets[0], gap, sheets[1], gap, sheets[2]], axis=1)

@@ -7,6 +7,7 @@ of them is raised, not hidden. Variants outside this package are plug-ins (`attn
 from importlib import import_module
 from pkgutil import iter_modules
 
+from attnlab.attention._geometry import locate_calls, locate_maps, with_cells
 from attnlab.attention._registry import (
     NONE,
     Variant,
@@ -44,8 +45,11 @@ __all__ = [
     "edit_attention",
     "get_attention",
     "list_attention",
+    "locate_calls",
+    "locate_maps",
     "record_attention",
     "register_attention",
     "split_composition",
     "to_spatial",
+    "with_cells",
 ]

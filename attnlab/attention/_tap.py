@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from attnlab.geometry import Cells
 from attnlab.maps import MapKind, MapScale
 
 
@@ -28,6 +29,7 @@ class AttentionMap:
         scale: gate or softmax.
         values: the weights, detached unless recorded with ``detach=False``.
         grid: (H, W) of the keys behind a PAIRWISE map, else the map's own (H, W).
+        cells: where the grid lies in the picture; `None` where nobody asked, see `attnlab.attention.locate_maps`.
     """
 
     name: str
@@ -35,6 +37,7 @@ class AttentionMap:
     scale: MapScale
     values: Tensor
     grid: tuple[int, int]
+    cells: Cells | None = None
 
 
 def to_spatial(attention: AttentionMap) -> Tensor:

@@ -15,19 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from attnlab.attention import attention_taps, to_spatial
+from attnlab.attention import attention_taps, locate_calls, to_spatial
 from attnlab.attention._gates import WeightedReadout
 from attnlab.data import normalise
 from attnlab.explain.calls import observe_calls
 from attnlab.explain.open_run import OpenRun
+from attnlab.geometry import Cells, place_map
 from attnlab.models import ImageShape, build_model
 from attnlab.training.modes import evaluating
 from attnlab.training.seeding import mix
@@ -55,6 +56,22 @@ class BaselineContext:
     tap: str
 
 
+class PlacedMaps(NamedTuple):
+    """Maps by position, and where they lie.
+
+    Attributes:
+        values: float32 (B, h, w).
+        cells: where the cells lie in the images; `None` for a map of one weight per pixel.
+    """
+
+    values: Tensor
+    cells: Cells | None
+
+    def on(self, images: Tensor) -> Tensor:
+        """The maps on the pixels of images (B, C, H, W): float32 (B, H, W)."""
+        return torch.from_numpy(place_map(self.values.numpy(), self.cells, (images.shape[2], images.shape[3]))).float()
+
+
 @dataclass(frozen=True)
 class Baseline:
     """One kind of map.
@@ -62,7 +79,7 @@ class Baseline:
     Attributes:
         name: key in `BASELINES`. title: as a heading. phrase: inside a sentence.
         meaning: how the map comes about, without a full stop.
-        make: (context, uint8 images (B, C, H, W), classes (B,)) -> float32 (B, H, W), no weight below 0.
+        make: (context, uint8 images (B, C, H, W), classes (B,)) -> maps with no weight below 0.
         slow: takes many forward or backward passes per image.
     """
 
@@ -70,12 +87,12 @@ class Baseline:
     title: str
     phrase: str
     meaning: str
-    make: Callable[[BaselineContext, Tensor, Tensor], Tensor]
+    make: Callable[[BaselineContext, Tensor, Tensor], PlacedMaps]
     slow: bool = False
 
 
-def attention_map(run: OpenRun, images: Tensor, tap: str) -> Tensor:
-    """The map of ``tap`` by position, resized to the images' size bilinearly: float32 (B, H, W).
+def attention_map(run: OpenRun, images: Tensor, tap: str) -> PlacedMaps:
+    """The map of ``tap`` by position, as the network made it.
 
     SPATIAL as it is, ELEMENT the mean over the channels, PAIRWISE the attention each position receives.
 
@@ -91,7 +108,7 @@ def attention_map(run: OpenRun, images: Tensor, tap: str) -> Tensor:
     maps = to_spatial(by_name[tap])
     if maps.shape[1] * maps.shape[2] == 1:
         raise ValueError(f"{tap!r} gives one weight for the whole image: there is nothing to compare by position")
-    return _to_size(maps, images)
+    return PlacedMaps(maps, by_name[tap].cells)
 
 
 def spatial_taps(run: OpenRun) -> list[str]:
@@ -111,8 +128,8 @@ def untrained_twin(run: OpenRun) -> OpenRun:
     return OpenRun(run.folder, run.config, model.eval(), run.class_names, run.mean, run.std, run.shape)
 
 
-def last_convolution(run: OpenRun) -> nn.Conv2d:
-    """The last convolution of the forward whose output has positions.
+def last_convolution(run: OpenRun) -> tuple[nn.Conv2d, Cells | None]:
+    """The last convolution of the forward whose output has positions, and where these lie.
 
     One inside an attention block is returned only where there is no other.
 
@@ -131,7 +148,8 @@ def last_convolution(run: OpenRun) -> nn.Conv2d:
         raise ValueError("the network has no convolution with positions, which Grad-CAM needs")
     blocks = tuple(f"{path}." for path in _attention_blocks(run.model) if path)
     outside = [name for name in called if not name.startswith(blocks)]
-    return convolutions[(outside or called)[-1]]
+    last = convolutions[(outside or called)[-1]]
+    return last, locate_calls(run.model, run.shape, {"last": last})["last"].leaving
 
 
 def _attention_blocks(model: nn.Module) -> set[str]:
@@ -145,16 +163,17 @@ def class_scores(run: OpenRun, logits: Tensor) -> Tensor:
     return torch.cat([-logits, logits], dim=1) / 2 if logits.shape[1] == 1 else logits
 
 
-def _grad_cam(context: BaselineContext, images: Tensor, classes: Tensor) -> Tensor:
+def _grad_cam(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedMaps:
     run = context.run
+    layer, cells = last_convolution(run)
     with evaluating(run.model), torch.enable_grad():
-        cam = LayerGradCam(lambda x: class_scores(run, run.model(x)), last_convolution(run))
+        cam = LayerGradCam(lambda x: class_scores(run, run.model(x)), layer)
         maps = cam.attribute(_input(run, images), target=classes, relu_attributions=True)
     assert isinstance(maps, Tensor)
-    return _to_size(maps[:, 0].detach(), images)
+    return PlacedMaps(maps[:, 0].detach().float(), cells)
 
 
-def _occlusion(context: BaselineContext, images: Tensor, classes: Tensor) -> Tensor:
+def _occlusion(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedMaps:
     run = context.run
     channels, height, width = run.shape
     side = max(2, round(min(height, width) / WINDOWS))
@@ -168,35 +187,35 @@ def _occlusion(context: BaselineContext, images: Tensor, classes: Tensor) -> Ten
             baselines=0.0,
             perturbations_per_eval=4,
         )
-    return lost.mean(dim=1).clamp_min(0).float()
+    return PlacedMaps(lost.mean(dim=1).clamp_min(0).float(), None)
 
 
-def _integrated_gradients(context: BaselineContext, images: Tensor, classes: Tensor) -> Tensor:
+def _integrated_gradients(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedMaps:
     run = context.run
     with evaluating(run.model), torch.enable_grad():
         attributions = IntegratedGradients(lambda x: class_scores(run, run.model(x))).attribute(
             _input(run, images), baselines=0.0, target=classes, n_steps=GRADIENT_STEPS, internal_batch_size=128
         )
     assert isinstance(attributions, Tensor)
-    return attributions.detach().abs().sum(dim=1).float()
+    return PlacedMaps(attributions.detach().abs().sum(dim=1).float(), None)
 
 
-def _untrained(context: BaselineContext, images: Tensor, classes: Tensor) -> Tensor:
+def _untrained(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedMaps:
     return attention_map(context.twin, images, context.tap)
 
 
-def _centre_prior(context: BaselineContext, images: Tensor, classes: Tensor) -> Tensor:
+def _centre_prior(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedMaps:
     height, width = images.shape[2:]
     y = (torch.arange(height) + 0.5) / height - 0.5
     x = (torch.arange(width) + 0.5) / width - 0.5
     distance = y[:, None] ** 2 + x[None, :] ** 2
-    return torch.exp(-distance / (2 * CENTRE_SIGMA**2)).expand(len(images), height, width).clone()
+    return PlacedMaps(torch.exp(-distance / (2 * CENTRE_SIGMA**2)).expand(len(images), height, width).clone(), None)
 
 
-def _edges(context: BaselineContext, images: Tensor, classes: Tensor) -> Tensor:
+def _edges(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedMaps:
     grey = images.float().mean(dim=1).numpy()
     lengths = [cv2.magnitude(cv2.Sobel(image, cv2.CV_32F, 1, 0), cv2.Sobel(image, cv2.CV_32F, 0, 1)) for image in grey]
-    return torch.from_numpy(np.stack(lengths))
+    return PlacedMaps(torch.from_numpy(np.stack(lengths)), None)
 
 
 BASELINES: dict[str, Baseline] = {
@@ -241,11 +260,3 @@ BASELINES: dict[str, Baseline] = {
 
 def _input(run: OpenRun, images: Tensor) -> Tensor:
     return normalise(images, run.mean, run.std)
-
-
-def _to_size(maps: Tensor, images: Tensor) -> Tensor:
-    size = (images.shape[2], images.shape[3])
-    maps = maps.float()
-    if maps.shape[1:] != size:
-        maps = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-    return maps

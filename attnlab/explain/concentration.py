@@ -108,8 +108,8 @@ def concentration(run: OpenRun, split: Split, progress: Callable[[float], None] 
             entropy.setdefault(attention.name, []).append(relative_entropy(maps))
             if split.masks is not None:
                 masks = split.masks[index]
-                on_mask.setdefault(attention.name, []).append(weight_on_mask(maps, masks))
-                pointing.setdefault(attention.name, []).append(pointing_game(maps, masks))
+                on_mask.setdefault(attention.name, []).append(weight_on_mask(maps, masks, attention.cells))
+                pointing.setdefault(attention.name, []).append(pointing_game(maps, masks, attention.cells))
         if progress is not None:
             progress((int(index[-1]) + 1) / len(split))
     if not entropy:

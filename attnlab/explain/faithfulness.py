@@ -4,9 +4,9 @@ Against a mask: the share of the weight inside it relative to a uniform map, the
 2018), the overlap at the best threshold. Without one: entropy. Against the network itself: deletion and insertion
 (Petsiuk et al., BMVC 2018, arXiv:1806.07421), where pixels are removed or added in the order of the map.
 
-Maps are (B, h, w), non-negative (see `attnlab.attention.to_spatial`), masks bool (B, H, W). A smaller map is
-resized to the mask's size bilinearly. Every function returns one number per image; `attnlab.stats.intervals` says how sure
-their mean is.
+Maps are (B, h, w), non-negative (see `attnlab.attention.to_spatial`), masks bool (B, H, W). A map is laid over the picture
+by ``cells``, where its network looks (`attnlab.geometry.place_map`); without them it is stretched evenly. Every function
+returns one number per image; `attnlab.stats.intervals` says how sure their mean is.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from attnlab.geometry import Cells, centre_pixels, place_map
+
 ImageValues = NDArray[np.float64]
 """One number per image, (B,); NaN where an image has none."""
 
 
-def weight_on_mask(maps: Tensor, masks: Tensor) -> ImageValues:
+def weight_on_mask(maps: Tensor, masks: Tensor, cells: Cells | None = None) -> ImageValues:
     """Mean weight inside the mask over mean weight of the whole map, (B,): 1 for a uniform map.
 
     NaN for an image whose mask is empty or whose map is zero.
@@ -33,24 +35,26 @@ def weight_on_mask(maps: Tensor, masks: Tensor) -> ImageValues:
     Raises:
         ValueError: when the numbers of maps and masks differ; so do the other functions that take both.
     """
-    weights = _resized(maps, masks)
+    weights = _placed(maps, masks, cells)
     inside = (weights * masks).sum(dim=(1, 2)) / masks.sum(dim=(1, 2))
     return _to_numpy(inside / weights.mean(dim=(1, 2)))
 
 
-def pointing_game(maps: Tensor, masks: Tensor) -> NDArray[np.bool_]:
-    """Whether the largest weight lies inside the mask, (B,); the first of equal weights counts."""
-    largest = _resized(maps, masks).flatten(1).argmax(dim=1)
+def pointing_game(maps: Tensor, masks: Tensor, cells: Cells | None = None) -> NDArray[np.bool_]:
+    """Whether the cell with the largest weight is centred inside the mask, (B,); the first of equal weights counts."""
+    _check_counts(maps, masks)
+    pixels = torch.from_numpy(centre_pixels(cells, (maps.shape[1], maps.shape[2]), (masks.shape[1], masks.shape[2]))).flatten()
+    largest = pixels[maps.flatten(1).argmax(dim=1)]
     hits: NDArray[np.bool_] = masks.flatten(1).gather(1, largest[:, None])[:, 0].numpy()
     return hits
 
 
-def best_overlap(maps: Tensor, masks: Tensor) -> ImageValues:
+def best_overlap(maps: Tensor, masks: Tensor, cells: Cells | None = None) -> ImageValues:
     """Intersection over union with the mask at the best threshold of each image, (B,), in [0, 1].
 
     The threshold is chosen by looking at the mask, so this is an upper bound of what the map can do.
     """
-    weights, order = _resized(maps, masks).flatten(1).sort(dim=1, descending=True)
+    weights, order = _placed(maps, masks, cells).flatten(1).sort(dim=1, descending=True)
     hit = masks.flatten(1).gather(1, order).double()
     inside = hit.cumsum(dim=1)
     selected = torch.arange(1, hit.shape[1] + 1, dtype=torch.float64)
@@ -94,6 +98,7 @@ def perturbation_curve(
     *,
     mode: Literal["deletion", "insertion"],
     steps: int = 16,
+    cells: Cells | None = None,
 ) -> PerturbationCurve:
     """Deletion replaces pixels by the data's mean colour, those with the largest weights first. Insertion puts them, in
     the same order, into a blurred copy of the image.
@@ -109,7 +114,7 @@ def perturbation_curve(
         ValueError: when the numbers of images and maps differ.
     """
     count, _, height, width = x.shape
-    order = _resized(maps, torch.empty(count, height, width)).flatten(1).argsort(dim=1, descending=True, stable=True)
+    order = _placed(maps, torch.empty(count, height, width), cells).flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1).reshape(count, 1, height, width)
     start, end = (x, torch.zeros_like(x)) if mode == "deletion" else (_blurred(x), x)
     shares = np.linspace(0, 1, steps + 1)
@@ -122,19 +127,22 @@ def perturbation_curve(
     return PerturbationCurve(shares, curve, np.asarray(np.trapezoid(curve, shares, axis=1)))
 
 
-def _resized(maps: Tensor, like: Tensor) -> Tensor:
-    """Maps as float64 (B, H, W), resized to ``like`` (B, H, W).
+def _placed(maps: Tensor, like: Tensor, cells: Cells | None) -> Tensor:
+    """Maps as float64 (B, H, W), on the pixels of ``like`` (B, H, W).
 
     Raises:
         ValueError: when the numbers of images differ.
     """
+    _check_counts(maps, like)
+    size = (like.shape[1], like.shape[2])
+    if cells is None and maps.shape[1:] == like.shape[1:]:
+        return maps.double()
+    return torch.from_numpy(place_map(maps.double().numpy(), cells, size))
+
+
+def _check_counts(maps: Tensor, like: Tensor) -> None:
     if len(maps) != len(like):
         raise ValueError(f"{len(maps)} maps for {len(like)} masks or images")
-    maps = maps.double()
-    if maps.shape[1:] == like.shape[1:]:
-        return maps
-    size = (like.shape[1], like.shape[2])
-    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def _blurred(x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attnlab.attention import AttentionMap, record_attention
+from attnlab.attention import AttentionMap, record_attention, with_cells
 from attnlab.data import normalise
+from attnlab.geometry import Cells
 from attnlab.maps import unique_names
 from attnlab.training.losses import class_probabilities
 from attnlab.training.modes import evaluating
@@ -37,6 +38,7 @@ def inspect_images(
     std: Sequence[float],
     *,
     probabilities: Callable[[Tensor], Tensor] = class_probabilities,
+    cells: Mapping[str, Cells] | None = None,
 ) -> Inspection:
     """Runs ``model`` in evaluation mode on ``images`` and puts its mode back.
 
@@ -45,13 +47,14 @@ def inspect_images(
         mean, std: per channel, on images in [0, 1].
         probabilities: logits -> probabilities (B, classes); for a run whose loss head is not plain logits pass
             `OpenRun.probabilities`.
+        cells: what `attnlab.attention.locate_maps` found; without it the maps do not know where they lie.
     """
     x = normalise(images, tuple(mean), tuple(std)).to(_device(model))
     with evaluating(model), torch.inference_mode(), record_attention(model) as recorded:
         predicted = probabilities(model(x)).cpu().numpy()
     names = unique_names([attention.name for attention in recorded])
     maps = [
-        replace(attention, name=name, values=attention.values.float().cpu())
+        with_cells(replace(attention, name=name, values=attention.values.float().cpu()), cells or {})
         for name, attention in zip(names, recorded, strict=True)
     ]
     return Inspection(predicted, tuple(maps))

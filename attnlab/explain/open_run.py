@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -11,8 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from attnlab.attention import locate_maps
 from attnlab.config import RunConfig
 from attnlab.explain.inspection import Inspection, inspect_images
+from attnlab.geometry import Cells
 from attnlab.models import ImageShape, build_model
 from attnlab.runs import checkpoints
 from attnlab.runs.files import read_json
@@ -46,9 +49,14 @@ class OpenRun:
         """Logits -> float32 (B, classes), by the run's own loss head."""
         return Objective(self.config).probabilities(logits)
 
+    @cached_property
+    def cells(self) -> dict[str, Cells]:
+        """Where each tap's features lie in the picture, see `attnlab.attention.locate_maps`; found once, by one forward."""
+        return locate_maps(self.model, self.shape)
+
     def inspect(self, images: Tensor) -> Inspection:
-        """Predictions and maps for uint8 (B, C, H, W) of the run's shape."""
-        return inspect_images(self.model, images, self.mean, self.std, probabilities=self.probabilities)
+        """Predictions and maps for uint8 (B, C, H, W) of the run's shape. The maps know where their cells lie."""
+        return inspect_images(self.model, images, self.mean, self.std, probabilities=self.probabilities, cells=self.cells)
 
 
 def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> OpenRun:

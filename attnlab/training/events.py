@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from attnlab.geometry import Cells
 from attnlab.maps import MapKind, MapScale
 
 if TYPE_CHECKING:
@@ -37,12 +38,14 @@ class ProbeEvent:
         labels: int64 (images,).
         masks: bool (images, H, W), or `None` where the data has none.
         names: one per image.
+        cells: tap -> where its features lie in the images, see `attnlab.attention.locate_maps`; nothing in old runs.
     """
 
     images: np.ndarray
     labels: np.ndarray
     masks: np.ndarray | None
     names: tuple[str, ...]
+    cells: Mapping[str, Cells] = field(default_factory=dict)
     kind: str = "probes"
 
 

@@ -12,11 +12,13 @@ import copy
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 
 import torch
 from torch import Tensor, nn
 
+from attnlab.attention import locate_maps
 from attnlab.config import RunConfig
 from attnlab.data import ImageDataset, Progress, load_dataset
 from attnlab.interop import start_weights
@@ -171,7 +173,7 @@ class Training:
                 total_steps=self.total_steps,
             )
         )
-        self.on_event(probes)
+        self.on_event(replace(probes, cells=locate_maps(self.model, self.dataset.shape)))
         if fresh:
             start_weights(self.model)
             self._send_snapshot()

@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from attnlab.geometry import Cells
 from attnlab.maps import MapKind, MapScale
 from attnlab.training.events import ProbeEvent, SnapshotEvent, SnapshotMap
 
@@ -86,6 +87,9 @@ def write_probes(target: Path | IO[bytes], probes: ProbeEvent) -> None:
     }
     if probes.masks is not None:
         arrays["masks"] = np.packbits(probes.masks, axis=-1)
+    if probes.cells:
+        places = {name: cells.to_tree() for name, cells in probes.cells.items()}
+        arrays["cells"] = np.frombuffer(json.dumps(places).encode(), np.uint8)
     np.savez_compressed(target, **arrays)
 
 
@@ -98,8 +102,13 @@ def read_probes(source: Path | bytes) -> ProbeEvent:
     arrays = _load(source, "probe file", ("images", "labels", "names"))
     width = arrays["images"].shape[-1]
     masks = np.unpackbits(arrays["masks"], axis=-1, count=width).astype(bool) if "masks" in arrays else None
+    places = json.loads(arrays["cells"].tobytes()) if "cells" in arrays else {}  # runs of earlier versions have none
     return ProbeEvent(
-        images=arrays["images"], labels=arrays["labels"], masks=masks, names=tuple(json.loads(arrays["names"].tobytes()))
+        images=arrays["images"],
+        labels=arrays["labels"],
+        masks=masks,
+        names=tuple(json.loads(arrays["names"].tobytes())),
+        cells={name: Cells.from_tree(tree) for name, tree in places.items()},
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from attnlab.geometry import Cells
 from attnlab.viz.overlay import overlay
 
 Picture = NDArray[np.uint8]
@@ -16,7 +17,12 @@ TILE = 160
 
 
 def gate_overlays(
-    images: Sequence[Picture], maps: NDArray[np.floating], *, bounds: tuple[float, float], colours: str = "viridis"
+    images: Sequence[Picture],
+    maps: NDArray[np.floating],
+    *,
+    bounds: tuple[float, float],
+    colours: str = "viridis",
+    cells: Cells | None = None,
 ) -> list[Picture]:
     """Each image with its map drawn over it.
 
@@ -24,11 +30,12 @@ def gate_overlays(
         images: uint8 (H, W, 3) each.
         maps: (n, h, w).
         bounds: the weights at the two ends of the colour map, the same for every image, so that images can be compared.
+        cells: where the maps lie in the images; `None` stretches them evenly.
     """
     low, high = bounds
     unit = (maps - low) / max(high - low, 1e-9)
     return [
-        overlay(image, np.clip(values, 0, 1), colours=colours, opacity=OPACITY)
+        overlay(image, np.clip(values, 0, 1), colours=colours, opacity=OPACITY, cells=cells)
         for image, values in zip(images, unit, strict=True)
     ]
 

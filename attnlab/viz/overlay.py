@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from attnlab.geometry import Cells, place_map
 from attnlab.viz.colour import colourise
-
-
-def resize_map(values: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:
-    """A map (h, w) at (height, width): bilinear between the centres of positions, constant beyond the outermost."""
-    weights = np.asarray(values, dtype=np.float32)
-    return np.asarray(cv2.resize(weights, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def overlay(
@@ -21,6 +15,7 @@ def overlay(
     *,
     colours: str = "viridis",
     opacity: float = 0.6,
+    cells: Cells | None = None,
 ) -> NDArray[np.uint8]:
     """The image with the map drawn over it, uint8 (H, W, 3).
 
@@ -28,11 +23,12 @@ def overlay(
         image: uint8 (H, W), (H, W, 1) or (H, W, 3).
         values: (h, w) in [0, 1].
         opacity: of the map, in [0, 1].
+        cells: where the map lies in the image, in its pixels; `None` stretches it evenly.
     """
     if image.ndim == 2:
         image = image[:, :, None]
     below = np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.float32)
-    above = colourise(resize_map(values, *image.shape[:2]), colours)
+    above = colourise(place_map(values, cells, (image.shape[0], image.shape[1])), colours)
     return np.rint(below * (1 - opacity) + above * opacity).astype(np.uint8)
 
 

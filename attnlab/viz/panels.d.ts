@@ -4,6 +4,7 @@
 export type Kind = "channel" | "spatial" | "element" | "pairwise";
 export type Scale = "gate" | "softmax";
 export type Grid = [height: number, width: number];
+export type Frame = [left: number, top: number, right: number, bottom: number];
 
 export interface PackedPanels {
   version: 1;
@@ -67,5 +68,10 @@ export interface PackedLayer {
   /** how many neighbouring channels decide a gate, or 0 */
   window: number;
   note: string;
+  /** the rectangle that the cells fill, in shares of the picture; null where that is not known, and for channels */
+  frame: Frame | null;
+  /** what one cell sees, in pixels of a picture of the size below */
+  field: [height: number, width: number] | null;
+  picture: [height: number, width: number];
   features: PackedLayer | null;
 }

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from attnlab.geometry import Cells
 from attnlab.maps import MAX_POSITIONS, MapKind, MapScale, quantise
 
 _Grid: TypeAlias = tuple[int, int]
@@ -41,6 +42,8 @@ class Layer:
             weights without outliers, see `attnlab.maps.colour_ends`.
         window: how many neighbouring channels decide a gate (ECA's k); 0 where that has no meaning.
         note: one sentence shown beside the map.
+        cells: where the cells of a row lie in the picture; `None` where that is not known, and for channel.
+        picture: (H, W) in the pixels that `cells` counts.
         features: the features that the gates of a channel map multiply, as an element layer with one row per channel.
     """
 
@@ -56,6 +59,8 @@ class Layer:
     reference: tuple[float, float] | None = None
     window: int = 0
     note: str = ""
+    cells: Cells | None = None
+    picture: tuple[int, int] = (1, 1)
     features: Layer | None = None
 
     @property
@@ -111,6 +116,8 @@ def layer(
     reference: tuple[float, float] | None = None,
     window: int = 0,
     note: str = "",
+    cells: Cells | None = None,
+    picture: tuple[int, int] = (1, 1),
     features: Layer | None = None,
 ) -> Layer:
     """A `Layer` from float weights.
@@ -120,6 +127,7 @@ def layer(
         values: the map of one image: (C,) or (C, 1, 1) for channel, (H, W) or (1, H, W) for spatial, (C, H, W) for
             element, (queries, keys) for pairwise; with ``over_time`` one more axis of T steps in front.
         grid: (H, W) of the keys, needed for pairwise only. Queries lie on a grid of the same proportions.
+        cells, picture: where the map lies, and in a picture of which size; see `Layer`.
 
     Raises:
         ValueError: for an unknown kind or scale, a wrong number of axes, a missing grid, or weights that are not finite.
@@ -133,9 +141,12 @@ def layer(
     rows, keys, queries = _arrange(name, kind, weights, grid)
     if kind is MapKind.PAIRWISE and max(rows.shape[1:]) > MAX_POSITIONS:
         rows, keys, queries, factor = _pool_pairs(rows, keys, queries)
+        cells = cells and cells.merged(factor)
         note = " ".join(filter(None, (note, f"Shown on a grid {factor} times coarser: keys summed, queries averaged.")))
     codes, floor, peak = quantise(rows)
-    return Layer(name, title or name, kind, scale, codes, floor, peak, keys, queries, reference, window, note, features)
+    return Layer(
+        name, title or name, kind, scale, codes, floor, peak, keys, queries, reference, window, note, cells, picture, features
+    )
 
 
 def layer_from_codes(
@@ -150,6 +161,8 @@ def layer_from_codes(
     reference: tuple[float, float] | None = None,
     window: int = 0,
     note: str = "",
+    cells: Cells | None = None,
+    picture: tuple[int, int] = (1, 1),
 ) -> Layer:
     """A `Layer` over T steps from stored bytes (a training's snapshots): ``weight = code / 255 * peak``, floor 0.
 
@@ -169,7 +182,9 @@ def layer_from_codes(
     rows, keys, queries = _arrange(name, kind, codes, grid)
     row_peaks = np.repeat(peaks[:, None], rows.shape[1], axis=1)
     floors = np.zeros_like(row_peaks)
-    return Layer(name, title or name, kind, scale, rows, floors, row_peaks, keys, queries, reference, window, note)
+    return Layer(
+        name, title or name, kind, scale, rows, floors, row_peaks, keys, queries, reference, window, note, cells, picture
+    )
 
 
 def _kind_and_scale(name: str, kind: str, scale: str) -> tuple[MapKind, MapScale]:
@@ -270,6 +285,9 @@ def _pack_layer(panel: Panel, item: Layer, writer: _Writer) -> dict[str, Any]:
         "reference": None if item.reference is None else [float(value) for value in item.reference],
         "window": item.window,
         "note": item.note,
+        "frame": None if item.cells is None else list(item.cells.frame(item.grid, item.picture)),
+        "field": None if item.cells is None else [item.cells.rows.field, item.cells.columns.field],
+        "picture": list(item.picture),
         "features": None if item.features is None else _pack_layer(panel, item.features, writer),
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attnlab.geometry import Cells
 from attnlab.viz.panels import Panel
 
 
@@ -35,7 +36,8 @@ def json_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 def panel_arrays(panels: Sequence[Panel]) -> dict[str, NDArray[Any]]:
     """The arrays of panels: for each ``<run>/image``, ``<run>/steps``, ``<run>/probabilities`` and ``<run>/<tap>``.
 
-    A tap is float32 (T, rows, length) as in `attnlab.viz.panels.Layer`, as precise as the byte that stores it.
+    A tap is float32 (T, rows, length) as in `attnlab.viz.panels.Layer`, as precise as the byte that stores it, with
+    `place_arrays` beside it.
     """
     arrays: dict[str, NDArray[Any]] = {}
     for panel in panels:
@@ -47,7 +49,17 @@ def panel_arrays(panels: Sequence[Panel]) -> dict[str, NDArray[Any]]:
             arrays[f"{name}/probabilities"] = np.asarray(panel.probabilities, np.float32)
         for layer in panel.layers:
             arrays[f"{name}/{layer.name}"] = np.stack([layer.weights(moment) for moment in range(layer.moments)])
+            arrays |= place_arrays(f"{name}/{layer.name}", layer.cells)
     return arrays
+
+
+def place_arrays(name: str, cells: Cells | None) -> dict[str, NDArray[np.float64]]:
+    """Where a map lies in the picture, as ``<name>/cells``: start, step and field (`attnlab.geometry.Axis`) of the rows, then
+    of the columns, float64 (2, 3). Nothing for a map whose place is not known.
+    """
+    if cells is None:
+        return {}
+    return {f"{name}/cells": np.array([[axis.start, axis.step, axis.field] for axis in (cells.rows, cells.columns)])}
 
 
 def _nested(array: NDArray[Any]) -> Any:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
-from torch.nn import functional as F
 
 from attnlab.config import ModelConfig
 from attnlab.data import normalise
@@ -31,10 +30,10 @@ def context() -> BaselineContext:
 def test_every_baseline_has_the_images_size_no_negative_weight_and_no_dependence_on_neighbours(
     name: str, context: BaselineContext
 ) -> None:
-    maps = BASELINES[name].make(context, IMAGES, CLASSES)
+    maps = BASELINES[name].make(context, IMAGES, CLASSES).on(IMAGES)
     assert maps.shape == (4, 14, 12) and maps.dtype == torch.float32 and not maps.requires_grad
     assert bool((maps >= 0).all()) and bool(torch.isfinite(maps).all())
-    alone = BASELINES[name].make(context, IMAGES[2:3], CLASSES[2:3])
+    alone = BASELINES[name].make(context, IMAGES[2:3], CLASSES[2:3]).on(IMAGES)
     torch.testing.assert_close(alone, maps[2:3], rtol=1e-3, atol=1e-5)
 
 
@@ -51,19 +50,24 @@ def test_the_twin_has_the_weights_the_training_began_with(context: BaselineConte
     assert began and parameters
     for name in parameters:
         torch.testing.assert_close(began[0][name], twin[name], rtol=1e-6, atol=1e-25, msg=name)
-    torch.testing.assert_close(
-        BASELINES["untrained"].make(context, IMAGES, CLASSES), attention_map(context.twin, IMAGES, context.tap), rtol=0, atol=0
-    )
+    of_twin = attention_map(context.twin, IMAGES, context.tap)
+    made = BASELINES["untrained"].make(context, IMAGES, CLASSES)
+    torch.testing.assert_close(made.values, of_twin.values, rtol=0, atol=0)
+    assert made.cells == of_twin.cells == context.run.cells[context.tap]
 
 
 def test_grad_cam_is_captums_on_the_last_convolution_outside_attention(context: BaselineContext) -> None:
-    layer = last_convolution(context.run)
+    layer, cells = last_convolution(context.run)
     names = {id(module): name for name, module in context.run.model.named_modules()}
     assert "attention" not in names[id(layer)]
     x = normalise(IMAGES, DATA.mean, DATA.std)
     cam = LayerGradCam(context.run.model, layer).attribute(x, target=CLASSES, relu_attributions=True).detach()
-    expected = F.interpolate(cam, size=(14, 12), mode="bilinear", align_corners=False)[:, 0]
-    torch.testing.assert_close(BASELINES["grad_cam"].make(context, IMAGES, CLASSES), expected)
+    # 14 x 12 pixels, two convolutions, the second without padding: 12 x 10 cells, the first over the second pixel.
+    placed = BASELINES["grad_cam"].make(context, IMAGES, CLASSES)
+    assert cells is not None and placed.cells == cells
+    assert cells.rows.centres(12).tolist() == [1.5 + k for k in range(12)]
+    torch.testing.assert_close(placed.values, cam[:, 0])
+    torch.testing.assert_close(placed.on(IMAGES)[:, 1:-1, 1:-1], cam[:, 0])
 
 
 @pytest.mark.parametrize(
@@ -78,33 +82,39 @@ def test_grad_cam_is_captums_on_the_last_convolution_outside_attention(context: 
 def test_grad_cam_never_sits_in_what_makes_the_weights(model: ModelConfig, wanted: str) -> None:
     run = opened(build_model(model, ImageShape(3, 64, 64), 3), (3, 64, 64))
     names = {id(module): name for name, module in run.model.named_modules()}
-    assert names[id(last_convolution(run))] == wanted
+    assert names[id(last_convolution(run)[0])] == wanted
 
 
 @pytest.mark.parametrize("name", ["occlusion", "integrated_gradients"])
 def test_pixels_the_score_does_not_see_have_no_weight(name: str) -> None:
     run = opened(FirstPixels())
-    maps = BASELINES[name].make(BaselineContext(run, run, "tap"), torch.full_like(IMAGES, 200), torch.ones(4, dtype=torch.long))
+    maps = (
+        BASELINES[name]
+        .make(BaselineContext(run, run, "tap"), torch.full_like(IMAGES, 200), torch.ones(4, dtype=torch.long))
+        .values
+    )
     assert bool((maps[:, :4, :4] > 0).all())
     assert float(maps[:, 6:].abs().max()) == 0 and float(maps[:, :, 6:].abs().max()) == 0
 
 
 def test_integrated_gradients_of_a_linear_score_are_weight_times_input() -> None:
     run = opened(FirstPixels())
-    maps = BASELINES["integrated_gradients"].make(BaselineContext(run, run, "tap"), IMAGES, torch.ones(4, dtype=torch.long))
+    maps = (
+        BASELINES["integrated_gradients"].make(BaselineContext(run, run, "tap"), IMAGES, torch.ones(4, dtype=torch.long)).values
+    )
     x = normalise(IMAGES, DATA.mean, DATA.std)
     torch.testing.assert_close(maps[:, :4, :4], x[:, :, :4, :4].abs().sum(dim=1) / 16)
 
 
 def test_the_centre_prior_and_the_edges_by_hand(context: BaselineContext) -> None:
-    centre = BASELINES["centre_prior"].make(context, IMAGES, CLASSES)[0]
+    centre = BASELINES["centre_prior"].make(context, IMAGES, CLASSES).values[0]
     assert float(centre.max()) == pytest.approx(float(centre[7, 6]))
     torch.testing.assert_close(centre, centre.flip(0, 1))
     # half a side from the centre is two deviations
     assert float(centre[0, 6] / centre[6, 6]) == pytest.approx(np.exp(-((6.5 / 14) ** 2 - (0.5 / 14) ** 2) / (2 * 0.25**2)))
     step = torch.zeros(1, 3, 14, 12, dtype=torch.uint8)
     step[..., 6:] = 10
-    edges = BASELINES["edges"].make(context, step, CLASSES[:1])[0]
+    edges = BASELINES["edges"].make(context, step, CLASSES[:1]).values[0]
     assert torch.equal(edges[:, 5:7], torch.full((14, 2), 40.0))  # Sobel: (1 + 2 + 1) x the step
     assert float(edges[:, :5].sum() + edges[:, 7:].sum()) == 0
 

@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from attnlab.cli import app as cli
 from attnlab.data import Split, load_dataset
 from attnlab.experiments.managers import get_manager
-from attnlab.explain.baselines import BASELINES, spatial_taps
+from attnlab.explain.baselines import BASELINES, PlacedMaps, spatial_taps
 from attnlab.explain.honesty.measure import (
     MAP,
     Honesty,
@@ -48,7 +48,7 @@ def test_measures_of_an_image_by_hand_and_by_the_libraries() -> None:
     maps[0, :4, :4] += 1  # the first map knows what counts, the second does not
     masks = torch.zeros(2, 14, 12, dtype=torch.bool)
     masks[:, :4, :4] = True
-    found = measure_maps(net, images, maps, torch.ones(2, dtype=torch.long), masks, steps=14)
+    found = measure_maps(net, images, PlacedMaps(maps, None), torch.ones(2, dtype=torch.long), masks, steps=14)
     assert found["inside"] == pytest.approx([float((m * k).sum() / m.sum()) for m, k in zip(maps, masks, strict=True)])
     assert found["pointing"].tolist() == [1.0, float(masks[1].flatten()[maps[1].argmax()])]
     best = [
@@ -66,10 +66,11 @@ def test_measures_of_an_image_by_hand_and_by_the_libraries() -> None:
 def test_an_image_without_an_object_has_no_figure_for_it() -> None:
     net = opened(FirstPixels())
     masks = torch.zeros(1, 14, 12, dtype=torch.bool)
-    found = measure_maps(net, torch.zeros(1, 3, 14, 12, dtype=torch.uint8), torch.rand(1, 14, 12), torch.tensor([0]), masks)
+    image, labels = torch.zeros(1, 3, 14, 12, dtype=torch.uint8), torch.tensor([0])
+    found = measure_maps(net, image, PlacedMaps(torch.rand(1, 14, 12), None), labels, masks)
     assert np.isnan([found[name][0] for name in ("pointing", "inside", "overlap")]).all()
     assert np.isfinite([found[name][0] for name in ("deletion", "insertion")]).all()
-    flat = measure_maps(net, torch.zeros(1, 3, 14, 12, dtype=torch.uint8), torch.zeros(1, 14, 12), torch.tensor([0]), ~masks)
+    flat = measure_maps(net, image, PlacedMaps(torch.zeros(1, 14, 12), None), labels, ~masks)
     assert np.isnan([figures[0] for figures in flat.values()]).all()  # it says of no pixel that it comes before another
     assert np.isfinite(found["deletion"]).all()
 

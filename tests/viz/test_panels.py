@@ -11,7 +11,7 @@ import pytest
 from attnlab.maps import MAX_POSITIONS
 from attnlab.viz import panels as viz_panels
 from attnlab.viz.colour import colourise, table
-from attnlab.viz.overlay import overlay, resize_map, thumbnails
+from attnlab.viz.overlay import overlay, thumbnails
 from attnlab.viz.panels import Panel, layer, layer_from_codes, pack
 
 RNG = np.random.default_rng(0)
@@ -136,20 +136,6 @@ def test_overlay_mixes_image_and_colour() -> None:
     mixed = overlay(image, np.ones((1, 1)), opacity=0.25)
     expected = np.rint(100 * 0.75 + colourise(np.ones(1))[0] * 0.25)
     assert mixed.shape == (2, 2, 3) and (mixed == expected).all()
-    np.testing.assert_allclose(resize_map(np.array([[0.0, 1.0]]), 1, 4), [[0, 0.25, 0.75, 1]])
-
-
-@pytest.mark.parametrize("shape", [(7, 5), (30, 40), (64, 48), (1, 3)])
-def test_maps_are_enlarged_and_shrunk_bilinearly_between_centres(shape: tuple[int, int]) -> None:
-    """The viewer draws the same, so stills and viewer agree."""
-    values = RNG.random(shape)
-
-    def weights(size: int, target: int) -> np.ndarray:
-        at = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
-        return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(size)))
-
-    expected = weights(shape[0], 30) @ values @ weights(shape[1], 24).T
-    np.testing.assert_allclose(resize_map(values, 30, 24), expected, atol=1e-5)
 
 
 def test_thumbnails_are_square_rgb() -> None:

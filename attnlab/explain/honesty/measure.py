@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from attnlab.data import Split, normalise
-from attnlab.explain.baselines import BASELINES, BaselineContext, attention_map, spatial_taps, untrained_twin
+from attnlab.explain.baselines import BASELINES, BaselineContext, PlacedMaps, attention_map, spatial_taps, untrained_twin
 from attnlab.explain.faithfulness import ImageValues, best_overlap, perturbation_curve, pointing_game, weight_on_mask
 from attnlab.explain.open_run import OpenRun
 from attnlab.stats.intervals import Interval, mean_interval, proportion_interval
@@ -310,7 +310,7 @@ def measure_honesty(
             for measure, values in measure_maps(run, images, weights, classes, masks, steps=steps).items():
                 batches.setdefault(measure, {}).setdefault(name, []).append(values)
         twin_maps = maps["untrained"] if "untrained" in maps else attention_map(context.twin, images, context.tap)
-        correlations.append(rank_correlations(maps[MAP], twin_maps))
+        correlations.append(rank_correlations(maps[MAP].on(images), twin_maps.on(images)))
         if progress is not None:
             progress(sum(map(len, correlations)), len(chosen))
     joined = {measure: {name: np.concatenate(parts) for name, parts in by_name.items()} for measure, by_name in batches.items()}
@@ -318,35 +318,36 @@ def measure_honesty(
 
 
 def measure_maps(
-    run: OpenRun, images: Tensor, maps: Tensor, classes: Tensor, masks: Tensor | None, *, steps: int = 16
+    run: OpenRun, images: Tensor, maps: PlacedMaps, classes: Tensor, masks: Tensor | None, *, steps: int = 16
 ) -> dict[str, ImageValues]:
     """Every measure of some maps, by name; those that need masks only where there are masks.
 
     An image whose mask is empty, or whose map is the same everywhere and so ranks no pixel above another, has NaN.
 
     Args:
-        images: uint8 (B, C, H, W). maps: (B, H, W). masks: bool (B, H, W).
+        images: uint8 (B, C, H, W). masks: bool (B, H, W).
         classes: (B,) the class whose probability deletion and insertion follow.
     """
     x = normalise(images, run.mean, run.std)
+    weights, cells = maps
 
     def predict(x: Tensor) -> Tensor:
         return run.probabilities(run.model(x))
 
     values = {
-        "deletion": perturbation_curve(predict, x, maps, classes, mode="deletion", steps=steps).auc,
-        "insertion": perturbation_curve(predict, x, maps, classes, mode="insertion", steps=steps).auc,
+        "deletion": perturbation_curve(predict, x, weights, classes, mode="deletion", steps=steps, cells=cells).auc,
+        "insertion": perturbation_curve(predict, x, weights, classes, mode="insertion", steps=steps, cells=cells).auc,
     }
     if masks is not None:
         has_object = masks.flatten(1).any(dim=1).numpy()
         share = masks.double().mean(dim=(1, 2)).numpy()
         on_object = {
-            "pointing": pointing_game(maps, masks).astype(float),
-            "inside": weight_on_mask(maps, masks) * share,
-            "overlap": best_overlap(maps, masks),
+            "pointing": pointing_game(weights, masks, cells).astype(float),
+            "inside": weight_on_mask(weights, masks, cells) * share,
+            "overlap": best_overlap(weights, masks, cells),
         }
         values |= {name: np.where(has_object, measured, np.nan) for name, measured in on_object.items()}
-    varies = (maps.flatten(1).amax(dim=1) > maps.flatten(1).amin(dim=1)).numpy()
+    varies = (weights.flatten(1).amax(dim=1) > weights.flatten(1).amin(dim=1)).numpy()
     return {name: np.where(varies, measured, np.nan) for name, measured in values.items()}
 
 

@@ -98,12 +98,13 @@ def _strip(networks: _Networks, tap: str, image: Tensor) -> None:
         context = BaselineContext(networks.run, networks.twin, tap)
         probabilities = networks.run.inspect(image[None]).probabilities[0]
         classes = torch.tensor([int(probabilities.argmax())])
-        maps = [("This map", "the attention the network computed", attention_map(networks.run, image[None], tap)[0].numpy())]
+        maps = [("This map", "the attention the network computed", attention_map(networks.run, image[None], tap))]
         for baseline in baselines:
-            maps.append((baseline.title, baseline.meaning, baseline.make(context, image[None], classes)[0].numpy()))
+            maps.append((baseline.title, baseline.meaning, baseline.make(context, image[None], classes)))
     picture = image.permute(1, 2, 0).numpy()
     with st.container(horizontal=True, gap="small"):
-        for title, meaning, values in maps:
+        for title, meaning, placed in maps:
+            values = placed.on(image[None])[0].numpy()
             with st.container(width=150):
                 st.markdown(f"**{title}**", help=HELP.get(title))
                 st.image(_drawn(picture, values), width=144)

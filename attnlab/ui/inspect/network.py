@@ -36,6 +36,7 @@ from attnlab.ui.run_cache import network_stamp, opened_network, pictures_changed
 from attnlab.ui.snapshots import ONE_POSITION
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.panels import Layer, Panel, layer
+from attnlab.viz.raw_maps import place_arrays
 
 MOST_THUMBNAILS = 60
 MOST_IMAGES = 4
@@ -141,7 +142,9 @@ def raw_arrays(records: Sequence[RunRecord], images: Sequence[Tensor], names: Se
         inspection = opened_network(record).inspect(image[None])
         arrays[f"{name}/image"] = image.numpy()
         arrays[f"{name}/probabilities"] = inspection.probabilities[0]
-        arrays |= {f"{name}/{attention.name}": attention.values[0].numpy() for attention in inspection.maps}
+        for attention in inspection.maps:
+            arrays[f"{name}/{attention.name}"] = attention.values[0].numpy()
+            arrays |= place_arrays(f"{name}/{attention.name}", attention.cells)
     return arrays
 
 
@@ -199,7 +202,9 @@ def network_panel(
             reference=(ranges or {}).get(attention.name),
             window=_window(opened, attention.name),
             note=ONE_POSITION if over_one_position(attention.kind, attention.scale, attention.grid) else "",
-            features=_features(features.get(attention.name)),
+            cells=attention.cells,
+            picture=opened.shape[1:],
+            features=_features(features.get(attention.name), opened, attention.name),
         )
         for attention in inspection.maps
     ]
@@ -217,13 +222,15 @@ def network_panel(
     )
 
 
-def _features(entering: Tensor | None) -> Layer | None:
+def _features(entering: Tensor | None, opened: OpenRun, tap: str) -> Layer | None:
     """The features as the viewer takes them, averaged down until they take at most `FEATURE_BYTES`."""
     if entering is None:
         return None
+    cells = opened.cells.get(tap_of(tap))
     while entering.numel() > FEATURE_BYTES and min(entering.shape[2:]) > 1:
         entering = torch.nn.functional.avg_pool2d(entering, 2, ceil_mode=True)
-    return layer("features", MapKind.ELEMENT, entering[0].numpy())
+        cells = cells and cells.merged(2)
+    return layer("features", MapKind.ELEMENT, entering[0].numpy(), cells=cells, picture=opened.shape[1:])
 
 
 def _window(opened: OpenRun, tap: str) -> int:

@@ -154,7 +154,9 @@ def gates_figure(record: RunRecord) -> None:
         images = [image.permute(1, 2, 0).numpy() for image in data.test.images[chosen[name]]]
         sheets = [("originals", images)]
         for attention, ends in zip(class_maps, bounds, strict=True):
-            overlays = gate_overlays(images, _weights(attention), bounds=ends, colours=colours or "viridis")
+            overlays = gate_overlays(
+                images, _weights(attention), bounds=ends, colours=colours or "viridis", cells=attention.cells
+            )
             sheets.append((_sheet_title(attention, ends), overlays))
         st.markdown(f"**{plain(name)}**")
         for column, (title, sheet) in zip(st.columns(len(sheets), gap="small"), sheets, strict=True):
