@@ -32,6 +32,8 @@ from attnlab.runs.ownership import folder_lock, identity, is_alive, is_locked
 
 FOLDER = "honesty"
 MODULE = "attnlab.explain.honesty.job"
+MEASURES_VERSION = 2
+"""Raised when a measure changes its meaning, so that no older result is shown as one of today: 2 lays maps by their cells."""
 _LOG_TAIL = 400
 
 
@@ -77,9 +79,10 @@ class Measurement:
         return self.run.weights_stamp
 
     def result(self) -> dict[str, Any] | None:
-        """The saved result; `None` where there is none for the run's present weights."""
+        """The saved result; `None` where there is none for the run's present weights and today's measures."""
         saved = read_json(self.path / "result.json")
-        return saved["result"] if saved is not None and saved["weights"] == self.weights else None
+        today = saved is not None and saved["weights"] == self.weights and saved.get("measures") == MEASURES_VERSION
+        return saved["result"] if saved is not None and today else None
 
     def status(self) -> MeasurementStatus:
         """Where it stands, by the files and the lock."""
@@ -147,7 +150,7 @@ class Measurement:
 
     def save(self, result: dict[str, Any], weights: int) -> None:
         """Writes the result, and then that the measurement is done."""
-        write_json(self.path / "result.json", {"weights": weights, "result": result})
+        write_json(self.path / "result.json", {"weights": weights, "measures": MEASURES_VERSION, "result": result})
         self.write_progress("done")
 
     def _last_log_line(self) -> str:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attnlab.explain.large_maps import LargeMap, large_maps
-from attnlab.maps import MAX_POSITIONS, MapScale, relative_weights, tap_titles
+from attnlab.explain.open_run import OpenRun
+from attnlab.maps import MAX_POSITIONS, MapScale, relative_weights, tap_of, tap_titles
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.large_maps import (
     LargeMapLayer,
@@ -37,7 +38,10 @@ def large_maps_section(selection: Selection) -> None:
     if not maps:
         return
     titles = tap_titles([large.name for large in maps])
-    layers = [LargeMapLayer(titles[large.name], large.grid, large.key_grid, large.heads) for large in maps]
+    opened = opened_network(record)
+    layers = [
+        LargeMapLayer(titles[large.name], large.grid, large.key_grid, large.heads, _frame(large, opened)) for large in maps
+    ]
     picture = selection.panels[0].image
     id = identity(layers, picture, f"{record.folder} {network_stamp(record)}")
     st.subheader("Rows of large maps", anchor=False)
@@ -47,6 +51,11 @@ def large_maps_section(selection: Selection) -> None:
     )
     large_maps_picture(layers, picture, id=id, key=PICTURE)
     _answer(record, image, layers, id)
+
+
+def _frame(large: LargeMap, opened: OpenRun) -> tuple[float, float, float, float]:
+    cells = opened.cells.get(tap_of(large.name))
+    return cells.frame(large.grid, opened.shape[1:]) if cells else (0, 0, 1, 1)
 
 
 @st.fragment

@@ -179,7 +179,8 @@ def _effect(opened: OpenRun, selection: Selection, intervention: Intervention) -
             return False
     else:
         below = None if drawn.kind is MapKind.CHANNEL else image.permute(1, 2, 0).numpy()
-        canvas = Canvas(drawn.title, field(drawn), below, drawn.scale is MapScale.SOFTMAX)
+        frame = drawn.cells.frame(drawn.grid, drawn.picture) if drawn.cells else (0, 0, 1, 1)
+        canvas = Canvas(drawn.title, field(drawn), below, drawn.scale is MapScale.SOFTMAX, frame)
         if painting:
             # the channels of one map are not those of another
             taps = (tap_of(drawn.name),) if drawn.kind is MapKind.CHANNEL else intervention.taps

@@ -31,12 +31,14 @@ class LargeMapLayer:
         grid: (H, W) of the queries.
         key_grid: (H', W') of the keys.
         heads: how many there are to choose from.
+        frame: the part of the image that the positions fill, in shares: (left, top, right, bottom).
     """
 
     title: str
     grid: tuple[int, int]
     key_grid: tuple[int, int]
     heads: int = 1
+    frame: tuple[float, float, float, float] = (0, 0, 1, 1)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ import { contextOf, newCanvas, rgbCanvas } from "../lib/canvas.js";
 import { SOFTMAX_TOP } from "../lib/colour_tables.js";
 import { COLOUR_MAPS, gradient, mapCanvas } from "../lib/colours.js";
 import { button, element, fillMenu, find, labelled, menu, range, setPressed } from "../lib/dom.js";
-import { ARROWS, cellAt, cellOf, cellWords, middleOf, placeOf } from "../lib/grid.js";
+import { ARROWS, boxOf, cellAt, cellOf, cellWords, middleOf, placeOf } from "../lib/grid.js";
 import { bytesOf, mounted } from "../lib/mount.js";
 import { nameOf, questionOf, readAnswer, timesUniform } from "./answer.js";
 import { markCell, markCross } from "./marks.js";
 import { linkWithState, stateFromLink } from "./state.js";
 
-/** @import { Cell, Grid, Place } from "../lib/grid.js" */
+/** @import { Cell, Frame, Grid, Place } from "../lib/grid.js" */
 /** @import { Call, Column } from "../lib/mount.js" */
 /** @import { Question, Weights } from "./answer.js" */
 /** @import { State } from "./state.js" */
@@ -25,7 +25,7 @@ const BETWEEN_MS = 40; // two questions
 const LOST_MS = 5000; // after this a question is asked again
 const LEAST_WIDTH = 320; // of a canvas that is not laid out yet
 
-/** @typedef {{ title: string, grid: Grid, key_grid: Grid, heads: number }} Layer see LargeMapLayer on the Python side */
+/** @typedef {{ title: string, grid: Grid, key_grid: Grid, heads: number, frame: Frame }} Layer see LargeMapLayer on the Python side */
 /** @typedef {{ id: string, layers: Layer[], size: Grid, bytes: Column }} LargeMapsData */
 /** @typedef {{ figure: HTMLElement, canvas: HTMLCanvasElement, words: HTMLElement, numbers: HTMLElement }} Stage */
 
@@ -173,7 +173,7 @@ class LargeMaps {
    * @returns {Question}
    */
   question(place) {
-    const { row, column: col } = cellAt(this.pointedGrid, place);
+    const { row, column: col } = cellAt(this.pointedGrid, place, this.layer.frame);
     const { layer, column, head } = this.state;
     return { layer, row, col, column, head };
   }
@@ -246,7 +246,7 @@ class LargeMaps {
    * @param {Place} place
    */
   point(place) {
-    this.set({ cursor: middleOf(this.pointedGrid, cellAt(this.pointedGrid, place)) });
+    this.set({ cursor: middleOf(this.pointedGrid, cellAt(this.pointedGrid, place, this.layer.frame), this.layer.frame) });
   }
 
   /** Pins the position, or removes the pin that is already there. */
@@ -287,9 +287,9 @@ class LargeMaps {
    * @param {number} far
    */
   nudge(by, far) {
-    const { row, column } = cellAt(this.pointedGrid, this.state.cursor);
+    const { row, column } = cellAt(this.pointedGrid, this.state.cursor, this.layer.frame);
     this.pointer = null;
-    this.point(middleOf(this.pointedGrid, cellOf(this.pointedGrid, row + far * by[0], column + far * by[1])));
+    this.point(middleOf(this.pointedGrid, cellOf(this.pointedGrid, row + far * by[0], column + far * by[1]), this.layer.frame));
   }
 
   // ---- drawing ---------------------------------------------------------------------------------------------------
@@ -350,11 +350,12 @@ class LargeMaps {
       const { colours, stretched, opacity } = this.look;
       context.globalAlpha = answer ? opacity : opacity / 2;
       const map = mapCanvas(shown.weights, shown.grid, stretched ? [shown.low, shown.high] : [0, SOFTMAX_TOP], colours);
-      context.drawImage(map, 0, 0, wide, tall);
+      const box = boxOf(this.layer.frame, wide, tall);
+      context.drawImage(map, box.x, box.y, box.wide, box.tall);
       context.globalAlpha = 1;
     }
-    const cell = cellAt(this.pointedGrid, place);
-    markCell(context, cell, this.pointedGrid);
+    const cell = cellAt(this.pointedGrid, place, this.layer.frame);
+    markCell(context, cell, this.pointedGrid, this.layer.frame);
     this.writeCaption(stage, cell, answer, read);
     return context;
   }
@@ -380,7 +381,7 @@ class LargeMaps {
    */
   numbers({ weights, grid, best, high }, read) {
     const where = this.pointer ? "under the pointer" : "on itself";
-    const number = read ? `${timesUniform(weights[cellAt(grid, read).index])} ${where} · ` : "";
+    const number = read ? `${timesUniform(weights[cellAt(grid, read, this.layer.frame).index])} ${where} · ` : "";
     const at = cellWords({ row: Math.floor(best / grid[1]), column: best % grid[1] });
     return `${number}maximum ${timesUniform(high)}, at ${at}`;
   }

@@ -1,9 +1,9 @@
 // @ts-check
 // Marks on the picture, in black and white so that they are seen on every colour.
 import { strokeTwice } from "../lib/canvas.js";
-import { middleOf } from "../lib/grid.js";
+import { boxOf, middleOf } from "../lib/grid.js";
 
-/** @import { Cell, Grid, Place } from "../lib/grid.js" */
+/** @import { Cell, Frame, Grid, Place } from "../lib/grid.js" */
 
 const SMALLEST_BOX = 7; // pixels; small cells get a box that can be seen
 
@@ -11,12 +11,14 @@ const SMALLEST_BOX = 7; // pixels; small cells get a box that can be seen
  * @param {CanvasRenderingContext2D} context
  * @param {Cell} cell
  * @param {Grid} grid
+ * @param {Frame} frame
  */
-export function markCell(context, cell, grid) {
+export function markCell(context, cell, grid, frame) {
   const { width, height } = context.canvas;
-  const wide = Math.max(width / grid[1], SMALLEST_BOX);
-  const tall = Math.max(height / grid[0], SMALLEST_BOX);
-  const { u, v } = middleOf(grid, cell);
+  const map = boxOf(frame, width, height);
+  const wide = Math.max(map.wide / grid[1], SMALLEST_BOX);
+  const tall = Math.max(map.tall / grid[0], SMALLEST_BOX);
+  const { u, v } = middleOf(grid, cell, frame);
   const box = new Path2D();
   box.rect(u * width - wide / 2, v * height - tall / 2, wide, tall);
   strokeTwice(context, box, 4, 2);

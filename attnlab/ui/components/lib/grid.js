@@ -1,9 +1,13 @@
 // @ts-check
-// Places on a picture, and cells of a grid of weights laid over it.
+// Places on a picture, and cells of a grid of weights that fill a frame on it.
 
 /** @typedef {{ u: number, v: number }} Place shares of the picture's width and height */
 /** @typedef {readonly [height: number, width: number]} Grid */
+/** @typedef {readonly [left: number, top: number, right: number, bottom: number]} Frame shares of the picture */
 /** @typedef {{ row: number, column: number, index: number }} Cell index: in reading order */
+
+/** The frame of a map that is stretched over the whole picture. @type {Frame} */
+export const WHOLE = [0, 0, 1, 1];
 
 /** Row and column steps of the arrow keys. @type {Record<string, [row: number, column: number]>} */
 export const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
@@ -30,22 +34,34 @@ export function cellOf([height, width], row, column) {
 }
 
 /**
- * The cell at a place.
+ * The cell at a place, or the nearest one.
  * @param {Grid} grid
  * @param {Place} place
+ * @param {Frame} [frame]
  */
-export function cellAt(grid, { u, v }) {
-  return cellOf(grid, Math.floor(v * grid[0]), Math.floor(u * grid[1]));
+export function cellAt(grid, { u, v }, [left, top, right, bottom] = WHOLE) {
+  return cellOf(grid, Math.floor(((v - top) / (bottom - top)) * grid[0]), Math.floor(((u - left) / (right - left)) * grid[1]));
 }
 
 /**
  * The middle of a cell.
  * @param {Grid} grid
  * @param {{ row: number, column: number }} cell
+ * @param {Frame} [frame]
  * @returns {Place}
  */
-export function middleOf([height, width], { row, column }) {
-  return { u: (column + 0.5) / width, v: (row + 0.5) / height };
+export function middleOf([height, width], { row, column }, [left, top, right, bottom] = WHOLE) {
+  return { u: left + ((column + 0.5) / width) * (right - left), v: top + ((row + 0.5) / height) * (bottom - top) };
+}
+
+/**
+ * A frame on a canvas.
+ * @param {Frame} frame
+ * @param {number} wide of the canvas
+ * @param {number} tall
+ */
+export function boxOf([left, top, right, bottom], wide, tall) {
+  return { x: left * wide, y: top * tall, wide: (right - left) * wide, tall: (bottom - top) * tall };
 }
 
 /**

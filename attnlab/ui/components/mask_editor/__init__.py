@@ -32,12 +32,14 @@ class Canvas:
         values: float (h, w) as the network made them: gates, or softmax weights in units of the uniform one.
         image: uint8 (H, W, 3) below the map; `None` for channels, which lie nowhere in the image.
         softmax: whether the values are in units of the uniform weight.
+        frame: the part of the image that the map fills, in shares: (left, top, right, bottom).
     """
 
     label: str
     values: NDArray[np.float32]
     image: NDArray[np.uint8] | None = None
     softmax: bool = False
+    frame: tuple[float, float, float, float] = (0, 0, 1, 1)
 
     @property
     def identity(self) -> str:
@@ -118,6 +120,7 @@ def mask_editor(canvas: Canvas, after: NDArray[np.float32], cells: NDArray[np.ui
         "id": canvas.identity,
         "label": canvas.label,
         "grid": list(canvas.values.shape),
+        "frame": list(canvas.frame),
         "size": list(size),
         "channels": canvas.image is None,
         "softmax": canvas.softmax,

@@ -7,11 +7,11 @@ import { fromBase64, toBase64 } from "../lib/base64.js";
 import { contextOf, rgbCanvas, strokeTwice } from "../lib/canvas.js";
 import { COLOUR_MAPS, gradient, mapCanvas } from "../lib/colours.js";
 import { button, element, find, labelled, range, setPressed } from "../lib/dom.js";
-import { ARROWS, cellAt, cellOf, cellWords, placeOf } from "../lib/grid.js";
+import { ARROWS, boxOf, cellAt, cellOf, cellWords, placeOf } from "../lib/grid.js";
 import { bytesOf, mounted } from "../lib/mount.js";
 import { brushBox, ERASED, LEFT_ALONE, PAINTED, Painting } from "./painting.js";
 
-/** @import { Cell, Grid } from "../lib/grid.js" */
+/** @import { Cell, Frame, Grid } from "../lib/grid.js" */
 /** @import { Call, Column } from "../lib/mount.js" */
 
 const SIDE = 320; // longer side of a canvas in its own pixels
@@ -23,6 +23,7 @@ const COLOURS = COLOUR_MAPS[0][0];
  * @property {string} id of the map and picture that are painted on
  * @property {string} label of the map
  * @property {Grid} grid
+ * @property {Frame} frame of the picture that the cells fill
  * @property {Grid} size of the picture; [0, 0] where there is none
  * @property {boolean} channels the cells are channels, which have no place in a picture
  * @property {boolean} softmax the weights are relative to uniform attention
@@ -163,7 +164,7 @@ class MaskEditor {
    * @param {Float32Array} weights
    * @param {MaskEditorData} data
    */
-  drawStage(stage, weights, { grid, top, paintable }) {
+  drawStage(stage, weights, { grid, frame, top, paintable }) {
     const { canvas } = stage;
     const context = contextOf(canvas);
     const { width, height } = canvas;
@@ -171,11 +172,15 @@ class MaskEditor {
     context.globalAlpha = 1;
     if (this.picture) context.drawImage(this.picture, 0, 0, width, height);
     context.globalAlpha = this.picture ? OPACITY : 1;
-    context.drawImage(mapCanvas(weights, grid, [0, top], COLOURS), 0, 0, width, height);
+    const box = boxOf(frame, width, height);
+    context.drawImage(mapCanvas(weights, grid, [0, top], COLOURS), box.x, box.y, box.wide, box.tall);
     context.globalAlpha = 1;
-    const [wide, tall] = [width / grid[1], height / grid[0]];
+    context.save();
+    context.translate(box.x, box.y);
+    const [wide, tall] = [box.wide / grid[1], box.tall / grid[0]];
     if (paintable && (stage === this.left || stage === this.stroked)) this.drawCells(context, wide, tall);
     if (this.cursor) drawCursor(context, this.cursor, paintable ? this.painting.size : 1, wide, tall);
+    context.restore();
   }
 
   /**
@@ -278,7 +283,7 @@ class MaskEditor {
   listen(stage) {
     const { canvas } = stage;
     const paints = () => !!this.data?.paintable;
-    const point = (/** @type {PointerEvent} */ event) => (this.cursor = cellAt(this.painting.grid, placeOf(event, canvas)));
+    const point = (/** @type {PointerEvent} */ event) => (this.cursor = cellAt(this.painting.grid, placeOf(event, canvas), this.data?.frame));
     canvas.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       if (!paints()) {

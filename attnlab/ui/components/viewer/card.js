@@ -89,7 +89,7 @@ export class Card {
     const { state } = viewer;
     const moment = layer && layer.moments > 1 ? this.moment : 0;
     this.field = fieldOf(layer, moment, state, viewer.focus(), viewer.hoverChannel);
-    const key = layer ? `${layer.name}:${this.field ? this.field.key : moment}` : "";
+    const key = layer ? `${layer.name}:${this.field ? `${this.field.key}:${this.field.frame}` : moment}` : "";
     if (this.key !== key) {
       this.key = key;
       this.gates = layer && gatesOf(layer, moment);
@@ -134,7 +134,7 @@ export class Card {
     const channel = viewer.hoverChannel === null ? null : this.strip.marked();
     if (channel !== null && gates) return gates[channel];
     if (!viewer.cursor || !field) return null;
-    return this.values[cellAt([field.height, field.width], viewer.cursor).index];
+    return this.values[cellAt([field.height, field.width], viewer.cursor, field.frame).index];
   }
 
   // ---- drawing ------------------------------------------------------------------------------------------------------

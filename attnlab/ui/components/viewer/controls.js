@@ -151,6 +151,9 @@ export function buildControls(viewer) {
   ];
   const smooth = toggle(viewer, "smooth", "smooth");
   smooth.node.title = "Interpolate the colours between the centres of cells. A map has one value per cell.";
+  const stretch = toggle(viewer, "stretch", "stretch evenly");
+  stretch.node.title =
+    "Off: each cell lies where the network looks. On: the map fills the picture as if its cells divided it evenly, as other tools draw it.";
   const mask = toggle(viewer, "mask", "object outline");
   const sorted = toggle(viewer, "sorted", "sort channels");
   const mean = push("mean of channels", () => viewer.set({ channel: null }, true));
@@ -165,15 +168,16 @@ export function buildControls(viewer) {
   grid.append(...[...always, ...pairs].map((control) => control.node));
   const row = element("div", "row");
   const reset = push("reset", usual, "Restore the default view");
-  row.append(smooth.node, mask.node, sorted.node, mean, unpin, element("span", "space"), keys, reset, link, buildSaving(viewer));
+  row.append(smooth.node, stretch.node, mask.node, sorted.node, mean, unpin, element("span", "space"), keys, reset, link, buildSaving(viewer));
   node.append(grid, row);
   const sync = () => {
-    for (const control of [...always, cut, ...pairs, smooth, mask, sorted]) control.sync();
+    for (const control of [...always, cut, ...pairs, smooth, stretch, mask, sorted]) control.sync();
     const kinds = new Set(viewer.cards.map((card) => card.layer?.kind));
     for (const control of pairs) control.node.hidden = !kinds.has("pairwise");
     unpin.hidden = !kinds.has("pairwise") || !viewer.state.pins.length;
     sorted.node.hidden = !kinds.has("channel") && !kinds.has("element");
     mean.hidden = !kinds.has("element") || viewer.state.channel === null;
+    stretch.node.hidden = !viewer.layers.some((layer) => layer.frame);
     mask.node.hidden = !viewer.panels.some((panel) => panel.mask);
     keys.setAttribute("aria-expanded", String(!viewer.help.hidden));
   };

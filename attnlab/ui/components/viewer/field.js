@@ -5,11 +5,11 @@
 // entropy as its share of the greatest possible. Fixed ends ("absolute") are the default, stretching is a choice that is
 // named.
 import { SOFTMAX_TOP } from "../lib/colour_tables.js";
-import { cellAt } from "../lib/grid.js";
+import { cellAt, WHOLE } from "../lib/grid.js";
 import { cappedExtent, extent, formatNumber, formatTo } from "../lib/numbers.js";
 import { columnWeights, entropyMap, layerExtent, meanWeights, rowWeights } from "./maths.js";
 
-/** @import { Grid, Place } from "../lib/grid.js" */
+/** @import { Frame, Grid, Place } from "../lib/grid.js" */
 /** @import { Kind } from "../../../viz/panels" */
 /** @import { Layer, Panel } from "./payload.js" */
 /** @import { Scope, View } from "./view.js" */
@@ -35,6 +35,7 @@ export const KIND_WORDS = {
  * @property {string} key what of the layer it is
  * @property {number} height
  * @property {number} width
+ * @property {Frame} frame of the picture that the cells fill
  * @property {boolean} softmax whether the values are relative to uniform attention
  * @property {boolean} entropy
  * @property {number[]} queries indices of the positions looked from (or at)
@@ -50,6 +51,16 @@ export function shownFactor(layer) {
 }
 
 /**
+ * The frame of the picture that the cells of a layer fill.
+ * @param {{ frame: Frame | null }} layer
+ * @param {{ stretch: boolean }} state
+ * @returns {Frame}
+ */
+export function frameOf({ frame }, { stretch }) {
+  return stretch || !frame ? WHOLE : frame;
+}
+
+/**
  * The field of a layer; null for a channel map, which has no places.
  * @param {Layer | null} layer
  * @param {number} moment
@@ -61,9 +72,10 @@ export function shownFactor(layer) {
 export function fieldOf(layer, moment, state, focus, pointed = null) {
   if (!layer || layer.kind === "channel") return null;
   const softmax = layer.scale === "softmax";
+  const frame = frameOf(layer, state);
   const shown = (/** @type {Float32Array} */ weights) => (softmax ? weights.map((weight) => weight * layer.length) : weights);
   /** @type {(key: string, grid: Grid, compute: () => Float32Array, more?: Partial<Field>) => Field} */
-  const field = (key, [height, width], compute, more) => ({ key: moment + key, height, width, softmax, entropy: false, queries: [], compute, ...more });
+  const field = (key, [height, width], compute, more) => ({ key: moment + key, height, width, frame, softmax, entropy: false, queries: [], compute, ...more });
   if (layer.kind === "spatial") return field("", layer.grid, () => shown(rowWeights(layer, moment, 0)));
   if (layer.kind === "element") {
     const wanted = pointed ?? state.channel;
@@ -75,12 +87,12 @@ export function fieldOf(layer, moment, state, focus, pointed = null) {
     return field("e", layer.queries, () => entropyMap(layer, moment), { softmax: false, entropy: true });
   }
   if (state.pair === "column") {
-    const keys = focus.map((at) => cellAt(layer.grid, at).index);
+    const keys = focus.map((at) => cellAt(layer.grid, at, frame).index);
     const received = () => meanOf(keys.map((column) => columnWeights(layer, moment, column)));
     return field(`k${keys}`, layer.queries, () => shown(received()), { queries: keys });
   }
-  const queries = focus.map((at) => cellAt(layer.queries, at).index);
-  const paid = () => withoutNear(layer, meanWeights(layer, moment, queries), focus, state.near);
+  const queries = focus.map((at) => cellAt(layer.queries, at, frame).index);
+  const paid = () => withoutNear(layer, meanWeights(layer, moment, queries), focus, state.near, frame);
   return field(`r${queries}x${state.near}`, layer.grid, () => shown(paid()), { queries });
 }
 
@@ -103,12 +115,13 @@ function meanOf(columns) {
  * @param {Float32Array} values
  * @param {Place[]} focus
  * @param {number} near
+ * @param {Frame} frame
  */
-function withoutNear(layer, values, focus, near) {
+function withoutNear(layer, values, focus, near, frame) {
   if (!near) return values;
   const [height, width] = layer.grid;
   for (const at of focus) {
-    const { row, column } = cellAt(layer.grid, at);
+    const { row, column } = cellAt(layer.grid, at, frame);
     for (let y = Math.max(0, row - near + 1); y < Math.min(height, row + near); y++) {
       for (let x = Math.max(0, column - near + 1); x < Math.min(width, column + near); x++) values[y * width + x] = 0;
     }

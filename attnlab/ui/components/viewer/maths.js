@@ -1,8 +1,10 @@
 // @ts-check
 // Arithmetic on weights. Row r of a layer at moment t: weight = floor + code / 255 * (peak - floor).
 import { SOFTMAX_TOP } from "../lib/colour_tables.js";
+import { cellAt } from "../lib/grid.js";
 import { cappedExtent, extent } from "../lib/numbers.js";
 
+/** @import { Frame } from "../lib/grid.js" */
 /** @import { Layer } from "./payload.js" */
 
 /**
@@ -212,15 +214,15 @@ const CROSSED = [
  * @param {Uint8Array} mask (tall, wide)
  * @param {number} tall
  * @param {number} wide
+ * @param {Frame} [frame] that the values fill; pixels outside have the weight of the nearest cell
  */
-export function weightInside(values, height, width, mask, tall, wide) {
+export function weightInside(values, height, width, mask, tall, wide, frame) {
   let inside = 0;
   let total = 0;
   let area = 0;
   for (let y = 0; y < tall; y++) {
-    const row = Math.floor(((y + 0.5) * height) / tall) * width;
     for (let x = 0; x < wide; x++) {
-      const value = values[row + Math.floor(((x + 0.5) * width) / wide)];
+      const value = values[cellAt([height, width], { u: (x + 0.5) / wide, v: (y + 0.5) / tall }, frame).index];
       total += value;
       if (mask[y * wide + x]) {
         inside += value;

@@ -6,6 +6,7 @@ import { isAbove, valueWords } from "./field.js";
 import { entropy, weightInside } from "./maths.js";
 
 /** @import { Card } from "./card.js" */
+/** @import { Layer } from "./payload.js" */
 
 /**
  * The value under the cross-hair, or of the marked channel; empty where nothing is pointed at.
@@ -26,10 +27,13 @@ export function readoutWords(card) {
     return `channel ${channel} of ${gates.length} · ${layer.kind === "element" ? `mean ${words}` : words} · rank ${rank}${colours}`;
   }
   if (!viewer.cursor || !field) return "";
-  const cell = cellAt([field.height, field.width], viewer.cursor);
+  const { u, v } = viewer.cursor;
+  const [left, top, right, bottom] = field.frame;
+  const outside = u < left || u > right || v < top || v > bottom;
+  const cell = cellAt([field.height, field.width], viewer.cursor, field.frame);
   const value = card.values[cell.index];
   const above = isAbove(value, card.ends[1]) ? ` · above the colour scale, which ends at ${formatNumber(card.ends[1])}` : "";
-  return `${cellWords(cell)} · ${valueWords(layer, field, value, card.precision())}${above}`;
+  return `${outside ? "nearest: " : ""}${cellWords(cell)} · ${valueWords(layer, field, value, card.precision())}${above}`;
 }
 
 /**
@@ -37,14 +41,40 @@ export function readoutWords(card) {
  * @param {Card} card
  */
 export function factsOf(card) {
-  const { layer, field, panel, values } = card;
+  const { layer, field, panel, values, viewer } = card;
   const [low, high] = card.extent();
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const facts = [`min ${formatNumber(low)}`, `mean ${formatNumber(mean)}`, `max ${formatNumber(high)}`];
   if (layer?.scale === "softmax" && !field?.entropy) facts.push(`entropy ${formatNumber(entropy(values))}`);
   if (panel.mask && field && !field.entropy) {
-    const { weight, area } = weightInside(values, field.height, field.width, panel.mask, panel.height, panel.width);
+    const { weight, area } = weightInside(values, field.height, field.width, panel.mask, panel.height, panel.width, field.frame);
     if (area > 0) facts.push(`average weight on the object: ${formatNumber(weight / area)}× the image mean`);
   }
+  if (layer && field) facts.push(...placeFacts(layer, viewer.state.stretch));
   return facts;
+}
+
+/**
+ * How much of the picture a cell sees; for a stretched map how far that puts its cells off.
+ * @param {Layer} layer
+ * @param {boolean} stretch
+ */
+function placeFacts({ field, frame, grid, picture }, stretch) {
+  if (!field || !frame) return [];
+  if (!stretch) return [`each cell sees ${field[0]} × ${field[1]} pixels`];
+  const off = Math.max(...[0, 1].flatMap((axis) => [0, grid[axis] - 1].map((cell) => shift(cell, grid[axis], picture[axis], frame[1 - axis], frame[3 - axis]))));
+  return [`stretched evenly: cells are drawn up to ${formatNumber(off)} pixels from where they lie`];
+}
+
+/**
+ * How far a stretched cell is drawn from its place, in pixels.
+ * @param {number} cell
+ * @param {number} count
+ * @param {number} length of the picture
+ * @param {number} low
+ * @param {number} high
+ */
+function shift(cell, count, length, low, high) {
+  const share = (cell + 0.5) / count;
+  return Math.abs(low + share * (high - low) - share) * length;
 }

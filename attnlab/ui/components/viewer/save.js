@@ -7,7 +7,7 @@ import { cellAt, cellWords } from "../lib/grid.js";
 import { percent } from "../lib/numbers.js";
 import { stripPlan } from "./channel_strip.js";
 import { BAR_HEIGHT } from "./colour_bar.js";
-import { scaleWords } from "./field.js";
+import { frameOf, scaleWords } from "./field.js";
 import { countColours, emptyCounts, encodeGif } from "./gif.js";
 import { FRAME_MS, REST_MS } from "./time_lapse.js";
 
@@ -55,7 +55,7 @@ function captionLines(card) {
   if (panel.steps.length) lines.push(`training step ${panel.steps[card.moment].toLocaleString("en")}`);
   if (layer?.kind === "pairwise" && pair !== "entropy") {
     const grid = pair === "column" ? layer.grid : layer.queries;
-    const places = viewer.focus().map((at) => cellWords(cellAt(grid, at))).join("; ");
+    const places = viewer.focus().map((at) => cellWords(cellAt(grid, at, frameOf(layer, viewer.state)))).join("; ");
     lines.push(`${pair === "column" ? "attention received by" : "attention paid by"} ${places}`);
   }
   if (field && layer?.kind === "element") lines.push(channel === null ? "mean over channels" : `channel ${card.strip.marked()}`);

@@ -3,16 +3,20 @@
 import { contextOf, newCanvas, putPixels, rgbCanvas, sharpContext, strokeTwice } from "../lib/canvas.js";
 import { levelsOf, mapCanvas, palette } from "../lib/colours.js";
 import { element } from "../lib/dom.js";
-import { cellAt } from "../lib/grid.js";
+import { boxOf, cellAt, middleOf, WHOLE } from "../lib/grid.js";
 import { Latest } from "../lib/latest.js";
 import { extent } from "../lib/numbers.js";
+import { frameOf } from "./field.js";
 import { contourLines, rowWeights, upsample } from "./maths.js";
 
 /** @import { Card } from "./card.js" */
+/** @import { Field } from "./field.js" */
+/** @import { Layer } from "./payload.js" */
 
 /** Side of the drawn map for so many cards. @type {Record<number, number>} */
 const SHARP = { 1: 224, 2: 224, 3: 160, 4: 160 };
 const LEAST_SHARP = 112;
+const VEIL = "rgb(8 12 16)";
 const CONTOURS = [0.1, 0.25, 0.4, 0.55, 0.7, 0.85];
 
 /** @typedef {{ key: string, tall: number, wide: number, levels: Uint8ClampedArray }} Levels on the grid that is drawn */
@@ -128,7 +132,15 @@ export class Stage {
     const heat = this.heatMap.get(`${drawn.key}:${state.colours}:${state.blend}:${card.bend}`, () => this.paintHeat(drawn));
     context.globalAlpha = state.opacity;
     context.imageSmoothingEnabled = state.smooth;
-    context.drawImage(heat, 0, 0, wide, tall);
+    const box = boxOf(card.field?.frame ?? WHOLE, wide, tall);
+    context.drawImage(heat, box.x, box.y, box.wide, box.tall);
+    if (state.blend === "reveal") {
+      const outside = new Path2D(); // no weight lets anything through there
+      outside.rect(0, 0, wide, tall);
+      outside.rect(box.x, box.y, box.wide, box.tall);
+      context.fillStyle = VEIL;
+      context.fill(outside, "evenodd");
+    }
     context.globalAlpha = 1;
   }
 
@@ -141,7 +153,7 @@ export class Stage {
     const { pixels } = palette(viewer.state.colours);
     const reveal = viewer.state.blend === "reveal";
     const table = Uint32Array.from(index, (at) => {
-      if (reveal) return (((255 - Math.max(at, 0)) << 24) | 0x100c08) >>> 0;
+      if (reveal) return (((255 - Math.max(at, 0)) << 24) | 0x100c08) >>> 0; // VEIL
       return at < 0 ? 0 : pixels[at];
     });
     if (this.heatPixels.length !== levels.length) this.heatPixels = new Uint32Array(levels.length);
@@ -161,7 +173,8 @@ export class Stage {
     if (!features || channel === null) return;
     const row = rowWeights(features, 0, channel);
     context.imageSmoothingEnabled = this.card.viewer.state.smooth;
-    context.drawImage(mapCanvas(row, features.grid, extent(row), "grey"), 0, 0, wide, tall);
+    const box = boxOf(frameOf(features, this.card.viewer.state), wide, tall);
+    context.drawImage(mapCanvas(row, features.grid, extent(row), "grey"), box.x, box.y, box.wide, box.tall);
   }
 
   /**
@@ -172,6 +185,7 @@ export class Stage {
   drawContours(context, wide, tall) {
     const { cut, index, viewer } = this.card;
     const drawn = this.drawnLevels();
+    const box = boxOf(this.card.field?.frame ?? WHOLE, wide, tall);
     const contours = this.contours.get(`${drawn.key}:${cut}:${wide}:${tall}`, () => {
       const heights = CONTOURS.filter((height) => height > cut);
       if (cut > 0) heights.unshift(cut);
@@ -179,8 +193,8 @@ export class Stage {
         const lines = contourLines(drawn.levels, drawn.tall, drawn.wide, height * 255 + 0.01);
         const path = new Path2D();
         for (let i = 0; i < lines.length; i += 4) {
-          path.moveTo(lines[i] * wide, lines[i + 1] * tall);
-          path.lineTo(lines[i + 2] * wide, lines[i + 3] * tall);
+          path.moveTo(box.x + lines[i] * box.wide, box.y + lines[i + 1] * box.tall);
+          path.lineTo(box.x + lines[i + 2] * box.wide, box.y + lines[i + 3] * box.tall);
         }
         return { height, path };
       });
@@ -215,8 +229,9 @@ export class Stage {
    * @param {number} tall
    */
   drawMarks(context, wide, tall) {
-    const { layer, viewer } = this.card;
+    const { field, layer, viewer } = this.card;
     const { pair, near } = viewer.state;
+    if (field && layer) this.drawPlace(context, wide, tall, field, layer);
     if (viewer.cursor) {
       const [x, y] = [viewer.cursor.u * wide, viewer.cursor.v * tall];
       const cross = new Path2D();
@@ -228,22 +243,53 @@ export class Stage {
     }
     if (layer?.kind !== "pairwise" || pair === "entropy") return;
     const grid = pair === "column" ? layer.grid : layer.queries;
+    const frame = frameOf(layer, viewer.state);
+    const map = boxOf(frame, wide, tall);
+    context.save();
+    context.translate(map.x, map.y);
     for (const at of viewer.focus()) {
-      const { row, column } = cellAt(grid, at);
-      const [w, h] = [wide / grid[1], tall / grid[0]];
+      const { row, column } = cellAt(grid, at, frame);
+      const [w, h] = [map.wide / grid[1], map.tall / grid[0]];
       const box = new Path2D();
       box.rect(column * w, row * h, w, h);
       strokeTwice(context, box, 4, 1.8, "rgb(0 0 0 / 0.6)");
       if (!near || pair !== "row") continue;
       const reach = near - 1;
-      const key = cellAt(layer.grid, at);
-      const [kw, kh] = [wide / layer.grid[1], tall / layer.grid[0]];
+      const key = cellAt(layer.grid, at, frame);
+      const [kw, kh] = [map.wide / layer.grid[1], map.tall / layer.grid[0]];
       context.setLineDash([4, 3]);
       context.lineWidth = 1;
       context.strokeStyle = "rgb(255 255 255 / 0.8)";
       context.strokeRect((key.column - reach) * kw, (key.row - reach) * kh, (2 * reach + 1) * kw, (2 * reach + 1) * kh);
       context.setLineDash([]);
     }
+    context.restore();
+  }
+
+  /**
+   * Where the cells end, if inside the picture, and what of the picture the cell under the cross-hair sees.
+   * @param {CanvasRenderingContext2D} context
+   * @param {number} wide
+   * @param {number} tall
+   * @param {Field} field
+   * @param {Layer} layer
+   */
+  drawPlace(context, wide, tall, { frame, height, width }, layer) {
+    if (frame === WHOLE) return;
+    const { cursor } = this.card.viewer;
+    const outlines = [boxOf(frame, wide, tall)];
+    if (cursor && layer.field) {
+      const middle = middleOf([height, width], cellAt([height, width], cursor, frame), frame);
+      const [w, h] = [(layer.field[1] / layer.picture[1]) * wide, (layer.field[0] / layer.picture[0]) * tall];
+      outlines.push({ x: middle.u * wide - w / 2, y: middle.v * tall - h / 2, wide: w, tall: h });
+    }
+    context.setLineDash([3, 3]);
+    for (const { x, y, wide: w, tall: h } of outlines) {
+      const path = new Path2D();
+      path.rect(x, y, w, h);
+      strokeTwice(context, path, 1.6, 0.8, "rgb(0 0 0 / 0.4)", "rgb(255 255 255 / 0.7)");
+    }
+    context.setLineDash([]);
   }
 }
 

@@ -37,6 +37,7 @@ export const CUTS = /** @type {const} */ (["value", "percentile"]);
  * @property {number} near keys less than this many cells from the query are ignored
  * @property {number | null} channel null: the mean of all
  * @property {boolean} sorted channels by weight
+ * @property {boolean} stretch maps fill the whole picture, wherever their network looks
  * @property {boolean} mask the outline of the object is shown
  * @property {Place[]} pins
  */
@@ -58,6 +59,7 @@ export const VIEW_FIELDS = {
   near: wholeField("nx", 0, 0, 16),
   channel: wholeField("ch", null, 0, 99999),
   sorted: flagField("so", false),
+  stretch: flagField("sr", false),
   mask: flagField("mk", true),
   pins: placesField("px", 3),
 };
