@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { opaque, pixelsOfRgb } from "../../attnlab/ui/components/lib/canvas.js";
 import { COLOUR_MAPS, gradient, isDark, levelsOf, palette } from "../../attnlab/ui/components/lib/colours.js";
-import { cellAt, cellOf, cellWords, middleOf, placeOf } from "../../attnlab/ui/components/lib/grid.js";
+import { boxOf, cellAt, cellOf, cellWords, middleOf, placeOf } from "../../attnlab/ui/components/lib/grid.js";
 import { Latest } from "../../attnlab/ui/components/lib/latest.js";
 import { flagField, numberField, placesField, readLink, usualState, wholeField, wordField, writeLink } from "../../attnlab/ui/components/lib/link.js";
 import { mounted } from "../../attnlab/ui/components/lib/mount.js";
@@ -26,6 +26,14 @@ test("the middle of a cell lies in that cell", () => {
     const cell = cellOf([2, 4], Math.floor(index / 4), index % 4);
     assert.deepEqual(cellAt([2, 4], middleOf([2, 4], cell)), cell);
   }
+});
+
+test("cells that fill a part of the picture are found where they lie", () => {
+  const frame = /** @type {const} */ ([0.25, 0.5, 0.75, 1.5]); // the lower half of the rows lies outside the picture
+  assert.deepEqual(cellAt([2, 4], { u: 0.3, v: 0.6 }, frame), { row: 0, column: 0, index: 0 });
+  assert.deepEqual(cellAt([2, 4], { u: 0.9, v: 0.99 }, frame), { row: 0, column: 3, index: 3 });
+  assert.deepEqual(middleOf([2, 4], { row: 1, column: 2 }, frame), { u: 0.5625, v: 1.25 });
+  assert.deepEqual(boxOf(frame, 100, 10), { x: 25, y: 5, wide: 50, tall: 10 });
 });
 
 test("the pointer's place is a share of the element, never outside it", () => {

@@ -180,3 +180,20 @@ test("bars of channels are at least five pixels wide, and the pointer finds them
   assert.equal(barAt(plan, 0, 37), 16);
   assert.equal(barAt(plan, 999, 999), 63);
 });
+
+test("a stretched map forgets where its cells lie", () => {
+  const layer = { ...gate("g", 0, 1), frame: [0.25, 0.25, 0.5, 0.5], field: [4, 4], picture: [8, 8] };
+  assert.deepEqual(fieldOf(layer, 0, usualView(), []).frame, [0.25, 0.25, 0.5, 0.5]);
+  assert.deepEqual(fieldOf(layer, 0, { ...usualView(), stretch: true }, []).frame, [0, 0, 1, 1]);
+  assert.deepEqual(fieldOf({ ...layer, frame: null }, 0, usualView(), []).frame, [0, 0, 1, 1]);
+});
+
+test("weight on the object counts cells where they lie, the outermost also beyond", () => {
+  const values = Float32Array.from([0, 1, 0, 0]);
+  const mask = new Uint8Array(64).fill(0);
+  mask[7] = 1; // the upper right pixel: the upper right cell is the nearest, wherever the map lies
+  mask[0 * 8 + 4] = 1; // just right of the middle
+  assert.equal(weightInside(values, 2, 2, mask, 8, 8).weight, 2 / 16);
+  const right = /** @type {const} */ ([0.5, 0, 1, 1]); // both columns lie in the right half
+  assert.equal(weightInside(values, 2, 2, mask, 8, 8, right).weight, 1 / 8);
+});

@@ -3,6 +3,8 @@
 import io
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import torch
 from attnlab.attention import AttentionMap, list_attention, record_attention, to_spatial
 from attnlab.config import ModelConfig, RunConfig
 from attnlab.data import ImageDataset, Provenance, Split
+from attnlab.geometry import picture_cells
 from attnlab.maps import MapKind, MapScale
 from attnlab.models import ImageShape, build_model
 from attnlab.paths import DEMO_RUNS
@@ -192,3 +195,12 @@ def test_what_is_no_snapshot_is_refused(content: bytes) -> None:
 def test_events_and_snapshot_files_are_read_without_torch() -> None:
     code = "import sys, attnlab.training, attnlab.training.snapshots_io; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_where_the_maps_lie_is_kept_with_the_probe_images(tmp_path: Path) -> None:
+    probes = choose_probes(make_dataset([0, 1], 2))
+    write_probes(tmp_path / "old.npz", probes)
+    assert read_probes(tmp_path / "old.npz").cells == {}
+    cells = {"a.tap": picture_cells().after(3).after(2, 2), "b.tap": picture_cells()}
+    write_probes(tmp_path / "new.npz", replace(probes, cells=cells))
+    assert read_probes(tmp_path / "new.npz").cells == cells

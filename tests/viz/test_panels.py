@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attnlab.geometry import picture_cells
 from attnlab.maps import MAX_POSITIONS
 from attnlab.viz import panels as viz_panels
 from attnlab.viz.colour import colourise, table
@@ -61,6 +62,17 @@ def test_the_packed_payload_has_exactly_the_keys_of_its_typedef() -> None:
 def test_snapshot_codes_stand_for_shares_of_their_peak() -> None:
     stored = layer_from_codes("tap", "spatial", np.array([[[0, 255], [51, 102]]], np.uint8), [0.5])
     np.testing.assert_allclose(stored.weights(0), [[0, 0.5, 0.1, 0.2]], atol=1e-6)
+
+
+def test_a_layer_says_what_part_of_the_picture_its_cells_fill() -> None:
+    cells = picture_cells().after(3).after(2, 2)  # 16 x 12 pixels -> 14 x 10 -> 7 x 5 cells of 2 pixels, from 1.0 on
+    placed = layer("tap", "spatial", np.zeros((7, 5)), cells=cells, picture=(16, 12))
+    meta, _ = pack([Panel("p", np.zeros((16, 12, 3), np.uint8), [placed, layer("free", "spatial", np.zeros((7, 5)))])])
+    known, unknown = meta["panels"][0]["layers"]
+    assert known["frame"] == [1 / 12, 1 / 16, 11 / 12, 15 / 16] and known["field"] == [4, 4] and known["picture"] == [16, 12]
+    assert unknown["frame"] is None and unknown["field"] is None
+    many = layer("all", "pairwise", softmax(40 * 36, 40 * 36).astype(np.float32), scale="softmax", grid=(40, 36), cells=cells)
+    assert many.cells == cells.merged(2)
 
 
 def test_large_pairwise_maps_are_coarsened_and_rows_still_sum_to_one() -> None:
