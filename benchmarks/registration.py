@@ -128,8 +128,9 @@ def summary(found: list[Row]) -> str:
     )
     return (
         f"{len(found)} maps of {len({row.run for row in found})} runs, {len(found[0].pointing[0])} test images each. "
-        f"{len(moved)} of the maps lie elsewhere than the stretch draws them. Of these, {better} point at the object more often "
-        f"where they lie, {worse} less often, and for {len(moved) - better - worse} the interval of the change includes zero.\n\n"
+        f"{len(moved)} of the maps lie elsewhere than the stretch draws them. Where they lie, {better} of these point at the "
+        f"object more often, {worse} less often; for {len(moved) - better - worse} the interval of the change includes zero."
+        "\n\n"
         f"Pointing game of Grad-CAM, stretched to placed: {spans}."
     )
 
