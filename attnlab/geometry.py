@@ -75,6 +75,11 @@ class Axis:
         """Where the first ``count`` cells are centred, in pixels."""
         return self.start + self.step * np.arange(count, dtype=np.float64)
 
+    def cells_at(self, count: int, length: int) -> NDArray[np.int64]:
+        """The cell in which each of ``length`` pixels lies, of ``count`` cells as wide as the step; -1 outside them."""
+        at = np.floor((np.arange(length) + 0.5 - self.edges(count)[0]) / self.step).astype(np.int64)
+        return np.where((at >= 0) & (at < count), at, -1)
+
     def edges(self, count: int) -> tuple[float, float]:
         """From where to where ``count`` cells reach, each as wide as the step."""
         low = self.start - self.step / 2

@@ -51,6 +51,11 @@ def test_a_placed_map_by_hand() -> None:
     assert centre_pixels(cells, (4, 2), (7, 3)).tolist() == [[6, 7], [12, 13], [18, 19], [18, 19]]  # 8.5 lies outside
 
 
+def test_pixels_know_their_cell() -> None:
+    assert Axis(2.5, 2, 3).cells_at(2, 7).tolist() == [-1, 0, 0, 1, 1, -1, -1]
+    assert stretched((3, 3), (6, 6)).rows.cells_at(3, 6).tolist() == [0, 0, 1, 1, 2, 2]
+
+
 def test_cells_survive_files_and_merging() -> None:
     cells = report_network()
     assert Cells.from_tree(json.loads(json.dumps(cells.to_tree()))) == cells

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from attnlab.geometry import Cells
-from attnlab.maps import MapKind, MapScale
+from attnlab.maps import MapKind, MapScale, tap_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +47,14 @@ class ProbeEvent:
     names: tuple[str, ...]
     cells: Mapping[str, Cells] = field(default_factory=dict)
     kind: str = "probes"
+
+    def cells_of(self, stored: SnapshotMap) -> Cells | None:
+        """Where the cells of a stored map lie; `None` for channels, and where that is not known.
+
+        A map that was reduced fills the same frame with fewer cells.
+        """
+        cells = self.cells.get(tap_of(stored.name))
+        return None if cells is None or stored.kind is MapKind.CHANNEL else cells.resized(stored.grid, stored.kept)
 
 
 @dataclass(frozen=True, kw_only=True)

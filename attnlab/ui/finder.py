@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from attnlab.geometry import Cells, stretched
 from attnlab.maps import MapKind
 from attnlab.runs.folder import RunFolder
 from attnlab.ui.components.viewer import TELLING_POSITIONS
@@ -66,21 +67,21 @@ def _pointing(path: str, step: int) -> tuple[Pointing, ...]:
     for stored in folder.snapshot(step).maps:
         if stored.kind is MapKind.CHANNEL or math.prod(stored.kept) < TELLING_POSITIONS:
             continue
-        shares = _on_object(stored.codes[shown].reshape(-1, *stored.kept), masks)
+        shares = _on_object(stored.codes[shown].reshape(-1, *stored.kept), masks, probes.cells_of(stored))
         hits = int((shares >= 0.5).sum())
         measured.append(Pointing(stored.name, float(shares.mean()), hits, len(masks), float(masks.mean())))
     return tuple(sorted(measured, key=lambda each: -each.share))
 
 
-def _on_object(maps: NDArray[np.uint8], masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _on_object(maps: NDArray[np.uint8], masks: NDArray[np.bool_], cells: Cells | None) -> NDArray[np.float64]:
     """For each image the part of the highest cells that lies on the object, (n,).
 
     Args:
-        maps: (n, h, w). masks: (n, H, W).
+        maps: (n, h, w). masks: (n, H, W). cells: where the maps lie; `None` stretches them evenly.
     """
-    height, width = masks.shape[1:]
-    rows = np.arange(height) * maps.shape[1] // height
-    columns = np.arange(width) * maps.shape[2] // width
+    grid, picture = (maps.shape[1], maps.shape[2]), (masks.shape[1], masks.shape[2])
+    where = cells or stretched(grid, picture)
+    rows, columns = where.rows.cells_at(grid[0], picture[0]), where.columns.cells_at(grid[1], picture[1])
     large = maps[:, rows][:, :, columns]
-    highest = large == large.max(axis=(1, 2), keepdims=True)
-    return np.asarray((highest & masks).sum(axis=(1, 2)) / highest.sum(axis=(1, 2)), np.float64)
+    highest = (large == maps.max(axis=(1, 2), keepdims=True)) & (rows >= 0)[:, None] & (columns >= 0)
+    return np.asarray((highest & masks).sum(axis=(1, 2)) / np.maximum(highest.sum(axis=(1, 2)), 1), np.float64)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from attnlab.geometry import Cells
-from attnlab.maps import MapKind, over_one_position, scalar_titles, tap_of, tap_titles
+from attnlab.maps import MapKind, over_one_position, scalar_titles, tap_titles
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import run_name
 from attnlab.runs.records import RunRecord
@@ -19,7 +18,7 @@ from attnlab.viz.panels import Layer, Panel, layer_from_codes
 from attnlab.viz.scalars import scalar_curves
 
 if TYPE_CHECKING:
-    from attnlab.training.events import ProbeEvent, SnapshotMap
+    from attnlab.training.events import SnapshotMap
 
 REDUCED = {
     MapKind.SPATIAL: "",
@@ -62,7 +61,7 @@ def snapshot_panel(
             title=titles[name],
             scale=stored.scale,
             note=ONE_POSITION if over_one_position(stored.kind, stored.scale, stored.grid) else _reduction(stored),
-            cells=_cells(stored, probes),
+            cells=probes.cells_of(stored),
             picture=probes.images.shape[2:],
         )
         for name, stored in maps[-1].items()
@@ -81,14 +80,6 @@ def snapshot_panel(
         colour=colour,
         run=folder.run_id,
     )
-
-
-def _cells(stored: SnapshotMap, probes: ProbeEvent) -> Cells | None:
-    """Where the stored cells lie; a map that was reduced fills the same frame with fewer cells."""
-    cells = probes.cells.get(tap_of(stored.name))
-    if cells is None or stored.kind is MapKind.CHANNEL:
-        return None
-    return cells.resized(stored.grid, stored.kept)
 
 
 def _reduction(stored: SnapshotMap) -> str:
