@@ -7,7 +7,7 @@ of them is raised, not hidden. Variants outside this package are plug-ins (`attn
 from importlib import import_module
 from pkgutil import iter_modules
 
-from attnlab.attention._geometry import locate_calls, locate_maps, with_cells
+from attnlab.attention._geometry import Located, locate_calls, locate_maps, with_cells
 from attnlab.attention._registry import (
     NONE,
     Variant,
@@ -36,6 +36,7 @@ __all__ = [
     "NONE",
     "AttentionMap",
     "AttentionTap",
+    "Located",
     "MapKind",
     "MapScale",
     "Variant",

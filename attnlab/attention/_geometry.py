@@ -71,8 +71,8 @@ class Located(NamedTuple):
 def locate_calls(model: nn.Module, shape: tuple[int, int, int], modules: Mapping[str, nn.Module]) -> dict[str, Located]:
     """Where the features lie that enter and leave some modules of a network, by the names given to the modules.
 
-    A module that gives features of the shape it takes is passed over as if it kept their place. Of several inputs that one
-    counts whose cells see least. A module that is called at several places has no known place.
+    An attention block is passed over: its output lies where its input does. Of several inputs that one counts whose cells see
+    least. A module that is called at several places has no known place.
     """
     weight = next(model.parameters(), None)
     picture = torch.zeros(1, *shape, device=None if weight is None else weight.device)
@@ -81,18 +81,21 @@ def locate_calls(model: nn.Module, shape: tuple[int, int, int], modules: Mapping
     calls: dict[str, set[Located]] = {name: set() for name in modules}
     thread = threading.get_ident()  # the network may be shared, and another thread may run it meanwhile
 
-    def leave(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if threading.get_ident() != thread:
-            return
-        entering = walk.narrowest(inputs)
-        if isinstance(output, Tensor) and isinstance(inputs[0], Tensor) and output.shape == inputs[0].shape:
-            walk.put(output, entering)
-        calls[name].add(Located(entering, walk.get(output)))
+    def pass_over(block: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        ours = threading.get_ident() == thread
+        if ours and isinstance(output, Tensor) and isinstance(inputs[0], Tensor) and output.shape == inputs[0].shape:
+            walk.put(output, walk.get(inputs[0]))
+
+    def note(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if threading.get_ident() == thread:
+            calls[name].add(Located(walk.narrowest(inputs), walk.get(output)))
 
     modes = {module: module.training for module in model.modules()}
     with ExitStack() as cleanup:
+        for path in {name.rpartition(".")[0] for name in attention_taps(model)}:
+            cleanup.callback(model.get_submodule(path).register_forward_hook(pass_over).remove)
         for name, module in modules.items():
-            cleanup.callback(module.register_forward_hook(partial(leave, name)).remove)
+            cleanup.callback(module.register_forward_hook(partial(note, name)).remove)
         for module, training in modes.items():
             cleanup.callback(setattr, module, "training", training)
         model.eval()

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention import attention_taps, locate_calls, locate_maps, record_attention, with_cells
+from attnlab.attention import Located, attention_taps, locate_calls, locate_maps, record_attention, with_cells
 from attnlab.config import ModelConfig
-from attnlab.geometry import Axis
+from attnlab.geometry import Axis, Cells
 from attnlab.maps import MapKind
 from attnlab.models import ImageShape, build_model, get_model, list_models
 
@@ -108,6 +108,17 @@ def test_the_report_network_by_hand() -> None:
     assert {name: (place.rows.start, place.rows.step, place.rows.field) for name, place in located.items()} == {
         f"blocks.{name}.cbam_spatial.tap": place for name, place in wanted.items()
     }
+
+
+@pytest.mark.parametrize("attention", ["none", "conv_autoencoder", "linear_autoencoder+eca", "self_attention"])
+def test_attention_does_not_move_what_comes_after_it(attention: str) -> None:
+    model = build_model(
+        ModelConfig(backbone="small_cnn", attention=attention, placement="every_conv", width=8), ImageShape(3, 32, 32), 10
+    )
+    last = model.get_submodule("blocks.1.conv2")
+    assert locate_calls(model, (3, 32, 32), {"last": last})["last"] == Located(
+        Cells(Axis(2.0, 2, 10), Axis(2.0, 2, 10)), Cells(Axis(4.0, 2, 14), Axis(4.0, 2, 14))
+    )
 
 
 def test_pooled_keys_lie_between_their_queries() -> None:
