@@ -5,7 +5,7 @@ and waits in the page until the row is drawn. Printed are the times as a person 
 way back, drawing), and how many bytes came and went for each.
 
     streamlit run app.py --server.port 8501 &
-    python benchmarks/rows_latency.py "http://localhost:8501/inspect_attention?run=RUN" [--moves 200] [--columns]
+    python benchmarks/rows_latency.py "http://localhost:8501/inspect?run=RUN" [--moves 200] [--columns]
 """
 
 from __future__ import annotations

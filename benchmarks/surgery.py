@@ -139,7 +139,7 @@ def stroke_times(strokes: int = 20) -> dict[str, Any]:
     with server() as url, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.goto(f"{url}/inspect_attention?run={run}&surgery=true&operation=Painted")
+        page.goto(f"{url}/inspect?run={run}&surgery=true&operation=Painted")
         page.wait_for_selector(".mask-editor canvas", timeout=120_000)
         page.get_by_role("button", name="erase", exact=True).click()
         left = page.locator(".mask-editor canvas").first

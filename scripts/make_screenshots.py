@@ -20,14 +20,14 @@ OUT = ROOT / "docs" / "screenshots"
 PAGES = {
     "home": "",
     "train": "train",
-    "inspect": "inspect_attention",
+    "inspect": "inspect",
     "compare": "compare",
     "reproduce": "reproduce",
     "melanoma": "melanoma",
     "search": "search",
-    "open-checkpoint": "open_checkpoint",
+    "open-checkpoint": "open",
 }
-SECTIONS = {"surgery": ("inspect_attention?surgery=true&operation=Painted&img=12", "*-cbam-*", ".st-key-surgery")}
+SECTIONS = {"surgery": ("inspect?surgery=true&operation=Painted&img=12", "*-cbam-*", ".st-key-surgery")}
 """Parts of a page: its address, which shipped run, and the element."""
 LOOKS = {
     "light": ("light", 1360, 900),

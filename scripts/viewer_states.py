@@ -57,7 +57,7 @@ def take_state(page: Page, base: str, name: str, out: Path, settle: Callable[[Pa
     first, *beside = [min(DEMO.glob(pattern)).name for pattern in patterns]
     also = "".join(f"&beside={run}" for run in beside)
     page.set_viewport_size({"width": page.viewport_size["width"], "height": 2600})  # type: ignore[index]
-    page.goto(f"{base}/inspect_attention?run={first}{also}&img=12&{view}", wait_until="domcontentloaded")
+    page.goto(f"{base}/inspect?run={first}{also}&img=12&{view}", wait_until="domcontentloaded")
     viewer = page.locator(".attention-viewer").first
     viewer.wait_for(timeout=90_000)
     settle(page)

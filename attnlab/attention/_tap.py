@@ -139,7 +139,7 @@ def attention_scalars(model: nn.Module) -> dict[str, float]:
 
 
 @contextmanager
-def record_attention(model: nn.Module, *, detach: bool = True) -> Iterator[list[AttentionMap]]:
+def record_attention(model: nn.Module, *, detach: bool = True, required: bool = True) -> Iterator[list[AttentionMap]]:
     """Collects every map that ``model`` makes inside the ``with``, in the order of the forward pass.
 
     A module called twice gives two maps. A recording inside an `edit_attention` collects the edited weights, one around
@@ -147,6 +147,10 @@ def record_attention(model: nn.Module, *, detach: bool = True) -> Iterator[list[
 
     Args:
         detach: ``False`` keeps the graph, for gradients with respect to a map.
+        required: ``False`` takes a model without attention too, and collects nothing from it.
+
+    Raises:
+        ValueError: when the model has no tap, so that no map could ever be collected.
 
     >>> import torch
     >>> from attnlab.attention import build_attention
@@ -156,7 +160,14 @@ def record_attention(model: nn.Module, *, detach: bool = True) -> Iterator[list[
     >>> [(each.name, str(each.kind), tuple(each.values.shape)) for each in maps]
     [('eca.tap', 'channel', (2, 16, 1, 1))]
     """
-    watch = _Watch(_tap_names(model), detach, None)
+    names = _tap_names(model)
+    if required and not names:
+        raise ValueError(
+            f"{type(model).__name__} has no attention that attnlab can record. Build a network of attnlab.models with a "
+            "variant, put blocks of attnlab.build_attention into your own, or pass the weights of your own block through an "
+            "attnlab.attention.AttentionTap: return x * self.tap(weights)"
+        )
+    watch = _Watch(names, detach, None)
     with _activated(watch):
         yield watch.maps
 

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,8 @@ def train(
 ) -> int:
     """Train a network. The run appears in the app like any other.
 
-    Without --executor it trains in this process. Ctrl-C stops it with a checkpoint.
+    Without --config or --backbone it starts from the app's preset "One minute", so that runs of both compare. Without
+    --executor it trains in this process. Ctrl-C stops it with a checkpoint.
 
     Parameters
     ----------
@@ -61,8 +62,8 @@ def train(
     note
         a note to keep with the run
     """
-    tree = _read_config(config) if config else {}
-    tree = change(tree, {setting.path: values[name] for setting in settings() if (name := setting.keyword) in values})
+    given = {setting.path: values[name] for setting in settings() if (name := setting.keyword) in values}
+    tree = change(_read_config(config) if config else _preset(given), given)
     chosen = RunConfig.model_validate(tree)
     if config is None:
         chosen = _with_options_of_new_runs(chosen)
@@ -186,6 +187,15 @@ def _outcome_tree(folder: RunFolder, outcome: Outcome) -> dict[str, Any]:
         "config": folder.config.model_dump(mode="json"),
         "reading": (folder.dataset_summary() or {}).get("reading"),
     }
+
+
+def _preset(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree that the app's form begins with; an empty one for another network, to which its options do not belong."""
+    from attnlab.training.presets import one_minute
+
+    if "model.backbone" in given:
+        return {}
+    return one_minute(given.get("model.attention", "none")).model_dump(mode="json")
 
 
 def _read_config(path: Path) -> dict[str, Any]:

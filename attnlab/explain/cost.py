@@ -53,7 +53,7 @@ def single_positions(config: ModelConfig, shape: ImageShape, classes: int) -> li
     with torch.device("meta"):
         model = build_model(config, shape, classes).eval()
         image = torch.empty(1, *shape)
-    with torch.inference_mode(), record_attention(model) as maps:
+    with torch.inference_mode(), record_attention(model, required=False) as maps:
         model(image)
     return [attention.name for attention in maps if over_one_position(attention.kind, attention.scale, attention.grid)]
 

@@ -50,7 +50,7 @@ def inspect_images(
         cells: what `attnlab.attention.locate_maps` found; without it the maps do not know where they lie.
     """
     x = normalise(images, tuple(mean), tuple(std)).to(_device(model))
-    with evaluating(model), torch.inference_mode(), record_attention(model) as recorded:
+    with evaluating(model), torch.inference_mode(), record_attention(model, required=False) as recorded:
         predicted = probabilities(model(x)).cpu().numpy()
     names = unique_names([attention.name for attention in recorded])
     maps = [

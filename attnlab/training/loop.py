@@ -29,6 +29,7 @@ from attnlab.training.feed import Feed, check_best_epoch, check_labels, steps_pe
 from attnlab.training.losses import Objective
 from attnlab.training.metrics import Evaluation, RunningMetrics, Stopped, describe_test, evaluate
 from attnlab.training.optim import Schedule, build_optimizer
+from attnlab.training.rehearsal import rehearse
 from attnlab.training.reporting import StepReporter, TrainingFailed
 from attnlab.training.seeding import epoch_order, mix
 from attnlab.training.snapshots import Snapshots, choose_probes
@@ -128,6 +129,7 @@ class Training:
         self.objective = Objective(config)
         self.train_feed = Feed(dataset.train, dataset, device, augmentation=config.training.augment)
         self.steps_per_epoch = steps_per_epoch(config, len(dataset.train))
+        rehearse(config, self.model, ImageShape(*dataset.shape), len(dataset.train))
         self.total_steps = self.steps_per_epoch * config.training.epochs
         self.step = self.epoch = self.batch = 0
         self.seconds = 0.0

@@ -81,7 +81,7 @@ class Snapshots:
         probabilities: list[Tensor] = []
         with evaluating(model), torch.inference_mode():
             for x in self._x.split(1 if pairwise else len(self._x)):
-                with record_attention(model) as recorded:
+                with record_attention(model, required=False) as recorded:
                     probabilities.append(objective.probabilities(model(x.to(device))).cpu())
                 parts.append([_reduced(attention).cpu() for attention in recorded])
         weights = [torch.cat(images) for images in zip(*parts, strict=True)]

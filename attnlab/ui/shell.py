@@ -10,7 +10,7 @@ from streamlit.navigation.page import StreamlitPage
 _INSIDE = "shell.inside"
 ICON = Path(__file__).parent / "components" / "icon.svg"
 
-# Each page's address is its file's name: see `inside_app`. No symbols: Streamlit would fetch a page's symbol for the
+# A page's address is its file's name, unless `ADDRESSES` has another. No symbols: Streamlit would fetch a page's symbol for the
 # browser's tab from a third-party server.
 PAGES = (
     ("pages/home.py", "Home", "What attention is, in one animated image, and where to go from here."),
@@ -24,11 +24,26 @@ PAGES = (
 )
 
 
+ADDRESSES = {"pages/inspect_attention.py": "inspect", "pages/open_checkpoint.py": "open"}
+"""Addresses as people write them, where the file cannot have that name. The file's name works as an address too.
+
+Until `st.navigation` has been called once in the process, only files in pages/ have addresses; those of ``pages/1_inspect.py``
+and ``pages/1_open.py`` are without the number."""
+
+
 def navigation() -> StreamlitPage:
     """Shows the menu and returns the page to run."""
     st.session_state[_INSIDE] = True
-    pages = [st.Page(file, title=title, help=text, default=file == PAGES[0][0]) for file, title, text in PAGES]
-    return st.navigation(pages, position="top")
+    pages = [
+        st.Page(file, title=title, help=text, default=file == PAGES[0][0], url_path=ADDRESSES.get(file))
+        for file, title, text in PAGES
+    ]
+    older = [
+        st.Page(file, title=title, help=text, url_path=Path(file).stem, visibility="hidden")
+        for file, title, text in PAGES
+        if file in ADDRESSES
+    ]
+    return st.navigation([*pages, *older], position="top")
 
 
 def inside_app() -> None:

@@ -361,3 +361,13 @@ def test_linear_autoencoder_keeps_the_sign_of_its_code() -> None:
         layer.bias.zero_()
         layer.weight[0, 0] = weight
     assert model(torch.full((1, 1, 1, 1), 2.0)).item() == pytest.approx(2 * 0.8807970780, abs=1e-6)
+
+
+def test_a_model_without_attention_says_what_to_do_instead_of_recording_nothing() -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1))
+    words = r"Sequential has no attention .*build_attention.*self\.tap\(weights\)"
+    with pytest.raises(ValueError, match=words), record_attention(model):
+        pass
+    with record_attention(model, required=False) as maps:
+        model(torch.zeros(1, 3, 2, 2))
+    assert maps == []

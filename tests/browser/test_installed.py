@@ -44,7 +44,7 @@ def test_home_shows_the_demo_runs_in_the_colours_of_the_app(installed_server: Se
 def test_inspect_shows_a_map_of_a_demo_run_computed_afresh(installed_server: Server, page: Page) -> None:
     from playwright.sync_api import expect
 
-    page.goto(f"{installed_server.url}/inspect_attention?img=12")
+    page.goto(f"{installed_server.url}/inspect?img=12")
     viewer = page.locator(".attention-viewer").first
     expect(viewer.locator("canvas").first).to_be_visible(timeout=PATIENT)
     expect(page.get_by_role("alert")).to_have_count(0)

@@ -30,7 +30,7 @@ def test_pointing_brings_one_row_at_a_time(server: Server, page: Page, large_map
     asked: list[int] = []
     page.on("websocket", lambda opened: opened.on("framereceived", lambda data: got.append(len(data))))
     page.on("websocket", lambda opened: opened.on("framesent", lambda data: asked.append(len(data))))
-    address = f"{server.url}/inspect_attention?run={run.name}&img=0"
+    address = f"{server.url}/inspect?run={run.name}&img=0"
     page.goto(f"{address}&rq=0.2_0.1&rc=0&rh=2")
     canvas = page.locator(".large-maps canvas").first
     words, numbers = page.locator(".large-maps figcaption b").first, page.locator(".large-maps figcaption .numbers").first

@@ -23,7 +23,7 @@ def test_pictures_are_laid_beside_each_other(server: Server, page: Page) -> None
     shipped = sorted(paths.DEMO_RUNS.glob("*-cbam-*"))
     if not shipped:
         pytest.skip("no shipped run with CBAM")
-    page.goto(f"{server.url}/inspect_attention?run={shipped[0].name}&img=2")
+    page.goto(f"{server.url}/inspect?run={shipped[0].name}&img=2")
     cards = page.locator(".card h4")
     expect(cards).to_have_text(["cbam"], timeout=PATIENT)
     strip = page.get_by_role("option")

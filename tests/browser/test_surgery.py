@@ -25,7 +25,7 @@ def test_a_brush_stroke(server: Server, page: Page) -> None:
         pytest.skip("no shipped run with CBAM")
     sent: list[int] = []
     page.on("websocket", lambda opened: opened.on("framesent", lambda data: sent.append(len(data))))
-    page.goto(f"{server.url}/inspect_attention?run={shipped[0].name}&surgery=true&operation=Painted")
+    page.goto(f"{server.url}/inspect?run={shipped[0].name}&surgery=true&operation=Painted")
     left = page.locator(".mask-editor canvas").first
     expect(page.get_by_text("are predicted correctly")).to_be_visible(timeout=PATIENT)  # nothing is under way any more
     expect(left).to_be_visible(timeout=PATIENT)
@@ -96,7 +96,7 @@ def test_a_link_with_the_earlier_title_of_an_operation_opens_it(server: Server, 
     shipped = sorted(paths.DEMO_RUNS.glob("*-cbam-*"))
     if not shipped:
         pytest.skip("no shipped run with CBAM")
-    page.goto(f"{server.url}/inspect_attention?run={shipped[0].name}&surgery=true&operation=Channel half alone")
+    page.goto(f"{server.url}/inspect?run={shipped[0].name}&surgery=true&operation=Channel half alone")
     expect(page.get_by_text("Only the channel gates are left")).to_be_visible(timeout=PATIENT)
     expect(page).to_have_url(re.compile("operation=Channel.attention.only"))
 

@@ -19,6 +19,7 @@ from attnlab.experiments.overrides import change, settings
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.runs.store import home_lock
+from attnlab.training.presets import one_minute
 from tests.example_runs import finished_run
 from tests.waiting import PATIENCE, wait_until
 
@@ -50,6 +51,27 @@ def test_train_prints_one_json_object_and_leaves_a_run(capsys: pytest.CaptureFix
     (own,) = [run for run in listed if not run["demo"]]
     assert own["run_id"] == told["run_id"]
     assert own["test_accuracy"] == told["metrics"]["test_accuracy"]
+
+
+@pytest.mark.parametrize("attention", ["none", "eca", "self_attention"])
+def test_without_a_network_it_is_that_of_the_apps_preset(
+    attention: str, private_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attnlab.cli.train._train_here", lambda folder, *, as_json: print(folder.config.to_json()) or 0)
+    assert main(["train", "--attention", attention]) == 0
+    assert RunConfig.from_json(capsys.readouterr().out) == one_minute(attention)
+    assert main(["train", "--attention", "eca", "--backbone", "resnet_cifar"]) == 0
+    assert RunConfig.from_json(capsys.readouterr().out).model.options == {}
+
+
+def test_an_impossible_batch_is_refused_in_words_before_the_training(
+    private_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--width", "8", "--batch-size", "1", "--image-size", "32"]
+    assert main(["train", *DRAWN, "--epochs", "1", "--backbone", "resnet18", *small]) == 2
+    err = capsys.readouterr().err
+    assert "Set training.batch_size to 2 or more" in err and "Expected more than 1" not in err
+    assert not list((private_home / "runs").glob("*/config.json"))
 
 
 def test_a_config_file_gives_the_same_run_and_options_change_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def network(name: str, **changes: object) -> tuple[torch.nn.Module, torch.Tensor
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_gradients_and_maps(name: str) -> None:
     model, images = network(name)
-    with record_attention(model) as maps:
+    with record_attention(model, required=False) as maps:
         logits = model(images)
     assert logits.shape == (3, CLASSES)
     assert logits.isfinite().all()
@@ -77,7 +77,7 @@ def test_recording_changes_no_bit(name: str) -> None:
     model.eval()
     with torch.no_grad():
         plain = model(images)
-        with record_attention(model):
+        with record_attention(model, required=False):
             recorded = model(images)
     assert torch.equal(plain, recorded)
 
@@ -117,7 +117,7 @@ def test_a_size_it_cannot_take_is_refused_with_the_right_one(name: str) -> None:
 @pytest.mark.parametrize(("name", "option", "value"), OPTION_VALUES)
 def test_every_offered_value_builds_and_answers(name: str, option: str, value: object) -> None:
     model, images = network(name, options={option: value})
-    with record_attention(model):
+    with record_attention(model, required=False):
         logits = model(images)
     assert logits.shape in {(3, CLASSES), (3, 1)}
     assert logits.isfinite().all()
@@ -127,7 +127,7 @@ def test_every_offered_value_builds_and_answers(name: str, option: str, value: o
 def test_attention_stands_at_every_offered_place(name: str, placement: str) -> None:
     model, images = network(name, placement=placement)
     plain, _ = network(name, placement=placement, attention="none")
-    with record_attention(model) as maps:
+    with record_attention(model, required=False) as maps:
         model(images)
     assert maps
     assert len(model.state_dict()) > len(plain.state_dict())

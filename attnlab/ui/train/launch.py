@@ -24,7 +24,7 @@ from attnlab.ui.train.executor_form import executor_form
 ONE_MINUTE, PUBLISHED, DESCRIBED = "one minute", "published", "described"
 TITLES = {ONE_MINUTE: "One minute", PUBLISHED: "As the code does", DESCRIBED: "As the paper says"}
 START_FROM = {
-    ONE_MINUTE: "Digits in clutter, small enough to train on a laptop while you watch.",
+    ONE_MINUTE: "A small network and a short training, to watch on a laptop. It learns the images chosen below.",
     PUBLISHED: "A row of the report's Table 1 with the published protocol: trained as the report's code does.",
     DESCRIBED: "A row of the report's Table 1 with the described protocol: trained as the report's text says.",
 }

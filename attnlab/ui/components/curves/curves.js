@@ -208,7 +208,7 @@ class Curves {
     };
     const filled = [...this.runs.values()].some(({ history }) => history.step.length || history.epochs.length);
     this.empty.hidden = filled;
-    this.empty.textContent = this.runs.size ? "Waiting for the first step." : "No run selected.";
+    this.empty.textContent = this.runs.size ? "No measurements yet." : "No run selected.";
     this.charts.hidden = !filled;
     this.reset.disabled = !this.zoom;
     if (filled) for (const panel of this.panels) this.drawPanel(panel);
