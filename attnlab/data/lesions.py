@@ -35,7 +35,7 @@ SIGNS = 4
 """Asymmetry, border, colour, diameter."""
 
 PLACES = ("centre", "anywhere")
-SMALLER, MARGIN = 0.6, 1.2
+SMALLER, MARGIN = 0.6, 1.4
 """Of spots that lie anywhere: their size beside those in the centre, and radii from the middle of a spot to the edge."""
 
 SKIN = np.array([[0.93, 0.76, 0.68], [0.87, 0.67, 0.57], [0.78, 0.57, 0.45], [0.62, 0.43, 0.33]], np.float32)

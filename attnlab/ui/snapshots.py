@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
 
+from attnlab.config import RunConfig
 from attnlab.maps import MapKind, over_one_position, scalar_titles, tap_titles
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import run_name
@@ -76,10 +77,35 @@ def snapshot_panel(
         probabilities=np.stack([snapshot.probabilities[picture] for snapshot in snapshots]).astype(np.float32),
         truth=int(probes.labels[picture]),
         steps=steps,
+        tested=_step((folder.end() or {}).get("result"), folder.progress().get("total_steps", 0), folder.config),
         mask=None if probes.masks is None else probes.masks[picture],
         colour=colour,
         run=folder.run_id,
     )
+
+
+def tested_step(record: RunRecord) -> int | None:
+    """The step at the end of the epoch that was tested; `None` before the test."""
+    return _step(record.result, record.total_steps, record.config)
+
+
+def _step(result: Mapping[str, Any] | None, total_steps: int, config: RunConfig) -> int | None:
+    best = (result or {}).get("best_epoch")
+    return None if best is None else best * (total_steps // config.training.epochs)
+
+
+def tested_epoch(record: RunRecord) -> str:
+    """``of epoch 3 of 4, the best by its validation, which was tested``; empty before the test."""
+    best, epochs = record.result.get("best_epoch"), record.config.training.epochs
+    return f"of epoch {best} of {epochs}, the best by its validation, which was tested" if best else ""
+
+
+def marked_epoch(record: RunRecord) -> str:
+    """A sentence for the views over time, which go on after the epoch that was tested; empty before the test."""
+    best, step = record.result.get("best_epoch"), tested_step(record)
+    if best is None or step is None:
+        return ""
+    return f"{plain(run_name(record))}: epoch {best}, which ends with step {step:,} and is marked, is the one that was tested."
 
 
 def _reduction(stored: SnapshotMap) -> str:

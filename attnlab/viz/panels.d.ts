@@ -24,6 +24,8 @@ export interface PackedPanel {
   truth: number | null;
   /** T training steps */
   steps: number[];
+  /** the step at the end of the epoch that was tested, null where there is none */
+  tested: number | null;
   layers: PackedLayer[];
   /** offset of uint8 (H, W), 1 on the object */
   mask?: number;

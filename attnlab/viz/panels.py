@@ -86,6 +86,7 @@ class Panel:
         probabilities: (classes,) or (T, classes).
         truth: index of the true class; `None` when unknown.
         steps: the T training steps of layers and probabilities with T > 1.
+        tested: the step at the end of the epoch that was tested; `None` where there is none, or none yet.
         mask: bool (H, W), true on the object; `None` where there is none.
         colour: CSS colour of the run; the theme's when empty.
         run: id of the run, for captions and file names of saved pictures.
@@ -99,6 +100,7 @@ class Panel:
     probabilities: ArrayLike | None = None
     truth: int | None = None
     steps: Sequence[int] = ()
+    tested: int | None = None
     mask: NDArray[np.bool_] | None = None
     colour: str = ""
     run: str = ""
@@ -244,6 +246,7 @@ def _pack_panel(panel: Panel, writer: _Writer) -> dict[str, Any]:
         "classes": list(panel.classes),
         "truth": None if panel.truth is None else int(panel.truth),
         "steps": [int(step) for step in panel.steps],
+        "tested": panel.tested,
         "layers": [_pack_layer(panel, item, writer) for item in panel.layers],
     }
     if panel.mask is not None:

@@ -19,7 +19,7 @@ import {
   upsample,
   weightInside,
 } from "../../attnlab/ui/components/viewer/maths.js";
-import { momentAt } from "../../attnlab/ui/components/viewer/time_lapse.js";
+import { momentAt, placeOnTrack } from "../../attnlab/ui/components/viewer/time_lapse.js";
 import { linkWithView, usualView, viewFromLink } from "../../attnlab/ui/components/viewer/view.js";
 
 // Two queries over four keys on a 2 x 2 grid; codes 0..255 between floor and peak.
@@ -196,4 +196,10 @@ test("weight on the object counts cells where they lie, the outermost also beyon
   assert.equal(weightInside(values, 2, 2, mask, 8, 8).weight, 2 / 16);
   const right = /** @type {const} */ ([0.5, 0, 1, 1]); // both columns lie in the right half
   assert.equal(weightInside(values, 2, 2, mask, 8, 8, right).weight, 1 / 8);
+});
+
+test("the tested epoch is marked at its step, also between two that were kept", () => {
+  const steps = [0, 10, 20, 40, 80];
+  assert.deepEqual([0, 10, 80, 5, 60].map((step) => placeOnTrack(steps, step)), [0, 1 / 4, 1, 1 / 8, 7 / 8]);
+  assert.equal(placeOnTrack(steps, 99), 1);
 });

@@ -168,6 +168,8 @@ def test_while_it_learned_needs_no_network(app: AppTest, run_id: str) -> None:
     assert panel["steps"][0] == 0 and len(panel["steps"]) > 3
     assert panel["probabilities"]["rows"] == len(panel["steps"]) == panel["layers"][0]["moments"]
     assert len(strip(app)) == 8
+    best = get_manager().get(run_id).result["best_epoch"]
+    assert f"epoch {best}, which ends with step {panel['tested']:,} and is marked, is the one that was tested" in texts(app)
 
 
 def test_a_link_to_a_missing_run_says_how_to_make_it_again(app: AppTest, run_id: str) -> None:
@@ -212,6 +214,8 @@ def test_shipped_runs_are_drawn_from_their_stored_maps(folder: RunFolder) -> Non
     panel = snapshot_panel(folder, 0, title="t")
     assert [layer.name for layer in panel.layers] == [stored.name for stored in folder.snapshot(panel.steps[-1]).maps]
     assert not [layer.note for layer in panel.layers if layer.kind is MapKind.CHANNEL and layer.note]
+    best = folder.end()["result"]["best_epoch"]
+    assert panel.tested == next(row["step"] for row in folder.metrics() if row["kind"] == "epoch" and row["epoch"] == best)
 
 
 def test_raw_maps_are_saved_in_full_precision(run_id: str, app: AppTest) -> None:

@@ -26,7 +26,7 @@ from attnlab.ui.format import plain
 from attnlab.ui.inspect.images import images_to_show, run_colour
 from attnlab.ui.inspect.section import VIEWER, following
 from attnlab.ui.reading import left_out_of_run
-from attnlab.ui.snapshots import snapshot_panel, weights_of_maps
+from attnlab.ui.snapshots import marked_epoch, snapshot_panel, tested_epoch, tested_step, weights_of_maps
 from attnlab.ui.state import colours, manager
 from attnlab.ui.waiting import wait_for_torch
 from attnlab.viz.overlay import thumbnails
@@ -174,6 +174,8 @@ def facts(record: RunRecord) -> None:
         st.text(record.note)
     left_out_of_run(record, "inspect")
     variant_facts(record.config.model)
+    if words := tested_epoch(record):
+        st.caption(f"The maps and predictions of the trained network are those {words}.")
     st.caption(
         "**What a map does not say.** A map holds the weights that the network applied to its features. A high weight does not "
         "prove that the prediction depends on that place, and a low weight does not prove the opposite: earlier layers have "
@@ -212,14 +214,16 @@ def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
             st.caption(f"{plain(run_name(record))} kept no maps during training.")
     viewer(panels, key=VIEWER, link=True, sync="inspect", first=finder(RunFolder(records[0].folder)))
     download_buttons(panels, records)
-    st.caption("Point at a step in the loss chart to see the maps of that step.")
+    st.caption(
+        " ".join(["Point at a step in the loss chart to see the maps of that step.", *map(marked_epoch, records)]).strip()
+    )
     colour_of = colours(manager().runs())
     lines = []
     for record in records:
         rows = history(record)
         per_epoch = record.total_steps // record.config.training.epochs
         about = (run_name(record), colour_of[record.group], record.attempt)
-        lines.append(Curve(record.run_id, *about, rows.steps, rows.losses, rows.epochs, per_epoch))
+        lines.append(Curve(record.run_id, *about, rows.steps, rows.losses, rows.epochs, per_epoch, tested=tested_step(record)))
     curves(lines, key="inspect.curves", sync="inspect")
     weights_of_maps(records, "inspect")
 

@@ -15,7 +15,7 @@ from attnlab.runs.naming import run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.format import duration, plain
-from attnlab.ui.snapshots import weights_of_maps
+from attnlab.ui.snapshots import tested_step, weights_of_maps
 from attnlab.ui.state import chart_runs, colours, manager, set_chart_runs
 
 BADGES = {
@@ -105,6 +105,7 @@ def _curves(records: Sequence[RunRecord], index: Mapping[str, int]) -> list[Curv
                 rows.epochs,
                 steps_per_epoch=record.total_steps // record.config.training.epochs,
                 sibling=siblings[record.group],
+                tested=tested_step(record),
             )
         )
         siblings[record.group] += 1

@@ -33,6 +33,7 @@ class Curve:
         steps, losses: one entry for each optimizer step.
         epochs: the epoch records, with at least `EPOCH_FIELDS`.
         steps_per_epoch: 0 while unknown.
+        tested: step at the end of the epoch that was tested; `None` before the test.
         sibling: counts the runs of one group in the chart; they share a colour and differ in their dashes.
     """
 
@@ -45,6 +46,7 @@ class Curve:
     epochs: Sequence[Mapping[str, Any]]
     steps_per_epoch: int = 0
     sibling: int = 0
+    tested: int | None = None
 
 
 def curves(runs: Sequence[Curve], *, key: str, sync: str = "") -> None:
@@ -73,6 +75,7 @@ def curves(runs: Sequence[Curve], *, key: str, sync: str = "") -> None:
                 "sibling": run.sibling,
                 "attempt": run.attempt,
                 "steps_per_epoch": run.steps_per_epoch,
+                "tested": run.tested,
                 "since": steps,
                 "step": list(run.steps[steps:]),
                 "loss": [_number(loss) for loss in run.losses[steps:]],

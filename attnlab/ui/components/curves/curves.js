@@ -22,7 +22,7 @@ const SHORTEST_ZOOM = 5; // pixels
 const MOST_IN_TIP = 8;
 
 /** @typedef {{ palette: string[], sync: string, runs: RunRows[] }} CurvesData */
-/** @typedef {{ label: string, colour: string, dash: number[], perEpoch: number, history: History, smooth: Latest<(number | null)[]> }} Run */
+/** @typedef {{ label: string, colour: string, dash: number[], perEpoch: number, tested: number | null, history: History, smooth: Latest<(number | null)[]> }} Run */
 
 /**
  * @typedef {object} Plot a chart as it was drawn last
@@ -141,6 +141,7 @@ class Curves {
       colour: palette[rows.colour % palette.length],
       dash: DASHES[(rows.sibling + Math.floor(rows.colour / palette.length)) % DASHES.length],
       perEpoch: rows.steps_per_epoch || 0,
+      tested: rows.tested,
       history,
       smooth: new Latest(),
     });
@@ -168,7 +169,7 @@ class Curves {
     return this.visible().flatMap((run) => {
       const { label, colour, dash, history, smooth } = run;
       const unit = this.unit(run);
-      const common = { label, colour, dash };
+      const common = { label, colour, dash, tested: run.tested === null ? null : run.tested * unit };
       const epochs = (/** @type {keyof Epoch} */ field) => ({
         ...common,
         x: history.epochs.map((epoch) => epoch.step * unit),
@@ -298,8 +299,11 @@ class Curves {
         const value = drawable(line.y[i], log);
         if (value === null || x < across[0] || x > across[1]) return;
         context.beginPath();
-        context.arc(toX(x), toY(value), 2.6, 0, 7);
+        const tested = line.tested !== null && Math.abs(x - line.tested) < 1e-9;
+        context.arc(toX(x), toY(value), tested ? 4.5 : 2.6, 0, 7);
+        if (tested) context.fillStyle = line.colour;
         context.fill();
+        context.fillStyle = this.theme.background;
         context.stroke();
       });
     }

@@ -11,6 +11,7 @@
  * @property {number} sibling counts the runs of one group
  * @property {number} attempt rises when a run is started again; its rows are then sent anew
  * @property {number} steps_per_epoch 0 while unknown
+ * @property {number | null} tested step at the end of the epoch that was tested
  * @property {number} since how many steps were sent before
  * @property {number[]} step
  * @property {(number | null)[]} loss

@@ -14,6 +14,7 @@ import { percent } from "../lib/numbers.js";
  * @property {number} width
  * @property {number} alpha
  * @property {boolean} [dots]
+ * @property {number | null} tested where the epoch lies that was tested; its dots are drawn larger and filled
  * @property {string} label of the run
  * @property {string} [name] of the curve; lines without one are not read off
  */

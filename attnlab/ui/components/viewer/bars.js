@@ -3,6 +3,7 @@
 import { button, element, menu, range, setPressed, setText } from "../lib/dom.js";
 import { fillTrack } from "./controls.js";
 import { KIND_WORDS } from "./field.js";
+import { placeOnTrack } from "./time_lapse.js";
 
 /** @import { Control, Viewer } from "./viewer.js" */
 
@@ -77,7 +78,17 @@ export function buildTimeBar(viewer) {
   });
   input.addEventListener("change", () => viewer.commit());
   const output = element("output");
-  node.append(play, input, output);
+  const track = element("div", "track");
+  track.append(input);
+  for (const { tested, colour } of viewer.panels) {
+    if (tested === null) continue;
+    const mark = element("span", "tested");
+    mark.style.setProperty("--place", String(placeOnTrack(steps, tested)));
+    if (colour) mark.style.background = colour;
+    mark.title = `step ${tested.toLocaleString("en")}: the end of the epoch that was tested`;
+    track.append(mark);
+  }
+  node.append(play, track, output);
   const count = (/** @type {number} */ step) => step.toLocaleString("en");
   const sync = () => {
     const at = viewer.stepIndex();
