@@ -196,6 +196,17 @@ def centre_pixels(cells: Cells | None, grid: Size, picture: Size) -> NDArray[np.
     return rows[:, None] * picture[1] + columns[None, :]
 
 
+def nearest_cells(cells: Cells, grid: Size, others: Cells, other_grid: Size) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each cell of another map the nearest cell of this one, as an index: (rows (h', 1), columns (1, w'))."""
+    rows = _nearest(cells.rows, grid[0], others.rows.centres(other_grid[0]))
+    columns = _nearest(cells.columns, grid[1], others.columns.centres(other_grid[1]))
+    return rows[:, None], columns[None, :]
+
+
+def _nearest(axis: Axis, count: int, at: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.clip(np.floor((at - axis.edges(count)[0]) / axis.step).astype(np.int64), 0, count - 1)
+
+
 def _mixing(axis: Axis, count: int, length: int) -> NDArray[np.float64]:
     """How much each of ``count`` cells counts at each of ``length`` pixels, (length, count); each row sums to 1."""
     at = np.clip((np.arange(length) + 0.5 - axis.start) / axis.step, 0, count - 1)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from attnlab.geometry import Axis, Cells, centre_pixels, picture_cells, place_map, shift_of_stretch, stretched
+from attnlab.geometry import Axis, Cells, centre_pixels, nearest_cells, picture_cells, place_map, shift_of_stretch, stretched
 
 RNG = np.random.default_rng(0)
 
@@ -54,6 +54,15 @@ def test_a_placed_map_by_hand() -> None:
 def test_pixels_know_their_cell() -> None:
     assert Axis(2.5, 2, 3).cells_at(2, 7).tolist() == [-1, 0, 0, 1, 1, -1, -1]
     assert stretched((3, 3), (6, 6)).rows.cells_at(3, 6).tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_cells_of_one_map_find_the_nearest_of_another() -> None:
+    six = report_network()  # centred at 5, 9, ... 25
+    pixels = picture_cells()
+    rows, columns = nearest_cells(six, (6, 6), pixels, (32, 32))
+    assert rows[:, 0].tolist() == columns[0].tolist() == [0] * 7 + np.repeat([1, 2, 3, 4], 4).tolist() + [5] * 9
+    back, _ = nearest_cells(pixels, (32, 32), six, (6, 6))
+    assert back[:, 0].tolist() == [5, 9, 13, 17, 21, 25]
 
 
 def test_cells_survive_files_and_merging() -> None:

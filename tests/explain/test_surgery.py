@@ -25,6 +25,7 @@ from attnlab.explain.surgery.operations import (
     temperature,
     uniform,
 )
+from attnlab.geometry import Axis, Cells, picture_cells
 
 LEAVE = math.nan
 
@@ -353,3 +354,16 @@ def test_operate_gives_prediction_and_maps_as_they_were_changed() -> None:
     assert torch.equal(gate.values, torch.ones(1, 1, 3, 5))
     expected = (images.float() / 255).mean(dim=(2, 3)).softmax(dim=1).numpy()
     np.testing.assert_allclose(result.probabilities, expected, rtol=1e-5)
+
+
+def test_paint_reaches_other_maps_where_they_lie() -> None:
+    """A picture of 8 x 8; the painted map of 2 x 2 cells lies in its upper left quarter, the other covers all of it."""
+    painted = Cells(Axis(1.0, 2, 2), Axis(1.0, 2, 2))
+    fine = torch.full((1, 1, 8, 8), 0.5)
+    attention = AttentionMap("fine.tap", MapKind.SPATIAL, MapScale.GATE, fine, (8, 8))
+    target = torch.tensor([[1.0, LEAVE], [LEAVE, LEAVE]])
+    placed = paint(target, painted, {"fine.tap": picture_cells()})(attention)
+    stretched = paint(target)(attention)
+    assert placed is not None and stretched is not None
+    assert (placed == 1).nonzero()[:, 2:].tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert int((stretched == 1).sum()) == 16

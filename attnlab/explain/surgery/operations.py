@@ -21,14 +21,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from attnlab.attention import AttentionMap, MapKind, MapScale, attention_scalars, attention_taps, edit_attention
 from attnlab.attention._tap import Edit
+from attnlab.geometry import Cells, nearest_cells, stretched
+from attnlab.maps import tap_of
 from attnlab.training.seeding import mix
 
 PAINTED_SOFTMAX = 4.0
@@ -46,9 +47,11 @@ class Intervention:
         operation: name in `OPERATIONS`.
         amount: see the operation's `Amount`; its default when `None`.
         taps: paths of the taps it acts on, every use of them; all taps when `None`.
-        target: for ``paint`` only: the weight of each position, float (H, W) of any size and resized to each map's grid by
-            the nearest position, or of each channel, (C,). NaN leaves a weight unchanged. Gates are in [0, 1], softmax
-            weights in units of the uniform one.
+        target: for ``paint`` only: the weight of each position, float (H, W) of any size, of which each map takes the nearest
+            position, or of each channel, (C,). NaN leaves a weight unchanged. Gates are in [0, 1], softmax weights in units
+            of the uniform one.
+        cells: where the positions of the target lie in the picture, and ``located``, where those of each map do (see
+            `attnlab.attention.locate_maps`); what is not known is stretched evenly.
         seed: of the permutation, for ``shuffle`` only.
     """
 
@@ -56,6 +59,8 @@ class Intervention:
     amount: float | None = None
     taps: Sequence[str] | None = None
     target: Tensor | None = None
+    cells: Cells | None = None
+    located: Mapping[str, Cells] = field(default_factory=dict)
     seed: int = 0
 
 
@@ -153,8 +158,8 @@ def temperature(t: float) -> Edit:
     return edit
 
 
-def paint(target: Tensor) -> Edit:
-    """Sets the weights of some positions, or of some channels; see `Intervention.target`.
+def paint(target: Tensor, cells: Cells | None = None, located: Mapping[str, Cells] | None = None) -> Edit:
+    """Sets the weights of some positions, or of some channels; see `Intervention`.
 
     A target of positions does not change CHANNEL maps; one of channels changes only CHANNEL maps of its length. In a
     PAIRWISE map the keys are painted: the positions that every position may attend to.
@@ -174,7 +179,10 @@ def paint(target: Tensor) -> Edit:
             raise ValueError(f"the gate {attention.name!r} takes weights in [0, 1], got {painted_weights.max().item():g}")
         weights = target.to(rows)
         if target.ndim == 2:
-            weights = F.interpolate(weights[None, None], size=attention.grid, mode="nearest-exact").flatten()
+            size, grid = (target.shape[0], target.shape[1]), attention.grid
+            own = (located or {}).get(tap_of(attention.name))
+            placed = (cells, own) if cells and own else (stretched(size, grid), stretched(grid, grid))
+            weights = weights[nearest_cells(placed[0], size, placed[1], grid)].flatten()
         softmax = attention.scale is MapScale.SOFTMAX
         painted = torch.where(weights.isnan(), rows, weights / rows.shape[-1] if softmax else weights)
         return (_normalised(painted) if softmax else painted).reshape(attention.values.shape)
@@ -213,7 +221,7 @@ def blend(share: float, edit: Edit) -> Edit:
 def _painted(intervention: Intervention) -> Edit:
     if intervention.target is None:
         raise ValueError("paint needs a target: the painted weights, NaN where nothing is painted")
-    return paint(intervention.target)
+    return paint(intervention.target, intervention.cells, intervention.located)
 
 
 _BOTH = frozenset({MapKind.CHANNEL, MapKind.SPATIAL})

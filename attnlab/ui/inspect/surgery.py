@@ -185,7 +185,9 @@ def _effect(opened: OpenRun, selection: Selection, intervention: Intervention) -
             # the channels of one map are not those of another
             taps = (tap_of(drawn.name),) if drawn.kind is MapKind.CHANNEL else intervention.taps
             cells = _strokes(canvas)
-            intervention = replace(intervention, target=target(cells, canvas), taps=taps)
+            intervention = replace(
+                intervention, target=target(cells, canvas), cells=drawn.cells, located=opened.cells, taps=taps
+            )
     begun = time.perf_counter()
     result = operate(opened.model, image[None], opened.mean, opened.std, intervention, probabilities=opened.probabilities)
     took = time.perf_counter() - begun
