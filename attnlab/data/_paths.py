@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import cv2
 import numpy as np
 from pydantic import ValidationError
 
@@ -109,7 +108,7 @@ def read_path(config: DatasetConfig) -> Reading:
         labels, np.array([item.part for item in listing.items], np.int8), listing.class_names, config, every_class=True
     )
     reading = describe(listing, {name: labels[at] for name, at in rows.parts.items()}, rows.drawn)
-    if (looked := _all_alike(source, listing)) and looked > 1:
+    if (looked := _all_alike(source, index, listing)) > 1:
         warning = f"The pictures do not differ: the {looked} that were looked at are the same."
         reading = replace(reading, warnings=(*reading.warnings, warning))
     return reading
@@ -168,24 +167,28 @@ def _path_options(path: Path, options: Mapping[str, Any]) -> PathOptions:
     return path_options
 
 
-def _all_alike(source: Source, listing: Listing) -> int:
+def _all_alike(source: Source, index: Index, listing: Listing) -> int:
     """The number of pictures that were compared when all of them are the same; 0 when they differ."""
-    step = max(1, len(listing.items) // LOOKED_AT)
-    names = [item.image for item in listing.items[::step]][:LOOKED_AT]
-    first: np.ndarray | None = None
+    images = {item.image for item in listing.items}
+    first = list(islice((name for name in index.files if name in images), LOOKED_AT))  # the fastest to read
+    spread = [item.image for item in listing.items[:: max(1, len(listing.items) // LOOKED_AT)]][:LOOKED_AT]
+    return _alike(source, first) and _alike(source, list(dict.fromkeys([first[0], *spread])))
+
+
+def _alike(source: Source, names: Sequence[str]) -> int:
+    seen: np.ndarray | None = None
     looked = 0
-    for _, data in source.read(list(dict.fromkeys(names))):
-        if isinstance(data, ImageRefused):
-            continue
+    for _, data in source.read(names):
         try:
+            if isinstance(data, ImageRefused):
+                continue
             pixels = fit_array(decode_image(data, max_pixels=MAX_PIXELS).pixels, (32, 32))
         except ImageRefused:
             continue
         looked += 1
-        if first is None:
-            first = pixels
-        elif cv2.norm(first, pixels, cv2.NORM_INF) > 0:
+        if seen is not None and not np.array_equal(seen, pixels):
             return 0
+        seen = pixels
     return looked
 
 
