@@ -64,6 +64,7 @@ def print_reading(reading: Reading, *, choices: bool) -> None:
     """
     print(reading.sentence)
     print_table(reading.header, reading.rows())
+    print("\n".join(reading.origins()))
     print_left_out(reading.tree())
     if choices:
         _print_choices(reading.choices)

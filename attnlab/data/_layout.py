@@ -30,6 +30,11 @@ class _Tables:
     chosen: list[Fit]
     ignored: list[Skip]
 
+    def guessed(self, options: PathOptions) -> bool:
+        """Whether the table that is read was neither asked for nor has it the columns that the options name."""
+        named = {options.image_column, options.label_column} <= set(self.chosen[0].table.columns)
+        return not (named or options.layout == "table" or options.csv_file)
+
     def choices(self) -> list[Choice]:
         """Every other way to read one of the tables."""
         used = {fit.table.path for fit in self.chosen}
@@ -73,6 +78,10 @@ def list_source(source: Source, index: Index, options: PathOptions) -> Listing:
             listing = list_table(tables.chosen, index, options, by_table, damaged)
         except DataError as error:
             raise DataError(str(error), choices=[*folder_choices, *tables.choices()]) from error
+        if isinstance(folders, Listing) and tables.guessed(options) and _say_the_same(folders, listing):
+            other = Choice(listing.as_choice().label, {"layout": "table"})
+            folders = replace(folders, choices=(*folders.choices, other, *tables.choices()))
+            return _finish(index, folders, by_folder, damaged, options)
         choices = [*tables.choices(), *folder_choices, *listing.choices]
         listing = replace(listing, choices=tuple(choices), skipped=(*listing.skipped, *tables.ignored))
         return draw_test(_finish(index, listing, by_table, damaged, options), options)
@@ -80,12 +89,19 @@ def list_source(source: Source, index: Index, options: PathOptions) -> Listing:
     if options.layout in ("auto", "table") and (wants_table or isinstance(folders, DataError)):
         trouble = _no_table(tables, source, options)
         if isinstance(folders, DataError) and not (wants_table or tables.fits):
-            trouble = f"{folders}; {trouble}" if tables.tables or tables.ignored else str(folders)
+            trouble = f"{folders}; {trouble}" if tables.tables or tables.ignored else f"{folders}{_table_above(source)}"
         raise DataError(trouble, choices=[*tables.choices(), *folder_choices])
     if isinstance(folders, DataError):
         raise DataError(str(folders), choices=[*folder_choices, *tables.choices()])
     listing = replace(folders, choices=(*folders.choices, *tables.choices()), skipped=(*folders.skipped, *tables.ignored))
     return _finish(index, listing, by_folder, damaged, options)
+
+
+def _say_the_same(folders: Listing, table: Listing) -> bool:
+    """Whether the folders use as many pictures as the table and put them into the same classes, by whatever names."""
+    by_folder = {item.image: item.label for item in folders.items}
+    pairs = {(by_folder.get(item.image), item.label) for item in table.items}
+    return len(folders.items) >= len(table.items) and len(pairs) == len(folders.class_names) == len(table.class_names)
 
 
 def _look_at_tables(source: Source, index: Index, options: PathOptions, pictures: Sequence[str]) -> _Tables:
@@ -126,6 +142,12 @@ def _finish(index: Index, listing: Listing, masks: MaskFinder, damaged: Mapping[
 
 def _folders(names: Sequence[str]) -> str:
     return f"the folder{'s' if len(names) > 1 else ''} {enumerated(names)}"
+
+
+def _table_above(source: Source) -> str:
+    """A hint for a person who has chosen the folder of the pictures instead of the one with the table."""
+    above = [file.name for file in sorted(source.path.resolve().parent.glob("*.csv"))] if source.path.is_dir() else []
+    return f"; {enumerated(above)} lies beside this folder: choose the folder above to use it" if above else ""
 
 
 def _no_table(tables: _Tables, source: Source, options: PathOptions) -> str:

@@ -58,6 +58,23 @@ class Table:
         return [fields[at] for _, fields in self.rows]
 
 
+ONE, ZERO = frozenset({"1", "1.0"}), frozenset({"0", "0.0"})
+
+
+def with_one_hot(table: Table) -> Table:
+    """The table with one more column when its classes are columns of 0 and 1 with a single 1 in each row, as those of ISIC
+    2019 are; its values are the names of these columns.
+    """
+    values = {column: set(table.values(column)) for column in table.columns}
+    binary = [table.column(column) for column, own in values.items() if own <= ONE | ZERO and own & ONE]
+    names = [table.columns[at] for at in binary]
+    hot = [[name for name, at in zip(names, binary, strict=True) if fields[at] in ONE] for _, fields in table.rows]
+    if len(binary) < 2 or any(len(row) != 1 for row in hot):
+        return table
+    rows = tuple((line, (*fields, row[0])) for (line, fields), row in zip(table.rows, hot, strict=True))
+    return Table(table.name, (*table.columns, " | ".join(names)), rows, table.path)
+
+
 def read_table(content: bytes, name: str, path: str = "") -> Table:
     """Parses a CSV file with a header; the separator is what a first line ``sep=;`` says, or the most frequent one of
     ``, ; | tab`` in the header. Columns without a name are dropped when they are empty, and numbered when they are not.
@@ -131,7 +148,7 @@ def read_tables(source: Source, index: Index, wanted: str = "") -> tuple[list[Ta
         try:
             if isinstance(data, ImageRefused):
                 raise DataError(f"{name}: {data}")
-            tables.append(read_table(data, basename(name), name))
+            tables.append(with_one_hot(read_table(data, basename(name), name)))
         except DataError as error:
             if wanted:
                 raise

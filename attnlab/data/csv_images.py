@@ -115,7 +115,7 @@ def fit_table(table: Table, pictures: Sequence[str], options: PathOptions) -> Fi
     label = options.label_column
     if "label_column" not in options.model_fields_set and label not in table.columns:
         usual = [column for word in LABEL_COLUMNS for column in candidates if _word(column) == word]
-        only = candidates if len(table.columns) == 2 else ()
+        only = candidates if len(table.columns) == 2 else [column for column in candidates if " | " in column]
         label = next(iter((*usual, *only)), "")
     return Fit(table, image_column, label if label in table.columns else None, matched, candidates)
 

@@ -67,7 +67,9 @@ def list_class_folders(index: Index, options: PathOptions, masks: MaskFinder, un
     """
     root = grow(name for name in index.files if is_image(name) and not masks.is_mask(name))
     top = inside_wrappers(root)
-    plans = _plans(top)
+    plans, trouble = _plans(top)
+    if trouble and options.layout in ("auto", "folders", "table", "splits"):
+        raise DataError(trouble, choices=[plan.choice() for plan in plans.values()])
     plan = _chosen(plans, top, index, options)
     others = [other for other in plans.values() if other is not plan]
 
@@ -101,10 +103,14 @@ def list_class_folders(index: Index, options: PathOptions, masks: MaskFinder, un
     )
 
 
-def _plans(top: Folder) -> dict[str, _Plan]:
-    """Every way in which the folders can be read, by layout, the likeliest first."""
-    plans = [_outer_parts(top) or _inner_parts(top), _classes(top), _inner_classes(top)]
-    return {plan.layout: plan for plan in sorted(filter(None, plans), key=lambda plan: plan.doubtful)}
+def _plans(top: Folder) -> tuple[dict[str, _Plan], str]:
+    """Every way in which the folders can be read, by layout, the likeliest first, and what is wrong with parts."""
+    plans, trouble = [_classes(top), _inner_classes(top)], ""
+    try:
+        plans.insert(0, _outer_parts(top) or _inner_parts(top))
+    except DataError as error:
+        trouble = str(error)
+    return {plan.layout: plan for plan in sorted(filter(None, plans), key=lambda plan: plan.doubtful)}, trouble
 
 
 def _chosen(plans: Mapping[str, _Plan], top: Folder, index: Index, options: PathOptions) -> _Plan:
@@ -115,9 +121,11 @@ def _chosen(plans: Mapping[str, _Plan], top: Folder, index: Index, options: Path
             parts = [found.part for name, found in named.items() if _plausible(name, named)]
             if plan.layout != "classes" or not ({Part.TRAIN} < set(parts) or len(parts) == len(top.folders)):
                 return plan
+            inside = [label for name in named for label in _class_level(top.folders[name], set()).folders]
+            trouble = f"there is only one class, {inside[0]}, to train on" if inside else "nothing says which class they show"
             raise DataError(
-                f"the pictures in {enumerated(sorted(top.folders))} are in no class folders, so nothing says which class they "
-                f"show; {_expected()}; if these folders are the classes, choose layout=classes",
+                f"{enumerated(sorted(top.folders))} are the names of parts, but their pictures do not lie in class folders: "
+                f"{trouble}; {_expected()}; if these folders are the classes, choose layout=classes",
                 choices=[plan.choice()],
             )
         if len(top.folders) == 1:
@@ -128,7 +136,7 @@ def _chosen(plans: Mapping[str, _Plan], top: Folder, index: Index, options: Path
         wanted = {
             "classes": "at least two folders with pictures",
             "splits": "folders such as train and test with at least two class folders in them",
-            "inner": "the same class folders inside several folders",
+            "inner": "class folders inside each of several folders",
         }
         raise DataError(
             f"layout={options.layout} needs {wanted[options.layout]}, but the folders are {enumerated(sorted(top.folders))}",
@@ -260,33 +268,40 @@ def _classes(top: Folder) -> _Plan | None:
         return None
     plan = _Plan("classes", f"Each folder is a class: {enumerated(names)}.", [])
     plan.members = [(name, Part.TRAIN, top.folders[name]) for name in names]
-    stems = {re.sub(r"\d+", "", name) for name in names}
-    if len(stems) == 1 and PARTIAL.search(next(iter(stems))):
+    if _pieces(top):
         plan.warnings.append(
             f"The names of the folders differ only in a number ({enumerated(names, 3)}), as those of the pieces of one set do. "
             "Are they classes?"
         )
-    inner = [frozenset(folder.folders) for folder in top.folders.values()]
-    if len(set(inner)) == 1 and len(inner[0]) > 1:
-        plan.warnings.append(
-            f"Every folder holds the same folders, {enumerated(sorted(inner[0], key=natural), 3)}. Are those the classes?"
-        )
+    if same := _same_inside(top):
+        plan.warnings.append(f"Every folder holds the same folders, {enumerated(same, 3)}. Are those the classes?")
+    plan.doubtful = _pieces(top) and bool(same)
     return plan
 
 
 def _inner_classes(top: Folder) -> _Plan | None:
-    """Folders that say where pictures come from, with the same class folders in each."""
-    uses = Counter(label for folder in top.folders.values() for label in folder.folders)
-    labels = sorted(uses, key=natural)
-    shared = [label for label in labels if uses[label] > 1]
-    if len(labels) < 2 or 2 * len(shared) < len(labels) or not all(folder.folders for folder in top.folders.values()):
+    """Folders that say where pictures come from, or what their classes have in common, with the class folders inside."""
+    labels = sorted({label for folder in top.folders.values() for label in folder.folders}, key=natural)
+    if len(top.folders) < 2 or len(labels) < 2 or not all(folder.folders for folder in top.folders.values()):
         return None
     plan = _Plan("inner", f"The folders inside {enumerated(sorted(top.folders), 3)} are the classes: {enumerated(labels)}.", [])
     for folder in top.folders.values():
         plan.members += [(label, Part.TRAIN, inner) for label, inner in folder.folders.items()]
         plan.skipped += [Skip(picture, "not in a class folder") for picture in folder.pictures]
-    plan.doubtful = True
+    plan.doubtful = not (_pieces(top) and _same_inside(top))
     return plan
+
+
+def _pieces(top: Folder) -> bool:
+    """Whether the folders are named like the pieces of one set, ``part_1`` and ``part_2``."""
+    stems = {re.sub(r"\d+", "", name) for name in top.folders}
+    return len(stems) == 1 and PARTIAL.search(stems.pop()) is not None
+
+
+def _same_inside(top: Folder) -> list[str]:
+    """The names of the folders inside when they are the same, and several, in each folder."""
+    inner = {frozenset(folder.folders) for folder in top.folders.values()}
+    return sorted(inner.pop(), key=natural) if len(inner) == 1 and len(next(iter(inner))) > 1 else []
 
 
 def _class_level(folder: Folder, classes: set[str]) -> Folder:

@@ -93,10 +93,14 @@ class Reading:
         return tree
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The table: one row per class with its pictures in each part, then the sum and where each part comes from."""
-        rows = [(name, *(f"{part.counts[label]:,}" for part in self.parts)) for label, name in enumerate(self.class_names)]
-        rows.append(("all classes", *(f"{sum(part.counts):,}" for part in self.parts)))
-        return [*rows, ("from", *(part.origin for part in self.parts))]
+        """The table: one row per class with its pictures in each part, then the sum."""
+        counts = [(name, *(part.counts[label] for part in self.parts)) for label, name in enumerate(self.class_names)]
+        counts.append(("all classes", *(sum(part.counts) for part in self.parts)))
+        return [(str(name), *(f"{count:,}" for count in rest)) for name, *rest in counts]
+
+    def origins(self) -> list[str]:
+        """Where each part comes from, one line per part."""
+        return [f"{TITLES[part.part]}: {part.origin}" for part in self.parts]
 
     @property
     def header(self) -> tuple[str, ...]:

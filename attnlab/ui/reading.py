@@ -31,7 +31,8 @@ def describe(reading: Reading, key: str, mask_name: str = "mask") -> None:
     figures.append(", ".join(f"{sum(part.counts):,} for {PART_USES[part.part]}" for part in reading.parts))
     if reading.masks:
         figures.append(counted(reading.masks, mask_name))
-    st.caption(f"{plain(reading.sentence)}  \n{' · '.join(figures)}")
+    st.markdown(plain(reading.sentence))
+    st.caption(" · ".join(figures))
     for warning in reading.warnings:
         st.warning(plain(warning), icon=":material/warning:")
     label = "Pictures of each class"
@@ -40,7 +41,9 @@ def describe(reading: Reading, key: str, mask_name: str = "mask") -> None:
     with st.expander(label, icon=":material/table:", key=f"{key}.reading"):
         rows = [dict(zip(reading.header, row, strict=True)) for row in reading.rows()]
         st.dataframe(rows, hide_index=True, key=f"{key}.reading_table")
+        st.caption("  \n".join(map(plain, reading.origins())))
         if reading.left_out:
+            st.markdown("**Left out**")
             _left_out(reading.left_out)
 
 

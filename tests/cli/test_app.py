@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cyclopts import CycloptsError
+from PIL import Image
 
 from attnlab.cli.app import app, main
 from attnlab.cli.common import open_store
@@ -284,6 +285,59 @@ def test_train_on_an_archive_of_images(archive: str, shared_data: Path, capsys: 
     assert told["metrics"]["test_accuracy"] >= 0
     summary = RunFolder(Path(told["folder"])).dataset_summary()
     assert summary is not None and len(summary["class_names"]) == 10
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Images in folders of parts, ten of them of a format that is not read."""
+    for part, images in (("training_set", 10), ("test_set", 4)):
+        for level, name in enumerate(("cats", "dogs")):
+            folder = tmp_path / "pets" / part / name
+            folder.mkdir(parents=True)
+            for i in range(images):
+                Image.new("RGB", (16, 16), (100 * level + i, 9, 9)).save(folder / f"{i}.png")
+    for i in range(10):
+        (tmp_path / "pets" / "training_set" / "dogs" / f"IMG_{i}.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(9))
+    return tmp_path / "pets"
+
+
+def test_read_says_how_images_are_read(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = run_json(capsys, "read", "--dataset", str(own))
+    assert told["class_names"] == ["cats", "dogs"]
+    assert [part["counts"] for part in told["parts"]] == [
+        {"cats": 9, "dogs": 9},
+        {"cats": 1, "dogs": 1},
+        {"cats": 4, "dogs": 4},
+    ]
+    assert [(entry["count"], len(entry["names"])) for entry in told["left_out"]] == [(10, 3)]
+    assert main(["read", "--dataset", str(own)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("The folders training_set (for training) and test_set (for testing) are parts of the data set")
+    assert "left out: 10 files: HEIC under the name of another format (" in text
+    assert "--dataset-option layout=classes" in text
+    assert main(["read", "--dataset", str(own), "--dataset-option", "layout=classes"]) == 0
+    assert capsys.readouterr().out.startswith("Each folder is a class: test_set and training_set.")
+
+
+def test_train_says_it_before_and_keeps_it(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = ["--width", "4", "--batch-size", "8", "--epochs", "1", "--device", "cpu"]
+    assert main(["train", "--dataset", str(own), *short]) == 0
+    text = capsys.readouterr().out
+    assert text.index("are parts of the data set") < text.index("left out: 10 files") < text.index("test accuracy")
+    assert text.count("left out") == 1
+    told = run_json(capsys, "train", "--dataset", str(own), *short)
+    assert told["reading"]["left_out"][0]["count"] == 10
+
+
+def test_what_cannot_be_read_comes_with_the_ways_that_remain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            Image.new("RGB", (16, 16), (i, 9, 9)).save(tmp_path / name / f"{i}.png")
+    assert main(["train", "--dataset", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert "nothing says which class they show" in told
+    assert "--dataset-option layout=classes" in told
 
 
 def test_the_command_of_the_app_hands_what_follows_two_dashes_to_streamlit() -> None:

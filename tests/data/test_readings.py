@@ -177,7 +177,9 @@ def listed(csv: str, names: Iterable[str] = (), at: str = "labels.csv", count: i
 
 
 def rows(row: str, header: str = "image_id,target\n", count: int = 20) -> str:
-    return header + "".join(row.format(i=i, k=i % 2, k4=int(i % 4 == 0), s="train" if i % 5 else "test") for i in range(count))
+    return header + "".join(
+        row.format(i=i, k=i % 2, j=1 - i % 2, k4=int(i % 4 == 0), s="train" if i % 5 else "test") for i in range(count)
+    )
 
 
 TABLES = [
@@ -198,6 +200,13 @@ TABLES = [
                  id="in a wrapper"),
     pytest.param(listed(rows("x{i}.jpg,c{k}\n", "filename,label\n")), "c0 c1", (14, 2, 4), "", id="filename and label"),
     pytest.param(listed(rows("x{i}.jpg,c{k}\n", "a,b\n")), "c0 c1", (14, 2, 4), "", id="two columns of any name"),
+    pytest.param(listed(rows("x{i},{k}.0,{j}.0,{i}\n", "image,MEL,NV,age\n")), "MEL NV", (14, 2, 4), "",
+                 id="a column for each class"),
+    pytest.param(
+        {f"Train/{i % 2}/x{i}.png": picture(i) for i in range(20)} | {f"Test/y{i}.png": picture(i) for i in range(6)}
+        | {"Train.csv": "".join(["Path,ClassId\n", *(f"Train/{i % 2}/x{i}.png,{i % 2}\n" for i in range(20))]).encode()}
+        | {"Test.csv": "".join(["Path,ClassId\n", *(f"Test/y{i}.png,{i % 2}\n" for i in range(6))]).encode()},
+        "0 1", (18, 2, 6), "", id="traffic signs: tables that know more than the folders"),
     pytest.param(listed(rows("x{i},{k},{s}\n", "image,class,set\n")), "0 1", (14, 2, 4), "", id="a column of parts"),
     pytest.param(listed(rows("x{i},{k}\n"), [f"{'train' if i % 5 else 'test'}/x{i}.jpg" for i in range(20)]),
                  "0 1", (14, 2, 4), "", id="parts by folders"),
@@ -221,6 +230,20 @@ def test_tables_of_images(tree: Tree, names: str, counts: tuple[int, int, int], 
 def test_a_suffix_that_differs_is_told(tmp_path: Path) -> None:
     reading = read(as_folder(listed(rows("x{i}.jpeg,{k}\n")), tmp_path))
     assert "20 names in the table were matched without their suffix" in reading.sentence
+
+
+def test_a_table_that_says_the_same_as_the_folders_is_not_needed(tmp_path: Path) -> None:
+    names = "".join(f"{c}/im{i}.png,{k}\n" for k, c in enumerate("ab") for i in range(10))
+    tree = classes("train", "a b") | classes("test", "a b", 4) | {"train.csv": f"file,label\n{names}".encode()}
+    reading = read(as_folder(tree, tmp_path))
+    assert (reading.layout, reading.class_names, sums(reading)) == ("splits", ("a", "b"), (18, 2, 8))
+    assert any(choice.options == {"layout": "table"} for choice in reading.choices)
+
+
+def test_the_table_above_the_chosen_folder_is_pointed_out(tmp_path: Path) -> None:
+    path = as_folder(flat("images") | {"labels.csv": b"x"}, tmp_path)
+    with pytest.raises(DataError, match=r"labels.csv lies beside this folder"):
+        read(path / "images")
 
 
 def choose(path: Path, words: str, **options: object) -> Reading:
@@ -251,6 +274,10 @@ def choose(path: Path, words: str, **options: object) -> Reading:
             id="masks",
         ),
         pytest.param(
+            classes("Canis", "lupus dingo") | classes("Felis", "catus"), "folders inside", "catus dingo lupus", id="a tree"
+        ),
+        pytest.param(classes("train", "a b") | classes("training", "a b"), "Each folder", "train training", id="twice a part"),
+        pytest.param(
             classes("", "a b") | {"more.csv": rows("a/im{i}.png,{k},z\nb/im{i}.png,{k},z\n", "name,kind,x\n", 10).encode()},
             "column kind",
             "0 1",
@@ -272,7 +299,9 @@ def test_a_choice_can_be_taken_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tree", "options", "words"),
     [
-        pytest.param(flat("train") | flat("test"), {}, "test and train are in no class folders", id="flat parts"),
+        pytest.param(
+            flat("train") | flat("test"), {}, "test and train are the names of parts, .* nothing says", id="flat parts"
+        ),
         pytest.param(classes("", "a b", ending="dcm"), {}, r"20 files .dcm, and read are JPEG", id="a foreign format"),
         pytest.param(
             classes("", "a b") | classes("", "c", ending="heic"), {}, r"c can be read: HEIC files \(.heic\)", id="HEIC"
@@ -287,6 +316,7 @@ def test_a_choice_can_be_taken_back(tmp_path: Path) -> None:
         pytest.param(classes("", "a b"), {"layout": "splits"}, "needs folders such as train", id="no parts"),
         pytest.param(listed(rows("x{i},{i},{i}\n", "image_id,a,b\n")), {}, "not clear which column", id="no column of classes"),
         pytest.param(classes("train", "a b") | classes("training", "a b"), {}, "mean the same split", id="two of a part"),
+        pytest.param(classes("train", "good") | classes("test", "good bad"), {}, "only one class, good", id="one class"),
     ],
 )
 def test_what_cannot_be_read_says_why(tree: Tree, options: dict[str, str], words: str, tmp_path: Path) -> None:
@@ -333,6 +363,8 @@ def test_pictures_that_do_not_differ_are_told(tmp_path: Path) -> None:
 def test_pieces_of_a_set_and_folders_inside_are_asked_about(tmp_path: Path) -> None:
     (warning,) = read(as_folder(classes("images_part_{c}", "1 2"), tmp_path / "1")).warnings
     assert "differ only in a number" in warning
+    folds = read(as_folder(classes("fold1", "a b") | classes("fold2", "a b"), tmp_path / "3"))
+    assert folds.class_names == ("a", "b"), "pieces of a set with the same class folders in each"
     (warning,) = read(as_folder(classes("north", "a b") | classes("south", "a b"), tmp_path / "2")).warnings
     assert "Are those the classes?" in warning
 
