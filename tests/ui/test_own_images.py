@@ -45,7 +45,8 @@ def pictures(app: AppTest, tmp_path: Path, private_home: Path) -> Path:
     )
     run = trained_run(config, tmp_path / "trained").path
     shutil.copytree(run, private_home / "runs" / run.name)
-    app.query_params["run"] = get_manager().get(run.name).run_id
+    get_manager().store.sync()
+    app.query_params["run"] = run.name
     source_stamp.clear()
     return folder
 
