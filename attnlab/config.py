@@ -113,17 +113,17 @@ class TrainingConfig(Section):
     focal_gamma: float = Field(
         2.0, ge=0, description="how much less images that are classified well count in the focal loss; 0: no less"
     )
-    augment: Literal["none", "flip", "crop_flip", "rotate_flip"] = Field(
+    augment: Literal["none", "flip", "crop_flip", "rotate_flip", "rotate_nearest_flip"] = Field(
         "none",
         description="random changes of the training images: mirrored, cropped and mirrored, or turned by up to 10 degrees and "
-        "mirrored",
+        "mirrored; nearest: a turned pixel takes the nearest colour, as in the melanoma article, not a mean of four",
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: bool = Field(True, description="bf16 autocast on a CUDA device; no effect on a CPU")
 
 
 class ProtocolConfig(Section):
-    """The departures of the report's published code from its text, each a switch (the presets set them together)."""
+    """The departures of published code from its text or from good practice, each a switch (presets set them together)."""
 
     loss_head: Literal["logits", "relu_softmax"] = Field(
         "logits", description="relu softmax: ReLU and softmax follow the last layer, before cross entropy applies softmax again"
@@ -146,6 +146,11 @@ class ProtocolConfig(Section):
         "samples: over all images at once",
     )
     drop_last: bool = Field(False, description="leave out the incomplete last training batch")
+    evaluation_mode: Literal["evaluation", "training"] = _later(
+        "evaluation",
+        description="training: validation and test run in training mode, as in the melanoma article, whose code never leaves "
+        "it: batch norm then uses the statistics of the batch, and dropout drops",
+    )
 
 
 class RunConfig(Section):

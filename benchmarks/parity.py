@@ -41,7 +41,7 @@ NOTES = """
 Not in the table, because nobody published code for them: `gated_cnn` (the report's network with the article's gates), three
 blocks that are all called and CBAM after every convolution (what the report describes), dot products and independent
 classifiers of Learn To Pay Attention (from the paper), the options of the autoencoders other than the published ones, and
-`pooled_keys`. Public code that starts weights otherwise is listed under [departures](sources.md).
+`pooled_keys`. Public code that starts weights otherwise is listed under [departures](sources.md#where-attnlab-departs).
 """
 
 

@@ -1,8 +1,9 @@
 """The melanoma training of the article "Image Classification with Attention": VGG16 with two gates, focal loss, Adam at 1e-4.
 
 Departures: the article computes its training AUC from the last batch only and leaves its validation AUC undefined; both are
-computed over all images here. The best epoch is the one with the highest validation AUC: with one malignant image in four,
-accuracy would prefer an epoch that calls everything benign.
+computed over all images here. Its validation runs in training mode, and images are turned with the nearest pixel;
+``as_published`` does the same. It turns them before they are resized, here afterwards. The best epoch is the one with the
+highest validation AUC: with one malignant image in four, accuracy would prefer an epoch that calls everything benign.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def melanoma_config(
     lr: float = 1e-4,
     seed: int = 0,
     options: dict[str, JsonValue] | None = None,
+    as_published: bool = False,
 ) -> RunConfig:
     """The article's training, with its settings as defaults, on a data set with two classes.
 
@@ -48,6 +50,7 @@ def melanoma_config(
         width: channels of the first block; 64 is VGG16, fewer suit a CPU.
         attention: ``False`` gives the same network without gates.
         options: options of the data set.
+        as_published: validation in training mode, and rotation with the nearest pixel, as in the article's code.
     """
     return RunConfig(
         dataset=DatasetConfig(name=dataset, image_size=image_size, validation=0.2, split_seed=1234, options=options or {}),
@@ -65,8 +68,8 @@ def melanoma_config(
             loss="focal",
             focal_alpha=0.25,
             focal_gamma=2.0,
-            augment="rotate_flip",
+            augment="rotate_nearest_flip" if as_published else "rotate_flip",
         ),
-        protocol=ProtocolConfig(best_epoch="validation_auc"),
+        protocol=ProtocolConfig(best_epoch="validation_auc", evaluation_mode="training" if as_published else "evaluation"),
         seed=seed,
     )

@@ -10,7 +10,8 @@ The network is that of the reference code: 3x3 convolutions with batch norm and 
 no pooling before the end of the third block; then 512x2, each followed by pooling, and a convolution as large as the
 remaining map.
 
-Departures: batch norm scales start at 1 (in the code uniform in [0, 1]), the input may have any size from 32, the width is
+Departures: batch norm scales start at 1 (in the code uniform in [0, 1]) and the classifier with gain 1 (in the code sqrt 2),
+unless ``start`` is ``"reference"``; the input may have any size from 32, the width is
 free, and the recorded maps are normalised (in the code they are raw scores). Dot products and independent classifiers come
 from the paper; the code has neither.
 """
@@ -30,6 +31,7 @@ from attnlab.models._registry import BlockFactory, ImageShape, register_model
 
 Pooling = Literal["before", "after"]
 Classifier = Literal["concatenated", "independent"]
+Start = Literal["plain", "reference"]
 DEPTHS = ("layer7", "layer10", "layer13")
 
 
@@ -57,6 +59,7 @@ def conv_block(inputs: int, outputs: int, count: int, *, pool: bool = False) -> 
         "compatibility": get_args(Compatibility),
         "normalize": get_args(Normalize),
         "classifier": get_args(Classifier),
+        "start": get_args(Start),
     },
 )
 class PayAttentionVgg(nn.Module):
@@ -74,6 +77,7 @@ class PayAttentionVgg(nn.Module):
         compatibility: ``"parametrised"`` or ``"dot"``.
         normalize: ``"softmax"`` over positions and a sum, or ``"sigmoid"`` and a mean.
         classifier: one on the concatenated sums, or one per depth with averaged probabilities.
+        start: ``"reference"`` starts the classifier with gain sqrt 2 and batch norm scales uniform in [0, 1], as the code does.
 
     Raises:
         ValueError: for an option value that is not offered.
@@ -92,11 +96,13 @@ class PayAttentionVgg(nn.Module):
         compatibility: Compatibility = "parametrised",
         normalize: Normalize = "softmax",
         classifier: Classifier = "concatenated",
+        start: Start = "plain",
     ) -> None:
         super().__init__()
         require_choice("depths", depths, (3, 2, 1, 0))
         require_choice("pooling", pooling, get_args(Pooling))
         require_choice("classifier", classifier, get_args(Classifier))
+        require_choice("start", start, get_args(Start))
         self.pooling = pooling
         last = 8 * width
         self.block1 = conv_block(shape.channels, width, 2)
@@ -117,11 +123,15 @@ class PayAttentionVgg(nn.Module):
         joint = classifier == "concatenated"
         sizes = [readings * last] if joint else [last] * readings
         self.classifiers = nn.ModuleList(nn.Linear(size, classes) for size in sizes)
+        like_reference = start == "reference"
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.xavier_uniform_(module.weight, gain=math.sqrt(2) if isinstance(module, nn.Conv2d) else 1.0)
+                wide = like_reference or isinstance(module, nn.Conv2d)
+                nn.init.xavier_uniform_(module.weight, gain=math.sqrt(2) if wide else 1.0)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm2d) and like_reference:
+                nn.init.uniform_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, classes)."""

@@ -2,7 +2,8 @@
 
 ``flip``: left-right with probability 1/2. ``crop_flip``: a crop of the image padded with black by an eighth of its side
 (4 pixels at 32, as in He et al., 2016), then the flip. ``rotate_flip``: the rotation of the melanoma article, by up to 10
-degrees about the centre with black corners, then the flip. Random numbers come from the default generator of the device,
+degrees about the centre with black corners, then the flip; ``rotate_nearest_flip`` the same with the nearest pixel instead of
+a bilinear mean of four, as the article's transformation does. Random numbers come from the default generator of the device,
 which the training seeds before each step.
 """
 
@@ -22,7 +23,7 @@ def augment(images: Tensor, how: str) -> Tensor:
 
     Args:
         images: uint8 (B, C, H, W).
-        how: ``none``, ``flip``, ``crop_flip`` or ``rotate_flip``.
+        how: ``none``, ``flip``, ``crop_flip``, ``rotate_flip`` or ``rotate_nearest_flip``.
 
     Raises:
         ValueError: for another name.
@@ -31,11 +32,12 @@ def augment(images: Tensor, how: str) -> Tensor:
         return images
     if how == "crop_flip":
         return flip(crop(images, max(1, images.shape[-1] // 8)))
-    if how == "rotate_flip":
-        return flip(rotate(images, _draw(images, -MAX_ANGLE, MAX_ANGLE)))
+    if how in ("rotate_flip", "rotate_nearest_flip"):
+        angles = _draw(images, -MAX_ANGLE, MAX_ANGLE)
+        return flip(rotate(images, angles, mode="nearest" if how == "rotate_nearest_flip" else "bilinear"))
     if how == "flip":
         return flip(images)
-    raise ValueError(f"unknown augmentation {how!r}; known: none, flip, crop_flip, rotate_flip")
+    raise ValueError(f"unknown augmentation {how!r}; known: none, flip, crop_flip, rotate_flip, rotate_nearest_flip")
 
 
 def flip(images: Tensor) -> Tensor:
@@ -57,11 +59,12 @@ def crop(images: Tensor, pad: int) -> Tensor:
     return padded[image, channel, rows, columns]
 
 
-def rotate(images: Tensor, angles: Tensor) -> Tensor:
-    """Rotates each image anticlockwise by its angle about its centre; bilinear, with black corners. float32.
+def rotate(images: Tensor, angles: Tensor, *, mode: str = "bilinear") -> Tensor:
+    """Rotates each image anticlockwise by its angle about its centre, with black corners. float32.
 
     Args:
         angles: (B,) in radians.
+        mode: ``bilinear`` or ``nearest``.
     """
     height, width = images.shape[-2:]
     cos, sin = angles.cos(), angles.sin()
@@ -71,7 +74,7 @@ def rotate(images: Tensor, angles: Tensor) -> Tensor:
     x = torch.stack([cos, -sin * height / width, zero], dim=1)
     y = torch.stack([sin * width / height, cos, zero], dim=1)
     grid = F.affine_grid(torch.stack([x, y], dim=1), list(images.shape), align_corners=False)
-    return F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(images.float(), grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 
 def _draw(images: Tensor, low: float, high: float) -> Tensor:

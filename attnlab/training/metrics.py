@@ -112,14 +112,14 @@ def evaluate(
     should_stop: Callable[[], bool],
     autocast: Callable[[], Any],
 ) -> Evaluation:
-    """Runs ``model`` over a split in evaluation mode, and restores its mode.
+    """Runs ``model`` over a split in the mode of the protocol, and restores its mode.
 
     Raises:
         Stopped: when ``should_stop`` returns ``True`` before a batch.
     """
     sums: RunningMetrics | None = None
     collected: list[Tensor] = []
-    with evaluating(model), torch.inference_mode():
+    with evaluating(model, in_training_mode=protocol.evaluation_mode == "training"), torch.inference_mode():
         for index in torch.arange(len(feed)).split(batch_size):
             if should_stop():
                 raise Stopped

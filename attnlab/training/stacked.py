@@ -224,7 +224,7 @@ class _Stack:
         binary = len(self.dataset.class_names) == 2
         sums = [RunningMetrics(self.device, binary=binary, protocol=protocol) for _ in self.active]
         collected: list[Tensor] = []
-        with evaluating(self.base), torch.no_grad():
+        with evaluating(self.base, in_training_mode=protocol.evaluation_mode == "training"), torch.no_grad():
             for index in torch.arange(len(feed)).split(lead.config.training.batch_size):
                 x, labels = feed.batch(index)
                 with lead.autocast():

@@ -111,3 +111,17 @@ def test_uniform_weights_read_the_mean_and_one_weight_reads_one_position() -> No
 def test_a_value_that_is_not_offered_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(options))} must be one of"):
         vgg(**options)
+
+
+def test_weights_can_start_as_in_the_reference() -> None:
+    """Xavier uniform lies within gain * sqrt(6 / (inputs + outputs)); the reference has gain sqrt 2 in the classifier too."""
+    bounds, scales = {}, {}
+    for start in ("plain", "reference"):
+        torch.manual_seed(0)
+        model = build_model(ModelConfig(backbone="pay_attention_vgg", options={"start": start}), ImageShape(3, 32, 32), 10)
+        weight = model.classifiers[0].weight
+        bounds[start] = weight.abs().max().item() / (6 / sum(weight.shape)) ** 0.5
+        scales[start] = torch.cat([one.weight for one in model.modules() if isinstance(one, torch.nn.BatchNorm2d)]).detach()
+    assert bounds["plain"] == pytest.approx(1, abs=0.01) and bounds["reference"] == pytest.approx(2**0.5, abs=0.01)
+    assert (scales["plain"] == 1).all()
+    assert 0 <= scales["reference"].min() < 0.01 and 0.99 < scales["reference"].max() <= 1

@@ -67,3 +67,15 @@ def test_augmented_batches_repeat_with_the_seed_and_keep_their_range(how: str) -
 def test_an_unknown_augmentation_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="crop_flip"):
         augment(images(1), "mixup")
+
+
+def test_rotation_with_the_nearest_pixel_invents_no_colour() -> None:
+    """A bilinear rotation of black and white has greys; the article's has not."""
+    board = (torch.arange(32)[:, None] // 4 + torch.arange(32) // 4) % 2 * 255
+    before = board.to(torch.uint8).expand(3, 1, 32, 32)
+    angles = torch.tensor([0.1, -0.15, 0.0])
+    nearest, bilinear = rotate(before, angles, mode="nearest"), rotate(before, angles)
+    assert set(nearest.unique().tolist()) == {0.0, 255.0} and len(bilinear.unique()) > 20
+    assert torch.equal(nearest[2], before[2].float())
+    torch.manual_seed(0)
+    assert set(augment(before, "rotate_nearest_flip").unique().tolist()) == {0.0, 255.0}

@@ -323,3 +323,17 @@ def test_estimate_trains_nothing_and_disturbs_nothing() -> None:
     assert torch.equal(torch.get_rng_state(), before)
     assert estimate.seconds > estimate.seconds_per_epoch * BASE.training.epochs > 0
     assert estimate.images_per_second > 0
+
+
+def test_validation_in_training_mode_normalises_by_the_batch() -> None:
+    """Batch norm then knows nothing of earlier batches: with rate zero, what a network said before training it says after."""
+    still = BASE.changed(
+        training__lr=1e-12, training__optimizer="sgd", model__options={"hidden": 64, "blocks": 1, "dropout": 0.0}
+    )
+    still = still.changed(model__options={**still.model.options, "spatial_dropout": 0.0})
+    losses = {}
+    for mode in ("evaluation", "training"):
+        recorder, _ = run(still.changed(protocol__evaluation_mode=mode))
+        losses[mode] = [event.validation_loss for event in recorder.of("epoch")]
+    assert losses["training"] == pytest.approx([losses["training"][0]] * 3, rel=1e-5)
+    assert abs(losses["evaluation"][1] - losses["evaluation"][0]) > 1e-4, "running statistics settle"

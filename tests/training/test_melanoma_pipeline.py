@@ -133,3 +133,11 @@ def test_own_split_of_the_dermoscopy_images_and_the_claim_on_their_masks(shared_
         assert 0 < row["entropy"].low <= row["entropy"].value <= row["entropy"].high <= 1
         assert row["on_mask"].low < row["on_mask"].value < row["on_mask"].high
     assert len(article_claims(measured, positive=1)) == 4
+
+
+def test_the_published_training_never_leaves_training_mode_and_turns_by_the_nearest_pixel() -> None:
+    ours, published = (melanoma_config("lesions", as_published=way) for way in (False, True))
+    assert (ours.protocol.evaluation_mode, ours.training.augment) == ("evaluation", "rotate_flip")
+    assert (published.protocol.evaluation_mode, published.training.augment) == ("training", "rotate_nearest_flip")
+    same = published.changed(protocol__evaluation_mode="evaluation", training__augment="rotate_flip")
+    assert same == ours
