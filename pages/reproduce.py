@@ -21,7 +21,17 @@ with st.expander("Start a table", icon=":material/add:", expanded=not grids.tabl
 view = grids.choose_grid()
 if view is None:
     st.info("When a table has been started, its matrix of runs and its results appear here.", icon=":material/info:")
+    departures.departures_section()
 else:
-    grids.board(view)
-    results.results(view)
-departures.departures_section()
+    found = results.results(view)
+    names = ["Table", "Charts", "Runs", "Departures"] if found else ["Runs", "Departures"]
+    tabs = dict(zip(names, st.tabs(names, key="reproduce.tabs"), strict=True))
+    if found:
+        with tabs["Table"]:
+            results.result_table(found)
+        with tabs["Charts"]:
+            results.charts(found)
+    with tabs["Runs"]:
+        grids.board(view)
+    with tabs["Departures"]:
+        departures.departures_section()

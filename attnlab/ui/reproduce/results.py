@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
 from attnlab.experiments import exports, tensorboard
-from attnlab.experiments.grid import Grid, GridKind
+from attnlab.experiments.grid import Grid
 from attnlab.experiments.grid_table import GRID_COLUMNS, compared, grid_table, row_groups
 from attnlab.experiments.groups import Group, GroupComparison, Verdict
+from attnlab.experiments.reproduce import Scale
 from attnlab.experiments.table import Cost
 from attnlab.runs.folder import RunFolder
+from attnlab.runs.naming import dataset_name
 from attnlab.ui.columns import column_config
 from attnlab.ui.costs import costs_of, measure
 from attnlab.ui.format import plain
@@ -22,7 +25,11 @@ from attnlab.ui.reproduce.grids import GridView
 from attnlab.viz.figures import Series, accuracy_against_parameters, strip_plot
 from attnlab.viz.grid_figures import Difference, accuracy_against_milliseconds, difference_plot
 
-_HIDDEN = ("difference_low", "difference_high", "seeds")
+_ORDER = (
+    *("row", "report_accuracy", "accuracy", "std", "n", "difference", "verdict", "p_holm"),
+    *("needed", "parameters", "report_parameters", "report_std", "low", "high", "milliseconds", "seconds"),
+)
+"""The columns that are shown: what a row says first, what it costs last, since a narrow window cuts the last ones off."""
 _FORMATS = dict.fromkeys(set(GRID_COLUMNS) - {"row", "verdict", "seeds"}, "%.1f") | {
     "n": "%d",
     "needed": "%d",
@@ -35,15 +42,51 @@ _FORMATS = dict.fromkeys(set(GRID_COLUMNS) - {"row", "verdict", "seeds"}, "%.1f"
 }
 
 
-def results(view: GridView) -> None:
-    """The results of a grid so far."""
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What a grid has shown so far.
+
+    Attributes:
+        groups, costs, comparisons: by row label.
+    """
+
+    view: GridView
+    groups: Mapping[str, Group]
+    costs: Mapping[str, Cost]
+    comparisons: Mapping[str, GroupComparison]
+
+
+def results(view: GridView) -> Results | None:
+    """The results of a grid so far; `None` before the first run has finished."""
     groups = row_groups(view.grid, view.progress)
     if not any(group.n for group in groups.values()):
-        return
+        return None
     costs = {label: costs_of([group])[group.key] for label, group in groups.items()}
-    comparisons = compared(view.grid, groups)
-    _table(view, groups, costs, comparisons)
-    _charts(view.grid, groups, costs, comparisons)
+    return Results(view, groups, costs, compared(view.grid, groups))
+
+
+def against_the_report(grid: Grid, groups: Mapping[str, Group]) -> str:
+    """Why the accuracies differ from those of the report, in one sentence; empty where the report has none."""
+    reported = [row.reported.accuracy for row in grid.rows if row.reported and row.reported.accuracy is not None]
+    reached = [group.mean for row in grid.rows if row.reported and (group := groups[row.label]).mean is not None]
+    if not reported or not reached:
+        return ""
+    config, report = grid.rows[0].config, Scale()
+    ways = []
+    if config.dataset.name != report.dataset:
+        ways.append(f"the images are from {plain(dataset_name(config))}, in the report from the original CIFAR-10")
+    if config.dataset.subset is not None:
+        ways.append(f"{config.dataset.subset:,} images are used for training and validation, in the report all 50,000")
+    if config.training.epochs != report.epochs:
+        ways.append(f"the networks train for {config.training.epochs} epochs, in the report for {report.epochs}")
+    if config.model.width != report.width:
+        ways.append(f"the first block has {config.model.width} channels, in the report {report.width}")
+    if not ways:
+        return ""
+    return (
+        f"**Why the report's accuracies differ from ours ({min(reported):.0%} to {max(reported):.0%} there, {min(reached):.0%} "
+        f"to {max(reached):.0%} here):** {'; '.join(ways)}. So compare our rows with each other."
+    )
 
 
 def differences(grid: Grid, comparisons: Mapping[str, GroupComparison]) -> list[Difference]:
@@ -61,18 +104,21 @@ def differences(grid: Grid, comparisons: Mapping[str, GroupComparison]) -> list[
     ]
 
 
-def _table(
-    view: GridView, groups: Mapping[str, Group], costs: Mapping[str, Cost], comparisons: Mapping[str, GroupComparison]
-) -> None:
+def result_table(found: Results) -> None:
+    """The report's figures beside ours, what the difference comes from, and the table as files."""
+    view, groups, comparisons = found.view, found.groups, found.comparisons
     grid, notes = view.grid, view.notes
-    table = grid_table(grid, view.progress, costs, comparisons=comparisons)
-    st.subheader("Table", anchor=False)
-    columns = [name for name in GRID_COLUMNS if name not in _HIDDEN and (name == "row" or table[name].notna().any())]
+    table = grid_table(grid, view.progress, found.costs, comparisons=comparisons)
+    if sentence := against_the_report(grid, groups):
+        st.markdown(sentence)
+    columns = [name for name in _ORDER if name == "row" or table[name].notna().any()]
+    brief = table.assign(verdict=table["verdict"].str.split(" (", regex=False).str[0])  # the figures have their own columns
     st.dataframe(
-        table,
+        brief,
         hide_index=True,
         column_order=columns,
-        column_config=column_config(GRID_COLUMNS, _FORMATS, pinned="row", help={"p_holm": HOLM}),
+        column_config=column_config(GRID_COLUMNS, _FORMATS, pinned="row", help={"p_holm": HOLM})
+        | {"verdict": st.column_config.TextColumn(GRID_COLUMNS["verdict"], width="small")},
         key="reproduce.table",
         placeholder="–",
         alt="One row per network: the report's accuracy and ours, spread, significance, cost",
@@ -128,9 +174,9 @@ def _files(view: GridView, table: pd.DataFrame) -> None:
         )
 
 
-def _charts(
-    grid: Grid, groups: Mapping[str, Group], costs: Mapping[str, Cost], comparisons: Mapping[str, GroupComparison]
-) -> None:
+def charts(found: Results) -> None:
+    """Every run as a dot, the difference of each row, and accuracy against cost."""
+    grid, groups, costs, comparisons = found.view.grid, found.groups, found.costs, found.comparisons
     series = [
         Series(label, place, group.accuracies, {}, group.parameters)
         for place, (label, group) in enumerate(groups.items())
@@ -156,6 +202,4 @@ def _charts(
                 accuracy_against_milliseconds(series, measured), key="reproduce.ms", alt="Accuracy against milliseconds"
             )
         else:
-            st.caption("Press *Measure ms per image* above to time the networks on the server.")
-    if grid.kind is GridKind.TABLE1:
-        st.caption("The report's figures are for the original CIFAR-10. JPEG copies and subsets give lower accuracies.")
+            st.caption("Press *Measure ms per image* below the table to time the networks on the server.")
