@@ -19,7 +19,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -55,6 +55,19 @@ _UPRIGHT = {  # EXIF orientation -> what turns the picture upright
 
 class ImageRefused(ValueError):
     """The bytes are not accepted as an image; the message says why in plain words."""
+
+
+Fit = Literal["crop", "pad"]
+"""How a picture of another shape than the network's becomes one of its shape: its centre, or all of it with filled sides."""
+
+
+class Region(NamedTuple):
+    """A rectangle in a picture's pixels, from the top left corner."""
+
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +119,19 @@ def image_size(data: bytes | Path) -> tuple[int, int]:
     raise ImageRefused(_reason(refusal)) from refusal
 
 
-def fit_array(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def seen_region(picture: tuple[int, int], size: tuple[int, int], fit: Fit = "crop") -> Region:
+    """What a network sees of a picture, in the picture's pixels; for "pad" it reaches beyond the picture.
+
+    Args:
+        picture, size: (H, W) of the picture and of the network's input.
+    """
+    height, width = picture
+    scale = (max if fit == "crop" else min)(size[0] / height, size[1] / width)
+    seen = size[0] / scale, size[1] / scale
+    return Region((width - seen[1]) / 2, (height - seen[0]) / 2, seen[1], seen[0])
+
+
+def fit_array(pixels: np.ndarray, size: tuple[int, int], fit: Fit = "crop") -> np.ndarray:
     """Resizes the shorter side to fit, then crops the centre; used for every image, mask and upload.
 
     Shrinking averages areas, enlarging interpolates linearly; the aspect ratio is kept.
@@ -114,18 +139,25 @@ def fit_array(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Args:
         pixels: uint8 (h, w) or (h, w, C).
         size: (H, W).
+        fit: "pad" resizes the longer side to fit instead, and fills the rest with the mean colour.
 
     Returns:
         uint8 (H, W) or (H, W, C).
     """
     height, width = pixels.shape[:2]
-    scale = max(size[0] / height, size[1] / width)
-    new = max(size[0], round(height * scale)), max(size[1], round(width * scale))
+    scale = (max if fit == "crop" else min)(size[0] / height, size[1] / width)
+    limit = np.maximum if fit == "crop" else np.minimum
+    new = tuple(max(1, int(side)) for side in limit(size, (round(height * scale), round(width * scale))))
     if new != (height, width):
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         pixels = cv2.resize(pixels, (new[1], new[0]), interpolation=method)
-    top, left = (new[0] - size[0]) // 2, (new[1] - size[1]) // 2
-    return pixels[top : top + size[0], left : left + size[1]]
+    top, left = abs(new[0] - size[0]) // 2, abs(new[1] - size[1]) // 2
+    if fit == "crop":
+        return pixels[top : top + size[0], left : left + size[1]]
+    ground = np.rint(pixels.mean(axis=(0, 1))).astype(np.uint8)
+    filled = np.broadcast_to(ground, (*size, *pixels.shape[2:])).copy()
+    filled[top : top + new[0], left : left + new[1]] = pixels
+    return filled
 
 
 def fit_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -133,20 +165,20 @@ def fit_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return fit_array((mask > 127 if mask.dtype != bool else mask).astype(np.uint8) * 255, size) > 127
 
 
-def fit_channels(pixels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+def fit_channels(pixels: np.ndarray, shape: tuple[int, int, int], fit: Fit = "crop") -> np.ndarray:
     """uint8 RGB (h, w, 3) -> uint8 (C, H, W) for ``shape = (C, H, W)``; one channel means grey (luma of BT.601)."""
     channels, height, width = shape
-    fitted = fit_array(pixels, (height, width))
+    fitted = fit_array(pixels, (height, width), fit)
     if channels == 1:
         return cv2.cvtColor(np.ascontiguousarray(fitted), cv2.COLOR_RGB2GRAY)[None]
     return np.ascontiguousarray(fitted.transpose(2, 0, 1))
 
 
-def fit_image(pixels: np.ndarray, shape: tuple[int, int, int]) -> Tensor:
+def fit_image(pixels: np.ndarray, shape: tuple[int, int, int], fit: Fit = "crop") -> Tensor:
     """A decoded image in the shape of a network's input: uint8 (h, w, 3) -> uint8 tensor (C, H, W)."""
     import torch
 
-    return torch.from_numpy(fit_channels(pixels, shape))
+    return torch.from_numpy(fit_channels(pixels, shape, fit))
 
 
 def _content(data: bytes | Path) -> bytes:

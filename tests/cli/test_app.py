@@ -58,7 +58,7 @@ def test_train_prints_one_json_object_and_leaves_a_run(capsys: pytest.CaptureFix
 def test_without_a_network_it_is_that_of_the_apps_preset(
     attention: str, private_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attnlab.cli.train._train_here", lambda folder, *, as_json: print(folder.config.to_json()) or 0)
+    monkeypatch.setattr("attnlab.cli.train._train_here", lambda folder, **_: print(folder.config.to_json()) or 0)
     assert main(["train", "--attention", attention]) == 0
     assert RunConfig.from_json(capsys.readouterr().out) == one_minute(attention)
     assert main(["train", "--attention", "eca", "--backbone", "resnet_cifar"]) == 0

@@ -13,7 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
-from attnlab.data.decode import ImageRefused, _eight_bits, decode_image, fit_array, fit_image, fit_mask, image_size
+from attnlab.data.decode import (
+    Fit,
+    ImageRefused,
+    _eight_bits,
+    decode_image,
+    fit_array,
+    fit_image,
+    fit_mask,
+    image_size,
+    seen_region,
+)
 
 RED, WHITE, BLACK = [255, 0, 0], [255, 255, 255], [0, 0, 0]
 
@@ -297,3 +307,30 @@ def test_mask_follows_its_image() -> None:
     image = np.where(mask, 255, 0).astype(np.uint8)
     assert np.array_equal(fit_mask(mask, (30, 30)), fit_array(image, (30, 30)) > 127)
     assert np.array_equal(fit_mask(mask, (30, 30)), fit_mask(image, (30, 30)))
+
+
+@pytest.mark.parametrize(
+    ("fit", "picture", "size", "region"),
+    [
+        ("crop", (30, 40), (10, 10), (5, 0, 30, 30)),
+        ("pad", (30, 40), (10, 10), (0, -5, 40, 40)),
+        ("crop", (40, 30), (10, 20), (0, 12.5, 30, 15)),
+        ("crop", (32, 32), (8, 8), (0, 0, 32, 32)),
+        ("pad", (20, 10), (8, 8), (-5, 0, 20, 20)),
+    ],
+)
+def test_what_a_network_sees_of_a_picture_is_told_in_the_pictures_pixels(
+    fit: Fit, picture: tuple[int, int], size: tuple[int, int], region: tuple[float, ...]
+) -> None:
+    assert seen_region(picture, size, fit) == pytest.approx(region)
+
+
+def test_the_region_that_is_told_is_the_one_that_is_fitted() -> None:
+    pixels = np.zeros((60, 120, 3), np.uint8)
+    x, y, width, height = (round(number) for number in seen_region((60, 120), (20, 20)))
+    pixels[y : y + height, x : x + width] = 200
+    assert np.all(fit_array(pixels, (20, 20)) == 200)
+    padded = fit_array(pixels, (20, 20), "pad")
+    assert padded.shape == (20, 20, 3)
+    assert np.all(padded[5:15, 5:15] == 200) and np.all(padded[5:15, :5] == 0)
+    assert np.all(padded[0] == 100)

@@ -301,3 +301,7 @@ def test_pictures_from_the_clipboard_are_decoded_or_refused_with_a_reason(
     (panel,) = shown(app)["panels"]
     assert panel["image"]["width"] >= 384 and panel["truth"] is None
     assert panel["subtitle"] == f"the network sees it at {opened.shape[1]} × {opened.shape[2]} pixels"
+    assert "The network knows only its 10 classes" in texts(app).replace("\\", "")
+    assert "The network sees the bright part: 32 × 32 of 48 × 32 pixels." in texts(app)
+    app.segmented_control("inspect.own.fit").set_value("pad").run()
+    assert "The network sees all 48 × 32 pixels" in texts(app)

@@ -17,7 +17,7 @@ from torch import Tensor
 from attnlab.attention import get_attention, split_composition
 from attnlab.config import ModelConfig
 from attnlab.data import DataError, ImageDataset
-from attnlab.data.decode import fit_array, fit_image
+from attnlab.data.decode import Fit, Region, fit_array, fit_image, seen_region
 from attnlab.explain.block_features import features_before
 from attnlab.explain.open_run import OpenError, OpenRun
 from attnlab.maps import MapKind, over_one_position, tap_of, tap_titles
@@ -30,7 +30,7 @@ from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import GATE
 from attnlab.ui.inspect.images import images_to_show, run_colour, wanted_images
-from attnlab.ui.inspect.own_image import ask_image
+from attnlab.ui.inspect.own_image import ask_image, choose_fit, say_classes
 from attnlab.ui.inspect.predictions import PREDICTED, Predictions, predicting
 from attnlab.ui.run_cache import network_stamp, opened_network, pictures_changed, pictures_stamp, run_dataset
 from attnlab.ui.snapshots import ONE_POSITION
@@ -59,16 +59,25 @@ class Selection:
         panels: for the viewer, no two with the same title.
         images: uint8 (C, H, W), one per panel, as its network sees it.
         raw_arrays: computes the maps in full precision, see the function of this name.
+        regions: of an image of one's own, what each panel's network sees of it, in the image's pixels; empty for others.
     """
 
     records: list[RunRecord]
     panels: list[Panel]
     images: list[Tensor]
     raw_arrays: Callable[[], dict[str, NDArray[Any]]]
+    regions: tuple[Region, ...] = ()
 
     def one(self, place: int) -> Selection:
         """One of the panels, for sections that work on one network and image."""
-        return replace(self, records=[self.records[place]], panels=[self.panels[place]], images=[self.images[place]])
+        chosen = slice(place, place + 1)
+        return replace(
+            self,
+            records=self.records[chosen],
+            panels=self.panels[chosen],
+            images=self.images[chosen],
+            regions=self.regions[chosen],
+        )
 
 
 def choose_test_images(records: Sequence[RunRecord], places: Sequence[DeltaGenerator]) -> Selection | None:
@@ -121,13 +130,20 @@ def choose_own_image(records: Sequence[RunRecord]) -> Selection | None:
         return None
     content, decoded = answer
     records = _openable(records)
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    panels = [_own_panel(str(run.folder), network_stamp(run), digest, run_colour(run), run, decoded.pixels) for run in records]
-    if not panels:
+    if not records:
         return None
-    images = [fit_image(decoded.pixels, opened_network(record).shape) for record in records]
+    say_classes(opened_network(records[0]).class_names)
+    shapes = [opened_network(record).shape for record in records]
+    fit = choose_fit(decoded.pixels, shapes[0][1:])
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    panels = [
+        _own_panel(str(run.folder), network_stamp(run), digest, fit, run_colour(run), run, decoded.pixels) for run in records
+    ]
+    images = [fit_image(decoded.pixels, shape, fit) for shape in shapes]
+    height, width = decoded.pixels.shape[:2]
+    regions = tuple(seen_region((height, width), shape[1:], fit) for shape in shapes)
     names = [record.run_id for record in records]
-    return Selection(records, _titled(panels, records), images, lambda: raw_arrays(records, images, names))
+    return Selection(records, _titled(panels, records), images, lambda: raw_arrays(records, images, names), regions)
 
 
 def _titled(panels: Sequence[Panel], records: Sequence[RunRecord]) -> list[Panel]:
@@ -355,16 +371,18 @@ def _test_panel(folder: str, stamp: str, index: int, colour: str, predicted: boo
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _own_panel(folder: str, stamp: int, digest: str, colour: str, _record: RunRecord, _pixels: NDArray[np.uint8]) -> Panel:
+def _own_panel(
+    folder: str, stamp: int, digest: str, fit: Fit, colour: str, _record: RunRecord, _pixels: NDArray[np.uint8]
+) -> Panel:
     opened = opened_network(_record)
     _, height, width = opened.shape
     finer = max(1, -(-SHARP_SIDE // max(height, width)))
     return network_panel(
         opened,
-        fit_image(_pixels, opened.shape),
+        fit_image(_pixels, opened.shape, fit),
         title=attention_name(opened.config),
         subtitle=f"the network sees it at {height} × {width} pixels",
-        picture=fit_array(_pixels, (height * finer, width * finer)),
+        picture=fit_array(_pixels, (height * finer, width * finer), fit),
         colour=colour,
     )
 
