@@ -9,7 +9,7 @@ from attnlab.models import ImageShape
 
 @pytest.mark.parametrize("reduction", [1, 2, 8])
 def test_self_attention_costs_its_projections_its_scores_and_its_sums(reduction: int) -> None:
-    """By hand, a multiply-add as two: q and k (C to C / r), v (C to C), N x N scores of width C / r, N x N weights of C values."""
+    """By hand, a multiply-add as two: q and k (C to C / r), v (C to C), N x N scores of width C / r, N x N weights of C."""
     plain, config = (
         ModelConfig(),
         ModelConfig(
