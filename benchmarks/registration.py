@@ -14,13 +14,16 @@ import numpy as np
 import torch
 
 from attnlab import paths
+from attnlab.attention import locate_maps, record_attention, with_cells
+from attnlab.config import ModelConfig
 from attnlab.data import load_dataset
 from attnlab.explain.baselines import BASELINES, BaselineContext, PlacedMaps, attention_map, spatial_taps
 from attnlab.explain.faithfulness import ImageValues, best_overlap, pointing_game
 from attnlab.explain.honesty.measure import choose_images
 from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.geometry import shift_of_stretch
-from attnlab.maps import tap_titles
+from attnlab.maps import MapKind, tap_titles
+from attnlab.models import ImageShape, build_model, get_model, list_models
 from attnlab.stats.intervals import Interval, mean_interval
 from attnlab.stats.significance import holm, sign_test
 
@@ -107,6 +110,35 @@ def table(found: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def networks() -> str:
+    """How far the stretch is off in every network, at its last map, for the usual sizes of pictures."""
+    lines = [
+        "| network | picture | last map | cells: first centre, spacing, field (pixels) | off by: mean, most (pixels) |",
+        "| --- | --- | --- | --- | ---: |",
+    ]
+    for name in list_models():
+        info = get_model(name)
+        for side in (32, 64, 224):
+            if side < info.min_size or side % info.multiple:
+                continue
+            attention = "cbam_spatial" if info.placements else "none"
+            placement = info.placements[-1] if info.placements else "block_end"
+            config = ModelConfig(backbone=name, attention=attention, placement=placement, width=8)
+            model = build_model(config, ImageShape(3, side, side), 10).eval()
+            with torch.inference_mode(), record_attention(model) as maps:
+                model(torch.zeros(1, 3, side, side))
+            last = with_cells(
+                [each for each in maps if each.kind is not MapKind.CHANNEL][-1], locate_maps(model, (3, side, side))
+            )
+            assert last.cells is not None
+            rows, (mean, most) = last.cells.rows, shift_of_stretch(last.cells, last.grid, (side, side))
+            lines.append(
+                f"| {info.title} | {side} × {side} | {last.grid[0]} × {last.grid[1]} "
+                f"| {rows.start:g}, {rows.step:g}, {rows.field:g} | {mean:.1f}, {most:.1f} |"
+            )
+    return "\n".join(lines)
+
+
 def short(run: str) -> str:
     """``digits-small_cnn-cbam-s0-f90e4b23c0`` -> ``digits, cbam``."""
     data, backbone, attention, *_ = run.split("-")
@@ -167,6 +199,14 @@ every convolution, and their cells do divide the picture evenly: nothing changes
 
 {table}
 
+## How far off, by network
+
+Centres are counted from the picture's edge. With padding, a cell near the edge may be centred at or beyond the edge, and see the
+picture with one side of its field only. The last map of ResNet-18 is the extreme case: each cell there sees more than the whole
+picture, its place says little, and for cells near the edge neither place is the middle of what they see.
+
+{networks}
+
 What a map points at is the topic of [honesty.md](honesty.md). Here only the change counts.
 """
 
@@ -180,7 +220,7 @@ def main() -> None:
         if folder.name.startswith("digits-") or "attention_vgg16" in folder.name:
             found += rows(folder, given.images)
             print(folder.name, flush=True)
-    TARGET.write_text(TEXT.format(summary=summary(found), table=table(found)))
+    TARGET.write_text(TEXT.format(summary=summary(found), table=table(found), networks=networks()))
 
 
 if __name__ == "__main__":
