@@ -127,9 +127,8 @@ def networks() -> str:
             model = build_model(config, ImageShape(3, side, side), 10).eval()
             with torch.inference_mode(), record_attention(model) as maps:
                 model(torch.zeros(1, 3, side, side))
-            last = with_cells(
-                [each for each in maps if each.kind is not MapKind.CHANNEL][-1], locate_maps(model, (3, side, side))
-            )
+            placed = [with_cells(each, locate_maps(model, (3, side, side))) for each in maps]
+            last = [each for each in placed if each.kind is not MapKind.CHANNEL][-1]
             assert last.cells is not None
             rows, (mean, most) = last.cells.rows, shift_of_stretch(last.cells, last.grid, (side, side))
             lines.append(
@@ -201,9 +200,9 @@ every convolution, and their cells do divide the picture evenly: nothing changes
 
 ## How far off, by network
 
-Centres are counted from the picture's edge. With padding, a cell near the edge may be centred at or beyond the edge, and see the
-picture with one side of its field only. The last map of ResNet-18 is the extreme case: each cell there sees more than the whole
-picture, its place says little, and for cells near the edge neither place is the middle of what they see.
+Centres are counted from the picture's edge. With padding, a cell near the edge may be centred at or beyond the edge, and see
+the picture with one side of its field only. The last map of ResNet-18 is the extreme case: each cell there sees more than the
+whole picture, its place says little, and for cells near the edge neither place is the middle of what they see.
 
 {networks}
 
