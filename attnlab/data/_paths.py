@@ -149,11 +149,12 @@ def content_stamp(path: Path) -> str:
     Raises:
         DataError: when the folder has too many files.
     """
-    if path.is_dir():
-        return open_source(path).key
-    if not path.exists():
+    try:
+        if path.is_dir():
+            return open_source(path).key
+        status = path.stat()
+    except OSError:
         return ""
-    status = path.stat()
     return f"{status.st_size} {status.st_mtime_ns}"
 
 

@@ -76,9 +76,10 @@ def test_the_sentence_of_surgery_shows_names_as_they_are(app: AppTest, pictures:
     assert "_" not in sentence.replace(r"\_under\_", "").replace("M\ufffdrz", "")
 
 
-def test_a_folder_whose_name_is_not_utf8_is_refused_in_words(app: AppTest, tmp_path: Path) -> None:
+def test_a_folder_whose_name_is_not_utf8_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / os.fsdecode(b"M\xe4rz")
     for name in "ab":
         for i in range(6):
             draw(folder / name / f"{i}.png", 20 * i)
     assert main(["train", "--dataset", str(folder)]) == 2
+    assert "dataset.name: " in capsys.readouterr().err

@@ -263,19 +263,20 @@ def test_another_way_to_read_a_path_is_chosen_and_taken_back(app: AppTest, tmp_p
 
 
 def test_added_images_are_seen(app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in ("_a_", ":b:"):
+    for kind in ("_a_", ":b:", "c\udce4"):  # the bytes of the last one are not UTF-8
         (tmp_path / "set" / kind).mkdir(parents=True)
         for i in range(8):
-            cv2.imwrite(str(tmp_path / "set" / kind / f"{i}.png"), np.full((24, 24, 3), 10 * i, np.uint8))
+            picture = cv2.imencode(".png", np.full((24, 24, 3), 10 * i, np.uint8))[1]
+            (tmp_path / "set" / kind / f"{i}.png").write_bytes(picture.tobytes())
     open_page(app, PAGE)
     app.selectbox("form.source").set_value(FROM_PATH).run()
     app.text_input("form.path").set_value(str(tmp_path / "set")).run()
-    assert "(:b:: 8, _a_: 8)" in seen(app)
+    assert "(:b:: 8, _a_: 8, c\ufffd: 8)" in seen(app)
     assert r"\_a\_" in texts(app) and r"\:b\:" in texts(app), "names are text, not Markdown"
     cv2.imwrite(str(tmp_path / "set" / "_a_" / "new.png"), np.zeros((24, 24, 3), np.uint8))
     source_stamp.clear()  # instead of waiting for two seconds
     app.run()
-    assert "(:b:: 8, _a_: 9)" in seen(app)
+    assert "(:b:: 8, _a_: 9, c\ufffd: 8)" in seen(app)
 
 
 def test_a_table_is_read_by_the_columns_that_are_chosen_and_they_stay(app: AppTest, flowers: Path) -> None:
