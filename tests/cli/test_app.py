@@ -65,6 +65,16 @@ def test_without_a_network_it_is_that_of_the_apps_preset(
     assert RunConfig.from_json(capsys.readouterr().out).model.options == {}
 
 
+def test_smaller_images_get_a_network_that_takes_them(
+    private_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attnlab.cli.train._train_here", lambda folder, **_: print(folder.config.to_json()) or 0)
+    assert main(["train", "--image-size", "16"]) == 0
+    assert "blocks" not in RunConfig.from_json(capsys.readouterr().out).model.options
+    assert main(["train", "--image-size", "16", "--option", "blocks=3"]) == 0  # asked for, so it is refused with its reason
+    assert RunConfig.from_json(capsys.readouterr().out).model.options["blocks"] == 3
+
+
 def test_an_impossible_batch_is_refused_in_words_before_the_training(
     private_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
