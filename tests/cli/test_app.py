@@ -330,7 +330,7 @@ def test_read_says_how_images_are_read(own: Path, capsys: pytest.CaptureFixture[
 
 
 def test_train_says_it_before_and_keeps_it(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    short = ["--width", "4", "--batch-size", "8", "--epochs", "1", "--device", "cpu"]
+    short = ["--image-size", "32", "--width", "4", "--batch-size", "8", "--epochs", "1", "--device", "cpu"]
     assert main(["train", "--dataset", str(own), *short]) == 0
     text = capsys.readouterr().out
     assert text.index("are parts of the data set") < text.index("left out: 10 files") < text.index("test accuracy")
