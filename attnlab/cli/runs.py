@@ -107,7 +107,7 @@ def compare(
     from attnlab.experiments.exports import comparison_latex, comparison_markdown
     from attnlab.experiments.groups import compare_to_baseline, group_runs
     from attnlab.experiments.table import comparison_table, safe_csv
-    from attnlab.runs.naming import dataset_name, group_names
+    from attnlab.runs.naming import dataset_name, group_names, lettered_setups
 
     with open_store() as store:
         groups = [group for group in group_runs(store.runs()) if group.n]
@@ -134,6 +134,8 @@ def compare(
         "markdown": lambda: comparison_markdown(table),
         "latex": lambda: comparison_latex(table, f"Runs on {dataset_name(groups[0].config)}"),
     }
+    for line in lettered_setups({group.key: group.config for group in groups}):
+        print(line, file=sys.stderr)
     return write_text(write[format](), to)
 
 

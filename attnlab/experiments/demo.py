@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +29,16 @@ DEMO_RUNS = (*ARTICLE, "none", "eca", "cbam", "eca+cbam_spatial", "conv_autoenco
 
 TOTAL_BYTES = 6_000_000
 KEPT_STEPS = 120
-_WHOLE = ("config.json", "meta.json", "dataset.json", "state.json", "end.json", "probes.npz")
+FEW_STEPS = 40
+_FIGURES = ("config.json", "meta.json", "dataset.json", "state.json", "end.json")
 
 
-def make_demo(names: Sequence[str], target: Path, watch: Watch) -> Iterator[tuple[str, int]]:
+def make_demo(names: Sequence[str], target: Path, watch: Watch, *, seeds: Sequence[int] = (0,)) -> Iterator[tuple[str, int]]:
     """Trains shipped runs and puts what is shipped of them into ``target``, each in place of an older one.
 
     Args:
         names: attention variants, each of which is the one-minute run, or names of `ARTICLE`; all `DEMO_RUNS` when empty.
+        seeds: one run of each. Only seed 0 keeps weights and maps; the others are there to be compared.
 
     Yields:
         run id and size in bytes of each.
@@ -46,17 +49,17 @@ def make_demo(names: Sequence[str], target: Path, watch: Watch) -> Iterator[tupl
     from attnlab.worker.session import run
 
     target.mkdir(parents=True, exist_ok=True)
-    for name in names or DEMO_RUNS:
-        config = demo_config(name)
+    for name, seed in product(names or DEMO_RUNS, seeds):
+        config = demo_config(name).changed(seed=seed)
         with tempfile.TemporaryDirectory() as workshop:
             folder = RunFolder.create(Path(workshop), config, title=attention_name(config))
             outcome = run(folder.path, watch=watch)
             if outcome.state is not RunState.FINISHED:
-                raise FolderError(f"the demo run of {name} is {outcome.state}: {outcome.reason}")
+                raise FolderError(f"the demo run of {name}, seed {seed}, is {outcome.state}: {outcome.reason}")
             for older in run_folders(target):
-                if (older.config.dataset.name, older.config.model) == (config.dataset.name, config.model):
+                if _place(older.config) == _place(config):
                     older.remove()
-            yield config.run_id, ship(folder, target)
+            yield config.run_id, ship(folder, target, whole=seed == 0)
     total = _size(target)
     if total > TOTAL_BYTES:
         raise FolderError(f"the shipped runs take {total} bytes together; {TOTAL_BYTES} are allowed")
@@ -70,22 +73,33 @@ def demo_config(name: str) -> RunConfig:
     return melanoma_config("lesions", attention=ARTICLE[name], **SMALL) if name in ARTICLE else one_minute(name)
 
 
-def ship(folder: RunFolder, target: Path) -> int:
-    """Copies what is shipped of a finished run: weights in float16, fewer steps, no checkpoints. Returns its size."""
+def _place(config: RunConfig) -> tuple[object, ...]:
+    """What a new demo run takes the place of."""
+    return config.dataset.name, config.model, config.seed
+
+
+def ship(folder: RunFolder, target: Path, *, whole: bool = True) -> int:
+    """Copies what is shipped of a finished run: weights in float16, fewer steps, no checkpoints. Returns its size.
+
+    Args:
+        whole: with its weights, probe images and maps; else only settings, figures and a few steps.
+    """
     from safetensors.numpy import save_file
 
     final = target / folder.config.run_id
     made = target / f".{final.name}.tmp"
     shutil.rmtree(made, ignore_errors=True)
-    made.mkdir()
-    for name in _WHOLE:
+    made.mkdir(parents=True)
+    for name in _FIGURES:
         shutil.copyfile(folder.path / name, made / name)
-    shutil.copytree(folder.snapshots_path, made / "snapshots")
-    rows = thinned(folder.metrics(), KEPT_STEPS)
+    rows = thinned(folder.metrics(), KEPT_STEPS if whole else FEW_STEPS)
     (made / "metrics.jsonl").write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
-    stored = folder.weights()
-    halved = {name: value.astype(np.float16) if value.dtype == np.float32 else value for name, value in stored.items()}
-    save_file(halved, made / "best.safetensors")
+    if whole:
+        shutil.copyfile(folder.path / "probes.npz", made / "probes.npz")
+        shutil.copytree(folder.snapshots_path, made / "snapshots")
+        stored = folder.weights()
+        halved = {name: value.astype(np.float16) if value.dtype == np.float32 else value for name, value in stored.items()}
+        save_file(halved, made / "best.safetensors")
     shutil.rmtree(final, ignore_errors=True)
     made.rename(final)
     return _size(final)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import ascii_uppercase
@@ -103,6 +104,12 @@ def group_setups(configs: Mapping[str, RunConfig]) -> dict[str, str]:
         text = " · ".join(parts)
         texts[key] = f"{letters[parts]}: {text}" if len(parts) > SPELT_OUT else text
     return texts
+
+
+def lettered_setups(configs: Mapping[str, RunConfig]) -> list[str]:
+    """A line for each letter of `group_names`, ``"Setup A: block_end · lr 0.1"``; none where no letters are used."""
+    texts = list(dict.fromkeys(group_setups(configs).values()))
+    return [f"Setup {text}" for text in texts if re.match(r"[A-Z]\d*: ", text)]
 
 
 def _differences(configs: Mapping[str, RunConfig]) -> tuple[dict[str, list[str]], dict[str, tuple[str, ...]]]:

@@ -160,5 +160,12 @@ def test_a_run_in_a_thread_leaves_what_the_pages_read_and_can_be_shipped(private
         assert shipped.observe().state is RunState.FINISHED
         for name, value in folder.weights().items():
             assert np.allclose(shipped.weights()[name], value, rtol=1e-3, atol=1e-6), name
+
+        assert ship(folder, tmp_path / "more", whole=False) < 30_000
+        figures = RunFolder(tmp_path / "more" / SMALL.run_id)
+        assert figures.observe().state is RunState.FINISHED and not figures.has_weights and not figures.snapshot_steps()
+        assert [row for row in figures.metrics() if row["kind"] == "epoch"] == [
+            row for row in folder.metrics() if row["kind"] == "epoch"
+        ]
     finally:
         manager.shutdown()

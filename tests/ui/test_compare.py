@@ -57,9 +57,22 @@ def test_runs_of_other_setups_are_kept_apart_until_asked_for(app: AppTest, priva
     get_manager().store.sync()
     open_page(app, PAGE)
     assert list(app.dataframe[0].value["name"]) == ["cbam", "eca", "plain"]
+    left_out = next(caption.value for caption in app.caption if caption.value.startswith("Left out"))
+    assert "**plain** (B\\: width 8" in left_out and "all setups" in left_out
     app.selectbox("compare.setup").set_value("all setups").run()
     assert "plain · setup B" in list(app.dataframe[0].value["name"])
-    assert "Setup B: width 8 · epochs 2 · lr 0.5" in texts(app)
+    assert "Setup B\\: width 8 · epochs 2 · lr 0\\.5" in texts(app)
+
+
+def test_a_setup_that_differs_in_one_setting_is_shown_with_the_difference(app: AppTest, private_home: Path) -> None:
+    make_runs(private_home)
+    other = RunConfig().changed(model__attention="self_attention", model__placement="block_end")
+    finished_run(private_home, other, 0.7)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    names = list(app.dataframe[0].value["name"])
+    assert len(names) == 4 and any(name.startswith("self_attention") and "end" in name for name in names)
+    assert "**self\\_attention** (" in texts(app) and "may come from the setup" in texts(app)
 
 
 def test_columns_and_metric_can_be_chosen(app: AppTest, private_home: Path) -> None:

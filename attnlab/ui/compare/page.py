@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
@@ -12,7 +11,7 @@ from attnlab.experiments.exports import comparison_latex, comparison_markdown
 from attnlab.experiments.groups import Group, GroupComparison, Verdict, compare_to_baseline, group_runs
 from attnlab.experiments.table import COLUMNS, Cost, comparison_table, safe_csv
 from attnlab.runs.history import history
-from attnlab.runs.naming import dataset_name, group_names, group_setups
+from attnlab.runs.naming import attention_name, dataset_name, group_names, group_setups, lettered_setups
 from attnlab.runs.records import RunRecord
 from attnlab.ui import warmup
 from attnlab.ui.columns import column_config
@@ -44,33 +43,52 @@ FORMATS = {
 
 
 def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, str]]:
-    """The groups to compare and their names: of one data set and one setup, unless the person wants more or fewer."""
+    """The groups to compare and their names: of one data set, and of one setup where setups differ in many settings."""
     groups = group_runs(sorted(records, key=lambda record: record.created))
     datasets = list(dict.fromkeys(dataset_name(group.config) for group in groups))
     left, middle, right = st.columns([2, 3, 4])
     usual = max(datasets, key=lambda name: sum(group.n for group in groups if dataset_name(group.config) == name))
     dataset = left.selectbox("Data set", datasets, index=datasets.index(usual), key="compare.dataset", bind="query-params")
     groups = [group for group in groups if dataset_name(group.config) == dataset]
-    setups = group_setups({group.key: group.config for group in groups})
+    configs = {group.key: group.config for group in groups}
+    setups = group_setups(configs)
     distinct = list(dict.fromkeys(setups[group.key] for group in groups if group.n))
     if len(distinct) > 1:
         largest = max(distinct, key=lambda setup: sum(group.n for group in groups if setups[group.key] == setup))
         setup = middle.selectbox(
             "Setup",
             [*distinct, ALL_SETUPS],
-            index=distinct.index(largest),
+            index=distinct.index(largest) if lettered_setups(configs) else len(distinct),
             key="compare.setup",
             help="A setup is everything but the attention variant: its placement, the backbone, training and data options. "
             "Within one setup, groups differ only in the variant.",
         )
+        _explain_setups(groups, setups, setup, largest)
         groups = [group for group in groups if setup in (ALL_SETUPS, setups[group.key])]
-        if setup == ALL_SETUPS:
-            st.caption("  \n".join(f"Setup {plain(text)}" for text in distinct if re.match(r"[A-Z]\d*: ", text)))
     names = group_names({group.key: group.config for group in groups})
     picked = right.multiselect(
         "Groups", list(names), format_func=lambda key: names[key], key="compare.groups", placeholder="all groups"
     )
     return [group for group in groups if not picked or group.key in picked], names
+
+
+def _explain_setups(groups: Sequence[Group], setups: Mapping[str, str], chosen: str, largest: str) -> None:
+    """Which groups are of other setups than most, or are left out by the choice, and how they differ, in words."""
+    most = largest if chosen == ALL_SETUPS else chosen
+    others = [
+        f"**{plain(attention_name(group.config))}** ({plain(setups[group.key])})"
+        for group in groups
+        if group.n and setups[group.key] != most
+    ]
+    if chosen == ALL_SETUPS:
+        lines = [plain(line) for line in lettered_setups({group.key: group.config for group in groups})]
+        st.caption(
+            f"Most groups share one setup ({plain(largest)}); {', '.join(others)} {'does' if len(others) == 1 else 'do'} not. "
+            "A difference between setups may come from the setup and not from the attention."
+            + "".join(f"  \n{line}" for line in lines)
+        )
+    else:
+        st.caption(f"Left out, because the setup differs: {', '.join(others)}. Choose *{ALL_SETUPS}* to see them.")
 
 
 def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
