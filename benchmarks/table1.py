@@ -228,8 +228,8 @@ and *described*, as the text says. Written by `python -m benchmarks.table1`.
 
 **Read these figures as comparisons, not as CIFAR-10 results.** Two CPU cores cannot train 144 networks at full size. What
 follows was trained on part of the images, on copies of CIFAR-10 saved as JPEG, and for few steps, so accuracies are far below
-the report's. Rows said to be trained again follow corrections of the linear autoencoder and of the schedule's patience, which is 1
-as in the code. The others were trained before, and the corrections change nothing for them: where the optimizer is made anew
+the report's. Rows said to be trained again follow corrections of the linear autoencoder and of the schedule's patience (1 as in
+the code). The others were trained before, and the corrections change nothing for them: where the optimizer is made anew
 each epoch, no schedule sees two epochs; in two epochs no patience runs out; and the corrected rule for the best epoch
 (departure 5) chooses the same epoch in every one of these runs.
 
