@@ -8,6 +8,10 @@ from typing import Any, Literal
 import streamlit as st
 
 
+PINNED = 265
+"""Pixels of the column that names the rows."""
+
+
 def column_config(
     titles: Mapping[str, str], formats: Mapping[str, str], *, pinned: str, help: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
@@ -25,6 +29,6 @@ def column_config(
         if name in formats:
             config[name] = st.column_config.NumberColumn(title, format=formats[name], help=helps.get(name))
         else:
-            width: Literal["medium", "large"] = "large" if name == "verdict" else "medium"
+            width: Literal["medium", "large"] | int = "large" if name == "verdict" else PINNED if name == pinned else "medium"
             config[name] = st.column_config.TextColumn(title, width=width, pinned=name == pinned, help=helps.get(name))
     return config

@@ -118,7 +118,7 @@ def result_table(found: Results) -> None:
         hide_index=True,
         column_order=columns,
         column_config=column_config(GRID_COLUMNS, _FORMATS, pinned="row", help={"p_holm": HOLM})
-        | {"verdict": st.column_config.TextColumn(GRID_COLUMNS["verdict"], width="small")},
+        | {"verdict": st.column_config.TextColumn(GRID_COLUMNS["verdict"], width=130)},
         key="reproduce.table",
         placeholder="–",
         alt="One row per network: the report's accuracy and ours, spread, significance, cost",
