@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import streamlit as st
 
-
 PINNED = 265
 """Pixels of the column that names the rows."""
 
