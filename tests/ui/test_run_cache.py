@@ -80,6 +80,7 @@ def test_a_run_that_is_trained_again_is_read_again(record: RunRecord) -> None:
 
 def test_a_separate_network_computes_the_same_and_shares_no_hook(record: RunRecord) -> None:
     run = opened_network(record)
+    assert run.cells  # found by a forward of its own, once
     forwards: list[object] = []
     hook = run.model.register_forward_hook(lambda *_: forwards.append(1))
     try:
