@@ -49,6 +49,7 @@ def test_switches_of_the_two_protocols() -> None:
         "best_epoch": "second_replaces",
         "accuracy_average": "batches",
         "loss_average": "batches",
+        "evaluation_mode": "evaluation",
         "drop_last": True,
     }
     assert described.protocol.model_dump() == {
@@ -57,6 +58,7 @@ def test_switches_of_the_two_protocols() -> None:
         "best_epoch": "validation",
         "accuracy_average": "samples",
         "loss_average": "samples",
+        "evaluation_mode": "evaluation",
         "drop_last": False,
     }
     assert (published.model.placement, described.model.placement) == ("block_first", "every_conv")
