@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from posixpath import basename
 
 from attnlab.data._dataset import DataError
 from attnlab.data._kinds import unreadable
@@ -72,6 +73,8 @@ def list_source(source: Source, index: Index, options: PathOptions) -> Listing:
     except DataError as error:
         folders = error
         folder_choices = list(error.choices)
+        if by_folder.folders:
+            folder_choices.append(_no_masks(by_folder))
 
     if tables.chosen:
         try:
@@ -128,16 +131,31 @@ def _finish(index: Index, listing: Listing, masks: MaskFinder, damaged: Mapping[
     used = sum(item.mask is not None for item in listing.items)
     sentence, choices = listing.sentence, list(listing.choices)
     if used:
-        where = [f"in {_folders(masks.folders)}"] if masks.folders else []
-        where += ["beside their pictures"] if masks.beside else []
-        sentence += f" {counted(used, 'mask')} {'was' if used == 1 else 'were'} found {' and '.join(where)}."
+        sentence += f" {counted(used, 'mask')} {'was' if used == 1 else 'were'} found {' and '.join(_places(masks))}."
         if listing.layout != "table":  # whose rows name one picture each
-            choices.append(Choice(f"The files {where[0]} are no masks, but pictures like the others", {"masks": ""}))
+            choices.append(_no_masks(masks))
     elif masks.folders:
         skipped += [Skip(f"{folder}/", "a folder of masks of no picture that is used") for folder in masks.folders]
-    if masks.denied and listing.layout != "table":
-        choices.append(Choice(f"The files in {_folders(masks.denied)} are masks of the others", {"masks": options.masks}))
+    skipped += masks.further
+    denied: dict[str, list[str]] = {}
+    for folder in masks.denied if listing.layout != "table" else ():
+        denied.setdefault(basename(folder), []).append(folder)
+    choices += [
+        Choice(f"The files in {_folders(folders)} are masks of the others", {"masks": name}) for name, folders in denied.items()
+    ]
     return balance(replace(listing, sentence=sentence, skipped=tuple(skipped), choices=tuple(choices)), options)
+
+
+def _places(masks: MaskFinder) -> list[str]:
+    """Where masks lie."""
+    return [
+        *([f"in {_folders(masks.folders)}"] if masks.folders else ()),
+        *(["beside their pictures"] if masks.beside else ()),
+    ]
+
+
+def _no_masks(masks: MaskFinder) -> Choice:
+    return Choice(f"The files {_places(masks)[0]} are no masks, but pictures like the others", {"masks": ""})
 
 
 def _folders(names: Sequence[str]) -> str:

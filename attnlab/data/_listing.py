@@ -37,7 +37,8 @@ class PathOptions(Section):
     )
     masks: str = Field(
         "masks",
-        description="folder with one mask per image, of the same name; empty: no masks, so such a folder may be a class",
+        description="folder with one mask per image, of the same name; if not chosen, any usual name counts, such as "
+        "ground_truth; empty: no masks, so such a folder may be a class",
     )
     class_names: dict[str, str] = Field(default_factory=dict, description="names to show for the labels, such as 0 = benign")
     balance: int | Literal["equal"] | None = Field(

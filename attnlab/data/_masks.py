@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from posixpath import basename, splitext
 
+from attnlab.data._source import Skip
 from attnlab.data._tree import Folder, grow
-from attnlab.data._words import IMAGE_WORDS, part_name, words
+from attnlab.data._words import IMAGE_WORDS, MASK_FOLDERS, part_name, plain_name, words
 
-MASK_ENDINGS = ("_mask", "-mask", "_segmentation", "_seg")
+MASK_ENDING = re.compile(r"[_-](mask|segmentation|seg)([_-]?\d+)?$", re.IGNORECASE)
+"""The end of a mask's name; a picture with several has them numbered."""
 LEAST_MATCHING = 0.5
 """Share of the files in a folder of masks that must be named like a picture."""
 
 
 class MaskFinder:
     """Finds the mask of a picture: ``masks/<path of the picture>``, ``masks/**/<name>`` if that name is unique, or a file
-    beside the picture. A mask is named like its picture, with any suffix, optionally with one of `MASK_ENDINGS`.
+    beside the picture. A mask is named like its picture, with any suffix, optionally with a `MASK_ENDING`.
 
     A folder of the usual name counts as one of masks only when its files are named like the pictures, and when it is not
     one of several alike: among ``gloves``, ``hats`` and ``masks`` it is a class.
@@ -24,40 +27,42 @@ class MaskFinder:
     Args:
         pictures: all names with the suffix of a picture.
         folder_name: of the folder of masks; empty: there are no masks at all.
-        sure: the folder was named by a person, so it is taken as it is.
+        sure: the folder was named by a person, so it is taken as it is; otherwise any usual name counts, `MASK_FOLDERS`.
         by_table: the classes come from a table, so no folder is a class.
 
     Attributes:
         folders: paths of the folders of masks.
-        denied: paths of folders of that name that do not hold masks.
+        denied: paths of folders of such a name that do not hold masks.
+        further: masks beside a picture that has one already.
     """
 
     def __init__(self, pictures: Iterable[str], folder_name: str, *, sure: bool = False, by_table: bool = False) -> None:
         pictures = list(pictures)
         self.folders: list[str] = []
         self.denied: list[str] = []
+        self.further: list[Skip] = []
         self._by_path: dict[str, str] = {}
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         self._beside: dict[str, str] = {}
         self._masks: set[str] = set()
         if not folder_name:
             return
-        if any(f"/{folder_name}/" in f"/{name}" for name in pictures):
-            for parent in list(grow(pictures).walk()):
-                folder = parent.folders.get(folder_name)
-                if folder is None or any(parent.path.startswith(f"{path}/") for path in self.folders):
+        for parent in list(grow(pictures).walk()):
+            for name, folder in parent.folders.items():
+                named = name == folder_name if sure else plain_name(name) in MASK_FOLDERS
+                if not named or any(f"{folder.path}/".startswith(f"{path}/") for path in self.folders):
                     continue
                 if sure or _holds_masks(folder, parent, by_table=by_table):
                     self._take(folder, parent)
                 else:
                     self.denied.append(folder.path)
         stems = {splitext(name)[0] for name in pictures}
-        for name in pictures:
+        for name in sorted(pictures, key=len):
             stem = splitext(name)[0]
             bare = _without_ending(stem)
-            if bare != stem and bare in stems:
-                self._beside[bare] = name
-        self._masks = {*self._by_path.values(), *self._beside.values()}
+            if bare != stem and bare in stems and self._beside.setdefault(bare, name) != name:
+                self.further.append(Skip(name, "a further mask of a picture; the first one is used"))
+        self._masks = {*self._by_path.values(), *self._beside.values(), *(name for name, _ in self.further)}
 
     @property
     def beside(self) -> int:
@@ -114,5 +119,4 @@ def _holds_masks(folder: Folder, parent: Folder, *, by_table: bool) -> bool:
 
 
 def _without_ending(stem: str) -> str:
-    lower = stem.lower()
-    return next((stem[: -len(ending)] for ending in MASK_ENDINGS if lower.endswith(ending)), stem)
+    return MASK_ENDING.sub("", stem)

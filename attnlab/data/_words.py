@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from attnlab.data._dataset import Part
 
 PART_WORDS = {
-    **dict.fromkeys(("train", "training", "trainval", "trn"), Part.TRAIN),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel", "development"), Part.VALIDATION),
-    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout"), Part.TEST),
+    **dict.fromkeys(("train", "training", "trainval", "trn", "tr"), Part.TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel", "development", "va"), Part.VALIDATION),
+    **dict.fromkeys(("test", "testing", "tst", "te", "eval", "evaluation", "holdout"), Part.TEST),
     **dict.fromkeys(("pred", "predict", "prediction", "predictions", "unlabeled", "unlabelled", "inference"), Part.UNUSED),
 }
 _WORD = re.compile(r"\w+")
@@ -21,6 +21,17 @@ COMPANIONS = IMAGE_WORDS | frozenset(
     _WORD.findall("set sets dataset datasets folder dir split part sample samples file files label labels list")
 )
 """Words that say nothing about which part it is, so ``train_images`` is as plain as ``train``."""
+MASK_FOLDERS = frozenset(
+    _WORD.findall(
+        "mask masks annotation annotations label labels ground_truth groundtruth gt segmentation segmentations trimaps"
+    )
+)
+"""Plain names of folders with masks, if what they hold is named like the pictures."""
+IMAGE_COLUMNS = _WORD.findall(
+    "image image_id imageid image_name imagename image_path filename file_name file filepath file_path filepaths path id "
+    "id_code name"
+)
+"""Names of the column with the pictures."""
 LABEL_COLUMNS = _WORD.findall(
     "target label labels class classes class_name classname dx diagnosis category categories y species breed disease type "
     "benign_malignant diagnostic ground_truth groundtruth gt tag class_id classid label_id category_id condition"
@@ -61,6 +72,11 @@ def words(name: str) -> list[str]:
     """The words of a name in lower case, without numbers: ``ISIC_2019TrainImages`` -> ``isic train images``."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return re.findall(r"[^\W\d_]+", apart.lower())
+
+
+def plain_name(name: str) -> str:
+    """A name in lower case, its words joined by ``_``: ``Ground Truth`` -> ``ground_truth``."""
+    return "_".join(name.lower().replace("-", " ").replace("_", " ").split())
 
 
 def _part(word: str) -> Part | None:

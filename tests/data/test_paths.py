@@ -123,6 +123,12 @@ def test_classes_are_in_natural_order(tmp_path: Path) -> None:
         pytest.param("{c}/{i}.jpg", "masks/{c}/{i}_segmentation.png", id="mirrored tree with an ending"),
         pytest.param("images/{c}/{i}.jpg", "masks/{c}/{i}.png", id="mirrored tree beside images"),
         pytest.param("{c}/{i}.jpg", "{c}/{i}_mask.png", id="beside the image"),
+        pytest.param("{c}/{i}.jpg", "{c}/{i}_mask_1.png", id="beside the image, numbered"),
+        pytest.param("{c}/images/{i}.jpg", "{c}/masks/{i}.png", id="in each class"),
+        pytest.param("images/{c}/{i}.jpg", "annotations/{c}/{i}.png", id="annotations"),
+        pytest.param("{c}/{i}.jpg", "Ground Truth/{c}/{i}.png", id="ground truth"),
+        pytest.param("{c}/{c}{i}.jpg", "GT/{c}{i}.png", id="GT, by name"),
+        pytest.param("train/images/{c}/{i}.jpg", "train/labels/{c}/{i}.png", id="labels inside a part"),
         pytest.param("{c}/{c}{i}.jpg", "masks/{c}{i}.png", id="by name, where it is unique"),
         pytest.param("wrapped/{c}/{i}.jpg", "wrapped/masks/{c}/{i}.bmp", id="wrapped, another suffix"),
     ],
@@ -138,6 +144,15 @@ def test_masks_are_found_and_fitted_like_images(image: str, mask: str, tmp_path:
     assert data.train.masks is not None
     assert data.train.masks[:, :5].all()
     assert not data.train.masks[:, 5:].any()
+
+
+def test_further_masks_of_a_picture_are_no_pictures(tmp_path: Path) -> None:
+    more = {f"{name.removesuffix('.png')}_mask{end}.png": half_mask() for name in two_classes() for end in ("", "_1", "_2")}
+    data = load(as_folder(two_classes() | more, tmp_path))
+    assert sum(len(part) for part in (data.train, data.validation, data.test)) == len(two_classes())
+    assert "cat/0_mask_2.png: a further mask of a picture; the first one is used" in data.provenance.skipped
+    assert data.train.masks is not None
+    assert (data.train.masks.float().mean((1, 2)) == 0.5).all()
 
 
 def test_masks_of_zeros_and_ones_count_as_masks(tmp_path: Path) -> None:
