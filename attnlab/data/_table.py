@@ -6,6 +6,7 @@ names its line, since a shifted row would give images wrong labels.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections import Counter
@@ -52,23 +53,28 @@ class Table:
             raise DataError(f"{self.name} has no column {name!r}; its columns: {', '.join(self.columns)}")
         return self.columns.index(name)
 
+    def without_header(self) -> Table:
+        """The table whose first line is no header but the first row; its columns get numbers."""
+        columns = tuple(f"no. {at}" for at in range(1, len(self.columns) + 1))
+        return Table(self.name, columns, ((1, self.columns), *self.rows), self.path)
+
     def values(self, column: str) -> list[str]:
         """One column, from top to bottom."""
         at = self.column(column)
         return [fields[at] for _, fields in self.rows]
 
 
-ONE, ZERO = frozenset({"1", "1.0"}), frozenset({"0", "0.0"})
+ONE, ZERO = frozenset({"1", "1.0", "1,0", "true"}), frozenset({"0", "0.0", "0,0", "false"})
 
 
 def with_one_hot(table: Table) -> Table:
-    """The table with one more column when its classes are columns of 0 and 1 with a single 1 in each row, as those of ISIC
-    2019 are; its values are the names of these columns.
+    """The table with one more column when its classes are columns of 0 and 1, or of false and true, with a single 1 in each
+    row, as those of ISIC 2019 are; its values are the names of these columns.
     """
-    values = {column: set(table.values(column)) for column in table.columns}
+    values = {column: {value.lower() for value in table.values(column)} for column in table.columns}
     binary = [table.column(column) for column, own in values.items() if own <= ONE | ZERO and own & ONE]
     names = [table.columns[at] for at in binary]
-    hot = [[name for name, at in zip(names, binary, strict=True) if fields[at] in ONE] for _, fields in table.rows]
+    hot = [[name for name, at in zip(names, binary, strict=True) if fields[at].lower() in ONE] for _, fields in table.rows]
     if len(binary) < 2 or any(len(row) != 1 for row in hot):
         return table
     rows = tuple((line, (*fields, row[0])) for (line, fields), row in zip(table.rows, hot, strict=True))
@@ -76,27 +82,29 @@ def with_one_hot(table: Table) -> Table:
 
 
 def read_table(content: bytes, name: str, path: str = "") -> Table:
-    """Parses a CSV file with a header; the separator is what a first line ``sep=;`` says, or the most frequent one of
-    ``, ; | tab`` in the header. Columns without a name are dropped when they are empty, and numbered when they are not.
+    """Parses a CSV file with a header, as UTF-8 or, if its first bytes say so, UTF-16; the separator is what a first line
+    ``sep=;`` says, or the most frequent one of ``, ; | tab`` in the header. Columns without a name are dropped when they are
+    empty, and numbered when they are not.
 
     Raises:
-        DataError: for an encoding other than UTF-8, two columns of one name, a row with more or fewer fields than the
+        DataError: for another encoding, two columns of one name, a row with more or fewer fields than the
             header, or a file beyond the limits; the message names the line.
     """
     if len(content) > MAX_TABLE_BYTES:
         raise DataError(f"{name} has {len(content) / 1e6:.0f} MB; at most {MAX_TABLE_BYTES / 1e6:.0f} MB are read")
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise DataError(f"{name} is not UTF-8 text (line {line}); save it as 'CSV UTF-8'") from None
+    blank = len(text) - len(text.lstrip("\r\n"))
+    text, above = text[blank:], text[:blank].count("\n")
     if "\0" in text:
-        raise DataError(f"{name} contains NUL bytes, so it is UTF-16 or not text; save it as 'CSV UTF-8'")
+        raise DataError(f"{name} contains NUL bytes, so it is not text, or UTF-16 that does not say so; save it as 'CSV UTF-8'")
     head, _, rest = text.partition("\n")
     said = head.strip().strip('"')
-    above = 0
     if said.lower().startswith("sep=") and len(said) <= 5:  # Excel writes and reads this line
-        separator, text, above = said[4:] or "\t", rest, 1
+        separator, text, above = said[4:] or "\t", rest, above + 1
     else:
         separator = max(",;\t|", key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -163,7 +171,7 @@ def _named(name: str, path: str, header: Sequence[str], rows: Sequence[tuple[int
         DataError: when two columns have one name.
     """
     kept = [at for at, column in enumerate(header) if column or any(values[at] for _, values in rows)]
-    columns = [header[at] or f"column {at + 1}" for at in kept]
+    columns = [header[at] or f"no. {at + 1}" for at in kept]
     if duplicates := [column for column, count in Counter(columns).items() if count > 1]:
         raise DataError(f"{name} has two columns named {duplicates[0]!r}")
     return Table(name, tuple(columns), tuple((line, tuple(values[at] for at in kept)) for line, values in rows), path)

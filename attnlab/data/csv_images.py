@@ -6,7 +6,8 @@ random state 42. These are the defaults here. Departure: the split is stratified
 and SIIM-ISIC, name their columns differently: the column of the images is then the one whose values are names of files,
 that of the classes the one with a usual name.
 
-File names are looked up in the listing of the source and never joined to a path, so no name leads outside.
+File names are looked up in the listing of the source and never joined to a path, so no name leads outside; paths of another
+machine, such as ``/kaggle/input/set/a.png``, are matched by their end.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from attnlab.data._masks import MaskFinder
 from attnlab.data._source import Index, Skip
 from attnlab.data._splits import hold_out_stratified
 from attnlab.data._table import Table
-from attnlab.data._words import LABEL_COLUMNS, PART_WORDS, part_name
+from attnlab.data._words import IMAGE_COLUMNS, LABEL_COLUMNS, PART_WORDS, part_name, plain_name
 from attnlab.data.reading import Choice, counted, enumerated
 
 SAMPLE_ROWS = 2000
@@ -71,13 +72,11 @@ class Lookup:
         Raises:
             LookupError: with the reason.
         """
-        plain = text.replace("\\", "/")
-        if plain.startswith("/") or ".." in plain.split("/") or (len(plain) > 1 and plain[1] == ":"):
-            raise LookupError("leads out of the folder")
-        plain = plain.removeprefix("./").casefold()
-        if plain in self._exact:
-            return self._exact[plain]
-        path = PurePosixPath(plain)
+        plain = PureWindowsPath(text.casefold())  # knows both kinds of slashes, and drives
+        outside = bool(plain.anchor) or ".." in plain.parts
+        path = PurePosixPath(*(part for part in plain.parts if part not in (plain.anchor, "..")))
+        if str(path) in self._exact:
+            return self._exact[str(path)]
         names = self._short.get(path.name, [])
         if not names and path.suffix and len(path.suffix) <= 5:
             names = self._short.get(path.stem, [])
@@ -87,7 +86,7 @@ class Lookup:
         if len(names) > 1:
             raise LookupError(f"more than one file has this name: {', '.join(names[:3])}")
         if not names:
-            raise LookupError("no such image")
+            raise LookupError("leads out of the folder" if outside else "no such image")
         return names[0]
 
 
@@ -97,24 +96,27 @@ def fit_table(table: Table, pictures: Sequence[str], options: PathOptions) -> Fi
     Args:
         pictures: names in the source.
     """
-    look_up = Lookup(pictures)
+    finds = _finder(Lookup(pictures))
+    if not _has_header(table, finds):
+        table = table.without_header()
     step = max(1, len(table.rows) // SAMPLE_ROWS)
-    image_column, matched = options.image_column, 0
+    image_column = options.image_column
     chosen = "image_column" in options.model_fields_set or image_column in table.columns
     if chosen and image_column not in table.columns:
         return None
-    for column in [image_column] if chosen else table.columns:
-        found = step * sum(map(_finder(look_up), table.values(column)[::step]))
-        if found > matched:
-            image_column, matched = column, found
-    if not chosen and matched < LEAST_NAMED * min(len(table.rows), len(pictures)):
+    samples = {column: table.values(column)[::step] for column in ([image_column] if chosen else table.columns)}
+    found = {column: step * sum(map(finds, values)) for column, values in samples.items()}
+    least = 0 if chosen else max(1, LEAST_NAMED * min(len(table.rows), len(pictures)))
+    likely = [column for column, count in found.items() if count >= least]
+    if not likely:
         return None
-    if not matched and not chosen:
-        return None
+    # The numbers of the rows may be names of files as well: what looks like file names, or is called so, goes first.
+    image_column = max(likely, key=lambda own: (any(map(is_image, samples[own])), plain_name(own) in IMAGE_COLUMNS, found[own]))
+    matched = found[image_column]
     candidates = _label_candidates(table, image_column)
     label = options.label_column
     if "label_column" not in options.model_fields_set and label not in table.columns:
-        usual = [column for word in LABEL_COLUMNS for column in candidates if _word(column) == word]
+        usual = [column for word in LABEL_COLUMNS for column in candidates if plain_name(column) == word]
         only = candidates if len(table.columns) == 2 else [column for column in candidates if " | " in column]
         label = next(iter((*usual, *only)), "")
     return Fit(table, image_column, label if label in table.columns else None, matched, candidates)
@@ -262,15 +264,22 @@ def _finder(look_up: Lookup) -> Callable[[str], bool]:
     return found
 
 
+def _has_header(table: Table, finds: Callable[[str], bool]) -> bool:
+    """Whether the first line of a table names its columns; it does not when it names one more picture."""
+    if {plain_name(column) for column in table.columns} & {*IMAGE_COLUMNS, *LABEL_COLUMNS}:
+        return True
+    for column in filter(finds, table.columns):
+        values = table.values(column)
+        if column not in values and sum(map(finds, values[:SAMPLE_ROWS])) >= LEAST_NAMED * len(values[:SAMPLE_ROWS]):
+            return False
+    return True
+
+
 def _label_candidates(table: Table, image_column: str) -> tuple[str, ...]:
     """Columns with at least two values, each of them in more than one row on average; those with few values first."""
     distinct = {column: len(set(table.values(column)) - {""}) for column in table.columns if column != image_column}
     fitting = [column for column, count in distinct.items() if 2 <= count <= max(2, len(table.rows) // 2)]
-    return tuple(sorted(fitting, key=lambda column: (_word(column) not in LABEL_COLUMNS, distinct[column])))
-
-
-def _word(column: str) -> str:
-    return "_".join(column.lower().replace("-", " ").replace("_", " ").split())
+    return tuple(sorted(fitting, key=lambda column: (plain_name(column) not in LABEL_COLUMNS, distinct[column])))
 
 
 def split_column(table: Table, options: PathOptions) -> str | None:

@@ -23,7 +23,7 @@ from attnlab.data._listing import Item, Listing, PathOptions, is_image, name_cla
 from attnlab.data._masks import MaskFinder
 from attnlab.data._source import Index, Skip
 from attnlab.data._tree import Folder, grow, inside_wrappers
-from attnlab.data._words import PARTIAL, PartName, part_name
+from attnlab.data._words import MASK_FOLDERS, PARTIAL, PartName, part_name, plain_name
 from attnlab.data.reading import Choice, counted, enumerated
 
 PART_USES = {Part.TRAIN: "training", Part.VALIDATION: "validation", Part.TEST: "testing"}
@@ -168,6 +168,8 @@ def _outer_parts(top: Folder) -> _Plan | None:
         inside = {label: known.get(label.casefold()) for label in levels[name].folders}
         if not any(inside.values()):
             reason = f"in {name}/, which has no class folders, so nothing says which class they show"
+            if len(inside) > 1:
+                reason = f"in {name}/, whose folders are named otherwise than the classes"
             plan.skipped += [Skip(picture, reason) for picture in top.folders[name].all_pictures()]
             continue
         labelled[name] = part
@@ -263,10 +265,14 @@ def _inner_parts(top: Folder) -> _Plan | None:
 
 def _classes(top: Folder) -> _Plan | None:
     """Each folder is a class."""
-    names = sorted(top.folders, key=natural)
+    twice = _held_twice(top)
+    names = sorted((name for name in top.folders if name != twice), key=natural)
     if len(names) < 2:
         return None
     plan = _Plan("classes", f"Each folder is a class: {enumerated(names)}.", [])
+    if twice:
+        reason = f"in {twice}/, which holds folders of the same names once more"
+        plan.skipped = [Skip(picture, reason) for picture in top.folders[twice].all_pictures()]
     plan.members = [(name, Part.TRAIN, top.folders[name]) for name in names]
     if _pieces(top):
         plan.warnings.append(
@@ -296,6 +302,19 @@ def _pieces(top: Folder) -> bool:
     """Whether the folders are named like the pieces of one set, ``part_1`` and ``part_2``."""
     stems = {re.sub(r"\d+", "", name) for name in top.folders}
     return len(stems) == 1 and PARTIAL.search(stems.pop()) is not None
+
+
+def _held_twice(top: Folder) -> str:
+    """The name of a folder that holds folders of the same names as those beside it, as an archive packed with a copy of
+    itself does; empty when there is none.
+    """
+    for name, folder in top.folders.items():
+        beside = set(top.folders) - {name}
+        if plain_name(name) in MASK_FOLDERS:
+            continue
+        if len(beside) > 1 and set(folder.folders) == beside and not any(top.folders[other].folders for other in beside):
+            return name
+    return ""
 
 
 def _same_inside(top: Folder) -> list[str]:

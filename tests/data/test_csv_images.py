@@ -112,7 +112,7 @@ def test_missing_blank_and_outside_rows_are_listed(tmp_path: Path) -> None:
         pytest.param("image_id,target\nx,0\ny,1\n", r"none of the 2 rows .* first: x \(line 2\): no such image", id="none"),
         pytest.param("image_id,target\n", "a header and no rows", id="no rows"),
         pytest.param("", "is empty", id="empty"),
-        pytest.param("image_id,target\n00001,0\n".encode("utf-16"), "not UTF-8", id="utf-16"),
+        pytest.param("image_id,target\n00001,0\n".encode("utf-16-le"), "UTF-16 that does not say so", id="utf-16"),
         pytest.param("image_id,target\n00001,gut\n00002,böse\n".encode("latin-1"), r"not UTF-8 text \(line 3\)", id="latin-1"),
         pytest.param('image_id,target\n"00001,0\n', "cannot be read as CSV", id="open quote"),
         pytest.param("image_id,target,split\n00001,0,train\n00002,1,later\n", "line 3: split is 'later'", id="split word"),

@@ -92,6 +92,12 @@ LAYOUTS = [
                  "a b", (18, 2, 8), "", id="ISIC"),
     pytest.param(classes("train", "n01440764 n01443537") | classes("val", "n01440764 n01443537", 4),
                  "n01440764 n01443537", (18, 2, 8), "", id="ImageNet"),
+    pytest.param(classes("tr", "a b") | classes("va", "a b", 3) | classes("te", "a b", 4), "a b", (20, 6, 8), "",
+                 id="two letters"),
+    pytest.param(classes("cells", "a b") | classes("cells/cells", "a b"), "a b", (14, 2, 4), "cells/cells/",
+                 id="a copy inside"),
+    pytest.param(classes("train", "cat dog") | classes("test", "cats dogs"), "cat dog", (14, 2, 4), "named otherwise",
+                 id="other names in the test folder"),
     pytest.param(classes("chest/chest/train", "a b") | classes("chest/chest/test", "a b", 4) | {"chest/readme.txt": b"x"},
                  "a b", (18, 2, 8), "", id="wrapped twice"),
     pytest.param(classes("pictures/dataset", "a b") | flat("", 1), "a b", (14, 2, 4), "0000.jpg", id="a picture at the top"),
@@ -178,7 +184,8 @@ def listed(csv: str, names: Iterable[str] = (), at: str = "labels.csv", count: i
 
 def rows(row: str, header: str = "image_id,target\n", count: int = 20) -> str:
     return header + "".join(
-        row.format(i=i, k=i % 2, j=1 - i % 2, k4=int(i % 4 == 0), s="train" if i % 5 else "test") for i in range(count)
+        row.format(i=i, k=i % 2, j=1 - i % 2, b=i % 2 == 1, nb=i % 2 == 0, k4=int(i % 4 == 0), s="train" if i % 5 else "test")
+        for i in range(count)
     )
 
 
@@ -202,6 +209,13 @@ TABLES = [
     pytest.param(listed(rows("x{i}.jpg,c{k}\n", "a,b\n")), "c0 c1", (14, 2, 4), "", id="two columns of any name"),
     pytest.param(listed(rows("x{i},{k}.0,{j}.0,{i}\n", "image,MEL,NV,age\n")), "MEL NV", (14, 2, 4), "",
                  id="a column for each class"),
+    pytest.param(listed(rows("x{i},{b},{nb}\n", "image,MEL,NV\n")), "MEL NV", (14, 2, 4), "", id="true for one class"),
+    pytest.param(listed(rows("x{i};{k},0;{j},0\n", "image;MEL;NV\n")), "MEL NV", (14, 2, 4), "", id="decimal commas"),
+    pytest.param(listed(rows("/kaggle/input/set/images/x{i}.jpg,{k}\n")), "0 1", (14, 2, 4), "", id="paths of another machine"),
+    pytest.param(listed(rows("C:\\set\\x{i}.jpg,{k}\n")), "0 1", (14, 2, 4), "", id="paths of Windows"),
+    pytest.param(listed(rows("../images/x{i}.jpg,{k}\n")), "0 1", (14, 2, 4), "", id="paths from another folder"),
+    pytest.param(listed(rows("x{i}.jpg,c{k}\n", "")), "c0 c1", (14, 2, 4), "", id="no header"),
+    pytest.param(listed("\r\n\n" + rows("x{i},{k}\n")), "0 1", (14, 2, 4), "", id="blank lines above"),
     pytest.param(
         {f"Train/{i % 2}/x{i}.png": picture(i) for i in range(20)} | {f"Test/y{i}.png": picture(i) for i in range(6)}
         | {"Train.csv": "".join(["Path,ClassId\n", *(f"Train/{i % 2}/x{i}.png,{i % 2}\n" for i in range(20))]).encode()}
@@ -225,6 +239,30 @@ def test_tables_of_images(tree: Tree, names: str, counts: tuple[int, int, int], 
     assert left_out in reasons(reading)
     assert bool(left_out) == bool(reading.left_out)
     assert load_dataset(DatasetConfig(name=str(tmp_path / "data"))).reading == reading
+
+
+@pytest.mark.parametrize("header", [",image,label", ",file name,label", "no,photo,label", "age,id,label"])
+def test_numbers_are_no_names_of_pictures_where_another_column_has_them(header: str, tmp_path: Path) -> None:
+    """The number of a row may be the name of a file too, but of another one."""
+    ending = "" if header.startswith("age") else ".jpg"
+    table = f"{header}\n" + "".join(f"{i},{19 - i}{ending},{'late' if i > 9 else 'early'}\n" for i in range(20))
+    data = load_dataset(DatasetConfig(name=str(as_folder(listed(table, [f"{i}.jpg" for i in range(20)]), tmp_path))))
+    named = {
+        name: data.class_names[label] for s in (data.train, data.test) for name, label in zip(s.names, s.labels, strict=True)
+    }
+    assert named == {name: "late" if int(name.removesuffix(".jpg")) < 10 else "early" for name in named}
+
+
+def test_the_first_line_is_a_row_when_it_names_one_more_picture(tmp_path: Path) -> None:
+    reading = read(as_folder(listed(rows("{i},c{k}\n", ""), [f"{i}.jpg" for i in range(20)]), tmp_path))
+    assert (sum(sums(reading)), reading.left_out) == (20, ())
+    numbered = read(as_folder(listed("0,label\n" + rows("{i},c{k}\n", ""), [f"{i}.jpg" for i in range(20)]), tmp_path))
+    assert (sum(sums(numbered)), numbered.class_names) == (20, ("c0", "c1")), "here it is the name that pandas gives a column"
+
+
+def test_tables_in_the_encoding_of_older_spreadsheets_are_read(tmp_path: Path) -> None:
+    tree = listed("", count=20) | {"labels.csv": rows("x{i}\tkäse{k}\n", "image\tlabel\n").encode("utf-16")}
+    assert read(as_folder(tree, tmp_path)).class_names == ("käse0", "käse1")
 
 
 def test_a_suffix_that_differs_is_told(tmp_path: Path) -> None:
@@ -272,6 +310,12 @@ def choose(path: Path, words: str, **options: object) -> Reading:
             "are no masks",
             "a b masks",
             id="masks",
+        ),
+        pytest.param(
+            {f"{c}/{i}.png": picture(i) for c in ("images", "labels") for i in range(12)},
+            "are no masks",
+            "images labels",
+            id="masks of a single class",
         ),
         pytest.param(
             classes("Canis", "lupus dingo") | classes("Felis", "catus"), "folders inside", "catus dingo lupus", id="a tree"
