@@ -17,8 +17,7 @@ from attnlab.data import DataError, ImageDataset, _decoded, _splits, hold_out, l
 from attnlab.data._source import Limits
 from attnlab.data.archive import TarSource, ZipSource, open_archive
 from attnlab.data.decode import decode_image
-
-Tree = dict[str, bytes]
+from tests.data.packing import Tree, as_folder, as_zip
 
 
 def picture(level: int, size: tuple[int, int] = (12, 12), kind: str = "PNG") -> bytes:
@@ -41,21 +40,6 @@ def two_classes(prefix: str = "", images: int = 10, first: int = 0) -> Tree:
         for label, name in enumerate(("cat", "dog"))
         for i in range(images)
     }
-
-
-def as_folder(tree: Tree, at: Path) -> Path:
-    for name, content in tree.items():
-        file = at / "data" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-    return at / "data"
-
-
-def as_zip(tree: Tree, at: Path) -> Path:
-    with zipfile.ZipFile(at / "data.zip", "w") as archive:
-        for name, content in tree.items():
-            archive.writestr(name, content)
-    return at / "data.zip"
 
 
 def as_tar(packing: str) -> Callable[[Tree, Path], Path]:

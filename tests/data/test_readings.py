@@ -3,7 +3,6 @@
 import io
 import os
 import tarfile
-import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,8 +11,7 @@ from PIL import Image
 
 from attnlab.config import DatasetConfig
 from attnlab.data import DataError, Reading, load_dataset, read_path
-
-Tree = dict[str, bytes]
+from tests.data.packing import Tree, as_folder, as_zip
 
 
 def picture(level: int, kind: str = "PNG") -> bytes:
@@ -31,21 +29,6 @@ def classes(at: str, names: str | Iterable[str], images: int = 10, ending: str =
 
 def flat(at: str, count: int = 5, start: int = 0) -> Tree:
     return {f"{at}/{i:04d}.jpg".lstrip("/"): picture(i, "JPEG") for i in range(start, start + count)}
-
-
-def as_folder(tree: Tree, at: Path) -> Path:
-    for name, content in tree.items():
-        file = at / "data" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-    return at / "data"
-
-
-def as_zip(tree: Tree, at: Path) -> Path:
-    with zipfile.ZipFile(at / "data.zip", "w") as archive:
-        for name, content in tree.items():
-            archive.writestr(name, content)
-    return at / "data.zip"
 
 
 def as_tar(tree: Tree, at: Path) -> Path:
