@@ -27,7 +27,7 @@ from filelock import FileLock
 from attnlab.data._dataset import DataError, Prepared, Progress
 from attnlab.data._listing import Item
 from attnlab.data._source import Source
-from attnlab.data.decode import ImageRefused, decode_image, fit_channels, fit_mask
+from attnlab.data.decode import Fit, ImageRefused, decode_image, fit_channels, fit_mask
 from attnlab.files import replacing
 from attnlab.paths import cache_dir
 
@@ -45,10 +45,11 @@ Decoded = tuple[np.ndarray, float] | ImageRefused
 class DecodedImages:
     """The decoded images of ``items``, each (C, H, W) = ``shape``."""
 
-    def __init__(self, source: Source, items: tuple[Item, ...], shape: tuple[int, int, int]) -> None:
-        self._source, self._items, self._shape = source, items, shape
+    def __init__(self, source: Source, items: tuple[Item, ...], shape: tuple[int, int, int], fit: Fit = "crop") -> None:
+        self._source, self._items, self._shape, self._fit = source, items, shape, fit
+        rules = RULES if fit == "crop" else f"{RULES} {fit}"
         pairs = "\n".join(f"{item.image}\t{item.mask or ''}" for item in items)
-        key = hashlib.sha256(f"{RULES}\n{source.key}\n{shape}\n{pairs}".encode(errors="surrogateescape")).hexdigest()[:32]
+        key = hashlib.sha256(f"{rules}\n{source.key}\n{shape}\n{pairs}".encode(errors="surrogateescape")).hexdigest()[:32]
         self.folder = cache_dir() / "images" / key
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / "lock")
@@ -139,8 +140,11 @@ class DecodedImages:
         aspect = pixels.shape[0] / pixels.shape[1]
         if is_mask:
             plane = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-            return b"", (fit_mask(plane > plane.max() / 2, self._shape[1:]), aspect)  # masks are 0 and 255, or 0 and 1
-        return hashlib.sha256(data).digest(), (fit_channels(pixels, self._shape), aspect)
+            return b"", (
+                fit_mask(plane > plane.max() / 2, self._shape[1:], self._fit),
+                aspect,
+            )  # masks are 0 and 255, or 0 and 1
+        return hashlib.sha256(data).digest(), (fit_channels(pixels, self._shape, self._fit), aspect)
 
     def _load(self) -> tuple[np.ndarray, np.ndarray, dict[str, dict[str, str]]]:
         file = self.folder / "state.npz"

@@ -15,7 +15,7 @@ from pydantic import Field
 from attnlab.config import Section
 from attnlab.data._dataset import DataError, Part
 from attnlab.data._source import Skip
-from attnlab.data.decode import SUFFIXES
+from attnlab.data.decode import SUFFIXES, Fit
 from attnlab.data.reading import Choice
 
 
@@ -28,6 +28,11 @@ class PathOptions(Section):
         "such as train and test if there are any; classes: each folder is a class, even one named train; splits: folders such "
         "as train and test are parts of the data set; inner: the folders inside the folders are the classes; auto: whichever "
         "fits",
+    )
+    fit: Fit = Field(
+        "crop",
+        description="what is done to a picture that is not square. crop: only its centre is used; pad: all of it, with bars in "
+        "its mean colour",
     )
     grey: bool = Field(False, description="read the images in greyscale, with one channel instead of three")
     normalisation: Literal["measured", "imagenet"] = Field(

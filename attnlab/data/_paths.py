@@ -29,6 +29,8 @@ from attnlab.data.reading import Reading
 
 LARGEST_OWN_SIZE = 224
 SIZE_SAMPLE = 32
+OBLONG = 1.05
+"""A picture whose sides differ by more than this factor loses something that can be seen when its centre is cut out."""
 LOOKED_AT = 16
 """Pictures that are compared before a training, to see whether they differ at all."""
 
@@ -63,7 +65,7 @@ def build_path(path: Path, side: int | None, options: Mapping[str, Any], progres
     index = source.index()
     listing = list_source(source, index, path_options)
     side = side or _own_size(source, index, listing)
-    cache = DecodedImages(source, listing.items, (1 if path_options.grey else 3, side, side))
+    cache = DecodedImages(source, listing.items, (1 if path_options.grey else 3, side, side), path_options.fit)
     mean, std = IMAGENET if path_options.normalisation == "imagenet" else (None, None)
     return Pool(
         images=cache.images,
@@ -102,7 +104,8 @@ def read_path(config: DatasetConfig) -> Reading:
     path = Path(config.name).expanduser()
     source = open_source(path)
     index = source.index()
-    listing = list_source(source, index, _path_options(path, config.options))
+    path_options = _path_options(path, config.options)
+    listing = list_source(source, index, path_options)
     labels = np.array([item.label for item in listing.items], np.int64)
     rows = choose_rows(
         labels, np.array([item.part for item in listing.items], np.int8), listing.class_names, config, every_class=True
@@ -110,6 +113,14 @@ def read_path(config: DatasetConfig) -> Reading:
     reading = describe(listing, {name: labels[at] for name, at in rows.parts.items()}, rows.drawn)
     if (looked := _all_alike(source, index, listing)) > 1:
         warning = f"The pictures do not differ: the {looked} that were looked at are the same."
+        reading = replace(reading, warnings=(*reading.warnings, warning))
+    sizes = _sizes(source, index, listing)
+    oblong = sum(max(size) > min(size) * OBLONG for size in sizes)
+    if oblong and path_options.fit == "crop":
+        warning = (
+            f"Of the {len(sizes)} pictures that were looked at, {oblong} are not square: only their centre is used. With the "
+            "option fit=pad the whole picture is used."
+        )
         reading = replace(reading, warnings=(*reading.warnings, warning))
     return reading
 
@@ -193,19 +204,25 @@ def _alike(source: Source, names: Sequence[str]) -> int:
     return looked
 
 
-def _own_size(source: Source, index: Index, listing: Listing) -> int:
-    sides = []
+def _sizes(source: Source, index: Index, listing: Listing) -> list[tuple[int, int]]:
+    """The sizes of the first images that can be read."""
+    sizes = []
     images = {item.image for item in listing.items}
     names = list(islice((name for name in index.files if name in images), SIZE_SAMPLE))  # the fastest to read
     for _, data in source.read(names):
         if isinstance(data, bytes):
             try:
-                sides.append(min(image_size(data)))
+                sizes.append(image_size(data))
             except ImageRefused:
                 continue
-    if not sides:
-        raise DataError(f"none of the first {len(names)} images of {source.path} can be read")
-    return max(8, min(LARGEST_OWN_SIZE, round(median(sides))))
+    return sizes
+
+
+def _own_size(source: Source, index: Index, listing: Listing) -> int:
+    sizes = _sizes(source, index, listing)
+    if not sizes:
+        raise DataError(f"none of the first {SIZE_SAMPLE} images of {source.path} can be read")
+    return max(8, min(LARGEST_OWN_SIZE, round(median(map(min, sizes)))))
 
 
 def _parts(listing: Listing) -> dict[str, str]:

@@ -131,7 +131,7 @@ def seen_region(picture: tuple[int, int], size: tuple[int, int], fit: Fit = "cro
     return Region((width - seen[1]) / 2, (height - seen[0]) / 2, seen[1], seen[0])
 
 
-def fit_array(pixels: np.ndarray, size: tuple[int, int], fit: Fit = "crop") -> np.ndarray:
+def fit_array(pixels: np.ndarray, size: tuple[int, int], fit: Fit = "crop", ground: int | None = None) -> np.ndarray:
     """Resizes the shorter side to fit, then crops the centre; used for every image, mask and upload.
 
     Shrinking averages areas, enlarging interpolates linearly; the aspect ratio is kept.
@@ -139,7 +139,7 @@ def fit_array(pixels: np.ndarray, size: tuple[int, int], fit: Fit = "crop") -> n
     Args:
         pixels: uint8 (h, w) or (h, w, C).
         size: (H, W).
-        fit: "pad" resizes the longer side to fit instead, and fills the rest with the mean colour.
+        fit: "pad" resizes the longer side to fit instead, and fills the rest with the ``ground``, by default the mean colour.
 
     Returns:
         uint8 (H, W) or (H, W, C).
@@ -154,15 +154,15 @@ def fit_array(pixels: np.ndarray, size: tuple[int, int], fit: Fit = "crop") -> n
     top, left = abs(new[0] - size[0]) // 2, abs(new[1] - size[1]) // 2
     if fit == "crop":
         return pixels[top : top + size[0], left : left + size[1]]
-    ground = np.rint(pixels.mean(axis=(0, 1))).astype(np.uint8)
-    filled = np.broadcast_to(ground, (*size, *pixels.shape[2:])).copy()
+    colour = np.rint(pixels.mean(axis=(0, 1))).astype(np.uint8) if ground is None else np.uint8(ground)
+    filled = np.broadcast_to(colour, (*size, *pixels.shape[2:])).copy()
     filled[top : top + new[0], left : left + new[1]] = pixels
     return filled
 
 
-def fit_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def fit_mask(mask: np.ndarray, size: tuple[int, int], fit: Fit = "crop") -> np.ndarray:
     """`fit_array` for a mask, uint8 or bool (h, w) -> bool (H, W): true where at least half of the area is covered."""
-    return fit_array((mask > 127 if mask.dtype != bool else mask).astype(np.uint8) * 255, size) > 127
+    return fit_array((mask > 127 if mask.dtype != bool else mask).astype(np.uint8) * 255, size, fit, ground=0) > 127
 
 
 def fit_channels(pixels: np.ndarray, shape: tuple[int, int, int], fit: Fit = "crop") -> np.ndarray:

@@ -6,11 +6,16 @@ import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from attnlab.config import DatasetConfig
 from attnlab.data import DataError, Reading, load_dataset, read_path
+from attnlab.data._dataset import Part
+from attnlab.data._decoded import DecodedImages
+from attnlab.data._listing import Item
+from attnlab.data._open_source import open_source
 from tests.data.packing import Tree, as_folder, as_zip
 
 
@@ -458,3 +463,33 @@ def test_the_parts_of_older_runs_are_the_same(
 ) -> None:
     data = load_dataset(DatasetConfig(name=str(as_folder(tree, tmp_path)), **config))
     assert (data.train.digest, data.validation.digest, data.test.digest) == digests
+
+
+def test_pictures_that_are_not_square_are_said_to_be_cropped_and_can_be_kept_whole(tmp_path: Path) -> None:
+    """The object lies at the right end of pictures twice as wide as high, with its mask."""
+    for k, name in enumerate(("cat", "dog")):
+        for i in range(8):
+            pixels = np.full((20, 40, 3), 30 + i, np.uint8)
+            pixels[:, 32:] = 250 - 60 * k
+            mask = np.zeros((20, 40), np.uint8)
+            mask[:, 32:] = 255
+            for place, content in ((name, pixels), (f"masks/{name}", mask)):
+                (tmp_path / "data" / place).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(content).save(tmp_path / "data" / place / f"im{i}.png")
+    cropped = DatasetConfig(name=str(tmp_path / "data"), image_size=20)
+    padded = DatasetConfig(name=str(tmp_path / "data"), image_size=20, options={"fit": "pad"})
+    sentence = "Of the 16 pictures that were looked at, 16 are not square: only their centre is used."
+    assert next(warning for warning in read_path(cropped).warnings if "not square" in warning).startswith(sentence)
+    assert not any("not square" in warning for warning in read_path(padded).warnings)
+    before, after = load_dataset(cropped).train, load_dataset(padded).train
+    assert int(before.images.max()) < 50 and before.masks is not None and not before.masks.any()
+    assert int(after.images.max()) >= 190 and after.masks is not None
+    rows, columns = after.masks[0].nonzero(as_tuple=True)
+    assert (int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())) == (5, 14, 16, 19)
+
+
+def test_options_at_their_defaults_keep_the_decoded_images_of_earlier_versions(tmp_path: Path) -> None:
+    source = open_source(as_folder(classes("", "cat dog"), tmp_path))
+    items = (Item("cat/im0.png", 0, Part.TRAIN),)
+    folders = [DecodedImages(source, items, (3, 8, 8), *fit).folder for fit in ((), ("crop",), ("pad",))]
+    assert folders[0] == folders[1] != folders[2]

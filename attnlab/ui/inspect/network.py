@@ -134,7 +134,7 @@ def choose_own_image(records: Sequence[RunRecord]) -> Selection | None:
         return None
     say_classes(opened_network(records[0]).class_names)
     shapes = [opened_network(record).shape for record in records]
-    fit = choose_fit(decoded.pixels, shapes[0][1:])
+    fit = choose_fit(decoded.pixels, shapes[0][1:], "pad" if records[0].config.dataset.options.get("fit") == "pad" else "crop")
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     panels = [
         _own_panel(str(run.folder), network_stamp(run), digest, fit, run_colour(run), run, decoded.pixels) for run in records

@@ -63,10 +63,14 @@ def ask_image() -> tuple[bytes, DecodedImage] | None:
     return content, decoded
 
 
-def choose_fit(pixels: NDArray[np.uint8], size: tuple[int, int]) -> Fit:
-    """Says what a network of this input size (H, W) sees of a picture, (h, w, 3), and offers to show it the whole picture."""
+def choose_fit(pixels: NDArray[np.uint8], size: tuple[int, int], usual: Fit) -> Fit:
+    """Says what a network of this input size (H, W) sees of a picture, (h, w, 3), and offers the other way to fit it.
+
+    Args:
+        usual: how the network's training images were fitted.
+    """
     picture = pixels.shape[0], pixels.shape[1]
-    region = seen_region(picture, size)
+    region = seen_region(picture, size)  # of the centre
     if region.width > picture[1] - 1 and region.height > picture[0] - 1:
         return "crop"
     left, right = st.columns([1, 3], vertical_alignment="center")
@@ -75,13 +79,13 @@ def choose_fit(pixels: NDArray[np.uint8], size: tuple[int, int]) -> Fit:
             st.segmented_control(
                 "Shape",
                 list(FITS),
-                default="crop",
+                default=usual,
                 required=True,
                 format_func=FITS.__getitem__,
                 key="inspect.own.fit",
                 help="The network was trained on images of one shape.",
             )
-            or "crop"
+            or usual
         )
         whole = f"{picture[1]:,} × {picture[0]:,} pixels"
         if fit == "crop":
