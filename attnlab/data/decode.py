@@ -7,8 +7,8 @@ by fixed rules, so that inspection shows a network the same pixels as training:
 * the EXIF orientation is applied; EXIF data that cannot be read are ignored;
 * transparent images are placed on white, or on black where a white drawing would vanish; transparency that hides everything
   is ignored, since programs that know no transparency write such files;
-* grey of more than 8 bits is scaled by the smallest usual number of bits that holds its values, 12-bit pictures in 16-bit
-  files by 4,095; numbers with a fraction or a sign are scaled by their own range; nothing is clipped;
+* grey and colour of more than 8 bits are scaled by the smallest usual number of bits that holds their values, 12-bit pictures
+  in 16-bit files by 4,095; numbers with a fraction or a sign are scaled by their own range; nothing is clipped;
 * CMYK, palette, grey and 1-bit become RGB; colour profiles and texts are ignored, also damaged ones;
 * the first frame of an animation is used, and the first picture of a camera's file or a TIFF of several;
 * incomplete or damaged images are refused.
@@ -17,6 +17,7 @@ by fixed rules, so that inspection shows a network the same pixels as training:
 from __future__ import annotations
 
 import io
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -41,6 +42,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _WITHOUT_EXTRAS = "Its embedded text, colour profile or other data beside the pixels are too large or damaged, and are ignored."
 _TOPS = (255, 1023, 4095, 16383, 65535, 2**24 - 1, 2**32 - 1)
 """The largest values of 8, 10, 12, 14, 16, 24 and 32 bits."""
+_OTHER_ORDER = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
+"""The order of the two bytes of a number, and the opposite one, as Pillow writes them."""
 _NEARLY_WHITE = 250
 _UPRIGHT = {  # EXIF orientation -> what turns the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -200,7 +203,7 @@ def _decode(content: bytes, max_pixels: int) -> DecodedImage:
                     f"at most {max_pixels / 1e6:.0f} million are accepted, so make it smaller first"
                 )
             _refuse_large_tiles(image, max_pixels)
-            return _convert(image)
+            return _convert(image, content)
     except ImageRefused:
         raise
     except Exception as error:  # Pillow's parsers raise many types: SyntaxError, struct.error, ...
@@ -227,7 +230,7 @@ def _essential_chunks(content: bytes) -> bytes | None:
     return b"".join(kept)
 
 
-def _convert(image: Image.Image) -> DecodedImage:
+def _convert(image: Image.Image, content: bytes) -> DecodedImage:
     """Applies the rules at the top of this file."""
     notices = []
     if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
@@ -240,7 +243,9 @@ def _convert(image: Image.Image) -> DecodedImage:
     except Exception:  # damaged EXIF data raise as many types of error as damaged pixels
         turn = None
         notices.append("Its EXIF data cannot be read and are ignored, so it may lie on its side.")
-    upright = image if turn is None else image.transpose(turn)
+    whole, scaled = _colour_of_more_bits(image, content)
+    notices += scaled
+    upright = whole if turn is None else whole.transpose(turn)
     if upright.mode.startswith(("I", "F")):
         plane, notice = _eight_bits(np.asarray(upright))
         return DecodedImage(np.repeat(plane[..., None], 3, axis=2), (*notices, *notice))
@@ -250,8 +255,30 @@ def _convert(image: Image.Image) -> DecodedImage:
     return DecodedImage(np.array(upright.convert("RGB")), tuple(notices))
 
 
+def _colour_of_more_bits(image: Image.Image, content: bytes) -> tuple[Image.Image, tuple[str, ...]]:
+    """A colour picture of 16 bits that uses 14 or less, scaled by its own range, and how; any other one as it is.
+
+    Pillow keeps the high byte of each value. The low byte is what it keeps when told the opposite order of bytes.
+    """
+    if image.format not in ("PNG", "TIFF") or image.mode not in ("RGB", "RGBA"):
+        return image, ()
+    high = np.asarray(image)
+    if high[..., :3].max() > _TOPS[3] >> 8:
+        return image, ()
+    with Image.open(io.BytesIO(content), formats=FORMATS) as other:
+        for at, tile in enumerate(other.tile):
+            how, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+            kind, _, order = str(how).partition(";")
+            if order not in _OTHER_ORDER:
+                return image, ()
+            other.tile[at] = tile._replace(args=(f"{kind};{_OTHER_ORDER[order]}", *rest))
+        low = np.asarray(other)
+    levels, notice = _eight_bits(high[..., :3].astype(np.uint16) << 8 | low[..., :3])
+    return Image.fromarray(np.dstack([levels, high[..., 3:]])), notice
+
+
 def _eight_bits(levels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Grey levels of more than 8 bits, (H, W) of any type, as uint8, and how they were scaled."""
+    """Levels of more than 8 bits, an array of any shape and type, as uint8, and how they were scaled."""
     numbers = np.nan_to_num(levels.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(numbers.min()), float(numbers.max())
     whole = levels.dtype.kind in "iu"

@@ -6,6 +6,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -83,6 +84,27 @@ def test_fewer_bits_in_a_wider_file_use_all_grey_levels_and_it_is_said(top: int)
     decoded = decode_image(encoded(Image.fromarray(levels)))
     assert decoded.pixels.min() == 0 and decoded.pixels.max() == 255
     assert len(np.unique(decoded.pixels)) > 190
+    assert decoded.notices == (f"More than 8 bits per channel; scaled to 8 by its own range, 0 to {top:,}.",)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("top", [255, 1023, 4095, 16383])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        pytest.param(".png", [], id="PNG"),
+        pytest.param(".tif", [cv2.IMWRITE_TIFF_COMPRESSION, 1], id="TIFF"),
+        pytest.param(".tif", [cv2.IMWRITE_TIFF_COMPRESSION, 5], id="TIFF with LZW"),
+    ],
+)
+def test_colour_of_fewer_bits_in_a_wider_file_is_scaled_like_grey(
+    kind: str, options: list[int], top: int, channels: int
+) -> None:
+    share = np.linspace(0, 1, 200 * 3).reshape(10, 20, 3)
+    levels = np.dstack([np.rint(share * top).astype(np.uint16), np.full((10, 20, channels - 3), 65535, np.uint16)])
+    swapped = levels[..., [2, 1, 0, 3][:channels]]  # as OpenCV orders them
+    decoded = decode_image(cv2.imencode(kind, swapped, options)[1].tobytes())
+    assert np.abs(decoded.pixels - share * 255).max() < 1
     assert decoded.notices == (f"More than 8 bits per channel; scaled to 8 by its own range, 0 to {top:,}.",)
 
 
