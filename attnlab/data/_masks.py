@@ -27,7 +27,8 @@ class MaskFinder:
     Args:
         pictures: all names with the suffix of a picture.
         folder_name: of the folder of masks; empty: there are no masks at all.
-        sure: the folder was named by a person, so it is taken as it is; otherwise any usual name counts, `MASK_FOLDERS`.
+        sure: the folder was named by a person, so it is taken as it is; otherwise any usual name counts, `MASK_FOLDERS`, and
+            any folder in which all names end as those of masks do.
         by_table: the classes come from a table, so no folder is a class.
 
     Attributes:
@@ -49,7 +50,7 @@ class MaskFinder:
             return
         for parent in list(grow(pictures).walk()):
             for name, folder in parent.folders.items():
-                named = name == folder_name if sure else plain_name(name) in MASK_FOLDERS
+                named = name == folder_name if sure else plain_name(name) in MASK_FOLDERS or _marked(folder)
                 if not named or any(f"{folder.path}/".startswith(f"{path}/") for path in self.folders):
                     continue
                 if sure or _holds_masks(folder, parent, by_table=by_table):
@@ -89,6 +90,11 @@ class MaskFinder:
             for place in places:
                 self._by_path[f"{place}/{inner}" if place else inner] = name
             self._by_stem[basename(inner)].append(name)
+
+
+def _marked(folder: Folder) -> bool:
+    """Whether all names in a folder end as those of masks do."""
+    return bool(folder.pictures) and all(MASK_ENDING.search(splitext(name)[0]) for name in folder.pictures)
 
 
 def _holds_masks(folder: Folder, parent: Folder, *, by_table: bool) -> bool:

@@ -66,6 +66,7 @@ def list_class_folders(index: Index, options: PathOptions, masks: MaskFinder, un
             cannot be read in the way that ``layout`` asks for.
     """
     root = grow(name for name in index.files if is_image(name) and not masks.is_mask(name))
+    copies = _take_out_copies(root)
     top = inside_wrappers(root)
     plans, trouble = _plans(top)
     if trouble and options.layout in ("auto", "folders", "table", "splits"):
@@ -73,7 +74,7 @@ def list_class_folders(index: Index, options: PathOptions, masks: MaskFinder, un
     plan = _chosen(plans, top, index, options)
     others = [other for other in plans.values() if other is not plan]
 
-    skipped = list(plan.skipped)
+    skipped = [*copies, *plan.skipped]
     images: list[tuple[str, str, Part]] = []
     for label, part, folder in plan.members:
         images += [(name, label, part) for name in folder.all_pictures() if name not in unreadable]
@@ -257,6 +258,11 @@ def _inner_parts(top: Folder) -> _Plan | None:
                 labelled[name] = (part.part, name)
         plan.skipped += [Skip(picture, f"in {label}/, but in none of its parts") for picture in top.folders[label].pictures]
     _name_parts(plan, labelled)
+    if all(_same_inside(folder) for folder in top.folders.values()):
+        plan.warnings.append(
+            "The parts of each folder hold the same folders. If those are the classes, choose one of the folders "
+            f"{enumerated(sorted(inside, key=natural))} alone."
+        )
     told = enumerated(sorted(labelled))
     classes = enumerated(sorted(inside, key=natural))
     plan.sentence = f"Each folder is a class: {classes}. The folders {told} inside are parts of the data set."
@@ -265,14 +271,10 @@ def _inner_parts(top: Folder) -> _Plan | None:
 
 def _classes(top: Folder) -> _Plan | None:
     """Each folder is a class."""
-    twice = _held_twice(top)
-    names = sorted((name for name in top.folders if name != twice), key=natural)
+    names = sorted(top.folders, key=natural)
     if len(names) < 2:
         return None
     plan = _Plan("classes", f"Each folder is a class: {enumerated(names)}.", [])
-    if twice:
-        reason = f"in {twice}/, which holds folders of the same names once more"
-        plan.skipped = [Skip(picture, reason) for picture in top.folders[twice].all_pictures()]
     plan.members = [(name, Part.TRAIN, top.folders[name]) for name in names]
     if _pieces(top):
         plan.warnings.append(
@@ -282,6 +284,12 @@ def _classes(top: Folder) -> _Plan | None:
     if same := _same_inside(top):
         plan.warnings.append(f"Every folder holds the same folders, {enumerated(same, 3)}. Are those the classes?")
     plan.doubtful = _pieces(top) and bool(same)
+    for name in names:
+        inside = top.folders[name].folders.items()
+        if any(len(inner.folders) > 1 and (found := part_name(own)) and found.part is Part.TRAIN for own, inner in inside):
+            plan.warnings.append(
+                f"The folder {name} holds parts with classes of its own. If it is the data set, choose it alone."
+            )
     return plan
 
 
@@ -304,17 +312,18 @@ def _pieces(top: Folder) -> bool:
     return len(stems) == 1 and PARTIAL.search(stems.pop()) is not None
 
 
-def _held_twice(top: Folder) -> str:
-    """The name of a folder that holds folders of the same names as those beside it, as an archive packed with a copy of
-    itself does; empty when there is none.
+def _take_out_copies(root: Folder) -> list[Skip]:
+    """Takes folders out of a tree that hold folders of the same names as those beside them, as an archive packed with a copy
+    of itself does; returns their pictures.
     """
-    for name, folder in top.folders.items():
-        beside = set(top.folders) - {name}
-        if plain_name(name) in MASK_FOLDERS:
-            continue
-        if len(beside) > 1 and set(folder.folders) == beside and not any(top.folders[other].folders for other in beside):
-            return name
-    return ""
+    copies: list[Skip] = []
+    for parent in root.walk():
+        for name, folder in list(parent.folders.items()):
+            beside = set(parent.folders) - {name}
+            if len(beside) > 1 and set(folder.folders) == beside and plain_name(name) not in MASK_FOLDERS:
+                reason = f"in {folder.path}/, which holds folders of the same names once more"
+                copies += [Skip(picture, reason) for picture in parent.folders.pop(name).all_pictures()]
+    return copies
 
 
 def _same_inside(top: Folder) -> list[str]:

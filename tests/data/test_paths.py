@@ -112,6 +112,7 @@ def test_classes_are_in_natural_order(tmp_path: Path) -> None:
         pytest.param("images/{c}/{i}.jpg", "annotations/{c}/{i}.png", id="annotations"),
         pytest.param("{c}/{i}.jpg", "Ground Truth/{c}/{i}.png", id="ground truth"),
         pytest.param("{c}/{c}{i}.jpg", "GT/{c}{i}.png", id="GT, by name"),
+        pytest.param("{c}/{c}{i}.jpg", "Part1_Truth/{c}{i}_segmentation.png", id="any folder of names with the ending"),
         pytest.param("train/images/{c}/{i}.jpg", "train/labels/{c}/{i}.png", id="labels inside a part"),
         pytest.param("{c}/{c}{i}.jpg", "masks/{c}{i}.png", id="by name, where it is unique"),
         pytest.param("wrapped/{c}/{i}.jpg", "wrapped/masks/{c}/{i}.bmp", id="wrapped, another suffix"),

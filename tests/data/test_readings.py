@@ -84,6 +84,8 @@ LAYOUTS = [
                  id="two letters"),
     pytest.param(classes("cells", "a b") | classes("cells/cells", "a b"), "a b", (14, 2, 4), "cells/cells/",
                  id="a copy inside"),
+    pytest.param(classes("seg_train", "a b") | classes("seg_train/seg_train", "a b") | classes("seg_test", "a b", 4),
+                 "a b", (18, 2, 8), "seg_train/seg_train/", id="a copy inside a part"),
     pytest.param(classes("train", "cat dog") | classes("test", "cats dogs"), "cat dog", (14, 2, 4), "named otherwise",
                  id="other names in the test folder"),
     pytest.param(classes("chest/chest/train", "a b") | classes("chest/chest/test", "a b", 4) | {"chest/readme.txt": b"x"},
@@ -390,6 +392,19 @@ def test_pictures_that_do_not_differ_are_told(tmp_path: Path) -> None:
     decoded = load_dataset(DatasetConfig(name=str(path))).reading
     for reading in (read(path), decoded):
         assert any("The pictures do not differ" in warning for warning in reading.warnings)
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        (classes("colour/train", "a b") | classes("colour/test", "a b") | classes("grey/train", "a b")
+         | classes("grey/test", "a b"), "choose one of the folders colour and grey alone"),
+        (classes("raw/train", "a b") | classes("raw/test", "a b") | classes("turned", "a b"), "The folder raw holds parts"),
+    ],
+)  # fmt: skip
+def test_several_sets_side_by_side_are_asked_about(tree: Tree, words: str, tmp_path: Path) -> None:
+    reading = read(as_folder(tree, tmp_path))
+    assert words in "\n".join(reading.warnings)
 
 
 def test_pieces_of_a_set_and_folders_inside_are_asked_about(tmp_path: Path) -> None:
