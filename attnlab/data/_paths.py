@@ -149,6 +149,7 @@ def tables_at(path: Path) -> dict[str, TableColumns]:
     for table in read_tables(source, index)[0]:
         fit = fit_table(table, pictures, PathOptions())
         image, label = (fit.image_column, fit.label_column) if fit else (None, None)
+        table = fit.table if fit else table  # without a header the columns have numbers
         tables.setdefault(table.name, TableColumns(table.columns, image, label, split_column(table, PathOptions())))
     return tables
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from attnlab.config import DatasetConfig
-from attnlab.data import DataError, Reading, load_dataset, read_path
+from attnlab.data import DataError, Reading, load_dataset, read_path, tables_at
 from attnlab.data._dataset import Part
 from attnlab.data._decoded import DecodedImages
 from attnlab.data._listing import Item
@@ -246,6 +246,7 @@ def test_numbers_are_no_names_of_pictures_where_another_column_has_them(header: 
 def test_the_first_line_is_a_row_when_it_names_one_more_picture(tmp_path: Path) -> None:
     reading = read(as_folder(listed(rows("{i},c{k}\n", ""), [f"{i}.jpg" for i in range(20)]), tmp_path))
     assert (sum(sums(reading)), reading.left_out) == (20, ())
+    assert tables_at(tmp_path / "data")["labels.csv"].columns == ("no. 1", "no. 2")
     numbered = read(as_folder(listed("0,label\n" + rows("{i},c{k}\n", ""), [f"{i}.jpg" for i in range(20)]), tmp_path))
     assert (sum(sums(numbered)), numbered.class_names) == (20, ("c0", "c1")), "here it is the name that pandas gives a column"
 
