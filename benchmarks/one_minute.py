@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from attnlab.attention import MapKind, to_spatial
+from attnlab.attention import MapKind, locate_maps, to_spatial
 from attnlab.config import RunConfig
 from attnlab.data import ImageDataset, load_dataset
 from attnlab.explain.faithfulness import pointing_game, weight_on_mask
@@ -87,14 +87,15 @@ def map_figures(untrained: torch.nn.Module, trained: torch.nn.Module, data: Imag
     """Each map with positions; last the mean over them, image by image, so that no layer is picked by its result."""
     masks = data.test.masks
     assert masks is not None
-    before = inspect_images(untrained, data.test.images, data.mean, data.std).maps
-    after = inspect_images(trained, data.test.images, data.mean, data.std).maps
+    cells = locate_maps(trained, data.shape)
+    before = inspect_images(untrained, data.test.images, data.mean, data.std, cells=cells).maps
+    after = inspect_images(trained, data.test.images, data.mean, data.std, cells=cells).maps
     values = []
     for first, last in zip(before, after, strict=True):
         if last.kind is MapKind.CHANNEL:
             continue
-        pointing = pointing_game(to_spatial(last), masks)
-        values.append((weight_on_mask(to_spatial(first), masks), weight_on_mask(to_spatial(last), masks)))
+        pointing = pointing_game(to_spatial(last), masks, last.cells)
+        values.append(tuple(weight_on_mask(to_spatial(each), masks, last.cells) for each in (first, last)))
         yield MapFigures(
             f"`{last.name}`", mean_interval(values[-1][0]), mean_interval(values[-1][1]), proportion_interval(pointing)
         )
