@@ -77,7 +77,12 @@ def welch_test_of_summaries(one: Summary, other: Summary) -> MeanDifference:
     >>> test = welch_test_of_summaries(Summary(0.6, 0.03, 9), Summary(0.5, 0.04, 16))
     >>> round(test.value, 2), round(test.interval[0], 3), round(test.interval[1], 3), test.p < 1e-5
     (0.1, 0.071, 0.129, True)
+
+    Raises:
+        ValueError: for groups of fewer than two, or where neither has any deviation: there is no spread to judge by.
     """
+    if min(one.n, other.n) < 2 or max(one.std, other.std) <= 0:
+        raise ValueError("Welch's test needs two runs in each group, and a spread to judge by in at least one of them")
     test = stats.ttest_ind_from_stats(one.mean, one.std, one.n, other.mean, other.std, other.n, equal_var=False)
     variances = [group.std**2 / group.n for group in (one, other)]
     freedom = sum(variances) ** 2 / sum(
