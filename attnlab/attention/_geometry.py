@@ -12,11 +12,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import groupby
 from math import isqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,8 @@ def locate_maps(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Cell
     }
 
 
-class Located(NamedTuple):
+@dataclass(frozen=True)
+class Located:
     """Where the features lie that enter and leave a module; `None` where that is not known."""
 
     entering: Cells | None
