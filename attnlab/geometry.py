@@ -92,7 +92,7 @@ class Cells:
 
     >>> six = picture_cells().after(2, 2).after(3).after(2, 2)
     >>> six.rows
-    Axis(start=4.0, step=4, field=10)
+    Axis(start=4.0, step=4, field=8)
     >>> [float(centre) for centre in six.rows.centres(3)]
     [4.0, 8.0, 12.0]
     """

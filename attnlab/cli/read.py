@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnlab.cli.common import OK, Json, print_json, print_table
@@ -45,10 +46,12 @@ def reading_of(config: DatasetConfig) -> Reading | None:
     Raises:
         DataError: when it cannot be read; the ways that remain are printed to standard error before.
     """
-    from attnlab.data import DataError, list_datasets, read_path
+    from attnlab.data import DataError, list_datasets, read_path, unknown_name
 
     if config.name in list_datasets():
         return None
+    if not Path(config.name).expanduser().exists():
+        raise unknown_name(config.name)
     try:
         return read_path(config)
     except DataError as error:

@@ -61,6 +61,7 @@ __all__ = [
     "read_path",
     "register_dataset",
     "tables_at",
+    "unknown_name",
 ]
 
 
@@ -88,10 +89,16 @@ def load_dataset(config: DatasetConfig, *, progress: Progress | None = None) -> 
     elif (path := Path(config.name).expanduser()).exists():
         pool = build_path(path, config.image_size, config.options, report)
     else:
-        known = ", ".join(list_datasets())
-        message = f"{config.name!r} is neither a data set nor a path; known: {known}; or give a path to a folder or archive"
-        raise DataError("; ".join([message, *map(str, load_plugins("attnlab.data"))]))
+        raise unknown_name(config.name)
     return split_pool(pool, config, report)
+
+
+def unknown_name(name: str) -> DataError:
+    """The error for a name that is neither a registered data set nor a path; it names the plug-ins that did not load."""
+    message = (
+        f"{name!r} is neither a data set nor a path; known: {', '.join(list_datasets())}; or give a path to a folder or archive"
+    )
+    return DataError("; ".join([message, *map(str, load_plugins("attnlab.data"))]))
 
 
 def _ignore(what: str, done: float) -> None:

@@ -32,6 +32,8 @@ def rehearse(config: RunConfig, model: nn.Module, shape: ImageShape, images: int
     except Exception:
         try:  # not every operation works without numbers: only what fails with them as well is an error
             _forward(copy.deepcopy(model).cpu(), batch, shape)
+        except torch.OutOfMemoryError:
+            return  # the first step tells it, as every step does
         except (RuntimeError, ValueError) as error:
             raise ValueError(_advice(config, shape, batch, error)) from error
 
