@@ -57,10 +57,6 @@ class Axis:
         step = self.step * before / after
         return Axis(self.start - self.step / 2 + step / 2, step, self.field)
 
-    def scaled(self, by: float) -> Axis:
-        """These cells in a picture that is enlarged."""
-        return Axis(self.start * by, self.step * by, self.field * by)
-
     def merged(self, count: int) -> Axis:
         """Groups of ``count`` neighbouring cells, each as one cell."""
         return self.after(count, count)
@@ -108,22 +104,9 @@ class Cells:
         """Groups of ``count`` x ``count`` cells, each as one cell."""
         return Cells(self.rows.merged(count), self.columns.merged(count))
 
-    def split(self, count: int) -> Cells:
-        """The finer cells that `merged` makes these of."""
-        return self.resized((1, 1), (count, count))
-
     def resized(self, before: Size, after: Size) -> Cells:
         """A map of ``before`` cells resampled to ``after`` cells over the same stretch."""
         return Cells(self.rows.resized(before[0], after[0]), self.columns.resized(before[1], after[1]))
-
-    def scaled(self, rows: float, columns: float) -> Cells:
-        """The same cells in a picture that is enlarged by these factors."""
-        return Cells(
-            *(
-                Axis(axis.start * by, axis.step * by, axis.field * by)
-                for axis, by in ((self.rows, rows), (self.columns, columns))
-            )
-        )
 
     def joined(self, other: Cells) -> Cells:
         """Cells that see what both see."""
@@ -203,6 +186,18 @@ def nearest_cells(cells: Cells, grid: Size, others: Cells, other_grid: Size) -> 
     return rows[:, None], columns[None, :]
 
 
+def shift_of_stretch(cells: Cells, grid: Size, picture: Size) -> tuple[float, float]:
+    """How far the plain stretch draws cells from where they lie, in pixels: (mean, largest) over both axes."""
+    plain = stretched(grid, picture)
+    shifts = np.concatenate(
+        [
+            np.abs(true.centres(count) - drawn.centres(count))
+            for true, drawn, count in zip((cells.rows, cells.columns), (plain.rows, plain.columns), grid, strict=True)
+        ]
+    )
+    return float(shifts.mean()), float(shifts.max())
+
+
 def _nearest(axis: Axis, count: int, at: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.clip(np.floor((at - axis.edges(count)[0]) / axis.step).astype(np.int64), 0, count - 1)
 
@@ -221,15 +216,3 @@ def _mixing(axis: Axis, count: int, length: int) -> NDArray[np.float64]:
 
 def _pixels(axis: Axis, count: int, length: int) -> NDArray[np.int64]:
     return np.clip(np.floor(axis.centres(count)).astype(np.int64), 0, length - 1)
-
-
-def shift_of_stretch(cells: Cells, grid: Size, picture: Size) -> tuple[float, float]:
-    """How far the plain stretch draws cells from where they lie, in pixels: (mean, largest) over both axes."""
-    plain = stretched(grid, picture)
-    shifts = np.concatenate(
-        [
-            np.abs(true.centres(count) - drawn.centres(count))
-            for true, drawn, count in zip((cells.rows, cells.columns), (plain.rows, plain.columns), grid, strict=True)
-        ]
-    )
-    return float(shifts.mean()), float(shifts.max())
