@@ -100,6 +100,18 @@ def offered_options(
     return offered
 
 
+def chosen_options(owner: str, chosen: Mapping[str, Any] | None, offered: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """Values for some options, checked against those offered.
+
+    Raises:
+        ValueError: when there is no such option, or it does not offer the value.
+    """
+    for option, value in (chosen or {}).items():
+        if value not in offered.get(option, ()):
+            raise ValueError(f"{owner}: {option} = {value!r} is not among the values offered")
+    return dict(chosen or {})
+
+
 def default_options(build: Callable[..., Any], names: Iterable[str]) -> dict[str, Any]:
     """The defaults of the named keyword arguments of ``build``."""
     parameters = inspect.signature(build).parameters

@@ -14,6 +14,7 @@ from attnlab.attention._registry import (
     build_attention,
     get_attention,
     list_attention,
+    options_of_a_new_run,
     register_attention,
     split_composition,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "list_attention",
     "locate_calls",
     "locate_maps",
+    "options_of_a_new_run",
     "record_attention",
     "register_attention",
     "split_composition",

@@ -16,7 +16,7 @@ from torch import nn
 
 from attnlab.maps import MapKind
 from attnlab.plugins import load_plugins
-from attnlab.registry import Registry, default_options, offered_options, refuse_unknown
+from attnlab.registry import Registry, chosen_options, default_options, offered_options, refuse_unknown
 
 NONE = "none"
 
@@ -32,7 +32,8 @@ class Variant:
         summary: one sentence: what it attends over, and how.
         formula: LaTeX of the weights.
         kinds: the kinds of its maps, in the order of its taps.
-        options: option name -> the values offered; the default is the signature's.
+        options: option name -> the values offered; the default is the signature's, and what the paper does.
+        new_runs: option name -> the value that a new run is given unless it is told another.
         block: ``block(channels, size, **options)``, with ``size = (H, W)``.
     """
 
@@ -44,6 +45,7 @@ class Variant:
     kinds: tuple[MapKind, ...]
     block: type[nn.Module]
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    new_runs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -62,17 +64,19 @@ def register_attention(
     formula: str,
     kinds: Sequence[MapKind],
     options: Mapping[str, Sequence[Any]] | None = None,
+    new_runs: Mapping[str, Any] | None = None,
 ) -> Callable[[type[nn.Module]], type[nn.Module]]:
     """Registers a block class under ``name``. The arguments are those of `Variant`.
 
     Raises:
         ValueError: when the name is taken or not a plain word, an option is not a keyword-only argument of the
-            constructor, or its default is not among the values offered.
+            constructor, or its default or its value for new runs is not among the values offered.
     """
 
     def decorate(block: type[nn.Module]) -> type[nn.Module]:
         offered = offered_options(name, block, options)
-        _VARIANTS.register(Variant(name, title, paper, summary, formula, tuple(kinds), block, offered))
+        chosen = chosen_options(name, new_runs, offered)
+        _VARIANTS.register(Variant(name, title, paper, summary, formula, tuple(kinds), block, offered, chosen))
         return block
 
     return decorate
@@ -104,6 +108,20 @@ def split_composition(name: str) -> tuple[str, ...]:
     for part in parts:
         get_attention(part)
     return parts
+
+
+def options_of_a_new_run(name: str) -> dict[str, dict[str, Any]]:
+    """The options with which a new run of a variant or a composition starts: variant name -> option -> value.
+
+    Those without any are left out, so that the result can be a config's ``attention_options``.
+
+    Raises:
+        ValueError: for an unknown variant.
+
+    >>> options_of_a_new_run("eca+cbam_channel")
+    {'cbam_channel': {'min_hidden': 4}}
+    """
+    return {part: dict(options) for part in split_composition(name) if (options := get_attention(part).new_runs)}
 
 
 def build_attention(

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from attnlab.attention._registry import register_attention
 from attnlab.attention._tap import AttentionTap
+from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
 from attnlab.maps import MapKind
 
 PAPER = "https://arxiv.org/abs/1807.06521"
-REDUCTIONS = (2, 4, 8, 16)
 KERNEL_SIZES = (3, 5, 7)
 
 
@@ -29,18 +29,20 @@ KERNEL_SIZES = (3, 5, 7)
     summary="One weight per channel, from its mean and its maximum through a shared bottleneck network.",
     formula=r"c = \sigma(\mathrm{MLP}(\mathrm{mean}_{hw}\,x) + \mathrm{MLP}(\max_{hw} x)),\quad y = c \odot x",
     kinds=[MapKind.CHANNEL],
-    options={"reduction": REDUCTIONS},
+    options={"reduction": REDUCTIONS, "min_hidden": MIN_HIDDEN},
+    new_runs={"min_hidden": 4},
 )
 class CbamChannel(nn.Module):
     """One gate per channel from its average and its maximum.
 
     Args:
-        reduction: the shared MLP has ``channels // reduction`` hidden units, at least one.
+        reduction: the shared MLP has ``channels // reduction`` hidden units.
+        min_hidden: at least so many; the paper names no least number.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int], *, reduction: int = 16) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], *, reduction: int = 16, min_hidden: int = 1) -> None:
         super().__init__()
-        hidden = max(channels // reduction, 1)
+        hidden = max(channels // reduction, min_hidden)
         self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
         self.tap = AttentionTap(MapKind.CHANNEL)
 
@@ -84,14 +86,17 @@ class CbamSpatial(nn.Module):
     summary="First one weight per channel, then one weight per position of the weighted map.",
     formula=r"x' = c(x) \odot x,\quad y = s(x') \odot x'",
     kinds=[MapKind.CHANNEL, MapKind.SPATIAL],
-    options={"reduction": REDUCTIONS, "kernel_size": KERNEL_SIZES},
+    options={"reduction": REDUCTIONS, "min_hidden": MIN_HIDDEN, "kernel_size": KERNEL_SIZES},
+    new_runs={"min_hidden": 4},
 )
 class Cbam(nn.Module):
     """Channel attention followed by spatial attention."""
 
-    def __init__(self, channels: int, size: tuple[int, int], *, reduction: int = 16, kernel_size: int = 7) -> None:
+    def __init__(
+        self, channels: int, size: tuple[int, int], *, reduction: int = 16, min_hidden: int = 1, kernel_size: int = 7
+    ) -> None:
         super().__init__()
-        self.channel = CbamChannel(channels, size, reduction=reduction)
+        self.channel = CbamChannel(channels, size, reduction=reduction, min_hidden=min_hidden)
         self.spatial = CbamSpatial(channels, size, kernel_size=kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:

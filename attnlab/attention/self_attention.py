@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from attnlab.attention._registry import register_attention
 from attnlab.attention._tap import AttentionTap
+from attnlab.attention.squeeze_excite import MIN_HIDDEN
 from attnlab.maps import MAX_POSITIONS, MapKind, MapScale
 
 _PIECE = 2**22  # weights of one head and image held at once where all queries are needed: 16 MiB
@@ -39,16 +40,19 @@ _PIECE = 2**22  # weights of one head and image held at once where all queries a
     kinds=[MapKind.PAIRWISE],
     options={
         "reduction": (1, 2, 4, 8, 16),
+        "min_hidden": MIN_HIDDEN,
         "heads": (1, 2, 4, 8),
         "scaled": (False, True),
         "pooled_keys": (False, True),
     },
+    new_runs={"min_hidden": 4},
 )
 class SelfAttention(nn.Module):
     """Self-attention with memory linear in N. With several heads one map per head passes through the tap, in order.
 
     Args:
-        reduction: queries and keys have ``channels // reduction`` channels, at least one per head.
+        reduction: queries and keys have ``channels // reduction`` channels, shared among the heads.
+        min_hidden: at least so many per head; the paper names no least number.
         heads: the channels are split into this many groups, which attend separately.
         scaled: divide the scores by the square root of the head's query width.
         pooled_keys: max-pool keys and values 2x2; a map that is one position high or wide is not pooled.
@@ -63,6 +67,7 @@ class SelfAttention(nn.Module):
         size: tuple[int, int],
         *,
         reduction: int = 8,
+        min_hidden: int = 1,
         heads: int = 1,
         scaled: bool = False,
         pooled_keys: bool = False,
@@ -72,7 +77,7 @@ class SelfAttention(nn.Module):
             raise ValueError(f"self_attention cannot split {channels} channels into {heads} heads; choose a divisor")
         self.heads = heads
         self.pooled_keys = pooled_keys
-        width = max(channels // reduction // heads, 1)
+        width = max(channels // reduction // heads, min_hidden)
         self.scale = width**-0.5 if scaled else 1.0
         self.query = nn.Conv2d(channels, width * heads, 1)
         self.key = nn.Conv2d(channels, width * heads, 1)

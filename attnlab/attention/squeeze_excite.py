@@ -13,6 +13,11 @@ from attnlab.attention._registry import register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
+REDUCTIONS = (2, 4, 8, 16)
+MIN_HIDDEN = (1, 4, 8, 16)
+"""Least units of a bottleneck. With fewer than four, the weights of all channels move together. New runs start with 4, which
+changes nothing in the published networks: their layers have at least 64 channels."""
+
 
 @register_attention(
     "squeeze_excite",
@@ -21,18 +26,20 @@ from attnlab.maps import MapKind
     summary="One weight per channel, from the means of all channels through a bottleneck network.",
     formula=r"s = \sigma(W_2\,\mathrm{ReLU}(W_1\,\mathrm{mean}_{hw}\,x)),\quad y = s \odot x",
     kinds=[MapKind.CHANNEL],
-    options={"reduction": (2, 4, 8, 16)},
+    options={"reduction": REDUCTIONS, "min_hidden": MIN_HIDDEN},
+    new_runs={"min_hidden": 4},
 )
 class SqueezeExcite(nn.Module):
     """One gate per channel from a two-layer bottleneck over the channel means.
 
     Args:
-        reduction: the bottleneck has ``channels // reduction`` units, at least one.
+        reduction: the bottleneck has ``channels // reduction`` units.
+        min_hidden: at least so many; the paper names no least number.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int], *, reduction: int = 16) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], *, reduction: int = 16, min_hidden: int = 1) -> None:
         super().__init__()
-        hidden = max(channels // reduction, 1)
+        hidden = max(channels // reduction, min_hidden)
         self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
         self.tap = AttentionTap(MapKind.CHANNEL)
 

@@ -16,6 +16,7 @@ from attnlab import paths
 from attnlab.queue.settings import EXECUTOR
 
 if TYPE_CHECKING:
+    from attnlab.config import RunConfig
     from attnlab.queue.manager import Manager
     from attnlab.runs.folder import RunFolder
     from attnlab.runs.store import Store
@@ -35,6 +36,25 @@ def choose_executor(name: str | None) -> None:
     """Makes this process use the named executor; `None` keeps the one of the settings or the environment."""
     if name is not None:
         os.environ[EXECUTOR] = name
+
+
+def as_new_run(config: RunConfig) -> RunConfig:
+    """The config of a run that no file describes: what it leaves open is what its data set and variants start new runs with.
+
+    Raises:
+        ValueError: for an unknown variant.
+    """
+    from attnlab.attention import options_of_a_new_run
+    from attnlab.data import options_of_a_new_run as data_options_of_a_new_run
+
+    dataset, model = config.dataset, config.model
+    chosen = options_of_a_new_run(model.attention)
+    of_variants = {
+        name: chosen.get(name, {}) | model.attention_options.get(name, {}) for name in (*chosen, *model.attention_options)
+    }
+    return config.changed(
+        dataset__options=data_options_of_a_new_run(dataset.name) | dataset.options, model__attention_options=of_variants
+    )
 
 
 def find_run(run: str) -> RunFolder:

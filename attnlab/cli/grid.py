@@ -24,6 +24,7 @@ from attnlab.cli.common import (
     Executor,
     Json,
     Names,
+    as_new_run,
     choose_executor,
     open_manager,
     prepare_training,
@@ -88,7 +89,10 @@ def new(
         start the grid and wait for it
     """
     base = RunConfig.from_json(config.read_bytes()) if config else RunConfig()
-    grid = make_grid(cross(base, dict(_choice(text) for text in vary or ())), range(seeds), title=title)
+    rows = cross(base, dict(_choice(text) for text in vary or ()))
+    if config is None:
+        rows = [replace(row, config=as_new_run(row.config)) for row in rows]
+    grid = make_grid(rows, range(seeds), title=title)
     save_grid(paths.home(), grid)
     if run:
         return run_grid(grid, executor=executor, as_json=as_json)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from attnlab import paths
-from attnlab.cli.common import OK, STOPPED, Executor, Json, choose_executor, open_manager, percent, print_json
+from attnlab.cli.common import OK, STOPPED, Executor, Json, as_new_run, choose_executor, open_manager, percent, print_json
 from attnlab.config import RunConfig
 
 _POLL_SECONDS = 0.2
@@ -57,8 +57,7 @@ def search(
     choose_executor(executor)
     changes: dict[str, object] = {}
     if config is None:
-        base = one_minute(attention)
-        changes["dataset__name"] = absolute_name(dataset)
+        base = as_new_run(one_minute(attention).changed(dataset__name=absolute_name(dataset)))
     else:
         base = RunConfig.from_json(config.read_bytes())
     if epochs is not None:

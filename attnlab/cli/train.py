@@ -17,6 +17,7 @@ from attnlab.cli.common import (
     STOPPED,
     Executor,
     Json,
+    as_new_run,
     choose_executor,
     complain,
     find_run,
@@ -64,10 +65,9 @@ def train(
     """
     given = {setting.path: values[name] for setting in settings() if (name := setting.keyword) in values}
     tree = change(_read_config(config) if config else _preset(given), given)
-    chosen = RunConfig.model_validate(tree)
+    chosen = _checked(RunConfig.model_validate(tree))
     if config is None:
-        chosen = _with_options_of_new_runs(chosen)
-    chosen = _checked(chosen)
+        chosen = as_new_run(chosen)
     if config is None and not any(text.startswith("blocks=") for text in given.get("model.options") or ()):
         chosen = _as_deep_as_fits(chosen)
     if (reading := reading_of(chosen.dataset)) and not as_json:
@@ -236,14 +236,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ValueError(f"{path} is not a configuration: expected a JSON object")
     return tree
-
-
-def _with_options_of_new_runs(config: RunConfig) -> RunConfig:
-    """The config of a run that no file describes: what it leaves open is what its data set starts new runs with."""
-    from attnlab.data import options_of_a_new_run
-
-    options = options_of_a_new_run(config.dataset.name) | config.dataset.options
-    return config.changed(dataset__options=options)
 
 
 def _checked(config: RunConfig) -> RunConfig:

@@ -13,7 +13,7 @@ from typing import Any
 
 from attnlab.data._dataset import DataError, Pool, Progress
 from attnlab.plugins import load_plugins
-from attnlab.registry import Registry, default_options, offered_options, refuse_unknown
+from attnlab.registry import Registry, chosen_options, default_options, offered_options, refuse_unknown
 
 Builder = Callable[..., Pool]
 
@@ -87,10 +87,11 @@ def register_dataset(
 
     Raises:
         ValueError: when the name is taken or not a plain word, an option is not a keyword-only argument of the function,
-            or its default is not among the values offered.
+            or its default or its value for new runs is not among the values offered.
     """
 
     def decorate(build: Builder) -> Builder:
+        offered = offered_options(name, build, options)
         _DATASETS.register(
             DatasetInfo(
                 name,
@@ -103,8 +104,8 @@ def register_dataset(
                 licence,
                 has_masks,
                 download_bytes,
-                offered_options(name, build, options),
-                dict(new_runs or {}),
+                offered,
+                chosen_options(name, new_runs, offered),
                 build,
             )
         )

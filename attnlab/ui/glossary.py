@@ -18,6 +18,7 @@ OPTIONS = {
     "bottleneck": "number of values in the middle layer of the autoencoder",
     "dead_block": "adds a block that is never called, as in the report's published code: it has parameters but no effect",
     "hidden": "units of the hidden layer in the classifier",
+    "min_hidden": "the small inner layer of the attention has at least this many channels, however narrow the network is",
     "normalize": "how scores become weights: softmax makes them sum to 1, sigmoid makes each a gate between 0 and 1",
     "over": "rows: each row of pixels is encoded by itself; map: all pixels of a channel together",
     "pooled_keys": "halves the resolution that positions attend to, which saves time and memory",

@@ -48,6 +48,22 @@ def recorded(model: nn.Module, x: Tensor) -> tuple[Tensor, list[AttentionMap]]:
         return model(x), maps
 
 
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("squeeze_excite", "mlp.0"), ("cbam_channel", "mlp.0"), ("cbam", "channel.mlp.0"), ("self_attention", "query")],
+)
+def test_bottlenecks_have_a_least_width_where_it_is_asked_for(name: str, layer: str) -> None:
+    """16 channels, a reduction of 16: one unit by default, as in the papers; the published widths stay as they are."""
+
+    def width(channels: int, **options: int) -> int:
+        made = build_attention(name, channels, SQUARE, {name: {"reduction": 16} | options})
+        return len(made.get_submodule(f"{name}.{layer}").weight)
+
+    assert (width(16), width(16, min_hidden=4), width(8, min_hidden=8)) == (1, 4, 8)
+    assert width(64, **list_attention()[name].new_runs) == width(64) == 4
+    assert width(256, **list_attention()[name].new_runs) == width(256) == 16
+
+
 @pytest.mark.parametrize("size", [SQUARE, TALL, (1, 1), (2, 3), (1, 7)], ids=str)
 @pytest.mark.parametrize("name", NAMES)
 def test_any_map_size_gets_its_shape_back(name: str, size: tuple[int, int]) -> None:

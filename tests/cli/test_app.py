@@ -14,8 +14,9 @@ from cyclopts import CycloptsError
 from PIL import Image
 
 from attnlab.cli.app import app, main
-from attnlab.cli.common import open_store
-from attnlab.config import RunConfig
+from attnlab.cli.common import as_new_run, open_store
+from attnlab.config import ModelConfig, RunConfig
+from attnlab.experiments.grid import load_grid
 from attnlab.experiments.overrides import change, settings
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
@@ -54,13 +55,13 @@ def test_train_prints_one_json_object_and_leaves_a_run(capsys: pytest.CaptureFix
     assert own["test_accuracy"] == told["metrics"]["test_accuracy"]
 
 
-@pytest.mark.parametrize("attention", ["none", "eca", "self_attention"])
+@pytest.mark.parametrize("attention", ["none", "eca", "self_attention", "cbam"])
 def test_without_a_network_it_is_that_of_the_apps_preset(
     attention: str, private_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("attnlab.cli.train._train_here", lambda folder, **_: print(folder.config.to_json()) or 0)
     assert main(["train", "--attention", attention]) == 0
-    assert RunConfig.from_json(capsys.readouterr().out) == one_minute(attention)
+    assert RunConfig.from_json(capsys.readouterr().out) == as_new_run(one_minute(attention))
     assert main(["train", "--attention", "eca", "--backbone", "resnet_cifar"]) == 0
     assert RunConfig.from_json(capsys.readouterr().out).model.options == {}
 
@@ -107,6 +108,26 @@ def test_a_new_run_draws_lesions_anywhere_and_a_config_of_an_earlier_one_stays_a
     (tmp_path / "config.json").write_text(earlier.to_json())
     again = run_json(capsys, "train", "--config", str(tmp_path / "config.json"), *SHORT)
     assert again["config"]["dataset"]["options"] == {"train_images": 60}
+
+
+def test_new_runs_have_bottlenecks_of_four_and_a_config_of_an_earlier_one_stays_as_it_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private_home: Path
+) -> None:
+    monkeypatch.setattr("attnlab.cli.train._train_here", lambda folder, **_: print(folder.config.to_json()) or 0)
+
+    def options(*arguments: str) -> object:
+        assert main(["train", *arguments]) == 0
+        return RunConfig.from_json(capsys.readouterr().out).model.attention_options
+
+    assert options("--attention", "eca+cbam") == {"cbam": {"min_hidden": 4}}
+    assert options("--attention", "squeeze_excite", "--backbone", "resnet18") == {"squeeze_excite": {"min_hidden": 4}}
+    given = ("--attention-option", "cbam.min_hidden=1", "--attention-option", "cbam.reduction=8")
+    assert options("--attention", "cbam", *given) == {"cbam": {"min_hidden": 1, "reduction": 8}}
+    (tmp_path / "config.json").write_text(RunConfig(model=ModelConfig(attention="cbam")).to_json())
+    assert options("--config", str(tmp_path / "config.json")) == {}
+    grid = run_json(capsys, "grid", "new", "Bottlenecks", "--vary", "attention=none,cbam", "--seeds", "1")["grid_id"]
+    rows = load_grid(private_home, grid).rows
+    assert [row.config.model.attention_options for row in rows] == [{}, {"cbam": {"min_hidden": 4}}]
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,11 @@ def test_variants_are_composed_in_the_order_they_are_chosen_and_defaults_stay_un
     kernel = app.selectbox("form.model.attention.eca.kernel_size")
     kernel.set_value(list(list_attention()["eca"].options["kernel_size"]).index(5)).run()
     assert drafted(app).model.attention_options == {"eca": {"kernel_size": 5}}
+    app.multiselect("form.variants").set_value(["eca", "cbam"]).run()
+    assert drafted(app).model.attention_options["cbam"] == {"min_hidden": 4}, "what a new run of CBAM starts with"
+    least = app.selectbox("form.model.attention.cbam.min_hidden")
+    least.set_value(list_attention()["cbam"].options["min_hidden"].index(1)).run()
+    assert "cbam" not in drafted(app).model.attention_options
     app.multiselect("form.variants").set_value([]).run()
     assert drafted(app).model.attention == "none"
 

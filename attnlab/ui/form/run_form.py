@@ -166,6 +166,8 @@ def _attention(network: Network) -> None:
     options: dict[str, dict[str, Any]] = {}
     for name in chosen:
         variant = variants[name]
+        if name not in current:
+            tree["attention_options"][name] = dict(variant.new_runs)
         st.caption(
             f"**{variant.title}** ({source_link(variant.paper)}): {variant.summary}",
             help=GATE if set(variant.kinds) - {"pairwise"} else None,
