@@ -21,7 +21,7 @@ from attnlab.cli.list import list_
 from attnlab.cli.open import open_
 from attnlab.cli.read import read
 from attnlab.cli.reproduce import reproduce_app
-from attnlab.cli.runs import compare, delete, pause, reindex, rename, runs, stop
+from attnlab.cli.runs import compare, delete, pause, reindex, rename, restore, runs, stop
 from attnlab.cli.search import search
 from attnlab.cli.tensorboard import tensorboard
 from attnlab.cli.train import resume, train
@@ -85,7 +85,8 @@ def app_(
     return OK
 
 
-for _command in (train, read, resume, runs, stop, pause, rename, delete, compare, reindex, search, honesty, tensorboard, demo):
+_ABOUT_RUNS = (train, read, resume, runs, stop, pause, rename, delete, restore, compare, reindex)
+for _command in (*_ABOUT_RUNS, search, honesty, tensorboard, demo):
     app.command(_command)
 for _family in (grid_app, reproduce_app):
     app.command(_family)

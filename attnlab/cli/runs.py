@@ -1,13 +1,15 @@
-"""``attnlab runs``, ``stop``, ``pause``, ``rename``, ``delete``, ``compare`` and ``reindex``: runs that exist already."""
+"""``attnlab runs``, and the commands that change or compare runs that exist already."""
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any, Literal
 
 from attnlab import paths
 from attnlab.cli.common import OK, Json, open_manager, open_store, percent, print_json, print_table, write_text
+from attnlab.runs.bin import Bin
 
 TableFormat = Literal["csv", "markdown", "latex"]
 
@@ -75,7 +77,7 @@ def rename(run: str, title: str) -> int:
 
 
 def delete(run: str) -> int:
-    """Delete a run and all its files.
+    """Move a run and all its files to the bin, from where `attnlab restore` brings it back for a week.
 
     Parameters
     ----------
@@ -84,6 +86,35 @@ def delete(run: str) -> int:
     """
     with open_manager() as manager:
         manager.delete(run)
+    print(f"to bring it back: attnlab restore {run}", file=sys.stderr)
+    return OK
+
+
+def restore(run: str | None = None, *, empty: bool = False) -> int:
+    """Bring a deleted run back from the bin; without a run, list what is there.
+
+    Parameters
+    ----------
+    run
+        the id of a deleted run
+    empty
+        delete everything in the bin for good instead, for example because the disk is full
+    """
+    if empty and run is not None:
+        raise ValueError("name a run to restore, or --empty to delete all of them for good, not both")
+    if empty:
+        print(f"{Bin(paths.home()).empty(older_than_days=0)} runs deleted for good")
+    elif run is None:
+        print_table(
+            ("run", "deleted", "kept for"),
+            [
+                (deleted.run_id, time.strftime("%Y-%m-%d %H:%M", time.localtime(deleted.when)), f"{deleted.days_left} days")
+                for deleted in Bin(paths.home()).deleted()
+            ],
+        )
+    else:
+        with open_manager() as manager:
+            print(manager.restore(run))
     return OK
 
 

@@ -21,6 +21,7 @@ from filelock import Timeout
 from attnlab.config import RunConfig
 from attnlab.queue.executors.base import Answer, Executor, Job, JobState
 from attnlab.queue.follower import ACTIVE, GRACE_SECONDS, Follower
+from attnlab.runs.bin import Bin, Deleted
 from attnlab.runs.errors import FolderError, RequestRefused
 from attnlab.runs.files import disk_full, read_json, write_json
 from attnlab.runs.folder import Request, RunFolder
@@ -47,6 +48,7 @@ class Manager:
 
     Attributes:
         store: for reading.
+        bin: the deleted runs.
         trouble: why the queue cannot go on (for example a full disk), in a sentence; empty when it can.
     """
 
@@ -63,6 +65,7 @@ class Manager:
         self._feeders = tuple(feeders)
         self.grace = grace
         self.trouble = ""
+        self.bin = Bin(home)
         self._home_lock = home_lock(home)
         self.lock = threading.RLock()
         """Held while the queue is read and changed, so that no run is started that was paused a moment ago."""
@@ -90,25 +93,29 @@ class Manager:
 
     # Requests
 
-    def submit(self, config: RunConfig, title: str = "", note: str = "") -> str:
+    def submit(self, config: RunConfig, title: str = "", note: str = "", *, owner: str = "") -> str:
         """Puts a new run at the end of the queue. Returns its run id.
+
+        Args:
+            owner: see `RunFolder.create`.
 
         Raises:
             RunRefused: when the executor could never train it.
         """
         self.executor.admit(config)
-        return self.enqueue(config, title, note)
+        return self.enqueue(config, title, note, owner=owner)
 
-    def enqueue(self, config: RunConfig, title: str = "", note: str = "") -> str:
+    def enqueue(self, config: RunConfig, title: str = "", note: str = "", *, owner: str = "") -> str:
         """Like `submit`, without asking the executor again whether it could train the run."""
         with self.lock:
-            folder = RunFolder.create(self.store.runs_path, config, title=title, note=note, queued=self.store.last_place() + 1)
+            place = self.store.last_place() + 1
+            folder = RunFolder.create(self.store.runs_path, config, title=title, note=note, owner=owner, queued=place)
             self._folder_changed(folder)
             return folder.run_id
 
-    def submit_many(self, config: RunConfig, seeds: Iterable[int], title: str = "") -> list[str]:
+    def submit_many(self, config: RunConfig, seeds: Iterable[int], title: str = "", *, owner: str = "") -> list[str]:
         """One run per seed, in that order. Returns their run ids."""
-        return [self.submit(config.changed(seed=seed), title) for seed in seeds]
+        return [self.submit(config.changed(seed=seed), title, owner=owner) for seed in seeds]
 
     def adopt(self, folder: RunFolder) -> str:
         """Adds a run that did not go through the queue, such as an opened checkpoint, to the index. Returns its run id."""
@@ -154,10 +161,11 @@ class Manager:
             self._folder_changed(folder)
 
     def delete(self, run_id: str) -> None:
-        """Deletes a run with all its files.
+        """Moves a run with all its files to the bin, from where `restore` brings it back.
 
         Raises:
             RequestRefused: while it is starting or running, or when it is shipped.
+            OSError: when it cannot be moved; it then stays as it was.
         """
         with self.lock:
             folder = self._own_folder(run_id)
@@ -171,11 +179,29 @@ class Manager:
                 lock.release()
                 raise RequestRefused(f"{run_id} is {state}; stop it before you delete it")
             try:
-                folder.remove()
+                folder.dequeue()
+                self.bin.put(folder)
             finally:
                 lock.release()
             if self.owns_queue:
                 self.store.forget(run_id)
+            self.bin.empty()
+
+    def deleted(self) -> list[Deleted]:
+        """The runs in the bin, the last deleted first."""
+        return self.bin.deleted()
+
+    def restore(self, run_id: str) -> str:
+        """Brings a deleted run back. Returns its run id, which is another one when its own has been taken since.
+
+        Raises:
+            RequestRefused: when the bin has none of this name.
+        """
+        with self.lock:
+            shipped = [record.run_id for record in self.runs() if record.demo]
+            folder = self.bin.restore(run_id, shipped)
+            self._folder_changed(folder)
+            return folder.run_id
 
     def move(self, run_id: str, position: int) -> None:
         """Moves a run within the queue; position 1 is next.
@@ -323,6 +349,7 @@ class Manager:
 
     def _recover(self) -> None:
         """Takes the states of runs that were active under the last owner from their files."""
+        self.bin.empty()
         self.store.index.forget_active()
         self.store.sync()
 

@@ -1,7 +1,7 @@
 """The folder of a run: the truth about it. Everything else, the index included, can be rebuilt from these files.
 
     config.json       the RunConfig, written once
-    meta.json         title, note, time of creation
+    meta.json         title, note, time of creation, the browser that made it (see `attnlab.desk.permissions`)
     queued.json       exists while the run waits for a worker: its place in the queue
     control           exists while the run is asked to "stop" or "pause"; its worker looks before every step
     lock              held by the worker while it lives
@@ -23,7 +23,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from filelock import FileLock
 
+from attnlab import paths
 from attnlab.config import RunConfig, explain
 from attnlab.files import write_file
 from attnlab.runs import checkpoints
@@ -99,37 +100,32 @@ class RunFolder:
         *,
         title: str = "",
         note: str = "",
+        owner: str = "",
         queued: float | None = None,
         fill: Callable[[RunFolder], None] | None = None,
+        avoid: Collection[str] = (),
     ) -> RunFolder:
         """Makes a new folder below ``parent``, named after the config's run id; the second of a name ends in ``-2``.
 
-        It appears with all its files, or not at all.
+        It appears with all its files, or not at all. It never gets the name of a shipped run, which it would hide.
 
         Args:
+            owner: the browser it belongs to, see `attnlab.desk.permissions`; empty when it belongs to the machine's owner.
             queued: its place in the queue; `None` when it does not wait for a worker.
             fill: writes more into the folder before anybody can see it.
+            avoid: further names that it may not get.
         """
         parent.mkdir(parents=True, exist_ok=True)
         draft = cls(parent / f".new-{uuid.uuid4().hex}")
         draft.path.mkdir()
         write_file(draft.path / "config.json", lambda stream: stream.write(config.to_json().encode()))
-        write_json(draft.path / "meta.json", {"title": title, "note": note, "created": time.time()})
+        write_json(draft.path / "meta.json", {"title": title, "note": note, "created": time.time(), "owner": owner})
         if queued is not None:
             draft.enqueue(queued)
         if fill is not None:
             fill(draft)
-        count = 1
-        while True:
-            final = parent / (config.run_id if count == 1 else f"{config.run_id}-{count}")
-            try:
-                draft.path.rename(final)
-            except OSError:
-                if not final.exists():
-                    raise
-                count += 1
-            else:
-                return cls(final)
+        shipped = {folder.run_id for folder in run_folders(paths.DEMO_RUNS)}
+        return cls(move_to_free_name(draft.path, parent, config.run_id, shipped.union(avoid)))
 
     @property
     def run_id(self) -> str:
@@ -149,8 +145,8 @@ class RunFolder:
             raise FolderError(f"{self.path / 'config.json'} cannot be read: {explain(error)}") from error
 
     def meta(self) -> dict[str, Any]:
-        """Title, note and time of creation."""
-        return {"title": "", "note": "", "created": 0.0} | (read_json(self.path / "meta.json") or {})
+        """Title, note, time of creation and owner."""
+        return {"title": "", "note": "", "created": 0.0, "owner": ""} | (read_json(self.path / "meta.json") or {})
 
     def describe(self, **changes: str) -> None:
         """Changes the title or the note."""
@@ -373,6 +369,24 @@ class RunFolder:
 def _newest_attempt(owner: Mapping[str, Any] | None, end: Mapping[str, Any] | None) -> int:
     """The number of the newest attempt; 0 before the first. One that could not be started has an end but no owner."""
     return max(owner["attempt"] if owner else 0, end["attempt"] if end else 0)
+
+
+def move_to_free_name(folder: Path, parent: Path, name: str, avoid: Collection[str] = ()) -> Path:
+    """Moves a folder into ``parent`` under a name that is free there: ``name``, else ``name-2`` and so on. Returns its path.
+
+    Args:
+        avoid: names that count as taken.
+    """
+    count = 1
+    while True:
+        final = parent / (name if count == 1 else f"{name}-{count}")
+        if final.name not in avoid:
+            try:
+                return folder.rename(final)
+            except OSError:
+                if not final.exists():
+                    raise
+        count += 1
 
 
 def run_folders(parent: Path) -> list[RunFolder]:

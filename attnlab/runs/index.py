@@ -25,14 +25,15 @@ from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import Observed, RunFolder
 from attnlab.runs.records import RunRecord, RunState
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """An index of another version is rebuilt."""
 
 _SCHEMA = """
 CREATE TABLE runs (
     run_id TEXT PRIMARY KEY, grp TEXT NOT NULL, config TEXT NOT NULL, title TEXT NOT NULL, note TEXT NOT NULL,
-    created REAL NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, phase TEXT NOT NULL, attempt INTEGER NOT NULL,
-    queued REAL, step INTEGER NOT NULL, total_steps INTEGER NOT NULL, epoch INTEGER NOT NULL, eta_seconds REAL,
+    owner TEXT NOT NULL, created REAL NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, phase TEXT NOT NULL,
+    attempt INTEGER NOT NULL, queued REAL, step INTEGER NOT NULL, total_steps INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    eta_seconds REAL,
     images_per_second REAL, device TEXT, parameters INTEGER, seconds REAL, validation_accuracy REAL, test_accuracy REAL,
     test_auc REAL, result TEXT NOT NULL, metrics_bytes INTEGER NOT NULL, version INTEGER NOT NULL DEFAULT 0
 ) STRICT;
@@ -41,7 +42,7 @@ CREATE TABLE counter (value INTEGER NOT NULL) STRICT;
 INSERT INTO counter VALUES (1);
 """
 _SAME = (
-    *("run_id", "reason", "phase", "note", "attempt", "created", "step", "total_steps", "epoch", "eta_seconds"),
+    *("run_id", "reason", "phase", "note", "owner", "attempt", "created", "step", "total_steps", "epoch", "eta_seconds"),
     *("images_per_second", "device", "parameters", "seconds", "validation_accuracy", "test_accuracy", "test_auc"),
 )
 """Columns that are fields of `RunRecord` under the same name."""
@@ -267,6 +268,7 @@ def _columns(folder: RunFolder, observed: Observed) -> dict[str, Any]:
         "config": config.to_json(),
         "title": str(meta["title"]),
         "note": str(meta["note"]),
+        "owner": str(meta["owner"]),
         "created": float(meta["created"]),
         "state": str(observed.state),
         "reason": observed.reason,

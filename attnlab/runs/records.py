@@ -46,6 +46,7 @@ class RunRecord:
         reason: why it failed or was interrupted, in a sentence; empty otherwise.
         phase: what a live run is doing, in words ("reading images, 40%"); empty otherwise.
         note: a person's note about it.
+        owner: the browser it belongs to, see `attnlab.desk.permissions`; empty: the owner of the machine.
         folder: its files.
         demo: whether it is shipped with the project, and so read-only.
         attempt: how many times it was started.
@@ -67,6 +68,7 @@ class RunRecord:
     reason: str = ""
     phase: str = ""
     note: str = ""
+    owner: str = ""
     demo: bool = False
     attempt: int = 0
     created: float = 0.0

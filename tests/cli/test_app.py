@@ -266,6 +266,12 @@ def test_runs_are_renamed_compared_and_deleted(private_home: Path, capsys: pytes
     assert main(["stop", made[1].run_id]) == 2  # it is over
     assert main(["delete", made[3].run_id]) == 0
     assert not made[3].path.exists() and made[2].path.exists()
+    assert main(["restore"]) == 0
+    assert made[3].run_id in capsys.readouterr().out
+    assert main(["restore", made[3].run_id]) == 0
+    assert made[3].path.exists()
+    assert main(["restore", made[3].run_id]) == 2
+    assert "the bin has no run" in capsys.readouterr().err
 
 
 def test_a_comparison_knows_the_folders_as_they_are_now_also_beside_a_running_app(

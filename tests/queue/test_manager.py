@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from attnlab.queue.executors.base import Answer, Job, JobState
 from attnlab.queue.executors.make import make_executor
 from attnlab.queue.manager import Manager
 from attnlab.runs.errors import RequestRefused, UnknownRun
+from attnlab.runs.files import write_json
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
 from attnlab.runs.index import SCHEMA_VERSION, Index
@@ -434,6 +436,49 @@ def test_shipped_runs_are_read_only(private_home: Path, monkeypatch: pytest.Monk
                 act(CONFIG.run_id)
     finally:
         manager.shutdown()
+
+
+def test_a_run_with_the_settings_of_a_shipped_one_stands_beside_it(private_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = private_home / "shipped"
+    monkeypatch.setattr("attnlab.paths.DEMO_RUNS", demo)
+    finish(RunFolder.create(demo, CONFIG), 1)
+    manager = Manager(private_home, Never())
+    try:
+        again = manager.submit(CONFIG)
+        assert again == f"{CONFIG.run_id}-2"
+        assert {record.run_id: record.demo for record in manager.runs()} == {again: False, CONFIG.run_id: True}
+        assert manager.get(CONFIG.run_id).state is RunState.FINISHED
+    finally:
+        manager.shutdown()
+
+
+def test_a_deleted_run_comes_back_as_it_was(waiting: Manager) -> None:
+    (first,) = waiting.submit_many(CONFIG, [1], "my run", owner="somebody")
+    (waiting.get(first).folder / "log.txt").write_text("kept")
+    waiting.delete(first)
+    assert [deleted.run_id for deleted in waiting.deleted()] == [first]
+    (second,) = waiting.submit_many(CONFIG, [1])
+    assert second == first, "its name is free again"
+    assert waiting.restore(first) == f"{first}-2", "the newer run keeps the name"
+    record = waiting.get(f"{first}-2")
+    assert (record.title, record.owner, record.state.live) == ("my run", "somebody", False)
+    assert (record.folder / "log.txt").read_text() == "kept"
+    assert waiting.deleted() == []
+    with pytest.raises(RequestRefused, match="the bin has no run"):
+        waiting.restore(first)
+
+
+def test_the_bin_is_emptied_of_what_was_deleted_long_ago(waiting: Manager) -> None:
+    old, young, last = waiting.submit_many(CONFIG, [1, 2, 3])
+    waiting.delete(old)
+    write_json(waiting.bin.path / old / "deleted.json", {"run_id": old, "deleted": time.time() - 8 * 86_400})
+    waiting.delete(young)
+    assert [deleted.run_id for deleted in waiting.deleted()] == [young]
+    (waiting.bin.path / young / "deleted.json").write_text("damaged")
+    waiting.delete(last)
+    assert [deleted.run_id for deleted in waiting.deleted()] == [last, young]
+    assert waiting.bin.empty(older_than_days=0) == 2
+    assert list(waiting.bin.path.iterdir()) == []
 
 
 def test_reader_without_a_writer_sees_an_empty_home(private_home: Path) -> None:
