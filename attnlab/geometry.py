@@ -162,10 +162,17 @@ def place_map(values: NDArray[np.floating], cells: Cells | None, picture: Size) 
     """
     grid = (values.shape[-2], values.shape[-1])
     where = cells or stretched(grid, picture)
-    rows = _mixing(where.rows, grid[0], picture[0])
-    columns = _mixing(where.columns, grid[1], picture[1])
+    rows, columns = mixing(where, grid, picture)
     placed: NDArray[np.float64] = rows @ values @ columns.T
     return placed
+
+
+def mixing(cells: Cells, grid: Size, picture: Size) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How much each row of cells counts at each row of pixels, (H, h), and each column at each column, (W, w).
+
+    Each row of both sums to 1. `place_map` lays maps with them.
+    """
+    return _mixing(cells.rows, grid[0], picture[0]), _mixing(cells.columns, grid[1], picture[1])
 
 
 def centre_pixels(cells: Cells | None, grid: Size, picture: Size) -> NDArray[np.int64]:

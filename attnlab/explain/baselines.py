@@ -6,13 +6,15 @@
     untrained             the same map of the same network before training (Adebayo et al., NeurIPS 2018, arXiv:1810.03292)
     centre_prior          a Gaussian at the centre, where people put the object (Judd et al., ICCV 2009)
     edges                 the length of the Sobel gradient of the grey image
+    random                a random weight for every cell of the tap's own map, drawn anew for each image
 
-Only `untrained` depends on the tap; only the first three depend on the class. Signs: Grad-CAM and occlusion keep evidence
-for the class; integrated gradients take the absolute value of evidence for or against it, summed over the colours.
+Only `untrained` and `random` depend on the tap; only the first three depend on the class. Signs: Grad-CAM and occlusion keep
+evidence for the class; integrated gradients take the absolute value of evidence for or against it, summed over the colours.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -81,6 +83,7 @@ class Baseline:
         meaning: how the map comes about, without a full stop.
         make: (context, uint8 images (B, C, H, W), classes (B,)) -> maps with no weight below 0.
         slow: takes many forward or backward passes per image.
+        of_tap: whether it depends on the tap; the others are the same for every map of a network.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Baseline:
     meaning: str
     make: Callable[[BaselineContext, Tensor, Tensor], PlacedMaps]
     slow: bool = False
+    of_tap: bool = False
 
 
 def attention_map(run: OpenRun, images: Tensor, tap: str) -> PlacedMaps:
@@ -218,6 +222,16 @@ def _edges(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedM
     return PlacedMaps(torch.from_numpy(np.stack(lengths)), None)
 
 
+def _random(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedMaps:
+    """Drawn by the image itself, so that the same image gets the same map in whatever company it is measured."""
+    like = attention_map(context.run, images, context.tap)
+    weights = torch.empty_like(like.values)
+    for weight, image in zip(weights, images, strict=True):
+        seed = mix(zlib.crc32(image.numpy().tobytes()), "random map", context.tap)
+        weight.uniform_(generator=torch.Generator().manual_seed(seed))
+    return PlacedMaps(weights, like.cells)
+
+
 BASELINES: dict[str, Baseline] = {
     baseline.name: baseline
     for baseline in (
@@ -250,9 +264,11 @@ BASELINES: dict[str, Baseline] = {
             "the untrained network",
             "the same map of the same network before training",
             _untrained,
+            of_tap=True,
         ),
         Baseline("centre_prior", "Centre prior", "the centre prior", "a Gaussian at the centre of the image", _centre_prior),
         Baseline("edges", "Edges", "the edges", "where the image has edges, by the Sobel filter", _edges),
+        Baseline("random", "Random map", "a random map", "a random weight for each cell of this map", _random, of_tap=True),
     )
 }
 """Every baseline, by name."""

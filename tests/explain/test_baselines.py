@@ -56,6 +56,17 @@ def test_the_twin_has_the_weights_the_training_began_with(context: BaselineConte
     assert made.cells == of_twin.cells == context.run.cells[context.tap]
 
 
+def test_the_random_map_has_the_grid_of_the_map_and_repeats_for_the_same_image(context: BaselineContext) -> None:
+    like = attention_map(context.run, IMAGES, context.tap)
+    made = BASELINES["random"].make(context, IMAGES, CLASSES)
+    assert made.values.shape == like.values.shape and made.cells == like.cells
+    assert torch.equal(made.values, BASELINES["random"].make(context, IMAGES, CLASSES).values)
+    other = BASELINES["random"].make(context, IMAGES.roll(1, 0), CLASSES).values
+    assert torch.equal(other, made.values.roll(1, 0)), "it belongs to the image, not to its place"
+    assert not torch.equal(made.values[0], made.values[1])
+    assert 0.4 < float(made.values.mean()) < 0.6 and float(made.values.std()) == pytest.approx(12**-0.5, abs=0.03)
+
+
 def test_grad_cam_is_captums_on_the_last_convolution_outside_attention(context: BaselineContext) -> None:
     layer, cells = last_convolution(context.run)
     names = {id(module): name for name, module in context.run.model.named_modules()}

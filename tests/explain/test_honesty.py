@@ -19,13 +19,12 @@ from attnlab.cli import app as cli
 from attnlab.data import Split, load_dataset
 from attnlab.experiments.managers import get_manager
 from attnlab.explain.baselines import BASELINES, PlacedMaps, spatial_taps
+from attnlab.explain.honesty.comparison import CEILING, MAP, compare, corrected
+from attnlab.explain.honesty.depth import depth_table
 from attnlab.explain.honesty.measure import (
-    MAP,
     Honesty,
     MeasurementStopped,
     choose_images,
-    compare,
-    corrected,
     measure_honesty,
     measure_maps,
     rank_correlations,
@@ -38,6 +37,9 @@ from tests.example_runs import SMALL_MAPS, trained_run
 from tests.explain.examples import FirstPixels, opened
 from tests.pages import INSPECT, open_page, texts
 from tests.waiting import wait_until
+
+ON_OBJECT = ("pointing", "inside", "overlap")
+"""The measures that need masks."""
 
 
 def test_measures_of_an_image_by_hand_and_by_the_libraries() -> None:
@@ -136,19 +138,53 @@ def test_holm_makes_the_smallest_p_count_for_all_baselines() -> None:
 def test_a_measurement_is_the_same_again_survives_json_and_stops(small_maps_run: Path) -> None:
     net, quick = open_run(small_maps_run), ("untrained", "centre_prior")
     split = run_dataset_of(small_maps_run)
-    one = measure_honesty(net, split, count=12, baselines=quick)
-    again = Honesty.from_tree(json.loads(json.dumps(measure_honesty(net, split, count=12, baselines=quick).to_tree())))
-    for measure, row in one.values.items():
-        assert set(row) == {MAP, *quick}
-        for name, figures in row.items():
-            assert np.array_equal(figures, again.values[measure][name], equal_nan=True), (measure, name)
-    assert one.sentences() == again.sentences() and "centre prior" in " ".join(one.sentences())
+    measured = measure_honesty(net, split, count=12, baselines=quick)
+    repeated = measure_honesty(net, split, count=12, baselines=quick)
+    for one, other in zip(measured, repeated, strict=True):
+        again = Honesty.from_tree(json.loads(json.dumps(other.to_tree())))
+        for measure, row in one.values.items():
+            assert set(row) == {MAP, *quick} | ({CEILING} if measure in ON_OBJECT else set())
+            for name, figures in row.items():
+                assert np.array_equal(figures, again.values[measure][name], equal_nan=True), (measure, name)
+        assert one.sentences() == again.sentences() and "centre prior" in " ".join(one.sentences())
     with pytest.raises(MeasurementStopped):
         measure_honesty(net, split, count=12, baselines=quick, should_stop=lambda: True)
     with pytest.raises(ValueError, match="unknown baselines luck"):
         measure_honesty(net, split, baselines=["luck"])
     with pytest.raises(ValueError, match="no map with positions at 'x'"):
-        measure_honesty(net, split, tap="x")
+        measure_honesty(net, split, taps=["x"])
+
+
+def test_all_maps_of_a_network_are_measured_together_as_each_is_alone(small_maps_run: Path) -> None:
+    net, split = open_run(small_maps_run), run_dataset_of(small_maps_run)
+    names = ("random", "centre_prior", "untrained")
+    together = measure_honesty(net, split, count=6, baselines=names)
+    assert [each.tap for each in together] == spatial_taps(net) and len(together) > 1
+    for each in together:
+        (alone,) = measure_honesty(net, split, taps=[each.tap], count=6, baselines=names)
+        assert alone.to_tree() == each.to_tree()
+        assert {comparison.baseline for comparison in each.comparisons("overlap")} <= set(names)  # the ceiling is no competitor
+        for measure in ON_OBJECT:
+            for name in (MAP, "untrained", "random"):
+                best, of_map = each.values[measure][CEILING], each.values[measure][name]
+                assert (np.isnan(of_map) | np.isnan(best) | (of_map <= best + 1e-9)).all(), (each.tap, measure, name)
+    random = [each.values["overlap"]["random"] for each in together]
+    assert not np.array_equal(random[0], random[-1])
+
+
+def test_the_table_by_depth_has_a_row_for_each_map_and_says_what_it_beats() -> None:
+    good, poor, random, best = np.full(30, 0.6), np.full(30, 0.1), np.full(30, 0.2), np.full(30, 0.9)
+    found = [
+        Honesty("run", tap, 0, np.arange(30), {"overlap": {MAP: ours, "random": random, CEILING: best}}, np.zeros(30))
+        for tap, ours in (("a.tap", good), ("b.tap", poor))
+    ]
+    [(heading, rows)] = depth_table(found, {"a.tap": "block 1", "b.tap": "block 2"})
+    assert heading.startswith("Overlap (IoU)")
+    assert rows == [
+        ["", "This map", "Random map", "Best map of this grid", "better than"],
+        ["block 1", "0.600", "0.200", "0.900", "a random map"],
+        ["block 2", "0.100", "0.200", "0.900", "none of the baselines"],
+    ]
 
 
 def run_dataset_of(path: Path) -> Split:
@@ -158,8 +194,8 @@ def run_dataset_of(path: Path) -> Split:
 @pytest.mark.slow
 def test_killed_started_again_stopped_and_kept(run_id: str, private_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = RunFolder(private_home / "runs" / run_id)
-    tap = spatial_taps(open_run(folder.path))[-1]
-    asked = Measurement(folder, tap, 60)
+    taps = spatial_taps(open_run(folder.path))
+    asked = Measurement(folder, 60)
     assert asked.status().state is MeasurementState.NONE
     child = asked.start()
     assert child is not None and asked.start() is None  # one is enough
@@ -175,10 +211,15 @@ def test_killed_started_again_stopped_and_kept(run_id: str, private_home: Path, 
 
     assert cli.main(["honesty", run_id, "--images", "8", "--json"]) == 0
     first = json.loads(capsys.readouterr().out)
-    assert first["tap"] == tap and first["images"] == 8 and Path(first["kept"]).is_file()
-    assert set(first["means"]["deletion"]) == {MAP, *BASELINES}
-    kept = Measurement(folder, tap, 8)
+    assert [each["tap"] for each in first["maps"]] == taps and Path(first["kept"]).is_file()
+    assert {each["images"] for each in first["maps"]} == {8}
+    assert set(first["maps"][0]["means"]["deletion"]) == {MAP, *BASELINES}
+    assert set(first["maps"][0]["means"]["overlap"]) == {MAP, *BASELINES, CEILING}
+    kept = Measurement(folder, 8)
     assert kept.status().state is MeasurementState.DONE and [each.path for each in finished_measurements(folder)] == [kept.path]
+    assert cli.main(["honesty", run_id, "--images", "8", "--layer", taps[0]]) == 0  # of the maps that are measured already
+    told = capsys.readouterr().out
+    assert taps[0] in told and "Best map of this grid" in told and taps[-1] not in told
     assert cli.main(["honesty", run_id, "--images", "8", "--layer", "no.such"]) == 2
     assert "no map over positions there" in capsys.readouterr().err
     os.utime(folder.best_path, (1, 1))  # other weights
@@ -186,8 +227,9 @@ def test_killed_started_again_stopped_and_kept(run_id: str, private_home: Path, 
 
 
 def test_a_shipped_run_is_not_written_to(small_maps_run: Path, private_home: Path) -> None:
-    shipped = Measurement(RunFolder(small_maps_run), "a.tap", 5)
-    assert shipped.path == private_home.resolve() / "honesty" / small_maps_run.name / "a.tap-5-0"
+    below = private_home.resolve() / "honesty" / small_maps_run.name
+    assert Measurement(RunFolder(small_maps_run), 5).path == below / "5-0"
+    assert Measurement(RunFolder(small_maps_run), 5, tap="a.tap").path == below / "a.tap-5-0"
 
 
 def test_the_page_shows_the_strip_the_kept_result_and_the_reason_of_a_failure(
@@ -205,18 +247,24 @@ def test_the_page_shows_the_strip_the_kept_result_and_the_reason_of_a_failure(
     assert "**This map**" in texts(app) and "**Untrained network**" in texts(app) and "**Occlusion**" not in texts(app)
     app.toggle("honesty.slow").set_value(True).run()
     assert not app.exception and "**Occlusion**" in texts(app) and "Jain and Wallace" in texts(app)
-    assert app.button("honesty.start").label == "Measure on 200 test images"
+    assert app.button("honesty.start").label == "Measure all maps on 200 test images"
+    assert "points at the object" in texts(app), "why the section begins with this map"
 
-    asked = Measurement(folder, found.tap, 200)
+    asked = Measurement(folder, 200)
     asked.path.mkdir(parents=True)
     asked.write_progress("failed", failed="the disk is full")
     app.run()
     assert "The last measurement failed: the disk is full" in texts(app)
-    asked.save(found.to_tree(), asked.weights)
+    asked.save([each.to_tree() for each in found], asked.weights)
     app.run()
     assert not app.exception
-    for sentence in found.sentences():
-        assert sentence in texts(app)
+    for each in found:
+        app.selectbox(f"honesty.tap.{listed_run_id}").set_value(each.tap).run()
+        for sentence in each.sentences():
+            assert sentence in texts(app), each.tap
+        charts = [chart.proto.spec for chart in app.get("plotly_chart")]
+        (depth,) = [json.loads(chart) for chart in charts if "The network's maps" in chart]
+        assert len(depth["layout"]["xaxis"]["ticktext"]) == len(found)
 
 
 def test_channel_gates_have_nothing_to_lay_beside(tmp_path: Path) -> None:

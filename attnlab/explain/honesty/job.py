@@ -1,4 +1,4 @@
-"""The process that measures a map against its baselines: ``python -m attnlab.explain.honesty.job RUN TAP IMAGES SEED``.
+"""The process that measures maps against their baselines: ``python -m attnlab.explain.honesty.job RUN IMAGES SEED [TAP]``.
 
 It reports its progress in the files of `attnlab.explain.honesty.process`, and ends with a result, with the note that it was
 stopped, or with the reason why it failed.
@@ -25,7 +25,7 @@ NICE = 10
 _LOOK_SECONDS = 0.5
 
 
-def measure(measurement: Measurement, progress: Callable[[int, int], None] | None = None) -> Honesty | None:
+def measure(measurement: Measurement, progress: Callable[[int, int], None] | None = None) -> tuple[Honesty, ...] | None:
     """Measures in this process and saves the result with the run; `None` when it was stopped.
 
     Args:
@@ -38,7 +38,8 @@ def measure(measurement: Measurement, progress: Callable[[int, int], None] | Non
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError(f"another process is measuring {measurement.tap} of {measurement.run.run_id}") from None
+        of = f"{measurement.tap} of " if measurement.tap else ""
+        raise ValueError(f"another process is measuring {of}{measurement.run.run_id}") from None
     home_lock = measurement.home_lock()
     try:
         measurement.write_progress("waiting for another measurement")
@@ -63,13 +64,13 @@ def measure(measurement: Measurement, progress: Callable[[int, int], None] | Non
         honesty = measure_honesty(
             run,
             split,
-            tap=measurement.tap,
+            taps=[measurement.tap] if measurement.tap else None,
             count=measurement.count,
             seed=measurement.seed,
             progress=report,
             should_stop=measurement.stop_requested,
         )
-        measurement.save(honesty.to_tree(), weights)
+        measurement.save([each.to_tree() for each in honesty], weights)
         return honesty
     except MeasurementStopped:
         measurement.write_progress("stopped")
@@ -87,10 +88,10 @@ def measure(measurement: Measurement, progress: Callable[[int, int], None] | Non
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, also when it was stopped; 1 when it failed, with the traceback in the log."""
-    folder, tap, count, seed = sys.argv[1:] if arguments is None else arguments
+    folder, count, seed, *tap = sys.argv[1:] if arguments is None else arguments
     os.nice(NICE)
     try:
-        measure(Measurement(RunFolder(Path(folder)), tap, int(count), int(seed)))
+        measure(Measurement(RunFolder(Path(folder)), int(count), int(seed), *tap))
     except Exception:  # progress.json has the reason; the log gets the whole traceback
         traceback.print_exc()
         return 1

@@ -1,26 +1,19 @@
-"""Is a map of attention better than maps that need no attention? Measured over test images, with intervals.
+"""Are the maps of a network better than maps that need no attention? Measured over test images, with intervals.
 
-For the map and for each of `attnlab.explain.baselines`, on the same images:
+For each map, for each of `attnlab.explain.baselines` and for the best map of the same grid (`attnlab.explain.ceiling`), on the
+same images: the measures of `attnlab.explain.honesty.comparison`, and
 
-    deletion, insertion  Petsiuk et al., BMVC 2018 (RISE): area under the predicted class's probability while the pixels with
-                         the largest weights are replaced by the mean colour (lower is better), or put into a blurred copy
-                         (higher is better)
-    pointing             Zhang et al., IJCV 2018: the largest weight lies on the object
-    inside               share of the map's weight on the object
-    overlap              intersection over union with the object at the best threshold of each image
-    twin                 Spearman's rank correlation with the untrained twin's map (Adebayo et al., NeurIPS 2018); the
-                         closer to 1, the less of the map was learned
+    twin    Spearman's rank correlation with the untrained twin's map (Adebayo et al., NeurIPS 2018); the closer to 1, the less
+            of the map was learned
 
-The middle three need masks. Differences are paired: the share of images on which the map does better, among those where
-the two differ, with Wilson's interval and the sign test, corrected by Holm for the number of baselines; Wilcoxon's
-signed-rank test beside it.
+A network is measured as a whole by default, map by map, because which map one looks at decides the answer.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -30,108 +23,19 @@ from torch import Tensor
 
 from attnlab.data import Split, normalise
 from attnlab.explain.baselines import BASELINES, BaselineContext, PlacedMaps, attention_map, spatial_taps, untrained_twin
+from attnlab.explain.ceiling import ceilings
 from attnlab.explain.faithfulness import ImageValues, best_overlap, perturbation_curve, pointing_game, weight_on_mask
+from attnlab.explain.honesty.comparison import CEILING, MAP, BaselineComparison, compare, corrected
 from attnlab.explain.open_run import OpenRun
 from attnlab.stats.intervals import Interval, mean_interval, proportion_interval
 from attnlab.stats.ranks import rank_correlation
-from attnlab.stats.significance import LEVEL, holm, p_words, sign_test, signed_rank_test
 from attnlab.training.seeding import mix
 
-MAP = "map"
-"""Key of the measured map beside the names of the baselines."""
 BATCH = 25
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What is measured of a map, one value per image.
-
-    Attributes:
-        title: as a heading. meaning: in a sentence, without a full stop.
-        verb: what a good map does, in a sentence that begins with "This map"; without one, sentences begin with the title.
-        higher: whether a higher value is better.
-    """
-
-    title: str
-    meaning: str
-    verb: str = ""
-    higher: bool = True
-
-
-MEASURES: dict[str, Measure] = {
-    "deletion": Measure(
-        "Deletion",
-        "probability of the class while the pixels with the largest weights are replaced by the mean colour; lower is better",
-        higher=False,
-    ),
-    "insertion": Measure(
-        "Insertion",
-        "probability of the class while the pixels with the largest weights are put into a blurred copy; higher is better",
-    ),
-    "pointing": Measure(
-        "Pointing game", "share of images whose largest weight lies on the object", verb="points at the object"
-    ),
-    "inside": Measure("Weight inside", "share of the weight that lies on the object", verb="keeps its weight on the object"),
-    "overlap": Measure(
-        "Overlap (IoU)", "overlap with the object at the best threshold of each image", verb="locates the object"
-    ),
-}
 
 
 class MeasurementStopped(Exception):
     """The measurement was stopped on request."""
-
-
-@dataclass(frozen=True)
-class BaselineComparison:
-    """The map against one baseline by one measure, image by image.
-
-    Attributes:
-        baseline, measure: names in `BASELINES` and `MEASURES`.
-        share: of the images on which the two differ, the share on which the map is better.
-        ties: images on which they do not differ.
-        difference: mean of map minus baseline.
-        p_sign, p_holm: sign test, and corrected for the baselines of the measure; p_wilcoxon: signed ranks.
-    """
-
-    baseline: str
-    measure: str
-    share: Interval
-    ties: int
-    difference: Interval
-    p_sign: float
-    p_wilcoxon: float
-    p_holm: float = 1.0
-
-    @property
-    def verdict(self) -> bool | None:
-        """Whether the map is better (`True`) or worse (`False`) at the level of 5%; `None` where that is inconclusive."""
-        return None if self.p_holm >= LEVEL else self.share.value > 0.5
-
-    def sentence(self) -> str:
-        """The verdict with its figures, whichever way it goes."""
-        measure, other = MEASURES[self.measure], BASELINES[self.baseline].phrase
-        if not self.share.count:
-            equal = f"This map {measure.verb} exactly as well as" if measure.verb else f"{measure.title}: equal to"
-            return f"{equal} {other} on all {self.ties} images."
-        if measure.verb:
-            better = f"This map {measure.verb} better than {other}"
-            worse = f"This map {measure.verb} less well than {other}: it is better"
-            unclear = f"Inconclusive: this map {measure.verb} better than {other}"
-        else:
-            better = f"{measure.title}: better than {other}"
-            worse = f"{measure.title}: worse than {other}, better"
-            unclear = f"{measure.title}: inconclusive, better than {other}"
-        certainty = f"95% interval {self.share.low:.0%} to {self.share.high:.0%}, {p_words(self.p_holm)}"
-        images = f"{self.share.count} images ({certainty})"
-        if self.ties:
-            images = f"the {self.share.count} images on which they differ ({self.ties} ties; {certainty})"
-        share = f"{self.share.value:.0%}"
-        if self.verdict is None:
-            return f"{unclear} on {share} of {images}."
-        if self.verdict:
-            return f"{better} on {share} of {images}."
-        return f"{worse} on {f'only {share}' if self.share.value else 'none'} of {images}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +45,7 @@ class Honesty:
     Attributes:
         run_id, tap: whose map was measured.
         seed: of the choice of images. images: (B,) their indices in the test split.
-        values: measure -> `MAP` or baseline -> one value per image (B,), NaN where there is none.
+        values: measure -> `MAP`, baseline or `CEILING` -> one value per image (B,), NaN where there is none.
         twin: rank correlation of the map with the untrained twin's, (B,).
     """
 
@@ -153,8 +57,8 @@ class Honesty:
     twin: ImageValues
 
     def summary(self, measure: str, name: str) -> Interval | None:
-        """Mean over the images, for `MAP` or a baseline; `None` where no image has a value."""
-        values = self.values[measure][name]
+        """Mean over the images, for `MAP`, a baseline or `CEILING`; `None` where there is no value."""
+        values = self.values[measure].get(name, np.empty(0))
         finite = values[np.isfinite(values)]
         if not len(finite):
             return None
@@ -171,7 +75,7 @@ class Honesty:
             [
                 compare(name, measure, values[MAP], other)
                 for name, other in values.items()
-                if name != MAP and np.isfinite(values[MAP] - other).any()
+                if name not in (MAP, CEILING) and np.isfinite(values[MAP] - other).any()
             ]
         )
 
@@ -263,18 +167,18 @@ def measure_honesty(
     run: OpenRun,
     split: Split,
     *,
-    tap: str | None = None,
+    taps: Sequence[str] | None = None,
     count: int = 200,
     seed: int = 0,
     steps: int = 16,
     baselines: Sequence[str] = tuple(BASELINES),
     progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> Honesty:
-    """Measures one map and its baselines on images of a split. The class is the one that the network predicts.
+) -> tuple[Honesty, ...]:
+    """Measures maps and their baselines on images of a split. The class is the one that the network predicts.
 
     Args:
-        tap: whose map; without one, the last that has positions.
+        taps: whose maps; without any, all that have positions. The result is in the order of the forward.
         count, seed: as in `choose_images`.
         steps: of deletion and insertion.
         progress: called with the images done and the images in all.
@@ -284,37 +188,91 @@ def measure_honesty(
         ValueError: when the network makes no map with positions, there is no such tap or baseline, or no image.
         MeasurementStopped: once ``should_stop`` returns true.
     """
-    taps = spatial_taps(run)
-    if not taps:
+    known = spatial_taps(run)
+    if not known:
         raise ValueError(f"the network of {run.folder.name} makes no map with positions; channel gates have none to measure")
-    if tap is not None and tap not in taps:
-        raise ValueError(f"there is no map with positions at {tap!r}; there is at: {', '.join(taps)}")
-    if unknown := set(baselines) - set(BASELINES):
-        raise ValueError(f"unknown baselines {', '.join(sorted(unknown))}; known: {', '.join(BASELINES)}")
+    if unknown := [tap for tap in taps or () if tap not in known]:
+        raise ValueError(f"there is no map with positions at {unknown[0]!r}; there is at: {', '.join(known)}")
+    if strange := set(baselines) - set(BASELINES):
+        raise ValueError(f"unknown baselines {', '.join(sorted(strange))}; known: {', '.join(BASELINES)}")
     chosen = choose_images(split.labels, count, seed)
     if not len(chosen):
         raise ValueError("there is no image to measure maps on")
-    context = BaselineContext(run, untrained_twin(run), tap or taps[-1])
-    batches: dict[str, dict[str, list[ImageValues]]] = {}
-    correlations: list[ImageValues] = []
+    twin = untrained_twin(run)
+    contexts = {tap: BaselineContext(run, twin, tap) for tap in known if not taps or tap in taps}
+    parts: dict[str, list[dict[str, dict[str, ImageValues]]]] = {tap: [] for tap in contexts}
+    correlations: dict[str, list[ImageValues]] = {tap: [] for tap in contexts}
+    done = 0
     for index in chosen.split(BATCH):
-        images = split.images[index]
-        masks = None if split.masks is None else split.masks[index]
-        classes = torch.from_numpy(run.inspect(images).probabilities.argmax(axis=1))
-        maps = {MAP: attention_map(run, images, context.tap)}
-        for name in baselines:
-            _check_stop(should_stop)
-            maps[name] = BASELINES[name].make(context, images, classes)
-        for name, weights in maps.items():
-            _check_stop(should_stop)
-            for measure, values in measure_maps(run, images, weights, classes, masks, steps=steps).items():
-                batches.setdefault(measure, {}).setdefault(name, []).append(values)
-        twin_maps = maps["untrained"] if "untrained" in maps else attention_map(context.twin, images, context.tap)
-        correlations.append(rank_correlations(maps[MAP].on(images), twin_maps.on(images)))
+        batch = _Batch.of(run, split, index, steps, should_stop)
+        shared = batch.figures(
+            batch.made(next(iter(contexts.values())), [name for name in baselines if not BASELINES[name].of_tap])
+        )
+        for tap, context in contexts.items():
+            maps = {MAP: attention_map(run, batch.images, tap)}
+            maps |= batch.made(context, [name for name in baselines if BASELINES[name].of_tap])
+            figures = batch.figures(maps) | shared
+            if batch.masks is not None:
+                figures[CEILING] = _ceilings(batch.masks, maps[MAP], figures[MAP])
+            parts[tap].append({name: figures[name] for name in (MAP, *baselines, CEILING) if name in figures})
+            twin_map = maps["untrained"] if "untrained" in maps else attention_map(twin, batch.images, tap)
+            correlations[tap].append(rank_correlations(maps[MAP].on(batch.images), twin_map.on(batch.images)))
+        done += len(index)
         if progress is not None:
-            progress(sum(map(len, correlations)), len(chosen))
-    joined = {measure: {name: np.concatenate(parts) for name, parts in by_name.items()} for measure, by_name in batches.items()}
-    return Honesty(run.folder.name, context.tap, seed, chosen.numpy(), joined, np.concatenate(correlations))
+            progress(done, len(chosen))
+    return tuple(
+        Honesty(run.folder.name, tap, seed, chosen.numpy(), _joined(parts[tap]), np.concatenate(correlations[tap]))
+        for tap in contexts
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Some images, with what is asked of each map of them."""
+
+    run: OpenRun
+    images: Tensor
+    masks: Tensor | None
+    classes: Tensor
+    steps: int
+    should_stop: Callable[[], bool] | None
+
+    @classmethod
+    def of(cls, run: OpenRun, split: Split, index: Tensor, steps: int, should_stop: Callable[[], bool] | None) -> _Batch:
+        images = split.images[index]
+        classes = torch.from_numpy(run.inspect(images).probabilities.argmax(axis=1))
+        return cls(run, images, None if split.masks is None else split.masks[index], classes, steps, should_stop)
+
+    def made(self, context: BaselineContext, names: Sequence[str]) -> dict[str, PlacedMaps]:
+        """The maps of some baselines, by name."""
+        maps = {}
+        for name in names:
+            _check_stop(self.should_stop)
+            maps[name] = BASELINES[name].make(context, self.images, self.classes)
+        return maps
+
+    def figures(self, maps: dict[str, PlacedMaps]) -> dict[str, dict[str, ImageValues]]:
+        """The measures of each map, by its name."""
+        found = {}
+        for name, placed in maps.items():
+            _check_stop(self.should_stop)
+            found[name] = measure_maps(self.run, self.images, placed, self.classes, self.masks, steps=self.steps)
+        return found
+
+
+def _joined(parts: Sequence[dict[str, dict[str, ImageValues]]]) -> dict[str, dict[str, ImageValues]]:
+    """Measure -> name -> values of all images, from name -> measure -> values of each batch."""
+    joined: dict[str, dict[str, ImageValues]] = {}
+    for name, by_measure in parts[0].items():
+        for measure in by_measure:
+            joined.setdefault(measure, {})[name] = np.concatenate([part[name][measure] for part in parts])
+    return joined
+
+
+def _ceilings(masks: Tensor, maps: PlacedMaps, figures: dict[str, ImageValues]) -> dict[str, ImageValues]:
+    """What the best map of the grid reaches, never less than the map itself; none for images on which the map has no figure."""
+    best = ceilings(masks, (maps.values.shape[1], maps.values.shape[2]), maps.cells)
+    return {name: np.maximum(values, figures[name]) for name, values in best.items()}
 
 
 def measure_maps(
@@ -338,54 +296,36 @@ def measure_maps(
         "deletion": perturbation_curve(predict, x, weights, classes, mode="deletion", steps=steps, cells=cells).auc,
         "insertion": perturbation_curve(predict, x, weights, classes, mode="insertion", steps=steps, cells=cells).auc,
     }
-    if masks is not None:
-        has_object = masks.flatten(1).any(dim=1).numpy()
-        share = masks.double().mean(dim=(1, 2)).numpy()
-        on_object = {
-            "pointing": pointing_game(weights, masks, cells).astype(float),
-            "inside": weight_on_mask(weights, masks, cells) * share,
-            "overlap": best_overlap(weights, masks, cells),
-        }
-        values |= {name: np.where(has_object, measured, np.nan) for name, measured in on_object.items()}
-    varies = (weights.flatten(1).amax(dim=1) > weights.flatten(1).amin(dim=1)).numpy()
-    return {name: np.where(varies, measured, np.nan) for name, measured in values.items()}
+    values = {name: np.where(_varies(weights), measured, np.nan) for name, measured in values.items()}
+    return values if masks is None else values | measure_on_object(maps, masks)
+
+
+def measure_on_object(maps: PlacedMaps, masks: Tensor) -> dict[str, ImageValues]:
+    """The measures that need masks, by name. NaN as in `measure_maps`.
+
+    Args:
+        masks: bool (B, H, W).
+    """
+    weights, cells = maps
+    told = masks.flatten(1).any(dim=1).numpy() & _varies(weights)
+    share = masks.double().mean(dim=(1, 2)).numpy()
+    values = {
+        "pointing": pointing_game(weights, masks, cells).astype(float),
+        "inside": weight_on_mask(weights, masks, cells) * share,
+        "overlap": best_overlap(weights, masks, cells),
+    }
+    return {name: np.where(told, measured, np.nan) for name, measured in values.items()}
+
+
+def _varies(weights: Tensor) -> NDArray[np.bool_]:
+    """Whether each map (B, h, w) ranks one position above another, (B,)."""
+    varies: NDArray[np.bool_] = (weights.flatten(1).amax(dim=1) > weights.flatten(1).amin(dim=1)).numpy()
+    return varies
 
 
 def rank_correlations(maps: Tensor, others: Tensor) -> ImageValues:
     """Spearman's rank correlation of each map with the other of its image, both (B, H, W): (B,), NaN where one is constant."""
     return np.array([rank_correlation(one, other) for one, other in zip(maps.numpy(), others.numpy(), strict=True)])
-
-
-def compare(baseline: str, measure: str, ours: ImageValues, theirs: ImageValues) -> BaselineComparison:
-    """Map against baseline on the images that have both values; not yet corrected for several baselines.
-
-    Args:
-        ours, theirs: values of the map and of the baseline, (B,).
-
-    Raises:
-        ValueError: when no image has both.
-    """
-    gain = (ours - theirs)[np.isfinite(ours - theirs)]
-    untied = gain[gain != 0]
-    better = untied > 0 if MEASURES[measure].higher else untied < 0
-    if not len(untied):
-        share = Interval(0.5, 0.0, 1.0, 0)
-        return BaselineComparison(baseline, measure, share, len(gain), mean_interval(gain), 1.0, 1.0)
-    return BaselineComparison(
-        baseline,
-        measure,
-        share=proportion_interval(better),
-        ties=len(gain) - len(untied),
-        difference=mean_interval(gain),
-        p_sign=sign_test(int(better.sum()), len(better)),
-        p_wilcoxon=signed_rank_test(untied),
-    )
-
-
-def corrected(comparisons: Sequence[BaselineComparison]) -> list[BaselineComparison]:
-    """The comparisons with `p_holm`, their sign tests corrected for each other by Holm's method."""
-    p_values = holm([comparison.p_sign for comparison in comparisons])
-    return [replace(comparison, p_holm=p) for comparison, p in zip(comparisons, p_values, strict=True)]
 
 
 def _check_stop(should_stop: Callable[[], bool] | None) -> None:

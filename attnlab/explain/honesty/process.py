@@ -1,7 +1,8 @@
 """A measurement of a run's maps in a process of its own: started, watched and stopped through files.
 
-    <run>/honesty/<tap>-<images>-<seed>/   of a run of this home; of a shipped run below <home>/honesty/<run_id>/
-        result.json    the finished measurement, with the weights it was made of
+    <run>/honesty/<images>-<seed>/         of all maps of a run of this home; of a shipped run below <home>/honesty/<run_id>/
+    <run>/honesty/<tap>-<images>-<seed>/   of one map
+        result.json    the finished measurement, map by map, with the weights it was made of
         progress.json  phase, images done, images in all, or why it failed
         lock           held while a process measures
         stop           exists once a stop is requested
@@ -17,6 +18,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -32,8 +34,9 @@ from attnlab.runs.ownership import folder_lock, identity, is_alive, is_locked
 
 FOLDER = "honesty"
 MODULE = "attnlab.explain.honesty.job"
-MEASURES_VERSION = 2
-"""Raised when a measure changes its meaning, so that no older result is shown as one of today: 2 lays maps by their cells."""
+MEASURES_VERSION = 3
+"""Raised when a measure changes its meaning, so that no older result is shown as one of today: 2 lays maps by their cells, 3
+has the random map among the baselines, and the best that the grid allows."""
 _LOG_TAIL = 400
 
 
@@ -63,23 +66,23 @@ class Measurement:
 
     Args:
         run: folder of the run.
-        tap: path of the tap whose map is measured.
         count, seed: of the images, see `attnlab.explain.honesty.measure.choose_images`.
+        tap: path of the tap whose map is measured; without one, all maps of the network that have positions.
     """
 
-    def __init__(self, run: RunFolder, tap: str, count: int, seed: int = 0) -> None:
-        self.run, self.tap, self.count, self.seed = run, tap, count, seed
+    def __init__(self, run: RunFolder, count: int, seed: int = 0, tap: str | None = None) -> None:
+        self.run, self.count, self.seed, self.tap = run, count, seed, tap
         in_home = run.path.resolve().parent == paths.runs_dir()
         parent = run.path / FOLDER if in_home else paths.home() / FOLDER / run.run_id
-        self.path = parent / f"{tap.replace('#', '_')}-{count}-{seed}"
+        self.path = parent / (f"{tap.replace('#', '_')}-{count}-{seed}" if tap else f"{count}-{seed}")
 
     @property
     def weights(self) -> int:
         """A number that changes with the weights of the run, so that no result is shown for weights it was not made of."""
         return self.run.weights_stamp
 
-    def result(self) -> dict[str, Any] | None:
-        """The saved result; `None` where there is none for the run's present weights and today's measures."""
+    def result(self) -> list[dict[str, Any]] | None:
+        """The saved result of each map; `None` where there is none for the run's present weights and today's measures."""
         saved = read_json(self.path / "result.json")
         today = saved is not None and saved["weights"] == self.weights and saved.get("measures") == MEASURES_VERSION
         return saved["result"] if saved is not None and today else None
@@ -114,7 +117,8 @@ class Measurement:
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "stop").unlink(missing_ok=True)
         environment = os.environ | {"PYTHONPATH": paths.python_path()}
-        command = [sys.executable, "-m", MODULE, str(self.run.path), self.tap, str(self.count), str(self.seed)]
+        command = [sys.executable, "-m", MODULE, str(self.run.path), str(self.count), str(self.seed)]
+        command += [self.tap] if self.tap else []
         with (self.path / "log.txt").open("wb") as log:
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
@@ -148,9 +152,9 @@ class Measurement:
         """Replaces the progress file by a phase in words and further fields."""
         write_json(self.path / "progress.json", {"phase": phase, **fields}, sync=False)
 
-    def save(self, result: dict[str, Any], weights: int) -> None:
-        """Writes the result, and then that the measurement is done."""
-        write_json(self.path / "result.json", {"weights": weights, "measures": MEASURES_VERSION, "result": result})
+    def save(self, result: Sequence[dict[str, Any]], weights: int) -> None:
+        """Writes the result of each map, and then that the measurement is done."""
+        write_json(self.path / "result.json", {"weights": weights, "measures": MEASURES_VERSION, "result": list(result)})
         self.write_progress("done")
 
     def _last_log_line(self) -> str:
@@ -160,13 +164,15 @@ class Measurement:
 
 
 def finished_measurements(run: RunFolder) -> list[Measurement]:
-    """The measurements of a run that have a result for its present weights, by name."""
-    parent = Measurement(run, "any", 1).path.parent
+    """The measurements of all maps of a run that have a result for its present weights, by name."""
+    parent = Measurement(run, 1).path.parent
     measurements = []
     for path in sorted(parent.glob("*/result.json")):
         try:
-            _, count, seed = path.parent.name.rsplit("-", 2)
-            measurements.append(Measurement(run, (read_json(path) or {})["result"]["tap"], int(count), int(seed)))
+            count, seed = map(int, path.parent.name.split("-"))
+            measurement = Measurement(run, count, seed)
+            if measurement.result() is not None:
+                measurements.append(measurement)
         except (FolderError, KeyError, ValueError):
-            continue  # a damaged file is no result
-    return [measurement for measurement in measurements if measurement.result() is not None]
+            continue  # of one map, or a damaged file
+    return measurements
