@@ -21,13 +21,11 @@ import numpy as np
 
 from attnlab.explain.baselines import BASELINES
 from attnlab.explain.faithfulness import ImageValues
+from attnlab.runs.showcase import CEILING as CEILING
+from attnlab.runs.showcase import MAP as MAP
 from attnlab.stats.intervals import Interval, mean_interval, proportion_interval
 from attnlab.stats.significance import LEVEL, holm, p_words, sign_test, signed_rank_test
 
-MAP = "map"
-"""Key of the measured map beside the names of the baselines."""
-CEILING = "ceiling"
-"""Key of the best that a map of the same grid could reach, see `attnlab.explain.ceiling`; nothing is tested against it."""
 CEILING_MEANING = "what the best map of the same grid would reach, made by looking at the outline of the object"
 
 
