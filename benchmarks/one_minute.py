@@ -1,6 +1,10 @@
 """Measures the "one minute" preset: test accuracy, seconds, and whether its maps lie on the digit.
 
     python -m benchmarks.one_minute --seeds 3 --output docs/one_minute.md
+    python -m benchmarks.one_minute --seeds 3 --expected
+
+The second trains each variant with several numbers of epochs and writes the test accuracies to expect, which the Train page
+and `attnlab train --time-budget` show (`attnlab.training.expected`).
 
 Seconds are from reading the data to the test result, in a process set up as the worker's. CPU seconds are those of all
 its threads together: on a machine that is busy otherwise, they are the figure to read. The ratio is the mean weight
@@ -30,10 +34,14 @@ from attnlab.models import ImageShape, build_model
 from attnlab.stats.intervals import Interval, mean_interval, proportion_interval
 from attnlab.training import CheckpointEvent, Event, train
 from attnlab.training.device import prepare_process
+from attnlab.training.estimate import ignore
+from attnlab.training.expected import save_expected
 from attnlab.training.presets import one_minute
 from attnlab.training.seeding import mix
 
 VARIANTS = ("none", "eca", "cbam_spatial", "eca+cbam_spatial", "cbam", "squeeze_excite", "conv_autoencoder")
+EPOCHS = (1, 2, 3, 5, 7, 10, 15, 20)
+"""Numbers of epochs whose accuracy is measured, up to that of the preset."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,23 @@ def map_figures(untrained: torch.nn.Module, trained: torch.nn.Module, data: Imag
         yield MapFigures("mean of its maps", mean_interval(ratios[0]), mean_interval(ratios[1]), None)
 
 
+def expected_curve(variant: str, seeds: int) -> tuple[RunConfig, list[tuple[int, float]]]:
+    """The preset, and its mean test accuracy after several numbers of epochs, each with a schedule of its own."""
+    preset = one_minute(variant)
+    data = load_dataset(preset.dataset)
+    most = preset.training.epochs
+    curve = []
+    for epochs in sorted({epochs for epochs in EPOCHS if epochs < most} | {most}):
+        accuracies = []
+        for seed in range(seeds):
+            result = train(preset.changed(seed=seed, training__epochs=epochs), on_event=ignore, dataset=data)
+            assert result is not None
+            accuracies.append(result.test_accuracy)
+        curve.append((epochs, round(float(np.mean(accuracies)), 4)))
+        print(f"{variant}, {epochs} epochs: " + ", ".join(f"{accuracy:.1%}" for accuracy in accuracies), flush=True)
+    return preset, curve
+
+
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     lines = [list(header), *[[str(cell) for cell in row] for row in rows]]
     rule = ["---"] * len(lines[0])
@@ -148,6 +173,8 @@ def report(runs: list[Run], threads: int) -> str:
             f"{platform.python_version()}; load average at the end {load}.",
             "## Accuracy and time",
             table(("variant", "seed", "test accuracy", "seconds", "CPU seconds", "training images/s"), summary),
+            "On the Train page the number of epochs is what fits into a minute on the machine at hand:\n"
+            "[time_budget.md](time_budget.md).",
             "Where the CPU seconds are close to the seconds, the process had only one core; on two idle cores a run takes\n"
             "about half its CPU seconds.",
             "## Weight on the digit",
@@ -165,8 +192,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--output", type=Path, help="Markdown file; printed otherwise")
+    parser.add_argument("--expected", action="store_true", help="measure the accuracies to expect instead")
     options = parser.parse_args()
     prepare_process(options.threads)
+    if options.expected:
+        save_expected([expected_curve(variant, options.seeds) for variant in options.variants], options.seeds)
+        return
     runs = []
     for variant in options.variants:
         for seed in range(options.seeds):

@@ -31,6 +31,14 @@ Executor = Annotated[
     Parameter(help="where runs train: in a separate process, in a thread, or on a Ray cluster (see docs/scale.md)"),
 ]
 
+TimeBudget = Annotated[
+    str | None,
+    Parameter(
+        name="--time-budget",
+        help="train as many epochs as end within this time on this machine, as in 60, 5m or 1h30m; --epochs is then the most",
+    ),
+]
+
 
 def choose_executor(name: str | None) -> None:
     """Makes this process use the named executor; `None` keeps the one of the settings or the environment."""

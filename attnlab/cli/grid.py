@@ -24,10 +24,10 @@ from attnlab.cli.common import (
     Executor,
     Json,
     Names,
+    TimeBudget,
     as_new_run,
     choose_executor,
     open_manager,
-    prepare_training,
     print_json,
     tell,
     write_text,
@@ -45,11 +45,14 @@ from attnlab.experiments.grid import (
     remove_grid,
     save_grid,
 )
+from attnlab.experiments.grid_time import check_epochs, fitted, grid_seconds, row_speeds, with_estimates, words
 from attnlab.experiments.overrides import parse_value, settings
-from attnlab.experiments.reproduce import estimated
+from attnlab.queue.executors.make import make_executor
+from attnlab.queue.plan import process_start
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import run_folders
 from attnlab.runs.index import Index, to_record
+from attnlab.training.budget import Speed, parse_seconds
 
 if TYPE_CHECKING:
     from attnlab.queue.manager import Manager
@@ -69,6 +72,7 @@ def new(
     vary: Names = None,
     seeds: int = 3,
     config: Path | None = None,
+    time_budget: TimeBudget = None,
     run: bool = False,
     executor: Executor = None,
     as_json: Json = False,
@@ -93,9 +97,14 @@ def new(
     if config is None:
         rows = [replace(row, config=as_new_run(row.config)) for row in rows]
     grid = make_grid(rows, range(seeds), title=title)
+    choose_executor(executor)
+    if time_budget is not None:
+        if any((text.partition("=")[0]) == "epochs" for text in vary or ()):
+            raise ValueError("--vary epochs and --time-budget contradict each other: the time decides the number of epochs")
+        grid = fit(grid, time_budget)
     save_grid(paths.home(), grid)
     if run:
-        return run_grid(grid, executor=executor, as_json=as_json)
+        return run_grid(grid, as_json=as_json)
     count = len(grid.wanted)
     return tell({"grid_id": grid.grid_id, "cells": count}, f"{grid.grid_id}: {count} runs", as_json=as_json)
 
@@ -127,7 +136,7 @@ def show(grid: str, *, as_json: Json = False) -> int:
 
 
 @grid_app.command(name="run")
-def run_(grid: str, *, executor: Executor = None, as_json: Json = False) -> int:
+def run_(grid: str, *, time_budget: TimeBudget = None, executor: Executor = None, as_json: Json = False) -> int:
     """Start or resume a grid and wait until it is done. Failed runs are tried again.
 
     Parameters
@@ -135,7 +144,14 @@ def run_(grid: str, *, executor: Executor = None, as_json: Json = False) -> int:
     grid
         the id of a grid
     """
-    return run_grid(load_grid(paths.home(), grid), executor=executor, as_json=as_json)
+    chosen = load_grid(paths.home(), grid)
+    choose_executor(executor)
+    if time_budget is not None:
+        if any(cell.run is not None for cell in progress(chosen, records()).cells):
+            raise ValueError(f"{grid} has runs already, so its number of epochs stays; make a new grid for another time budget")
+        chosen = fit(chosen, time_budget)
+        save_grid(paths.home(), chosen)
+    return run_grid(chosen, as_json=as_json)
 
 
 @grid_app.command
@@ -180,14 +196,21 @@ def remove(grid: str) -> int:
 
 
 @grid_app.command
-def estimate(grid: str, *, as_json: Json = False) -> int:
-    """Time two steps of each row on this machine, to estimate how long the grid will take.
+def estimate(grid: str, *, time_budget: TimeBudget = None, executor: Executor = None, as_json: Json = False) -> int:
+    """Time a few steps of each row on this machine, to estimate how long the grid will take.
+
+    With --time-budget it says how many epochs would fit; `attnlab grid run` with the same option trains them.
 
     Parameters
     ----------
     grid
         the id of a grid
     """
+    choose_executor(executor)
+    if time_budget is not None:
+        would = fit(load_grid(paths.home(), grid), time_budget)
+        epochs, seconds = would.rows[0].config.training.epochs, grid_seconds(would)
+        return print_json({"grid_id": grid, "epochs": epochs, "seconds": seconds}) if as_json else OK
     time_steps(grid)
     return show(grid, as_json=as_json)
 
@@ -238,16 +261,39 @@ def import_(file: Path, *, as_json: Json = False) -> int:
 
 def time_steps(grid_id: str) -> None:
     """Measures how long the runs of a grid take on this machine, and keeps it with the grid."""
-    prepare_training()  # as the worker does, so that the times are those of a worker
-    timed = estimated(load_grid(paths.home(), grid_id), lambda row: print(f"timing {row}", file=sys.stderr, flush=True))
-    save_grid(paths.home(), replace(load_grid(paths.home(), grid_id), estimates=timed.estimates))
+    speeds = _time_rows(load_grid(paths.home(), grid_id))
+    save_grid(paths.home(), with_estimates(load_grid(paths.home(), grid_id), speeds))
 
 
-def run_grid(grid: Grid, *, executor: str | None = None, as_json: bool) -> int:
+def fit(grid: Grid, time_budget: str) -> Grid:
+    """The grid with as many epochs as end in time, counted from the start of this process. Says how many."""
+    seconds = parse_seconds(time_budget)
+    check_epochs(grid)
+    speeds = _time_rows(grid)
+    chosen = fitted(grid, speeds, seconds, spent=time.time() - process_start())
+    print(words(chosen, seconds), file=sys.stderr)
+    return chosen
+
+
+def _time_rows(grid: Grid) -> dict[str, Speed]:
+    told: set[str] = set()
+
+    def tell_row(row: str, done: float) -> None:
+        if row not in told:
+            told.add(row)
+            print(f"timing {row}", file=sys.stderr, flush=True)
+
+    executor = make_executor()
+    try:
+        return row_speeds(grid, executor, paths.home(), fresh=True, tell=tell_row)
+    finally:
+        executor.close()
+
+
+def run_grid(grid: Grid, *, as_json: bool) -> int:
     """Starts a grid and waits for it."""
     from attnlab.experiments.grid_queue import pause_grid, start_grid
 
-    choose_executor(executor)
     with open_manager() as manager:
         if not manager.owns_queue:
             print(manager.queue_owner, file=sys.stderr)

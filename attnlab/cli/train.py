@@ -17,11 +17,13 @@ from attnlab.cli.common import (
     STOPPED,
     Executor,
     Json,
+    TimeBudget,
     as_new_run,
     choose_executor,
     complain,
     find_run,
     open_manager,
+    open_store,
     prepare_training,
     print_json,
 )
@@ -30,6 +32,8 @@ from attnlab.cli.read import print_left_out, print_reading, reading_of
 from attnlab.cli.settings import with_settings
 from attnlab.config import RunConfig
 from attnlab.experiments.overrides import change, settings
+from attnlab.queue.plan import THIS_PROCESS, measure_here, note_budget, plan_in_queue, plan_run, process_start
+from attnlab.training.budget import parse_seconds
 
 if TYPE_CHECKING:
     from attnlab.data import Reading
@@ -45,6 +49,7 @@ def train(
     config: Path | None = None,
     title: str | None = None,
     note: str | None = None,
+    time_budget: TimeBudget = None,
     executor: Executor = None,
     as_json: Json = False,
     **values: Any,
@@ -77,12 +82,17 @@ def train(
 
     from attnlab.runs.folder import RunFolder
 
+    budget = None if time_budget is None else parse_seconds(time_budget)
     if executor is not None:
         choose_executor(executor)
         with progress_bar() as watch:
-            folder, outcome = _train_by_queue(chosen, title or "", note or "", watch)
+            folder, outcome = _train_by_queue(chosen, budget, title or "", note or "", watch)
         return _report(folder, outcome, as_json=as_json, told=reading)
+    if budget is not None:
+        chosen = _fitted_here(chosen, budget)
     folder = RunFolder.create(paths.runs_dir(), chosen, title=title or "", note=note or "")
+    if budget is not None:
+        note_budget([folder], budget)
     return _train_here(folder, as_json=as_json, told=reading)
 
 
@@ -106,6 +116,17 @@ def resume(run: str, *, as_json: Json = False) -> int:
 train.__signature__ = with_settings(train)  # type: ignore[attr-defined]
 
 
+def _fitted_here(config: RunConfig, budget: float) -> RunConfig:
+    """The config with as many epochs as this process ends in time; says how many."""
+    prepare_training()
+    with open_store() as store:
+        records = store.runs()
+    print("timing a few steps", file=sys.stderr)
+    plan = plan_run(config, budget, home=paths.home(), measure=measure_here, records=records, fresh=True, where=THIS_PROCESS)
+    print(plan.words, file=sys.stderr)
+    return plan.config
+
+
 def _train_here(folder: RunFolder, *, as_json: bool, told: Reading | None = None) -> int:
     """Trains in this process, and reports the outcome; ``told`` is what has been printed about the data set."""
     from attnlab.worker.session import run
@@ -116,17 +137,19 @@ def _train_here(folder: RunFolder, *, as_json: bool, told: Reading | None = None
     return _report(folder, outcome, as_json=as_json, told=told)
 
 
-def _train_by_queue(config: RunConfig, title: str, note: str, watch: Watch) -> tuple[RunFolder, Outcome]:
+def _train_by_queue(config: RunConfig, budget: float | None, title: str, note: str, watch: Watch) -> tuple[RunFolder, Outcome]:
     """Queues a run and waits until it has ended. Ctrl-C stops it with a checkpoint.
 
     If an app owns the queue of the home, the run trains where that app trains; otherwise this process owns the queue
     until the run has ended.
 
     Args:
+        budget: the seconds within which it has to end, see `attnlab.queue.plan`.
         watch: called with the content of `state.json` whenever the step has changed.
 
     Raises:
         RunRefused: when the executor could never train it.
+        TooShort: when not one epoch fits into the budget.
     """
     from attnlab.runs.folder import RunFolder
     from attnlab.worker.session import Outcome
@@ -134,7 +157,14 @@ def _train_by_queue(config: RunConfig, title: str, note: str, watch: Watch) -> t
     with open_manager() as manager:
         if not manager.owns_queue:
             print(manager.queue_owner, file=sys.stderr)
+        if budget is not None:
+            print("timing a few steps", file=sys.stderr)
+            plan = plan_in_queue(manager, config, budget, began=process_start())
+            print(plan.words, file=sys.stderr)
+            config = plan.config
         run_id = manager.submit(config, title, note)
+        if budget is not None:
+            note_budget([RunFolder(manager.get(run_id).folder)], budget)
         step, trouble = -1, ""
         while (record := manager.get(run_id)).state.live:
             try:

@@ -289,7 +289,8 @@ def continued(home: Path, grid: Grid) -> Grid:
     """``grid``, as the one of the same kind, title and cells that is on disk already, where there is one."""
     for known in list_grids(home):
         if (known.kind, known.title, known.wanted.keys()) == (grid.kind, grid.title, grid.wanted.keys()):
-            return replace(grid, grid_id=known.grid_id, created=known.created, estimates=known.estimates, state=known.state)
+            estimates = grid.estimates or known.estimates
+            return replace(grid, grid_id=known.grid_id, created=known.created, estimates=estimates, state=known.state)
     return grid
 
 

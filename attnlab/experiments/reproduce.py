@@ -8,18 +8,15 @@ with it and a row without it, everything else as published. `attnlab.models.repo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from attnlab.config import RunConfig
 from attnlab.experiments.grid import DEPARTURES_TITLE, Grid, GridError, GridKind, GridRow, ReportedResult, make_grid
 from attnlab.experiments.groups import GroupComparison, compare_summaries
 from attnlab.stats.significance import Summary
-
-if TYPE_CHECKING:
-    from attnlab.data import ImageDataset
 
 Protocol = Literal["published", "described"]
 SEEDS = 16
@@ -199,27 +196,6 @@ def report_comparisons() -> dict[str, GroupComparison]:
     reported = {label: Summary(row.accuracy, row.deviation, SEEDS) for label, row in REPORT_ROWS.items()}
     others = [label for label in reported if label != PLAIN]
     return dict(zip(others, compare_summaries(reported[PLAIN], [reported[label] for label in others]), strict=True))
-
-
-def estimated(grid: Grid, tell: Callable[[str], None] | None = None) -> Grid:
-    """The grid with the seconds that a cell of each row would take on this machine, from two timed steps each.
-
-    Raises:
-        ValueError: when the data cannot be read or a network cannot be built.
-    """
-    from attnlab.data import load_dataset
-    from attnlab.training import estimate_seconds
-
-    data: dict[str, ImageDataset] = {}
-    seconds: dict[str, float] = {}
-    for row in grid.rows:
-        if tell is not None:
-            tell(row.label)
-        key = row.config.dataset.model_dump_json()
-        if key not in data:
-            data = {key: load_dataset(row.config.dataset)}
-        seconds[row.label] = estimate_seconds(row.config, data[key], steps=1).seconds
-    return replace(grid, estimates=seconds)
 
 
 def _reported(label: str) -> ReportedResult:

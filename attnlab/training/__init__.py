@@ -6,6 +6,7 @@ Names are imported on first use, because pages read events and snapshot files be
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from attnlab.training.budget import Speed
 from attnlab.training.events import (
     CheckpointEvent,
     EpochEvent,
@@ -19,32 +20,31 @@ from attnlab.training.events import (
 )
 
 if TYPE_CHECKING:
-    from attnlab.training.estimate import Estimate, estimate_seconds
+    from attnlab.training.estimate import measure_speed
     from attnlab.training.loop import train
     from attnlab.training.reporting import TrainingFailed
     from attnlab.training.state import TrainState
 
 _HOME = {
-    "Estimate": "estimate",
     "TrainState": "state",
     "TrainingFailed": "reporting",
-    "estimate_seconds": "estimate",
+    "measure_speed": "estimate",
     "train": "loop",
 }
 
 __all__ = [
     "CheckpointEvent",
-    "Estimate",
     "EpochEvent",
     "Event",
     "ProbeEvent",
     "ResultEvent",
     "SnapshotEvent",
+    "Speed",
     "StartEvent",
     "StepEvent",
     "TrainState",
     "TrainingFailed",
-    "estimate_seconds",
+    "measure_speed",
     "to_dict",
     "train",
 ]

@@ -1,70 +1,122 @@
-"""How long a run would take, estimated from a few timed steps."""
+"""What a training costs on this machine, measured with a few of its steps."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 
 from attnlab.config import RunConfig
-from attnlab.data import ImageDataset, load_dataset
+from attnlab.data import ImageDataset, Split
+from attnlab.interop import start_weights
+from attnlab.training.budget import Speed
 from attnlab.training.device import choose_device
 from attnlab.training.events import Event
 from attnlab.training.feed import Feed
 from attnlab.training.loop import Training
-from attnlab.training.seeding import epoch_order
+from attnlab.training.state import Best, to_cpu
+
+_WARM_STEPS = 3
+_MOST_STEPS = 60
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """How long a run would take on this machine; loading the data is not included."""
-
-    seconds: float
-    images_per_second: float
-    seconds_per_epoch: float
+def ignore(event: Event) -> None:
+    """The `on_event` of a training that nobody follows."""
 
 
-def estimate_seconds(config: RunConfig, dataset: ImageDataset | None = None, steps: int = 3) -> Estimate:
-    """Times ``steps`` optimizer steps after a first one that is not counted, and one batch of validation.
+def measure_speed(
+    config: RunConfig,
+    dataset: ImageDataset,
+    *,
+    on_event: Callable[[Event], None] = ignore,
+    seconds: float = 1.5,
+    tell: Callable[[float], None] = lambda done: None,
+) -> Speed:
+    """Trains the first steps and times them, and once everything else that a run does.
+
+    The default random generators are unchanged when it returns.
+
+    Args:
+        on_event: receives what a run would report, so that writing it is in the times.
+        seconds: the steps are timed for about so long, and everything else for less. Slow networks take longer: two steps
+            are the least.
+        tell: called with how much of it is done, in [0, 1].
 
     Raises:
-        ValueError: as `attnlab.training.train`.
-        TrainingFailed: when the first steps already fail.
+        ValueError, TrainingFailed: as `attnlab.training.train`.
     """
-    data = dataset if dataset is not None else load_dataset(config.dataset)
     device = choose_device(config.training.device)
+    now = _clock(device)
     size = config.training.batch_size
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        training = Training(config, data, device, _ignore)
-        batches = epoch_order(config.seed, 0, len(data.train)).split(size)[: training.steps_per_epoch]
-        training.one_step(batches[0])
-        began = _now(device)
-        images = 0
-        for step in range(steps):
-            batch = batches[step % len(batches)]
-            training.one_step(batch)
-            images += len(batch)
-        per_image = (_now(device) - began) / images
-        training.model.eval()
-        x, _ = Feed(data.validation, data, device).batch(torch.arange(min(size, len(data.validation))))
-        with torch.inference_mode():
-            began = _now(device)
-            training.model(x)
-            per_validation_image = (_now(device) - began) / len(x)
-    per_epoch = per_image * len(data.train) + per_validation_image * len(data.validation)
-    return Estimate(
-        seconds=per_epoch * config.training.epochs + per_validation_image * len(data.test),
-        images_per_second=1 / per_image,
-        seconds_per_epoch=per_epoch,
+        began = now()
+        training = Training(config, dataset, device, on_event)
+        built = now() - began
+        start_weights(training.model)  # may download them, once, which is no part of a run
+        began = now()
+        training.begin(fresh=True)
+        built += now() - began
+
+        batches = training.begin_epoch()
+        first = now()
+        for step in range(_WARM_STEPS):
+            training.one_step(batches[step % len(batches)])
+            if now() - first > seconds:
+                break
+        began, worked = now(), time.process_time()
+        done = 0
+        while not done or (done < _MOST_STEPS and now() - began < seconds):
+            training.one_step(batches[done % len(batches)])
+            done += 1
+            tell(min(0.6, 0.6 * (now() - began) / seconds))
+        took = now() - began
+        share = 1.0 if device.type == "cuda" else (time.process_time() - worked) / took / torch.get_num_threads()
+
+        began = now()
+        training.send_snapshot()
+        snapshot = now() - began
+        tell(0.7)
+        validation = _evaluation(training, dataset, dataset.validation, size, seconds / 4)
+        test = _evaluation(training, dataset, dataset.test, size, seconds / 4)
+        tell(0.9)
+        training.best = Best(1, 0.0, 0.0, to_cpu(training.model.state_dict()))
+        began = now()
+        training.send_checkpoint(best=True)
+        checkpoint = now() - began
+    return Speed(
+        start=built,
+        step=took / done,
+        steps=training.steps_per_epoch,
+        validation=validation,
+        test=test,
+        checkpoint=checkpoint,
+        snapshot=snapshot,
+        images=min(training.steps_per_epoch * size, len(dataset.train)),
+        share=min(1.0, max(0.01, share)),
     )
 
 
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+def _evaluation(training: Training, dataset: ImageDataset, split: Split, size: int, seconds: float) -> float:
+    """Seconds of a pass over a split, from one batch or two."""
+    now = _clock(training.device)
+    count, took = min(size, len(split)), 0.0
+    while True:
+        feed = Feed(split.select(torch.arange(count)), dataset, training.device)
+        began = now()
+        training.evaluate(training.model, feed)
+        took = now() - began
+        if count == len(split) or took > seconds / 2:
+            return took * len(split) / count
+        count = min(len(split), max(2 * count, int(count * seconds / (2 * took))))
 
 
-def _ignore(event: Event) -> None:
-    """The steps of an estimate are not reported."""
+def _clock(device: torch.device) -> Callable[[], float]:
+    """A clock that waits for the device first."""
+
+    def now() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return now

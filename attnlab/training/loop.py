@@ -158,7 +158,7 @@ class Training:
                     raise Stopped
                 self.one_step(batches[self.batch])
                 self.after_step()
-            self.finish_epoch(self._evaluate(self.model, validation))
+            self.finish_epoch(self.evaluate(self.model, validation))
         return self.test()
 
     def begin(self, *, fresh: bool) -> None:
@@ -178,7 +178,7 @@ class Training:
         self.on_event(replace(probes, cells=locate_maps(self.model, self.dataset.shape)))
         if fresh:
             start_weights(self.model)
-            self._send_snapshot()
+            self.send_snapshot()
 
     def begin_epoch(self) -> tuple[Tensor, ...]:
         """The batches of the epoch in progress, as indices (int64, on the CPU)."""
@@ -228,7 +228,7 @@ class Training:
         """Sends the snapshot and the checkpoint where they are due."""
         if self.step in self._snapshots.steps:
             self.reporter.flush()
-            self._send_snapshot()
+            self.send_snapshot()
         if self._checkpoint_due():
             self.send_checkpoint()
 
@@ -273,7 +273,7 @@ class Training:
         assert self.best is not None  # at least one epoch has ended
         model = copy.deepcopy(self.model)
         model.load_state_dict(self.best.weights)
-        test = self._evaluate(model, Feed(self.dataset.test, self.dataset, self.device))
+        test = self.evaluate(model, Feed(self.dataset.test, self.dataset, self.device))
         result = ResultEvent(
             step=self.step,
             best_epoch=self.best.epoch,
@@ -350,10 +350,10 @@ class Training:
     def _new_sums(self) -> RunningMetrics:
         return RunningMetrics(self.device, binary=len(self.dataset.class_names) == 2, protocol=self.config.protocol)
 
-    def _send_snapshot(self) -> None:
+    def send_snapshot(self) -> None:
         self.on_event(self._snapshots.take(self.model, self.objective, self.step, self.device))
 
-    def _evaluate(self, model: nn.Module, feed: Feed) -> Evaluation:
+    def evaluate(self, model: nn.Module, feed: Feed) -> Evaluation:
         self.reporter.flush()
         return evaluate(
             model,

@@ -1,9 +1,10 @@
 """The worker process: ``python -m attnlab.worker.main``.
 
 Without arguments it loads torch once and then trains one run after another. Each line of its input is a job,
-``{"run": folder, "attempt": number}``; it prints ``{"done": folder, "reusable": bool}`` when the job has ended. It has a
-raised nice value, so that the pages stay responsive. When its input closes (the app is gone), it finishes the run at
-hand and exits.
+``{"run": folder, "attempt": number}``; it prints ``{"done": folder, "reusable": bool}`` when the job has ended. A job
+``{"time": config}`` asks what such a run would cost here: it prints ``{"doing": words}`` meanwhile, and then
+``{"speed": costs, "reusable": true}`` or ``{"refused": reason, "reusable": bool}``. It has a raised nice value, so that
+the pages stay responsive. When its input closes (the app is gone), it finishes the run at hand and exits.
 
 ``python -m attnlab.worker.main LOCATION ATTEMPT`` trains one run and exits, for executors that start one process per
 run. The location is the path of the run's folder or its ``file://`` URL.
@@ -20,14 +21,17 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.request import url2pathname
 
 from attnlab.config import RunConfig
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
+from attnlab.worker.openmp import wait_passively
 from attnlab.worker.session import Terminated, dataset, load, run_with_waiting_seeds
+from attnlab.worker.timing import CannotBeTimed, measure
 
 if TYPE_CHECKING:
     from attnlab.training import Event
@@ -39,6 +43,7 @@ THREADS = "ATTNLAB_THREADS"
 
 def main() -> int:
     """Serves jobs from standard input, or trains the one run that the arguments name. Returns the exit code."""
+    wait_passively()
     if len(sys.argv) == 3:
         return _train_one(sys.argv[1], int(sys.argv[2]))
     replies = os.fdopen(os.dup(1), "w", buffering=1)
@@ -54,6 +59,10 @@ def main() -> int:
             traceback.print_exc()
         for line in sys.stdin.buffer:
             job = json.loads(line)
+            if "time" in job:
+                if not _time(RunConfig.model_validate(job["time"]), job["seconds"], replies):
+                    return 3
+                continue
             folder = RunFolder(Path(job["run"]))
             reusable = True
             with _output_to(folder.log_path):
@@ -88,6 +97,22 @@ def _train_one(location: str, attempt: int) -> int:
         except Terminated:
             return 4
     return 0
+
+
+def _time(config: RunConfig, seconds: float, replies: IO[str]) -> bool:
+    """Measures what a run costs, and prints it. Returns whether the process can go on."""
+
+    def reply(**tree: object) -> None:
+        with suppress(BrokenPipeError):
+            print(json.dumps(tree), file=replies)
+
+    try:
+        speed = measure(config, lambda words, done: reply(doing=words, done=done), seconds=seconds)
+    except CannotBeTimed as error:
+        reply(refused=str(error), reusable=error.reusable)
+        return error.reusable
+    reply(speed=asdict(speed), reusable=True)
+    return True
 
 
 def _local_path(location: str) -> Path:

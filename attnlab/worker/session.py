@@ -185,10 +185,10 @@ def _attempt(claims: Sequence[_Claim], logs: ExitStack, watch: Watch | None) -> 
                 _log.info("attempt %d at %s in process %d", claim.number, claim.folder.run_id, os.getpid())
             return _train(claims, watch)
         except (StopRequested, Terminated, TrainingFailed, MemoryError) as end:
-            return [_outcome(claim.folder, end) for claim in claims]
+            return [outcome_of(claim.folder, end) for claim in claims]
         except Exception as error:  # the runs end, the process goes on to the next
             _log.error("the training failed", exc_info=error)
-            return [_outcome(claim.folder, error) for claim in claims]
+            return [outcome_of(claim.folder, error) for claim in claims]
 
 
 def _train(claims: Sequence[_Claim], watch: Watch | None) -> list[Outcome]:
@@ -267,19 +267,19 @@ def _checkpoint_every() -> int | timedelta:
 
 def _conclude(attempt: Attempt, end: End, together: int) -> Outcome:
     """The outcome of a run whose training has returned. Its last progress is written here, so a failure costs no other run."""
-    outcome = _outcome(attempt.folder, end)
+    outcome = outcome_of(attempt.folder, end)
     if outcome.state is RunState.FAILED:
         return outcome
     try:
         attempt.write_progress(attempt.progress["phase"])
     except OSError as error:
-        return _outcome(attempt.folder, error)
+        return outcome_of(attempt.folder, error)
     if isinstance(end, ResultEvent) and together > 1:
         outcome.result["extra"] |= {"stacked": together}
     return outcome
 
 
-def _outcome(folder: RunFolder, end: ResultEvent | BaseException | None) -> Outcome:
+def outcome_of(folder: RunFolder, end: ResultEvent | BaseException | None) -> Outcome:
     """What the end of a training means for a run: a result, an exception, or (`None`) a stop with a checkpoint."""
     import torch
 

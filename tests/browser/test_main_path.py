@@ -35,7 +35,11 @@ def test_start_train_reload_inspect_compare(server: Server, page: Page, chromium
     for key, value in SMALL.items():
         fill(page, key, value)
     expect(page.locator(".st-key-form-training-epochs input")).to_have_value("6")
+    fill(page, "form-budget-seconds", 36_000)
     page.get_by_role("button", name="Start", exact=True).click()
+
+    # a few steps are timed, and the page says what fits
+    expect(page.get_by_text("All 6 epochs fit into 10 h on this machine")).to_be_visible(timeout=PATIENT)
 
     # the curve grows while nobody does anything
     expect(loss_chart(page)).to_have_attribute("aria-label", TRAINING, timeout=PATIENT)

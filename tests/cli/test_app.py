@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,64 @@ def test_smaller_images_get_a_network_that_takes_them(
     assert "blocks" not in RunConfig.from_json(capsys.readouterr().out).model.options
     assert main(["train", "--image-size", "16", "--option", "blocks=3"]) == 0  # asked for, so it is refused with its reason
     assert RunConfig.from_json(capsys.readouterr().out).model.options["blocks"] == 3
+
+
+@pytest.mark.parametrize("queued", [(), ("--executor", "thread")])
+def test_a_time_budget_settles_the_epochs_for_all_seeds(
+    queued: tuple[str, ...], capsys: pytest.CaptureFixture[str], private_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attnlab.cli.train.process_start", time.time)
+    monkeypatch.setattr("attnlab.queue.plan.process_start", time.time)  # that of the tests is long ago
+    monkeypatch.setenv("ATTNLAB_EXECUTOR", "process")  # so that it is given back after the test
+    small = [*DRAWN, *SHORT[:-4]]
+    assert main(["train", *small, "--epochs", "2", "--time-budget", "10h", "--json", *queued]) == 0
+    output = capsys.readouterr()
+    told = json.loads(output.out)
+    assert told["config"]["training"]["epochs"] == 2
+    assert "All 2 epochs fit into 10 h on this machine" in output.err
+    assert RunFolder(Path(told["folder"])).progress()["total_steps"] == told["metrics"]["step"]
+    assert main(["train", *small, "--epochs", "2", "--seed", "1", "--time-budget", "10h", *queued]) == 0
+    assert "2 epochs, the same number as in the runs of this group" in capsys.readouterr().err
+    assert main(["train", *small, "--epochs", "3", "--time-budget", "1s", *queued]) == 2
+    assert "Not one epoch fits into 1 s on this machine" in capsys.readouterr().err
+    assert len(list((private_home / "runs").iterdir())) == 2
+
+
+def test_a_grid_is_fitted_to_a_time_and_all_rows_share_the_epochs(
+    capsys: pytest.CaptureFixture[str], private_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attnlab.cli.grid.process_start", time.time)
+    monkeypatch.setenv("ATTNLAB_EXECUTOR", "thread")
+    scale = ["--dataset", "digits", "--rows", "none", "eca", "--seeds", "2", "--subset", "60", "--test-subset", "20"]
+    command = ["reproduce", "table1", *scale, "--epochs", "4", "--width", "2", "--batch-size", "16"]
+    assert main([*command, "--time-budget", "1s", "--no-run"]) == 2
+    message = capsys.readouterr().err
+    assert "Not one epoch of all 4 runs fits into 1 s on this machine" in message
+    told = run_json(capsys, *command, "--time-budget", "10h", "--no-run")
+    grid = load_grid(private_home, told["grid_id"])
+    assert {row.config.training.epochs for row in grid.rows} == {4}
+    assert told["left_seconds"] == pytest.approx(2 * sum((grid.estimates or {}).values()))
+    would = run_json(capsys, "grid", "estimate", grid.grid_id, "--time-budget", "10h")
+    assert would["epochs"] == 4 and would["seconds"] > 0
+    finished_run(private_home, next(iter(grid.wanted.values())), 0.5)
+    assert main(["grid", "run", grid.grid_id, "--time-budget", "5m"]) == 2
+    assert "has runs already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--time-budget", "soon"], "write 60 for seconds, or 5m, or 1h30m"),
+        (["grid", "new", "g", "--vary", "epochs=1,2", "--time-budget", "5m"], "contradict each other"),
+        (["grid", "new", "g", "--time-budget", "-5"], "not a time"),
+    ],
+)
+def test_a_budget_that_is_none_is_told(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], private_home: Path
+) -> None:
+    assert main(arguments) == 2
+    assert words in capsys.readouterr().err
+    assert not (private_home / "runs").exists() and not (private_home / "grids").exists()
 
 
 def test_an_impossible_batch_is_refused_in_words_before_the_training(

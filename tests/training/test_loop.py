@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 
 from attnlab.config import DatasetConfig, ModelConfig, ProtocolConfig, RunConfig, TrainingConfig
 from attnlab.data import DataError, ImageDataset, Split
-from attnlab.training import CheckpointEvent, Event, ResultEvent, TrainingFailed, TrainState, estimate_seconds, train
+from attnlab.training import CheckpointEvent, Event, ResultEvent, TrainingFailed, TrainState, measure_speed, train
 from attnlab.training.optim import Schedule, build_optimizer
 from attnlab.training.state import Weights
 from tests.training.colours import make_dataset
@@ -317,12 +317,15 @@ def test_relu_softmax_head_keeps_the_loss_above_its_floor() -> None:
     assert min(event.loss for event in plain.of("step")) < floor
 
 
-def test_estimate_trains_nothing_and_disturbs_nothing() -> None:
+def test_measuring_the_speed_disturbs_nothing_and_counts_all_steps() -> None:
     before = torch.get_rng_state()
-    estimate = estimate_seconds(BASE, DATA, steps=2)
+    speed = measure_speed(BASE, DATA, seconds=0.05)
     assert torch.equal(torch.get_rng_state(), before)
-    assert estimate.seconds > estimate.seconds_per_epoch * BASE.training.epochs > 0
-    assert estimate.images_per_second > 0
+    recorder, _ = run(BASE)
+    (start,) = recorder.of("start")
+    assert (speed.steps, speed.images) == (start.steps_per_epoch, len(DATA.train))
+    assert min(speed.step, speed.validation, speed.test, speed.snapshot, speed.start) > 0
+    assert speed.seconds(7) > 7 * speed.steps * speed.step
 
 
 def test_validation_in_training_mode_normalises_by_the_batch() -> None:

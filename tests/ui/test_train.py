@@ -20,6 +20,7 @@ from attnlab.queue.settings import ExecutorSettings, load_settings, save_setting
 from attnlab.runs.records import RunState
 from attnlab.training.presets import one_minute
 from attnlab.ui.form import own_images
+from attnlab.ui.form.draft import EXACTLY, FITTED
 from attnlab.ui.form.run_form import FROM_PATH, parse_seeds
 from attnlab.ui.inspect import own_image
 from attnlab.ui.open_checkpoint import page as open_checkpoint
@@ -36,7 +37,8 @@ def drafted(app: AppTest) -> RunConfig:
 
 
 def make_tiny(app: AppTest) -> None:
-    """Seconds of work: 80 images, one epoch, a network of width 4."""
+    """Seconds of work: 80 images, exactly one epoch, a network of width 4."""
+    app.segmented_control("form.budget").set_value(EXACTLY)
     for key, value in {
         "form.dataset.subset": 80,
         "form.dataset.test_subset": 20,
@@ -210,9 +212,51 @@ def test_the_chart_is_sent_only_what_is_new(app: AppTest, private_home: Path) ->
 def test_the_time_is_estimated_from_a_few_steps(app: AppTest) -> None:
     open_page(app, PAGE)
     make_tiny(app)
+    app.text_input("form.seeds").set_value("0-2").run()
     app.button("train.estimate").click().run()
     assert not app.exception
-    assert "images/s" in app.success[0].value
+    assert "1 epoch takes about" in seen(app)
+    assert "All 3 runs take about" in seen(app)
+    assert [run for run in get_manager().runs() if not run.demo] == []
+
+
+@pytest.mark.slow
+def test_a_run_gets_the_epochs_that_fit_and_its_seeds_share_them(app: AppTest) -> None:
+    open_page(app, PAGE)
+    make_tiny(app)
+    app.segmented_control("form.budget").set_value(FITTED).run()
+    app.number_input("form.budget.seconds").set_value(36000).run()
+    app.number_input("form.training.epochs").set_value(2).run()
+    app.text_input("form.seeds").set_value("0-1").run()
+    app.button("train.start").click().run()
+    assert not app.exception
+    assert "All 2 epochs fit into 10 h on this machine" in seen(app)
+    runs = [run for run in get_manager().runs() if not run.demo]
+    assert {(run.config.seed, run.config.training.epochs) for run in runs} == {(0, 2), (1, 2)}
+    assert sorted(app.query_params["run"]) == sorted(run.run_id for run in runs)
+    app.text_input("form.seeds").set_value("5").run()
+    app.button("train.start").click().run()
+    assert "2 epochs, the same number as in the runs of this group" in seen(app)
+    for run in get_manager().live():
+        get_manager().wait(run.run_id, PATIENCE)
+
+
+@pytest.mark.slow
+def test_a_time_too_short_for_one_epoch_is_told_and_nothing_is_started(app: AppTest) -> None:
+    open_page(app, PAGE)
+    app.number_input("form.budget.seconds").set_value(10).run()
+    app.number_input("form.model.width").set_value(64).run()  # minutes for one epoch
+    app.button("train.start").click().run()
+    assert "Not one epoch fits into 10 s on this machine" in seen(app)
+    assert [run for run in get_manager().runs() if not run.demo] == []
+
+
+def test_only_the_one_minute_preset_is_fitted_to_a_time(app: AppTest) -> None:
+    open_page(app, PAGE)
+    assert (app.segmented_control("form.budget").value, app.number_input("form.budget.seconds").value) == (FITTED, 60)
+    app.segmented_control("train.preset").set_value("published").run()
+    assert app.segmented_control("form.budget").value == EXACTLY
+    assert not [field for field in app.number_input if field.key == "form.budget.seconds"]
 
 
 @pytest.fixture

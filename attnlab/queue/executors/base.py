@@ -10,6 +10,8 @@ from typing import Protocol
 from attnlab.config import RunConfig
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.ownership import is_locked
+from attnlab.training.budget import Speed
+from attnlab.worker.timing import Tell
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Answer:
 
 
 class Executor(Protocol):
-    """Starts jobs; every call returns at once.
+    """Starts jobs; every call returns at once, except `measure`.
 
     Attributes:
         slots: how many jobs may run at the same time; may change.
@@ -75,6 +77,17 @@ class Executor(Protocol):
 
     def cancel(self, job: Job, *, force: bool = False) -> None:
         """Ends a job that did not respond to the request in its folder; with ``force``, without giving it time to clean up."""
+
+    def measure(self, config: RunConfig, tell: Tell, *, seconds: float = 1.5) -> Speed:
+        """What a run would cost on a worker, from a few steps that a worker trains now.
+
+        Args:
+            tell: called in this thread with what is being done. An exception of it ends the measurement.
+            seconds: about how long steps are timed.
+
+        Raises:
+            RunRefused: when that cannot be known, or such a run would fail; the message says why.
+        """
 
     def close(self) -> None:
         """Ends idle workers. Running jobs go on."""

@@ -12,13 +12,19 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
+from queue import Queue
+from typing import Any
 
 from attnlab import paths
 from attnlab.config import RunConfig
 from attnlab.queue.executors.base import Answer, Job, JobState, ask_folder
+from attnlab.runs.errors import RunRefused
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.ownership import is_locked, send_signal
+from attnlab.training.budget import SPEED, Speed
+from attnlab.worker.timing import Tell
 
 _CLOSE_SECONDS = 2.0
 
@@ -77,6 +83,24 @@ class WorkerProcessExecutor:
             if owner is not None and owner["attempt"] == job.attempt and owner["process"]["pid"] != os.getpid():
                 send_signal(owner["process"], number)
 
+    def measure(self, config: RunConfig, tell: Tell, *, seconds: float = 1.5) -> Speed:
+        with self._lock:
+            self._collect_idle()
+            child = self._idle.pop() if self._idle else _Child()
+        try:
+            speed = child.measure(config, tell, seconds)
+        except BaseException:
+            if not child.answered:
+                child.process.kill()  # it would go on measuring, and somebody else's run would wait for it
+            raise
+        finally:
+            with self._lock:
+                if child.answered and child.reusable and not self._idle and not self._children:
+                    self._idle.append(child)
+                else:
+                    child.release()
+        return speed
+
     def close(self) -> None:
         with self._lock:
             for child in [*self._idle, *self._children.values()]:
@@ -100,6 +124,9 @@ class _Child:
     def __init__(self) -> None:
         self.job: Job | None = None
         self.reusable = True
+        self.answered = True
+        """Whether it has answered what it was asked to measure."""
+        self._answers: Queue[dict[str, Any] | None] = Queue()
         self.last_error_line = ""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "attnlab.worker.main"],
@@ -113,10 +140,31 @@ class _Child:
         threading.Thread(target=self._read_errors, name="attnlab-stderr", daemon=True).start()
 
     def begin(self, job: Job) -> None:
-        assert self.process.stdin is not None
         self.job = job
-        with suppress(BrokenPipeError):  # it has just died; the next poll reports that
-            self.process.stdin.write(json.dumps({"run": str(job.run_dir), "attempt": job.attempt}).encode() + b"\n")
+        self._send({"run": str(job.run_dir), "attempt": job.attempt})
+
+    def measure(self, config: RunConfig, tell: Tell, seconds: float) -> Speed:
+        """
+        Raises:
+            RunRefused: with the reason of the worker, or because it died.
+        """
+        self.answered = False
+        tell("starting a worker", 0.0)
+        self._send({"time": config.model_dump(mode="json"), "seconds": seconds})
+        while (answer := self._answers.get()) is not None:
+            if "doing" in answer:
+                tell(answer["doing"], answer["done"])
+                continue
+            self.answered, self.reusable = True, answer["reusable"]
+            if "refused" in answer:
+                raise RunRefused(answer["refused"])
+            return SPEED.validate_python(answer["speed"])
+        raise RunRefused(f"the time could not be measured: {_how_it_ended(self.process.wait(), self)}")
+
+    def _send(self, tree: Mapping[str, Any]) -> None:
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # it has just died; the next poll, or the end of its answers, reports that
+            self.process.stdin.write(json.dumps(tree).encode() + b"\n")
             self.process.stdin.flush()
 
     def release(self) -> None:
@@ -134,8 +182,13 @@ class _Child:
     def _read_replies(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.reusable = json.loads(line)["reusable"]
-            self.job = None
+            reply = json.loads(line)
+            if "done" in reply and self.job is not None:
+                self.reusable = reply["reusable"]
+                self.job = None
+            else:
+                self._answers.put(reply)
+        self._answers.put(None)
 
     def _read_errors(self) -> None:
         """Remembers the last line that was printed outside a run: it may say why the process died."""

@@ -33,6 +33,8 @@ from attnlab.queue.settings import ExecutorSettings
 from attnlab.runs.errors import RunRefused
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.ownership import is_locked
+from attnlab.training.budget import Speed
+from attnlab.worker.timing import Tell
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -167,6 +169,13 @@ class RayExecutor:
         """Ray sends SIGTERM, and SIGKILL three seconds later, with ``force`` or without."""
         name = submission_id(job)
         self._actions.put(lambda client: _unless_over(client.stop_job, name))
+
+    def measure(self, config: RunConfig, tell: Tell, *, seconds: float = 1.5) -> Speed:
+        """
+        Raises:
+            RunRefused: always: which node would train it is not known.
+        """
+        raise RunRefused("how fast a Ray cluster is cannot be measured before it trains; give the number of epochs instead")
 
     def close(self) -> None:
         self._actions.put(None)

@@ -6,6 +6,9 @@ import threading
 
 from attnlab.config import RunConfig
 from attnlab.queue.executors.base import Answer, Job, JobState, ask_folder
+from attnlab.runs.errors import RunRefused
+from attnlab.training.budget import Speed
+from attnlab.worker.timing import CannotBeTimed, Tell, measure
 
 
 class ThreadExecutor:
@@ -42,6 +45,12 @@ class ThreadExecutor:
 
     def cancel(self, job: Job, *, force: bool = False) -> None:
         """Does nothing: a thread cannot be ended from outside, only asked to stop by the request in the folder."""
+
+    def measure(self, config: RunConfig, tell: Tell, *, seconds: float = 1.5) -> Speed:
+        try:
+            return measure(config, tell, seconds=seconds)
+        except CannotBeTimed as error:
+            raise RunRefused(str(error)) from error
 
     def close(self) -> None:
         """Does nothing: there are no idle workers."""

@@ -21,6 +21,9 @@ from attnlab.ui.glossary import OPTIONS
 _DRAFT = "draft"
 _PREFIX = "form."
 SEEDS = _PREFIX + "seeds"
+_BUDGET = "draft.budget"
+MINUTE = 60
+FITTED, EXACTLY = "as many as fit into a time", "exactly so many"
 _READABLE = {
     "lr": "learning rate",
     "amp": "mixed precision (bf16)",
@@ -37,11 +40,44 @@ def draft() -> dict[str, Any]:
     return st.session_state.setdefault(_DRAFT, {})
 
 
-def load(config: RunConfig) -> None:
-    """Replaces the draft and the values of all widgets except the seeds. Call it in a callback or before any widget."""
+def load(config: RunConfig, *, budget: int | None = None) -> None:
+    """Replaces the draft and the values of all widgets except the seeds. Call it in a callback or before any widget.
+
+    Args:
+        budget: seconds into which the epochs are to fit; `None`: exactly those of the config.
+    """
+    st.session_state[_BUDGET] = budget
     for key in [key for key in st.session_state if str(key).startswith(_PREFIX) and key != SEEDS]:
         del st.session_state[key]
     st.session_state[_DRAFT] = config.model_dump(mode="json")
+
+
+def budget() -> int | None:
+    """Asks whether the number of epochs is given or fitted to a time. Returns the seconds, or `None`."""
+    kept: int | None = st.session_state.get(_BUDGET)
+    key = _PREFIX + "budget"
+    st.session_state.setdefault(key, EXACTLY if kept is None else FITTED)
+    chosen = st.segmented_control(
+        "Number of epochs",
+        [FITTED, EXACTLY],
+        key=key,
+        required=True,
+        help="To fit them, a few steps are timed before the run starts. The number is then part of the configuration like any "
+        "other, the schedule of the learning rate is made for it, and further seeds of the same run get the same number.",
+    )
+    seconds = None
+    if chosen == FITTED:
+        st.session_state.setdefault(key + ".seconds", kept or MINUTE)
+        seconds = st.number_input(
+            "Seconds per run",
+            10,
+            100_000,
+            step=10,
+            key=key + ".seconds",
+            help="From Start to the result, if nothing waits before it.",
+        )
+    st.session_state[_BUDGET] = seconds
+    return seconds
 
 
 def field(path: str, *, label: str | None = None, placeholder: str | None = None) -> Any:

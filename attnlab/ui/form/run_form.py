@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -19,6 +19,7 @@ from attnlab.models import Network, list_models
 from attnlab.plugins import failures
 from attnlab.ui.benchmarks import benchmark_page
 from attnlab.ui.form.draft import SEEDS, choice, draft, field, option_fields, readable, source_link
+from attnlab.ui.form.draft import budget as draft_budget
 from attnlab.ui.form.path_options import own_dataset
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import GATE
@@ -48,15 +49,24 @@ MAX_SEEDS = 64
 
 @dataclass(frozen=True)
 class FormContent:
-    """What the form holds: a valid configuration and its seeds, or sentences on what is wrong."""
+    """What the form holds: a valid configuration and its seeds, or sentences on what is wrong.
+
+    Attributes:
+        budget: seconds that a run may take; the epochs of the configuration are then the most. `None`: exactly those.
+    """
 
     config: RunConfig | None
     seeds: tuple[int, ...]
     problem: str = ""
+    budget: int | None = None
 
 
-def run_form() -> FormContent:
-    """Shows the form. The draft must have been loaded before."""
+def run_form(*, fits_time: bool = False) -> FormContent:
+    """Shows the form. The draft must have been loaded before.
+
+    Args:
+        fits_time: also asks whether the number of epochs is to be fitted to a time.
+    """
     above = st.container()
     with st.container(border=True):
         st.markdown("**Data**")
@@ -70,7 +80,8 @@ def run_form() -> FormContent:
         _network()
     with st.container(border=True):
         st.markdown("**Training**")
-        seeds_text = _training()
+        budget = draft_budget() if fits_time else None
+        seeds_text = _training(most=budget is not None)
     with st.expander("Protocol switches", icon=":material/rule:", key="form.protocol_expander"):
         st.caption("The departures of the report's published code from its text. A preset sets all of them at once.")
         for name in ProtocolConfig.model_fields:
@@ -79,7 +90,7 @@ def run_form() -> FormContent:
         for failure in failures():  # the form has read all three registries by now
             text = plain(str(failure))
             st.warning(f"{text[0].upper()}{text[1:]}.", icon=":material/extension_off:")
-    return _fill(seeds_text, problem)
+    return replace(_fill(seeds_text, problem), budget=budget)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -209,9 +220,11 @@ def _grid_of(path: str, offered: Mapping[str, Sequence[Any]], defaults: Mapping[
         option_fields(path, offered, defaults, into)
 
 
-def _training() -> str:
+def _training(*, most: bool) -> str:
+    """Args: ``most``: whether the number of epochs is an upper limit. Returns the seeds as they were typed."""
     with st.grid(3, min_column_width=150):
-        for name in ("epochs", "batch_size", "lr", "optimizer", "schedule", "augment"):
+        field("training.epochs", label="Epochs, at most" if most else None)
+        for name in ("batch_size", "lr", "optimizer", "schedule", "augment"):
             field(f"training.{name}")
     with (
         st.expander("More training options", icon=":material/tune:", key="form.more_expander"),

@@ -5,32 +5,30 @@ Its results are shown by `attnlab.ui.reproduce.results`.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import time
 from dataclasses import dataclass
 
 import streamlit as st
 
-from attnlab import paths
 from attnlab.experiments.exports import footnotes
 from attnlab.experiments.grid import (
     Cell,
     Grid,
-    GridError,
     GridState,
     Progress,
     continued,
     list_grids,
     load_grid,
-    remove_grid,
     save_grid,
 )
 from attnlab.experiments.grid import progress as grid_progress
 from attnlab.experiments.grid_queue import pause_grid, start_grid, stop_grid
+from attnlab.experiments.grid_time import fitted, row_speeds, with_estimates, words
 from attnlab.experiments.reproduce import Scale, departure_grid, table1
 from attnlab.experiments.shipped import shipped_grids
 from attnlab.models import REPORT_ROWS
+from attnlab.runs.errors import RunRefused
+from attnlab.training.budget import Speed
 from attnlab.ui.costs import add_data_summary
 from attnlab.ui.format import duration, plain
 from attnlab.ui.state import manager
@@ -79,7 +77,7 @@ def start_form() -> None:
     rows = right.multiselect(
         "Rows", list(REPORT_ROWS), key="reproduce.rows", placeholder="all nine", disabled=what == ON_AND_OFF
     )
-    with st.grid(6, min_column_width=110):
+    with st.grid(7, min_column_width=110):
         seeds = st.number_input("Seeds", 1, 64, 3, key="reproduce.seeds", help="The report uses 16.")
         subset = st.number_input(
             "Training images",
@@ -96,6 +94,16 @@ def start_form() -> None:
             "Width", 2, 256, 16, key="reproduce.width", help="Channels of the first block. The report uses 64."
         )
         batch = st.number_input("Batch size", 2, 1024, 128, key="reproduce.batch", help="The report uses 128.")
+        minutes = st.number_input(
+            "Minutes in all",
+            1,
+            100_000,
+            None,
+            key="reproduce.minutes",
+            placeholder="no limit",
+            help="How long the whole table may take on this machine, for example a lesson. Each row is timed first; then every "
+            "run gets the same number of epochs: as many as fit, and at most those given here.",
+        )
     scale = Scale(
         dataset=dataset.strip(), subset=subset or None, test_subset=test or None, epochs=epochs, width=width, batch_size=batch
     )
@@ -105,20 +113,30 @@ def start_form() -> None:
             "Estimate the time",
             icon=":material/timer:",
             key="reproduce.estimate",
-            help="Times two training steps of each row on this machine.",
+            help="Times a few training steps of each row on this machine.",
         )
+    if fit := st.session_state.get("reproduce.fit"):
+        st.success(plain(fit), icon=":material/timer:")
     if not (start or estimate):
         return
+    st.session_state.pop("reproduce.fit", None)
+    began = time.time()
     try:
         if what == ON_AND_OFF:
             grid = departure_grid(seeds=seeds, scale=scale)
         else:
             grid = table1("published" if what == PUBLISHED else "described", rows=rows, seeds=seeds, scale=scale)
+        if estimate or minutes:
+            speeds = _time_rows(grid)
+            grid = with_estimates(grid, speeds)
+            if minutes:
+                grid = fitted(grid, speeds, 60 * minutes, spent=time.time() - began)
+                st.session_state["reproduce.fit"] = words(grid, 60 * minutes)
         grid = continued(manager().home, grid)
-        if estimate:
-            _time_steps(grid)
-        else:
+        if start:
             start_grid(manager(), grid)
+        else:
+            save_grid(manager().home, grid)
     except ValueError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
@@ -126,41 +144,26 @@ def start_form() -> None:
     st.rerun()
 
 
-def _time_steps(grid: Grid) -> None:
-    """Times two steps of each row in a process that is set up like the worker's; the times are stored with the grid.
+def _time_rows(grid: Grid) -> dict[str, Speed]:
+    """Times a few steps of each row on a worker.
 
     Raises:
-        GridError: with the error of that process; a new grid is then removed.
+        RunRefused: when the runs of a row could not be trained.
     """
-    home = manager().home
-    new = grid.grid_id not in {known.grid_id for known in list_grids(home)}
-    save_grid(home, grid)
-    command = [sys.executable, "-m", "attnlab", "grid", "estimate", grid.grid_id, "--json"]
-    last = ""
-    with st.status("Preparing", expanded=False) as status:
-        process = subprocess.Popen(
-            command,
-            env=os.environ | {"PYTHONPATH": paths.python_path()},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr is not None
+    with st.status("Starting a worker", expanded=False) as status:
         try:
-            for line in process.stderr:
-                last = line.strip()
-                if last.startswith("timing "):
-                    status.update(label=f"Timing {last.removeprefix('timing ')}")
-            failed = process.wait() != 0
-        finally:
-            process.kill()  # in case the person has moved on meanwhile, which ends this script early
-        if failed:
+            speeds = row_speeds(
+                grid,
+                manager().executor,
+                manager().home,
+                fresh=True,
+                tell=lambda row, done: status.update(label=f"Timing {plain(row)}: {done:.0%}"),
+            )
+        except RunRefused:
             status.update(label="The steps could not be timed", state="error")
-            if new:
-                remove_grid(home, grid.grid_id)
-            raise GridError(last.removeprefix("error: ") or "the steps could not be timed")
+            raise
         status.update(label="The steps are timed", state="complete")
+    return speeds
 
 
 def tables() -> dict[str, Grid]:

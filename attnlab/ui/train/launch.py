@@ -13,18 +13,18 @@ from attnlab.explain.cost import count_flops, count_parameters, single_positions
 from attnlab.maps import tap_titles
 from attnlab.models import REPORT_ROWS, ImageShape, report_config
 from attnlab.runs.errors import RunRefused
-from attnlab.training import estimate_seconds
 from attnlab.training.presets import one_minute
 from attnlab.ui.form import draft, own_images
 from attnlab.ui.form.run_form import FormContent, run_form
-from attnlab.ui.format import duration, plain
+from attnlab.ui.format import plain
 from attnlab.ui.state import add_to_chart, manager
+from attnlab.ui.train import timing
 from attnlab.ui.train.executor_form import executor_form
 
 ONE_MINUTE, PUBLISHED, DESCRIBED = "one minute", "published", "described"
 TITLES = {ONE_MINUTE: "One minute", PUBLISHED: "As the code does", DESCRIBED: "As the paper says"}
 START_FROM = {
-    ONE_MINUTE: "A small network and a short training, to watch on a laptop. It learns the images chosen below.",
+    ONE_MINUTE: "A small network, and as many epochs as fit into a minute here. It learns the images chosen below.",
     PUBLISHED: "A row of the report's Table 1 with the published protocol: trained as the report's code does.",
     DESCRIBED: "A row of the report's Table 1 with the described protocol: trained as the report's text says.",
 }
@@ -36,7 +36,7 @@ def launcher() -> None:
     _first_draft()
     _presets()
     above = st.container()  # the buttons stay in sight, however long the form below them is
-    content = run_form()
+    content = run_form(fits_time=True)
     with above:
         _buttons(content)
     executor_form()
@@ -53,13 +53,16 @@ def _buttons(form: FormContent) -> None:
             type="primary",
             icon=":material/play_arrow:",
             key="train.start",
-            disabled=bool(problem),
+            disabled=bool(problem) or timing.busy(),
         )
-        estimate = st.button("Estimate the time", icon=":material/timer:", key="train.estimate", disabled=bool(problem))
-    if estimate:
-        _estimate(form)
-    if start:
+        estimate = st.button(
+            "Estimate the time", icon=":material/timer:", key="train.estimate", disabled=bool(problem) or timing.busy()
+        )
+    if form.config is not None and estimate:
+        timing.begin(form, None)
+    elif form.config is not None and start:
         _start(form)
+    timing.show()
 
 
 def _first_draft() -> None:
@@ -68,9 +71,9 @@ def _first_draft() -> None:
     if attention is not None:
         del st.query_params["attention"]
         if all(part in list_attention() for part in attention.split("+")):
-            draft.load(one_minute(attention))
+            draft.load(one_minute(attention), budget=draft.MINUTE)
     if not draft.draft():
-        draft.load(one_minute())
+        draft.load(one_minute(), budget=draft.MINUTE)
 
 
 def _presets() -> None:
@@ -94,7 +97,7 @@ def _load_preset() -> None:
     chosen = st.session_state.get("train.preset")
     if chosen == ONE_MINUTE:
         tree = draft.draft()
-        draft.load(one_minute(tree["model"]["attention"] if tree else NONE))
+        draft.load(one_minute(tree["model"]["attention"] if tree else NONE), budget=draft.MINUTE)
     elif chosen is not None:
         draft.load(report_config(st.session_state.get("train.row", next(iter(REPORT_ROWS))), chosen))
 
@@ -140,25 +143,11 @@ def _cost(model: str, shape: tuple[int, int, int], classes: int) -> tuple[int, i
     return count_parameters(*network), count_flops(*network), single_positions(*network)
 
 
-def _estimate(form: FormContent) -> None:
-    if form.config is None:
-        return
-    with st.spinner("Timing a few steps", show_time=True):
-        try:
-            estimate = estimate_seconds(form.config)
-        except ValueError as error:
-            st.error(plain(str(error)), icon=":material/error:")
-            return
-    total = estimate.seconds * len(form.seeds)
-    st.success(
-        f"About **{duration(total)}**" + (f" for {len(form.seeds)} runs" if len(form.seeds) > 1 else "") + f", "
-        f"{estimate.images_per_second:,.0f} images/s, {duration(estimate.seconds_per_epoch)} per epoch",
-        icon=":material/timer:",
-    )
-
-
 def _start(form: FormContent) -> None:
     if form.config is None:
+        return
+    if form.budget is not None:
+        timing.begin(form, lambda config: manager().submit_many(config, form.seeds))
         return
     try:
         add_to_chart(manager().submit_many(form.config, form.seeds))
