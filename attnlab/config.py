@@ -64,11 +64,11 @@ class DatasetConfig(Section):
         "digits", min_length=1, description="a built-in or torchvision data set, or the path of a folder or archive"
     )
     image_size: int | None = Field(None, ge=8, le=1024, description="side in pixels; empty: the data set's own size")
-    subset: int | None = Field(None, ge=2, description="training images used; empty: all")
-    test_subset: int | None = Field(None, ge=2, description="test images used; empty: all")
+    subset: int | None = Field(None, ge=2, lt=2**31, description="training images used; empty: all")
+    test_subset: int | None = Field(None, ge=2, lt=2**31, description="test images used; empty: all")
     validation: float = Field(0.1, gt=0.0, lt=1.0, description="share of the training images held out for validation")
     split_seed: int = Field(
-        42, ge=0, description="seed of the split into training and validation, the same for every run of a group"
+        42, ge=0, lt=2**32, description="seed of the split into training and validation, the same for every run of a group"
     )
     options: dict[str, JsonValue] = Field(default_factory=dict, description="options of this data set, by name")
 

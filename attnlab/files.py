@@ -7,7 +7,9 @@ temporary files begin with a dot and end in ``.tmp``.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,6 +49,19 @@ def write_file(path: Path, fill: Callable[[IO[bytes]], object], *, sync: bool = 
     """Lets ``fill`` write the content into a stream; otherwise like `replacing`."""
     with replacing(path, sync=sync) as temporary, temporary.open("wb") as stream:
         fill(stream)
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Opens a file to read it, if it is one: opening a pipe would wait for somebody who writes into it.
+
+    Raises:
+        OSError: when it is something else, or cannot be opened.
+    """
+    stream = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    return stream
 
 
 def sync_file(path: Path) -> None:

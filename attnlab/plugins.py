@@ -54,6 +54,8 @@ class Failure:
 
 _lock = threading.RLock()  # a plug-in may read a registry while it is imported
 _failures: dict[str, list[Failure]] = {}
+_packages: set[str] = set()
+"""The packages that the code of plug-ins is in."""
 
 
 def load_plugins(group: str) -> list[Failure]:
@@ -67,6 +69,7 @@ def load_plugins(group: str) -> list[Failure]:
             if source not in _failures:
                 _failures[source] = []
                 for name, package, load in plugins(source):
+                    _packages.add(package)
                     if failure := _failure(name, package, load):
                         _failures[source].append(failure)
         return [*_failures[VARIABLE], *_failures[group]]
@@ -131,6 +134,16 @@ def _failure(plugin: str, package: str, load: Callable[[], object]) -> Failure |
         message = error.msg if isinstance(error, SyntaxError) else str(error)
         return Failure(plugin, file, line, " ".join(f"{type(error).__name__}: {message}".split()))
     return None
+
+
+def with_place(error: BaseException) -> str:
+    """An error in words, with the file and line of the plug-in in which it was raised, if it was raised in one."""
+    text = str(error) if isinstance(error, ValueError) else " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+    for package in _packages:
+        file, line = _place(error, package)
+        if file:
+            return f"{text} ({file}, line {line})"
+    return text
 
 
 def _place(error: BaseException, package: str) -> tuple[str, int]:

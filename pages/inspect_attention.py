@@ -3,20 +3,23 @@
 import streamlit as st
 
 from attnlab.ui.inspect.page import choose_one, choose_run, facts, inspector
+from attnlab.ui.problems import told
 from attnlab.ui.shell import inside_app
 
 inside_app()
 st.title("Inspect", anchor=False)
 runs = choose_run()
 if runs is not None:
-    selection = inspector(*runs)
-    if selection is not None:
-        from attnlab.ui.inspect.honesty import honesty_section
-        from attnlab.ui.inspect.large_maps import large_maps_section
-        from attnlab.ui.inspect.surgery import surgery_section
+    with told():
+        selection = inspector(*runs)
+        if selection is not None:
+            from attnlab.ui.inspect.honesty import honesty_section
+            from attnlab.ui.inspect.large_maps import large_maps_section
+            from attnlab.ui.inspect.surgery import surgery_section
 
-        one = choose_one(selection)
-        large_maps_section(one)
-        surgery_section(one)
-        honesty_section(one)
-    facts(runs[0])
+            one = choose_one(selection)
+            large_maps_section(one)
+            surgery_section(one)
+            honesty_section(one)
+    with told():
+        facts(runs[0])

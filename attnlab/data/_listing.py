@@ -50,7 +50,7 @@ class PathOptions(Section):
         None,
         description="most images of one class; the rest is left out at random. 'equal': as many as the smallest class has",
     )
-    balance_seed: int = Field(42, ge=0, description="seed of that random choice")
+    balance_seed: int = Field(42, ge=0, lt=2**32, description="seed of that random choice")
     csv_file: str = Field("", description="file name of the table; empty: the one that has these columns")
     image_column: str = Field(
         "image_id",
@@ -65,7 +65,7 @@ class PathOptions(Section):
     test_share: float = Field(
         0.2, gt=0, lt=1, description="share of the images set aside for testing if the table does not say"
     )
-    test_seed: int = Field(1234, ge=0, description="seed of that random choice")
+    test_seed: int = Field(1234, ge=0, lt=2**32, description="seed of that random choice")
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 
 from attnlab import paths
 from attnlab.experiments.grid_queue import feed
+from attnlab.queue.executors.base import Executor
 from attnlab.queue.executors.make import make_executor
 from attnlab.queue.manager import Manager
+from attnlab.queue.settings import ExecutorSettings
 
+_log = logging.getLogger(__name__)
 _managers: dict[Path, Manager] = {}
 _managers_lock = threading.Lock()
 
@@ -19,8 +23,17 @@ def get_manager() -> Manager:
     home = paths.home()
     with _managers_lock:
         if home not in _managers:
-            _managers[home] = Manager(home, make_executor(), feeders=(feed,))
+            _managers[home] = Manager(home, _executor(), feeders=(feed,))
         return _managers[home]
+
+
+def _executor() -> Executor:
+    """The one that is set; where the settings cannot be used, the default one, so that the pages open all the same."""
+    try:
+        return make_executor()
+    except ValueError as error:
+        _log.warning("runs are trained in a separate process: %s", error)
+        return make_executor(ExecutorSettings())
 
 
 def shutdown_all() -> None:

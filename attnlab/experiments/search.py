@@ -18,12 +18,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from filelock import Timeout
+from pydantic import Field, ValidationError
 
 from attnlab.config import RunConfig, explain
-from attnlab.runs.files import read_json, write_json
+from attnlab.runs.contents import Content, Count, read_content
+from attnlab.runs.errors import FolderError
+from attnlab.runs.files import write_json
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.ownership import folder_lock, is_locked
 from attnlab.runs.records import RunRecord, RunState
@@ -85,6 +88,15 @@ class Search:
         return self.base.changed(model__attention_options=options, **changes)
 
 
+class _SearchFile(Content):
+    """The file of a study."""
+
+    base: dict[str, Any]
+    trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)]
+    seed: Count
+    created: float
+
+
 @dataclass(frozen=True)
 class Trial:
     """One configuration that the study tried.
@@ -131,11 +143,13 @@ def save_search(home: Path, search: Search) -> None:
     """
     folder = home / "searches"
     folder.mkdir(parents=True, exist_ok=True)
-    known = read_json(folder / f"{search.name}.json")
-    if known is not None and (known["base"] != search.base.model_dump(mode="json") or known["seed"] != search.seed):
-        raise SearchError(f"there is already a search {search.name!r} of another configuration; choose another name")
+    known = None
+    if (folder / f"{search.name}.json").exists():
+        known = load_search(home, search.name)
+        if (known.base, known.seed) != (search.base, search.seed):
+            raise SearchError(f"there is already a search {search.name!r} of another configuration; choose another name")
     tree = {"base": search.base.model_dump(mode="json"), "trials": search.trials, "seed": search.seed}
-    write_json(folder / f"{search.name}.json", tree | {"created": known["created"] if known else search.created})
+    write_json(folder / f"{search.name}.json", tree | {"created": (known or search).created})
 
 
 def load_search(home: Path, name: str) -> Search:
@@ -144,20 +158,31 @@ def load_search(home: Path, name: str) -> Search:
     Raises:
         SearchError: when there is none, or this version cannot read it.
     """
-    tree = read_json(home / "searches" / f"{name}.json")
-    if tree is None:
-        raise SearchError(f"there is no search {name!r}; there are: {', '.join(list_searches(home)) or 'none'}")
     try:
+        tree = read_content(home / "searches" / f"{name}.json", _SearchFile)
+        if tree is None:
+            raise SearchError(f"there is no search {name!r}; there are: {', '.join(list_searches(home)) or 'none'}")
         base = RunConfig.model_validate(tree["base"])
-    except ValueError as error:
+    except FolderError as error:
+        raise SearchError(str(error)) from error
+    except ValidationError as error:
         raise SearchError(f"the search {name!r} cannot be read: {explain(error)}") from error
     return Search(name, base, tree["trials"], tree["seed"], tree["created"])
 
 
 def list_searches(home: Path) -> list[str]:
     """Names of the studies of a home, newest first."""
-    files = (home / "searches").glob("*.json")
-    return [file.stem for file in sorted(files, key=lambda file: (read_json(file) or {}).get("created", 0), reverse=True)]
+    return sorted(
+        (file.stem for file in (home / "searches").glob("*.json")), key=lambda name: _created(home, name), reverse=True
+    )
+
+
+def _created(home: Path, name: str) -> float:
+    """When a search was made; 0 for one that cannot be read, which `load_search` says more about."""
+    try:
+        return load_search(home, name).created
+    except SearchError:
+        return 0.0
 
 
 def open_study(home: Path, search: Search) -> optuna.Study:

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from attnlab import plugins
 from attnlab.attention import locate_maps
 from attnlab.config import RunConfig
 from attnlab.explain.inspection import Inspection, inspect_images
 from attnlab.geometry import Cells
 from attnlab.models import ImageShape, build_model
 from attnlab.runs import checkpoints
-from attnlab.runs.files import read_json
+from attnlab.runs.errors import FolderError
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.weights import load
 from attnlab.training.losses import Objective
 
 
@@ -35,6 +37,7 @@ class OpenRun:
         model: in evaluation mode, on the CPU.
         class_names, mean, std, shape: of the run's data set; mean and std per channel, on images in [0, 1]; shape is
             (C, H, W).
+        notice: a sentence where these are not the weights that were asked for, because those are damaged.
     """
 
     folder: Path
@@ -44,6 +47,7 @@ class OpenRun:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     shape: tuple[int, int, int]
+    notice: str = ""
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits -> float32 (B, classes), by the run's own loss head."""
@@ -83,19 +87,18 @@ def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> Ope
         >>> attention.name, tuple(attention.values.shape)
         ('blocks.0.attention1.cbam.spatial.tap', (2, 1, 32, 32))
     """
-    if not (folder / "config.json").is_file():
-        raise OpenError(f"{folder} is not a run: it has no config.json")
-    config = RunConfig.from_json((folder / "config.json").read_bytes())
-    summary = read_json(folder / "dataset.json")
-    if summary is None:
-        raise OpenError(f"the run {folder.name} has no dataset.json yet: it has not started")
-    channels, height, width = summary["shape"]
+    files = RunFolder(folder)
     try:
-        with torch.random.fork_rng(devices=[]):  # the initial weights are drawn only to be replaced
-            model = build_model(config.model, ImageShape(channels, height, width), len(summary["class_names"]))
-    except ValueError as error:  # of a plug-in that is not here, for one
-        raise OpenError(f"the network of {folder.name} cannot be built: {error}") from error
-    weights = _best_weights(folder) if which == "best" else _checkpoint_weights(folder, which)
+        config, summary = files.config, files.dataset_summary()
+        if summary is None:
+            raise OpenError(f"the run {folder.name} has no dataset.json yet: it has not started")
+        channels, height, width = summary["shape"]
+        if not len(summary.get("mean", ())) == len(summary.get("std", ())) == channels:
+            raise OpenError(f"{folder.name}/dataset.json has no mean and std for each of {channels} channels")
+        model = _network(config, ImageShape(channels, height, width), len(summary["class_names"]), folder.name)
+        weights = _best_weights(folder) if which == "best" else _checkpoint_weights(folder, which)
+    except FolderError as error:
+        raise OpenError(str(error)) from error
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -111,11 +114,19 @@ def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> Ope
     )
 
 
+def _network(config: RunConfig, shape: ImageShape, classes: int, name: str) -> nn.Module:
+    try:
+        with torch.random.fork_rng(devices=[]):  # the initial weights are drawn only to be replaced
+            return build_model(config.model, shape, classes)
+    except Exception as error:  # of a plug-in that is not here or has changed, or values that no version of ours has written
+        raise OpenError(f"the network of {name} cannot be built: {plugins.with_place(error)}") from error
+
+
 def _best_weights(folder: Path) -> dict[str, Tensor]:
     path = folder / checkpoints.BEST
     if not path.is_file():
-        raise OpenError(f"the run {folder.name} has no best epoch yet: no epoch has been validated")
-    return _load(path)
+        raise OpenError(f"the run {folder.name} has no best epoch yet: no epoch has been validated, or {path.name} was deleted")
+    return load(path, load_file)
 
 
 def _checkpoint_weights(folder: Path, which: Literal["last"] | int) -> dict[str, Tensor]:
@@ -124,12 +135,6 @@ def _checkpoint_weights(folder: Path, which: Literal["last"] | int) -> dict[str,
     path = checkpoints.find(parent).path if which == "last" else max(parent.glob(f"{which:08d}-*"), default=None)
     if path is None:
         raise OpenError(f"the run {folder.name} has no checkpoint" + ("" if which == "last" else f" of step {which}"))
-    stored = _load(path / checkpoints.STATE)
-    return {name.removeprefix("model/"): value for name, value in stored.items() if name.startswith("model/")}
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise OpenError(f"{path.parent.name}/{path.name} cannot be read: {error}") from error
+    if which != "last":
+        checkpoints.verify(path)
+    return checkpoints.model_weights(load(path / checkpoints.STATE, load_file))

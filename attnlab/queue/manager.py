@@ -13,7 +13,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import Timeout
@@ -22,17 +23,21 @@ from attnlab.config import RunConfig
 from attnlab.queue.executors.base import Answer, Executor, Job, JobState
 from attnlab.queue.follower import ACTIVE, GRACE_SECONDS, Follower
 from attnlab.runs.bin import Bin, Deleted
-from attnlab.runs.errors import FolderError, RequestRefused
-from attnlab.runs.files import disk_full, read_json, write_json
-from attnlab.runs.folder import Request, RunFolder
-from attnlab.runs.ownership import identity
+from attnlab.runs.errors import FolderError, RequestRefused, RunRefused
+from attnlab.runs.files import disk_full, read_json, require_space, why_not_written, write_json
+from attnlab.runs.folder import Request, RunFolder, clear_left_behind
+from attnlab.runs.ownership import folder_lock, identity
 from attnlab.runs.records import RunRecord, RunState
-from attnlab.runs.store import Store, home_lock
+from attnlab.runs.store import Store
 
 _log = logging.getLogger(__name__)
 
 _ACTIVE_SECONDS, _IDLE_SECONDS, _TAKE_OVER_SECONDS = 0.2, 1.0, 2.0
 """Between two rounds: while runs are active, while none is, and while another process owns the queue."""
+
+_READ_AT_ONCE = 200
+"""Run folders that are read in one round, so that a request never waits longer than that."""
+_RETURN_SECONDS = 10.0
 
 _OWNER_FILE = "queue_owner.json"
 
@@ -66,15 +71,17 @@ class Manager:
         self.grace = grace
         self.trouble = ""
         self.bin = Bin(home)
-        self._home_lock = home_lock(home)
+        self._home_lock = folder_lock(home / "lock")
         self.lock = threading.RLock()
         """Held while the queue is read and changed, so that no run is started that was paused a moment ago."""
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self.store = Store(home, write=self._acquire_home())
+        self._complete = False
+        """Whether the index holds every run; before, a grid could start a cell again that has been trained."""
+        self._return_at = 0.0
+        self.store = Store(home, write=False)
         self._follower = Follower(self.store, executor, grace)
-        if self.owns_queue:
-            self._recover()
+        self._carefully(self._take_over)
         self._thread = threading.Thread(target=self._loop, name="attnlab-manager", daemon=True)
         self._thread.start()
 
@@ -88,7 +95,10 @@ class Manager:
         """Which process runs the queue, in words."""
         if self.owns_queue:
             return "this process runs the queue"
-        pid = (read_json(self.home / _OWNER_FILE) or {}).get("pid", "unknown")
+        try:
+            pid = (read_json(self.home / _OWNER_FILE) or {}).get("pid", "unknown")
+        except FolderError:
+            pid = "unknown"
         return f"another process ({pid}) runs the queue of {self.home}; your requests are passed on to it"
 
     # Requests
@@ -107,19 +117,33 @@ class Manager:
 
     def enqueue(self, config: RunConfig, title: str = "", note: str = "", *, owner: str = "") -> str:
         """Like `submit`, without asking the executor again whether it could train the run."""
-        with self.lock:
+        with self._changing():
             place = self.store.last_place() + 1
             folder = RunFolder.create(self.store.runs_path, config, title=title, note=note, owner=owner, queued=place)
             self._folder_changed(folder)
             return folder.run_id
 
     def submit_many(self, config: RunConfig, seeds: Iterable[int], title: str = "", *, owner: str = "") -> list[str]:
-        """One run per seed, in that order. Returns their run ids."""
-        return [self.submit(config.changed(seed=seed), title, owner=owner) for seed in seeds]
+        """One run per seed, in that order. Returns their run ids.
+
+        Raises:
+            RunRefused: when the executor could never train one of them.
+            RequestRefused: when one of them cannot be written; none of them is queued then.
+        """
+        run_ids: list[str] = []
+        try:
+            for seed in seeds:
+                run_ids.append(self.submit(config.changed(seed=seed), title, owner=owner))
+        except (RunRefused, RequestRefused):
+            for run_id in run_ids:
+                self._own_folder(run_id).remove()
+                self.wake()
+            raise
+        return run_ids
 
     def adopt(self, folder: RunFolder) -> str:
         """Adds a run that did not go through the queue, such as an opened checkpoint, to the index. Returns its run id."""
-        with self.lock:
+        with self._changing():
             self._folder_changed(folder)
             return folder.run_id
 
@@ -145,7 +169,7 @@ class Manager:
         Raises:
             RequestRefused: when it is live, finished or shipped.
         """
-        with self.lock:
+        with self._changing():
             folder = self._own_folder(run_id)
             state = self._state(folder)
             if not state.resumable:
@@ -155,7 +179,7 @@ class Manager:
 
     def rename(self, run_id: str, title: str) -> None:
         """Changes the title of a run; with an empty one it is called by its run id again."""
-        with self.lock:
+        with self._changing():
             folder = self._own_folder(run_id)
             folder.describe(title=title.strip())
             self._folder_changed(folder)
@@ -167,7 +191,7 @@ class Manager:
             RequestRefused: while it is starting or running, or when it is shipped.
             OSError: when it cannot be moved; it then stays as it was.
         """
-        with self.lock:
+        with self._changing():
             folder = self._own_folder(run_id)
             state = self._state(folder)
             lock = folder.lock()
@@ -183,7 +207,7 @@ class Manager:
                 self.bin.put(folder)
             finally:
                 lock.release()
-            if self.owns_queue:
+            if self.store.writes:
                 self.store.forget(run_id)
             self.bin.empty()
 
@@ -197,7 +221,7 @@ class Manager:
         Raises:
             RequestRefused: when the bin has none of this name.
         """
-        with self.lock:
+        with self._changing():
             shipped = [record.run_id for record in self.runs() if record.demo]
             folder = self.bin.restore(run_id, shipped)
             self._folder_changed(folder)
@@ -209,7 +233,7 @@ class Manager:
         Raises:
             RequestRefused: when it is not in the queue.
         """
-        with self.lock:
+        with self._changing():
             waiting = [record.run_id for record in self.queue()]
             if run_id not in waiting:
                 raise RequestRefused(f"{run_id} is not in the queue")
@@ -297,64 +321,130 @@ class Manager:
             self._home_lock.release()
 
     def tick(self) -> None:
-        """One round of the thread: read the folders, follow active runs, start the next ones. Tests call it directly."""
+        """One round of the thread: read the folders, follow active runs, start the next ones. Tests call it directly.
+
+        What is wrong with one run does not keep the others from being followed.
+
+        Raises:
+            OSError: at the end of the round, when the disk is full or may not be written; nothing new was started then.
+            sqlite3.Error: when the index cannot be read or written.
+        """
         with self.lock:
-            self.store.sync()
+            self._use_file_again()
+            self._complete = self.store.follow(_READ_AT_ONCE)
+        problems: list[OSError] = []
+        with self.lock:
             for record in self.store.in_states(RunState.QUEUED):
-                folder = RunFolder(record.folder)
-                if (request := folder.requested()) is not None:
-                    self._remove_from_queue(folder, request)
+                with self._apart(record, problems):
+                    folder = RunFolder(record.folder)
+                    if (request := folder.requested()) is not None:
+                        self._remove_from_queue(folder, request)
             for record in self.store.in_states(*ACTIVE):
-                self._follower.follow(record)
-            for feed in self._feeders:
-                feed(self)
+                with self._apart(record, problems):
+                    self._follower.follow(record)
+            if problems:
+                raise problems[0]
+            require_space(self.home, 0)
+            if self._complete:
+                for feed in self._feeders:
+                    feed(self)
             self._start_next()
 
     def _loop(self) -> None:
         while not self._closing.is_set():
-            try:
-                if self.owns_queue:
-                    self.tick()
-                    pause = _ACTIVE_SECONDS if self.store.in_states(*ACTIVE) else _IDLE_SECONDS
-                else:
-                    pause = _TAKE_OVER_SECONDS
-                    self._try_to_take_over()
-                self.trouble = self.executor.trouble if self.owns_queue else ""
-            except (OSError, sqlite3.Error, FolderError) as error:
-                pause = _IDLE_SECONDS
-                full = disk_full(self.home)
-                trouble = "The disk is full; the queue waits until there is space." if full else f"The queue waits: {error}"
-                if trouble != self.trouble:
-                    _log.warning("%s", trouble, exc_info=error)
-                self.trouble = trouble
-            except Exception as error:
-                self.trouble = f"The queue stopped because of an internal error; restart the app ({error!r})."
-                raise
-            self._wake.wait(pause)
-            self._wake.clear()
+            pause = _IDLE_SECONDS
+            if self._carefully(self._round):
+                active = self.owns_queue and self.store.in_states(*ACTIVE)
+                pause = _ACTIVE_SECONDS if active else _IDLE_SECONDS if self.owns_queue else _TAKE_OVER_SECONDS
+            if self._complete or not self.store.writes:
+                self._wake.wait(pause)
+                self._wake.clear()
+
+    def _round(self) -> None:
+        if not self.owns_queue:
+            self._take_over()
+        if self.owns_queue:
+            self.tick()
+        elif self.store.writes:  # beside a home that cannot be written
+            self._complete = self.store.follow(_READ_AT_ONCE)
+
+    def _carefully(self, act: Callable[[], None]) -> bool:
+        """Calls ``act``; what goes wrong becomes `trouble`, and the next round tries again. Returns whether all went well."""
+        try:
+            act()
+        except sqlite3.Error as error:
+            self.store.keep_index_in_memory()
+            trouble = f"The index of the runs cannot be used ({error}); it is kept in memory for now."
+        except OSError as error:
+            if self.store.nothing_to_read:
+                self.store.keep_index_in_memory()
+            trouble = f"The queue waits: {why_not_written(error, self.home)}."
+        except FolderError as error:
+            trouble = f"The queue waits: {error}."
+        except Exception as error:
+            _log.exception("the queue met an internal error")
+            trouble = f"The queue met an internal error and tries again ({error!r})."
+        else:
+            self.trouble = self.executor.trouble if self.owns_queue else ""
+            return True
+        if trouble != self.trouble:
+            _log.warning("%s", trouble)
+        self.trouble = trouble
+        return False
+
+    @contextmanager
+    def _apart(self, record: RunRecord, problems: list[OSError]) -> Iterator[None]:
+        """Keeps what is wrong with one run from the others. A run whose files cannot be used is left out with the reason."""
+        try:
+            yield
+        except FolderError:
+            self.store.refresh(RunFolder(record.folder))
+        except OSError as error:
+            if record.folder.exists():
+                problems.append(error)
 
     def _acquire_home(self) -> bool:
+        self.home.mkdir(parents=True, exist_ok=True)
         try:
             self._home_lock.acquire(timeout=0)
         except Timeout:
             return False
-        write_json(self.home / _OWNER_FILE, {"pid": os.getpid(), "process": identity()})
+        with suppress(OSError):  # it only names this process to others
+            write_json(self.home / _OWNER_FILE, {"pid": os.getpid(), "process": identity()})
         return True
 
-    def _try_to_take_over(self) -> None:
+    def _take_over(self) -> None:
+        """Begins to run the queue if nobody does: the states of runs that were active under the last owner come from files."""
         with self.lock:
-            if self._acquire_home():
-                self.store.take_over_index()
-                self._recover()
+            if not self._acquire_home():
+                return
+            self.bin.empty()
+            clear_left_behind(self.store.runs_path)
+            self.store.take_over_index()
+            try:
+                self.store.index.forget_active()
+            except sqlite3.Error:  # a full disk
+                self.store.keep_index_in_memory()
+                self.store.index.forget_active()
+            self._complete = self.store.follow(_READ_AT_ONCE)
 
-    def _recover(self) -> None:
-        """Takes the states of runs that were active under the last owner from their files."""
-        self.bin.empty()
-        self.store.index.forget_active()
-        self.store.sync()
+    def _use_file_again(self) -> None:
+        """Goes back to an index in a file where it had to be kept in memory, or the file was deleted."""
+        if not self.store.in_file and time.monotonic() > self._return_at and not disk_full(self.home):
+            self._return_at = time.monotonic() + _RETURN_SECONDS
+            self.store.return_to_file()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Around a change that a person asks for: what cannot be written is refused, with the reason."""
+        with self.lock:
+            try:
+                yield
+            except OSError as error:
+                raise RequestRefused(f"Nothing was changed: {why_not_written(error, self.home)}.") from error
 
     def _request(self, run_id: str, what: Request) -> None:
-        with self.lock:
+        with self._changing():
             folder = self._own_folder(run_id)
             state = self._state(folder)
             if not state.live:
@@ -375,8 +465,9 @@ class Manager:
 
     def _folder_changed(self, folder: RunFolder) -> None:
         """Brings the index up to date at once, where this process maintains it."""
-        if self.owns_queue:
-            self.store.refresh(folder)
+        if self.store.writes:
+            with suppress(sqlite3.Error):  # the next round says what is wrong with the index
+                self.store.refresh(folder)
         self._wake.set()
 
     def _state(self, folder: RunFolder) -> RunState:

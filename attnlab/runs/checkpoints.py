@@ -15,20 +15,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from attnlab.files import replacing, sync_file, sync_folder
+from attnlab.files import sync_file, sync_folder, write_file
 from attnlab.runs import faults
+from attnlab.runs.contents import Manifest, read_content
 from attnlab.runs.errors import FolderError
-from attnlab.runs.files import read_json, require_space, write_json
+from attnlab.runs.files import require_space, write_json
+from attnlab.runs.weights import seal
 
 if TYPE_CHECKING:
     from attnlab.training import TrainState
 
+Tensor = TypeVar("Tensor")
 KEPT = 2
+_MODEL = "model/"
+_NAME = re.compile(r"\d{8}-\d{4,}")
 STATE, SCALARS, BEST, MANIFEST = "state.safetensors", "state.json", "best.safetensors", "manifest.json"
 
 
@@ -70,22 +77,31 @@ def find(checkpoints: Path) -> Newest:
     return Newest(None, tuple(skipped))
 
 
+def has_any(checkpoints: Path) -> bool:
+    """Whether a checkpoint was written; `find` says whether it is valid."""
+    return any((path / MANIFEST).is_file() for path in _all(checkpoints))
+
+
 def verify(path: Path) -> None:
     """Compares every file of a checkpoint with the manifest.
 
     Raises:
         FolderError: naming the first file that differs.
     """
-    manifest = read_json(path / MANIFEST)
+    manifest = read_content(path / MANIFEST, Manifest)
     if manifest is None:
         raise FolderError(f"{path.name} has no manifest: writing it was interrupted")
     for name, expected in manifest["files"].items():
         file = path / name
         if not file.is_file():
             raise FolderError(f"{path.name}/{name} is missing")
-        if file.stat().st_size != expected["size"]:
-            raise FolderError(f"{path.name}/{name} has {file.stat().st_size} bytes where {expected['size']} were written")
-        if _sha256(file) != expected["sha256"]:
+        try:
+            size, digest = file.stat().st_size, _sha256(file)
+        except OSError as error:
+            raise FolderError(f"{path.name}/{name} cannot be read: {error.strerror or error}") from error
+        if size != expected["size"]:
+            raise FolderError(f"{path.name}/{name} has {size} bytes where {expected['size']} were written")
+        if digest != expected["sha256"]:
             raise FolderError(f"{path.name}/{name} is damaged: its content has changed since it was written")
 
 
@@ -97,6 +113,11 @@ def load(path: Path) -> TrainState:
 
     best = load_file(path / BEST) if (path / BEST).is_file() else None
     return TrainState.from_parts(load_file(path / STATE), json.loads((path / SCALARS).read_bytes()), best)
+
+
+def model_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights and buffers of the network among the tensors of a checkpoint's `STATE`."""
+    return {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
 
 
 def save(checkpoints: Path, state: TrainState, best: Path | None) -> Path:
@@ -146,12 +167,11 @@ def save_best(path: Path, weights: dict[str, Any], epoch: int, accuracy: float) 
     Raises:
         OSError: when it cannot be written; the previous file stays as it is.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     require_space(path.parent, sum(tensor.nbytes for tensor in weights.values()))
     metadata = {"epoch": str(epoch), "validation_accuracy": repr(accuracy)}
-    with replacing(path) as temporary:
-        save_file(weights, temporary, metadata)
+    write_file(path, lambda stream: stream.write(seal(save(weights, metadata))))
 
 
 def clear_unfinished(checkpoints: Path, newest: Path | None) -> None:
@@ -160,13 +180,13 @@ def clear_unfinished(checkpoints: Path, newest: Path | None) -> None:
         return
     for path in checkpoints.iterdir():
         if path.name.startswith(".") or newest is None or path.name > newest.name:
-            shutil.rmtree(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _all(checkpoints: Path) -> list[Path]:
     if not checkpoints.is_dir():
         return []
-    return sorted(path for path in checkpoints.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in checkpoints.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
 
 
 def _link(source: Path, target: Path) -> None:

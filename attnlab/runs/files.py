@@ -7,14 +7,18 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attnlab.files import write_file
+from attnlab.files import open_file, write_file
 from attnlab.runs.errors import FolderError
 
 RESERVE_BYTES = 1 << 20
 """Free space that must remain after a file is written."""
+
+MOST_BYTES = 1 << 26
+"""The largest JSON file that is read."""
 
 
 def write_json(path: Path, tree: Mapping[str, Any], *, sync: bool = True) -> None:
@@ -27,17 +31,43 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file; `None` when there is no such file.
 
     Raises:
-        FolderError: when the file does not hold a JSON object.
+        FolderError: when the file cannot be read, or does not hold a JSON object.
+    """
+    content = read_small(path)
+    if content is None:
+        return None
+    try:
+        tree = json.loads(content)
+        if b"\\u" in content:  # half of a surrogate pair is valid JSON, but no text that could be stored or shown
+            json.dumps(tree, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise FolderError(f"{short(path)} is not valid JSON: {error}") from error
+    if not isinstance(tree, dict):
+        raise FolderError(f"{short(path)} holds {type(tree).__name__} where a JSON object is expected")
+    return tree
+
+
+def read_small(path: Path) -> bytes | None:
+    """The content of a file of settings or figures; `None` when there is no such file.
+
+    Raises:
+        FolderError: when it is not a file, may not be read, or is larger than `MOST_BYTES`.
     """
     try:
-        tree = json.loads(path.read_bytes())
-    except FileNotFoundError:
+        with open_file(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > MOST_BYTES:
+                raise FolderError(f"{short(path)} has {size:,} bytes; at most {MOST_BYTES:,} are expected")
+            return stream.read()
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
-        raise FolderError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(tree, dict):
-        raise FolderError(f"{path} holds {type(tree).__name__} where a JSON object is expected")
-    return tree
+    except OSError as error:
+        raise FolderError(f"{short(path)} cannot be read: {error.strerror or error}") from error
+
+
+def short(path: Path) -> str:
+    """What a file is called in messages: its folder and its name. Where the home lies is nobody else's business."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def require_space(folder: Path, size: int) -> None:
@@ -53,3 +83,25 @@ def require_space(folder: Path, size: int) -> None:
 def disk_full(folder: Path, size: int = 0) -> bool:
     """Whether ``size`` more bytes would leave less than `RESERVE_BYTES` free."""
     return shutil.disk_usage(folder).free < size + RESERVE_BYTES
+
+
+def why_not_written(error: OSError, folder: Path) -> str:
+    """Why something in ``folder`` could not be written, in words: a full disk and a read-only one by name."""
+    if is_full(error, folder):
+        return "the disk is full; free some space"
+    if error.errno == errno.EROFS:
+        return "the disk is read-only here; runs can be looked at, but nothing can be changed"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"this program may not write to {folder}"
+    return error.strerror or str(error)
+
+
+def is_full(error: BaseException, folder: Path) -> bool:
+    """Whether an error comes from a full disk. Libraries report that by errors of their own, so the disk is looked at too."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return False
+    with suppress(OSError):  # the folder itself may be gone
+        return disk_full(folder)
+    return False

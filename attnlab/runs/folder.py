@@ -20,14 +20,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from filelock import FileLock
@@ -36,18 +38,25 @@ from attnlab import paths
 from attnlab.config import RunConfig, explain
 from attnlab.files import write_file
 from attnlab.runs import checkpoints
+from attnlab.runs.contents import DatasetSummary, End, Meta, Owner, Progress, Queued, read_content
 from attnlab.runs.errors import FolderError
-from attnlab.runs.files import read_json, write_json
+from attnlab.runs.files import read_small, short, write_json
 from attnlab.runs.metrics_log import read_rows
 from attnlab.runs.ownership import folder_lock, identity, is_locked
 from attnlab.runs.records import RunState
+from attnlab.runs.weights import load
 
 if TYPE_CHECKING:
     from attnlab.training.events import ProbeEvent, SnapshotEvent
 
 Request = Literal["stop", "pause"]
+Content = TypeVar("Content")
 TRAINING = "training"
 """The phase in `state.json` once the first step can begin."""
+_DRAFT, _TRASH = ".new-", ".trash-"
+"""What the names of folders begin with that are not runs yet, or no longer."""
+_LEFT_BEHIND_SECONDS = 3600
+_SNAPSHOT = re.compile(r"[0-9]{1,15}\.npz")
 
 
 @dataclass(frozen=True)
@@ -114,18 +123,25 @@ class RunFolder:
             queued: its place in the queue; `None` when it does not wait for a worker.
             fill: writes more into the folder before anybody can see it.
             avoid: further names that it may not get.
+
+        Raises:
+            OSError: when it cannot be written; nothing is left of it then.
         """
         parent.mkdir(parents=True, exist_ok=True)
-        draft = cls(parent / f".new-{uuid.uuid4().hex}")
-        draft.path.mkdir()
-        write_file(draft.path / "config.json", lambda stream: stream.write(config.to_json().encode()))
-        write_json(draft.path / "meta.json", {"title": title, "note": note, "created": time.time(), "owner": owner})
-        if queued is not None:
-            draft.enqueue(queued)
-        if fill is not None:
-            fill(draft)
-        shipped = {folder.run_id for folder in run_folders(paths.DEMO_RUNS)}
-        return cls(move_to_free_name(draft.path, parent, config.run_id, shipped.union(avoid)))
+        draft = cls(parent / f"{_DRAFT}{uuid.uuid4().hex}")
+        try:
+            draft.path.mkdir()
+            write_file(draft.path / "config.json", lambda stream: stream.write(config.to_json().encode()))
+            write_json(draft.path / "meta.json", {"title": title, "note": note, "created": time.time(), "owner": owner})
+            if queued is not None:
+                draft.enqueue(queued)
+            if fill is not None:
+                fill(draft)
+            shipped = {folder.run_id for folder in run_folders(paths.DEMO_RUNS)}
+            return cls(move_to_free_name(draft.path, parent, config.run_id, shipped.union(avoid)))
+        except BaseException:
+            shutil.rmtree(draft.path, ignore_errors=True)
+            raise
 
     @property
     def run_id(self) -> str:
@@ -137,20 +153,22 @@ class RunFolder:
         Raises:
             FolderError: when there is no configuration, or this version cannot read it.
         """
+        content = read_small(self.path / "config.json")
+        if content is None:
+            raise FolderError(f"{self.run_id} is not a run folder: it has no config.json")
         try:
-            return RunConfig.from_json((self.path / "config.json").read_bytes())
-        except FileNotFoundError:
-            raise FolderError(f"{self.path} is not a run folder: it has no config.json") from None
+            return RunConfig.from_json(content)
         except ValueError as error:
-            raise FolderError(f"{self.path / 'config.json'} cannot be read: {explain(error)}") from error
+            raise FolderError(f"{short(self.path / 'config.json')} cannot be read: {explain(error)}") from error
 
     def meta(self) -> dict[str, Any]:
         """Title, note, time of creation and owner."""
-        return {"title": "", "note": "", "created": 0.0, "owner": ""} | (read_json(self.path / "meta.json") or {})
+        return {"title": "", "note": "", "created": 0.0, "owner": ""} | (read_content(self.path / "meta.json", Meta) or {})
 
     def describe(self, **changes: str) -> None:
         """Changes the title or the note."""
         write_json(self.path / "meta.json", self.meta() | changes)
+        self._announce()
 
     # Reading
 
@@ -163,7 +181,7 @@ class RunFolder:
         if locked:
             started = progress.get("attempt") == attempt and progress.get("phase") == TRAINING
             return Observed(RunState.RUNNING if started else RunState.STARTING, attempt, progress=progress)
-        if queued := read_json(self.path / "queued.json"):
+        if queued := read_content(self.path / "queued.json", Queued):
             return Observed(RunState.QUEUED, attempt, progress=progress, queued=queued["order"])
         if end is not None and end["attempt"] == attempt:
             return Observed(RunState(end["state"]), attempt, end["reason"], progress, end["result"])
@@ -172,15 +190,15 @@ class RunFolder:
 
     def progress(self) -> dict[str, Any]:
         """Content of `state.json`; empty before the first attempt."""
-        return read_json(self.path / "state.json") or {}
+        return read_content(self.path / "state.json", Progress) or {}
 
     def owner(self) -> dict[str, Any] | None:
         """The newest attempt that began, and its process."""
-        return read_json(self.path / "owner.json")
+        return read_content(self.path / "owner.json", Owner)
 
     def end(self) -> dict[str, Any] | None:
         """How the last attempt ended: ``state``, ``reason``, ``attempt``, ``result``; `None` when none has."""
-        return read_json(self.path / "end.json")
+        return read_content(self.path / "end.json", End)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Every step and epoch, in order."""
@@ -188,31 +206,59 @@ class RunFolder:
 
     def dataset_summary(self) -> dict[str, Any] | None:
         """The summary of the data set; `None` before it was read."""
-        return read_json(self.path / "dataset.json")
+        return read_content(self.path / "dataset.json", DatasetSummary)
 
     def probes(self) -> ProbeEvent | None:
-        """The probe images; `None` before the training has begun."""
+        """The probe images; `None` before the training has begun.
+
+        Raises:
+            FolderError: when the file is damaged.
+        """
         from attnlab.training.snapshots_io import read_probes
 
         path = self.path / "probes.npz"
-        return read_probes(path) if path.exists() else None
+        return _told(path, read_probes) if path.exists() else None
 
     def snapshot_steps(self) -> list[int]:
         """The steps that have a snapshot, ascending."""
-        return sorted(int(path.stem) for path in self.snapshots_path.glob("[0-9]*.npz"))
+        return sorted(int(path.stem) for path in self.snapshots_path.glob("*.npz") if _SNAPSHOT.fullmatch(path.name))
 
     def snapshot(self, step: int) -> SnapshotEvent:
         """The maps of the probe images after ``step`` steps.
 
         Raises:
-            FolderError: when there is no snapshot of this step.
+            FolderError: when there is no snapshot of this step, or it is damaged.
         """
         from attnlab.training.snapshots_io import read_snapshot
 
         path = self.snapshots_path / f"{step:06d}.npz"
         if not path.exists():
             raise FolderError(f"{self.run_id} has no maps of step {step}; it has those of steps {self.snapshot_steps()}")
-        return read_snapshot(path)
+        return _told(path, read_snapshot)
+
+    def readable_snapshots(self) -> tuple[list[SnapshotEvent], list[str]]:
+        """The snapshots by step, and a sentence for each one that is damaged or does not belong to the others.
+
+        All of them are of the probe images and have the same maps.
+
+        Raises:
+            FolderError: when the probe images cannot be read.
+        """
+        probes = self.probes()
+        found: list[SnapshotEvent] = []
+        problems = []
+        for step in reversed(self.snapshot_steps()):
+            try:
+                snapshot = self.snapshot(step)
+            except FolderError as error:
+                problems.append(str(error))
+                continue
+            of_probes = probes is not None and len(snapshot.probabilities) == len(probes.labels)
+            if of_probes and snapshot.step == step and (not found or _maps(snapshot) == _maps(found[0])):
+                found.append(snapshot)
+            else:
+                problems.append(f"{self.run_id}/snapshots/{step:06d}.npz does not belong to the others")
+        return found[::-1], problems[::-1]
 
     def weights(self, *, latest: bool = False) -> dict[str, np.ndarray]:
         """Weights and buffers by their names in the network's ``state_dict``, float16 widened to float32.
@@ -221,34 +267,42 @@ class RunFolder:
             latest: those of the newest checkpoint instead of the best epoch. Before there is a best epoch, always.
 
         Raises:
-            FolderError: when there are none yet.
+            FolderError: when there are none yet, or they are damaged.
         """
         from safetensors.numpy import load_file
 
         if self.best_path.exists() and not latest:
-            stored = load_file(self.best_path)
+            stored = load(self.best_path, load_file)
         else:
             newest = checkpoints.find(self.checkpoints_path).path
             if newest is None:
                 raise FolderError(f"{self.run_id} has no weights yet: its first epoch is not finished")
-            tensors = load_file(newest / checkpoints.STATE)
-            stored = {name.removeprefix("model/"): value for name, value in tensors.items() if name.startswith("model/")}
+            stored = checkpoints.model_weights(load(newest / checkpoints.STATE, load_file))
         return {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in stored.items()}
 
     @property
     def has_weights(self) -> bool:
-        """Whether there are `weights`."""
-        return self.best_path.exists() or checkpoints.find(self.checkpoints_path).path is not None
+        """Whether `weights` were written; when they are read, they may turn out to be damaged."""
+        return self.best_path.exists() or checkpoints.has_any(self.checkpoints_path)
 
     @property
     def best_or_last(self) -> Literal["best", "last"]:
-        """Which weights to show: those of the best epoch, or before there is one those of the newest checkpoint."""
-        return "best" if self.best_path.exists() else "last"
+        """Which weights to show: those of the best epoch, or before there is one those of the newest checkpoint.
+
+        Raises:
+            FolderError: when the files that tell are damaged.
+        """
+        result = (self.end() or {}).get("result", {})
+        validated = (result.get("validation_accuracy") or self.progress().get("validation_accuracy")) is not None
+        return "best" if self.best_path.exists() or validated else "last"
 
     @property
     def weights_stamp(self) -> int:
         """A number that changes with the weights that `best_or_last` names."""
-        return self.best_path.stat().st_mtime_ns if self.best_path.exists() else int(self.progress().get("step", 0))
+        for path in (self.best_path, self.path / "state.json"):
+            with suppress(OSError):
+                return path.stat().st_mtime_ns
+        return 0
 
     # Paths
 
@@ -282,6 +336,7 @@ class RunFolder:
         """Puts the run in the queue; an earlier request to stop or pause is forgotten."""
         self.clear_request()
         write_json(self.path / "queued.json", {"order": order})
+        self._announce()
 
     def dequeue(self) -> None:
         """Removes the run from the queue."""
@@ -295,17 +350,20 @@ class RunFolder:
     def request(self, what: Request) -> None:
         """Asks the worker to stop or pause before its next step."""
         write_file(self.path / "control", lambda stream: stream.write(what.encode()), sync=False)
+        self._announce()
 
     def requested(self) -> Request | None:
-        """The request that the worker has not answered yet."""
-        try:
-            text = (self.path / "control").read_text()
-        except FileNotFoundError:
-            return None
-        return "pause" if text == "pause" else "stop"
+        """The request that the worker has not answered yet. Whatever else is in the file asks to stop."""
+        text = read_small(self.path / "control")
+        return None if text is None else "pause" if text == b"pause" else "stop"
 
     def clear_request(self) -> None:
         (self.path / "control").unlink(missing_ok=True)
+
+    def _announce(self) -> None:
+        """Touches the folder of all runs, so that an index looks at every run now and not in its own time."""
+        with suppress(OSError):
+            os.utime(self.path.parent)
 
     # Writing, only with the lock held
 
@@ -328,6 +386,7 @@ class RunFolder:
             raise FolderError(f"attempt {number} of {self.run_id} comes too late: attempt {last} has begun before")
         write_json(self.path / "owner.json", {"attempt": number, "process": identity()})
         self.dequeue()
+        self._announce()
         return number
 
     def write_progress(self, progress: Mapping[str, Any]) -> None:
@@ -360,10 +419,27 @@ class RunFolder:
         write_json(self.path / "end.json", end)
 
     def remove(self) -> None:
-        """Deletes the run. It disappears at once, before its files are deleted."""
-        trash = self.path.with_name(f".trash-{uuid.uuid4().hex}")
+        """Deletes the run. It disappears at once; a file that cannot be deleted now is deleted by `clear_left_behind`.
+
+        Raises:
+            OSError: when the folder may not be changed.
+        """
+        trash = self.path.with_name(f"{_TRASH}{uuid.uuid4().hex}")
         self.path.rename(trash)
-        shutil.rmtree(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+
+
+def _told(path: Path, read: Callable[[Path], Content]) -> Content:
+    """What ``read`` makes of a file; what is wrong with the file becomes a `FolderError` that names it."""
+    try:
+        return read(path)
+    except (ValueError, OSError) as error:
+        raise FolderError(f"{short(path)} cannot be used: {error}") from error
+
+
+def _maps(snapshot: SnapshotEvent) -> tuple[Any, ...]:
+    """What the snapshots of one run have in common."""
+    return snapshot.probabilities.shape, {stored.name: (stored.kind, stored.codes.shape) for stored in snapshot.maps}
 
 
 def _newest_attempt(owner: Mapping[str, Any] | None, end: Mapping[str, Any] | None) -> int:
@@ -389,10 +465,18 @@ def move_to_free_name(folder: Path, parent: Path, name: str, avoid: Collection[s
         count += 1
 
 
+def clear_left_behind(parent: Path) -> None:
+    """Removes what processes left that were killed while they made or deleted a run; what may still be used stays."""
+    for path in (*parent.glob(f"{_DRAFT}*"), *parent.glob(f"{_TRASH}*")):
+        with suppress(OSError):
+            if path.name.startswith(_TRASH) or time.time() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+
+
 def run_folders(parent: Path) -> list[RunFolder]:
     """The runs below a folder, by name. Names that begin with a dot are not runs."""
     if not parent.is_dir():
         return []
     with os.scandir(parent) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     return [RunFolder(parent / name) for name in names]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +25,7 @@ from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import Observed, RunFolder
 from attnlab.runs.records import RunRecord, RunState
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """An index of another version is rebuilt."""
 
 _SCHEMA = """
@@ -35,9 +35,11 @@ CREATE TABLE runs (
     attempt INTEGER NOT NULL, queued REAL, step INTEGER NOT NULL, total_steps INTEGER NOT NULL, epoch INTEGER NOT NULL,
     eta_seconds REAL,
     images_per_second REAL, device TEXT, parameters INTEGER, seconds REAL, validation_accuracy REAL, test_accuracy REAL,
-    test_auc REAL, result TEXT NOT NULL, metrics_bytes INTEGER NOT NULL, version INTEGER NOT NULL DEFAULT 0
+    test_auc REAL, result TEXT NOT NULL, metrics_bytes INTEGER NOT NULL, version INTEGER NOT NULL DEFAULT 0,
+    stamp INTEGER
 ) STRICT;
 CREATE INDEX runs_state ON runs (state);
+CREATE INDEX runs_version ON runs (version);
 CREATE TABLE counter (value INTEGER NOT NULL) STRICT;
 INSERT INTO counter VALUES (1);
 """
@@ -61,7 +63,7 @@ class Index:
     """
 
     def __init__(self, path: Path | None, *, write: bool) -> None:
-        self._path = path
+        self.path = path
         self._lock = threading.RLock()
         self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
         self._writer: sqlite3.Connection | None = None
@@ -76,12 +78,22 @@ class Index:
         Raises:
             sqlite3.Error: when the file is damaged or older.
         """
-        with self._lock, closing(_connect(f"{path.as_uri()}?mode=ro")) as other:
-            rows = [dict(row) for row in other.execute("SELECT * FROM runs")]
-            with self._write() as db:
-                for row in rows:
-                    marks = ", ".join(f":{name}" for name in row)
-                    db.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({marks})", row)
+        with closing(_connect(f"{path.as_uri()}?mode=ro")) as other:
+            self.fill(other.execute("SELECT * FROM runs").fetchall())
+
+    def fill(self, rows: Sequence[sqlite3.Row]) -> None:
+        """Takes over the runs of another index instead of its own.
+
+        Raises:
+            sqlite3.Error: when they do not fit or cannot be written.
+        """
+        with self._write() as db:
+            db.execute("DELETE FROM runs")
+            newest = max((row["version"] for row in rows), default=0)
+            db.execute("UPDATE counter SET value = max(value, ?) + 1", (newest,))
+            for row in map(dict, rows):
+                marks = ", ".join(f":{name}" for name in row)
+                db.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({marks})", row)
 
     def close(self) -> None:
         with self._lock:
@@ -101,10 +113,15 @@ class Index:
             row = db.execute("SELECT version FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             return row[0] if row else 0
 
-    def rows(self) -> list[sqlite3.Row]:
-        """All runs, newest first."""
+    def rows(self, since: int = -1) -> list[sqlite3.Row]:
+        """The runs that have changed since the index had this version; all of them by default."""
         with self._reader() as db:
-            return db.execute("SELECT * FROM runs ORDER BY created DESC, run_id").fetchall()
+            return db.execute("SELECT * FROM runs WHERE version > ?", (since,)).fetchall()
+
+    def stamps(self) -> dict[str, int | None]:
+        """Run id -> the stamp given to `refresh`, for every run."""
+        with self._reader() as db:
+            return {row["run_id"]: row["stamp"] for row in db.execute("SELECT run_id, stamp FROM runs")}
 
     def row(self, run_id: str) -> sqlite3.Row | None:
         with self._reader() as db:
@@ -119,22 +136,35 @@ class Index:
 
     # Writing
 
-    def refresh(self, folder: RunFolder) -> bool:
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Makes the writes of a block one transaction, which costs as much as one of them."""
+        with self._write():
+            yield
+
+    def refresh(self, folder: RunFolder, stamp: int | None = None) -> bool:
         """Updates a run from its files. Returns whether anything was new.
 
         The state stays as it is while an attempt is being started that has left no trace in the folder yet; and that of
         a run in training stays until its end has been written.
 
+        Args:
+            stamp: kept with the run, see `stamps`.
+
         Raises:
             FolderError: when the folder does not hold a readable run.
         """
         try:
-            return self._refresh(folder, folder.observe())
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, TypeError) as error:
+            observed = folder.observe()
+            columns = _columns(folder, observed)
+        except OSError as error:
+            raise FolderError(f"{folder.run_id} cannot be read: {error.strerror or error}") from error
+        try:
+            return self._refresh(folder, observed, columns, stamp)
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError) as error:
             raise FolderError(f"a file of {folder.run_id} holds a value of the wrong kind: {error}") from error
 
-    def _refresh(self, folder: RunFolder, observed: Observed) -> bool:
-        columns = _columns(folder, observed)
+    def _refresh(self, folder: RunFolder, observed: Observed, columns: dict[str, Any], stamp: int | None) -> bool:
         with self._write() as db:
             before = db.execute("SELECT * FROM runs WHERE run_id = ?", (folder.run_id,)).fetchone()
             if before is not None and (
@@ -143,7 +173,10 @@ class Index:
             ):
                 columns |= {name: before[name] for name in ("state", "attempt", "reason", "queued")}
             if before is not None and all(before[name] == value for name, value in columns.items()):
+                if before["stamp"] != stamp:
+                    db.execute("UPDATE runs SET stamp = ? WHERE run_id = ?", (stamp, folder.run_id))
                 return False
+            columns["stamp"] = stamp
             names = ", ".join(columns)
             marks = ", ".join(f":{name}" for name in columns)
             updates = ", ".join(f"{name} = excluded.{name}" for name in columns)
@@ -174,7 +207,9 @@ class Index:
         """
         active = (RunState.STARTING, RunState.RUNNING)
         with self._write() as db:
-            db.execute("UPDATE runs SET state = ?, attempt = 0 WHERE state IN (?, ?)", (RunState.INTERRUPTED, *active))
+            db.execute(
+                "UPDATE runs SET state = ?, attempt = 0, stamp = NULL WHERE state IN (?, ?)", (RunState.INTERRUPTED, *active)
+            )
 
     def forget(self, run_id: str) -> None:
         """Removes a run."""
@@ -191,19 +226,19 @@ class Index:
     # Connections
 
     def _open_writer(self) -> sqlite3.Connection:
-        if self._path is None:
+        if self.path is None:
             db = _connect("file::memory:")
             db.executescript(_SCHEMA)
             return db
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(sqlite3.DatabaseError):
-            db = _connect(self._path.as_uri())
+            db = _connect(self.path.as_uri())
             if db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION and _sound(db):
                 return db
             db.close()
         for suffix in ("", "-wal", "-shm"):
-            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
-        db = _connect(self._path.as_uri())
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        db = _connect(self.path.as_uri())
         db.execute("PRAGMA journal_mode = WAL")
         db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
         return db
@@ -213,6 +248,9 @@ class Index:
         if self._writer is None:
             raise RuntimeError("another process writes this index")
         with self._lock:
+            if self._writer.in_transaction:  # of a `batch` around this one
+                yield self._writer
+                return
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
@@ -224,7 +262,7 @@ class Index:
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
-        if self._path is None:
+        if self.path is None:
             assert self._writer is not None
             with self._lock:
                 yield self._writer
@@ -232,7 +270,7 @@ class Index:
         try:
             db = self._readers.get_nowait()
         except Empty:
-            db = _connect(f"{self._path.as_uri()}?mode=ro")
+            db = _connect(f"{self.path.as_uri()}?mode=ro")
         try:
             yield db
         finally:

@@ -13,6 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from attnlab.files import open_file, write_file
+
+_COUNT, _NUMBER = (int,), (int, float)
+_NEEDED: dict[str, dict[str, tuple[type, ...]]] = {
+    "step": {"step": _COUNT, "epoch": _COUNT, "loss": _NUMBER},
+    "epoch": {"step": _COUNT, "epoch": _COUNT},
+}
+"""What the rows of each kind must hold."""
+_MOST = 1e30
+
 
 class MetricsLog:
     """The metrics file, opened to append. A context manager."""
@@ -48,16 +58,20 @@ class MetricsLog:
 
 
 def truncate(path: Path, step: int, epoch: int) -> None:
-    """Keeps the rows of the first ``step`` steps and ``epoch`` epochs, and drops the rest."""
+    """Keeps the rows of the first ``step`` steps and ``epoch`` epochs, and drops the rest and damaged lines."""
     if not path.exists():
         return
-    keep = 0
-    for line in path.read_bytes()[: _whole_lines(path)].splitlines(keepends=True):
-        row = parse(line)
-        if row is None or (row["epoch"] > epoch if row["kind"] == "epoch" else row["step"] > step):
-            break
-        keep += len(line)
-    os.truncate(path, keep)
+    content = path.read_bytes()
+    keep = b"".join(line for line in content.splitlines(keepends=True) if _is_before(line, step, epoch))
+    if content.startswith(keep):
+        os.truncate(path, len(keep))
+    else:
+        write_file(path, lambda stream: stream.write(keep))
+
+
+def _is_before(line: bytes, step: int, epoch: int) -> bool:
+    row = parse(line) if line.endswith(b"\n") else None
+    return row is not None and (row["epoch"] <= epoch if row["kind"] == "epoch" else row["step"] <= step)
 
 
 class MetricsReader:
@@ -79,14 +93,14 @@ class MetricsReader:
         the start. Lines that are not rows are left out.
         """
         try:
-            with self._path.open("rb") as stream:
+            with open_file(self._path) as stream:
                 stream.seek(self._offset - len(self._last_line))
                 text = stream.read()
                 if not text.startswith(self._last_line):
                     self._offset, self._last_line = 0, b""
                     stream.seek(0)
                     text = stream.read()
-        except FileNotFoundError:
+        except OSError:  # there is none yet, or something else is in its place
             self._offset, self._last_line = 0, b""
             return [], True
         first = self._offset == 0
@@ -104,12 +118,26 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
-    """The row in a line; `None` when it is not one."""
+    """The row in a line; `None` when it is not one, because it was damaged."""
     try:
-        row = json.loads(line)
-    except ValueError:
+        row = json.loads(line, parse_constant=_refuse)
+    except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) and {"kind", "step", "epoch"} <= row.keys() else None
+    if not isinstance(row, dict) or not all(_is_figure(value) for name, value in row.items() if name != "kind"):
+        return None
+    needed = _NEEDED.get(str(row.get("kind")))
+    if needed is None or any(type(row.get(name)) not in kinds for name, kinds in needed.items()):
+        return None
+    return row
+
+
+def _is_figure(value: object) -> bool:
+    """Whether a chart can show it: a finite number that is not absurd, yes or no, or nothing."""
+    return value is None or (isinstance(value, int | float) and abs(value) < _MOST)
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)
 
 
 def _whole_lines(path: Path) -> int:

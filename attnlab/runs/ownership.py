@@ -31,15 +31,20 @@ def folder_lock(path: Path) -> FileLock:
 
 def is_locked(path: Path) -> bool:
     """Whether some process, this one included, holds the lock. Asking never gets in the way of others who ask."""
+    if fcntl is not None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:  # there is none, or something else is in its place, which nobody holds
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
     if not path.exists():
         return False
-    if fcntl is not None:
-        with path.open("rb") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return True
-            return False
     lock = folder_lock(path)
     try:
         lock.acquire(timeout=0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +18,27 @@ from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.index import Index, to_record
 from attnlab.runs.ownership import folder_lock
 from attnlab.runs.records import RunRecord, RunState
+from attnlab.runs.watch import FolderWatch
 
 _log = logging.getLogger(__name__)
+_BATCH = 200
+"""Folders that are read in one transaction of the index."""
 
 
 class Store:
     """The runs of a home.
 
     * Truth: the run folders. The index in ``attnlab.db`` only follows them and can be rebuilt at any time (`reindex`).
+      Where the file cannot be written, on a full or read-only disk, the index is kept in memory.
     * Who writes: the one process that holds the home's lock (`home_lock`) maintains the index. All others only read it;
       what they change, they change in the folders.
     * Threads: any thread may read. The methods that follow the folders (`sync`, `refresh`, `forget`, `reindex`) are for
       one thread at a time.
-    * Consistency: a reader sees each run as it was at one look at its folder. `sync` reads every folder again whose
-      entries changed since the last look, so runs that another process made, renamed or deleted appear by themselves,
-      as late as the next `sync`. `version` rises with every change that a reader can see. `get` also finds a run that
-      is not in the index yet.
-    * Durability: nothing here needs to last. After every start the first `sync` reads all folders again, and a damaged
-      index is rebuilt.
+    * Consistency: a reader sees each run as it was at one look at its folder. `sync` reads the folders that have changed
+      (`attnlab.runs.watch`), so runs that another process made, renamed or deleted appear by themselves, as late as the next
+      `sync`. `version` rises with every change that a reader can see. `get` also finds a run that is not in the index yet.
+    * Durability: nothing here needs to last. A damaged index is rebuilt, and a row of it that makes no sense is read again
+      from its folder.
 
     Args:
         home: as `attnlab.paths.home`.
@@ -48,39 +53,77 @@ class Store:
         self._demo_path = paths.DEMO_RUNS if demo is None else demo
         self._demo = Index(None, write=True)
         self._demo_times: tuple[tuple[str, int], ...] | None = None
-        self._times: dict[str, int] = {}
-        """Run id -> when the entries of its folder had last changed at the last look."""
-        self._recent: set[str] = set()
-        """Runs to look at again although that time is the same."""
+        self._shipped: list[RunRecord] = []
+        self._watch: FolderWatch | None = None
+        self._to_read: dict[str, None] = {}
+        """Folders that the last look found changed and that have not been read yet."""
         self._broken: dict[str, str] = {}
         self._index: Index | None = None
         self._lock = threading.RLock()
-        self._cached: tuple[tuple[int, int], list[RunRecord]] | None = None
+        self._known = _Known(self.runs_path)
+        self._listed: tuple[tuple[int, int], list[RunRecord]] = ((-1, -1), [])
         if write:
             self.take_over_index()
 
     def take_over_index(self) -> None:
         """From now on this process holds the home's lock and maintains the index. Other threads may go on reading."""
-        with self._lock:
-            self._index = Index(self.home / "attnlab.db", write=True)
-            self.writes = True
-            self._cached = None
+        try:
+            index = Index(self.home / "attnlab.db", write=True)
+        except (OSError, sqlite3.Error) as error:
+            _log.warning("the index is kept in memory: %s", error)
+            index = Index(None, write=True)
+        self._maintain(index)
+
+    def keep_index_in_memory(self) -> None:
+        """From now on this process follows the folders for itself, beside another one that may maintain the index.
+
+        What is known only to the index, such as a run that is being started, is taken from the file, if there is one.
+        """
+        index = Index(None, write=True)
+        with suppress(sqlite3.Error, OSError):
+            index.fill_from(self.home / "attnlab.db")
+        self._maintain(index)
 
     def read_folders(self) -> None:
-        """Reads all folders now, beside another process that maintains the index: what it will see at its next `sync`.
+        """Reads all folders once, beside another process that maintains the index: what it will see at its next `sync`."""
+        self.keep_index_in_memory()
+        try:
+            self.sync()
+        finally:
+            self.writes = False
 
-        The places in the queue, which no folder holds, are those of the index.
-        """
+    def return_to_file(self) -> None:
+        """Moves the index that this process maintains from memory to the file again, if that can be written now."""
+        with suppress(OSError, sqlite3.Error):
+            index = Index(self.home / "attnlab.db", write=True)
+            index.fill(self.index.rows())
+            self._maintain(index)
+
+    @property
+    def nothing_to_read(self) -> bool:
+        """Whether this process maintains no index, and no other one has left one that can be read."""
+        if self.writes:
+            return False
+        try:
+            index = self._readable_index()
+            return index is None or index.version() < 0
+        except sqlite3.Error:
+            return True
+
+    @property
+    def in_file(self) -> bool:
+        """Whether the index that this process maintains is the file, and the file is still there."""
+        return self._index is not None and self._index.path is not None and self._index.path.exists()
+
+    def _maintain(self, index: Index) -> None:
         with self._lock:
-            own = Index(None, write=True)
-            with suppress(sqlite3.Error, FileNotFoundError):
-                own.fill_from(self.home / "attnlab.db")
-            self._index, self._cached = own, None
-            self.writes = True
-            try:
-                self.sync()
-            finally:
-                self.writes = False
+            before, self._index, self.writes = self._index, index, True
+            self._watch = FolderWatch(self.runs_path, index.stamps())
+            self._to_read.clear()
+            self._known = _Known(self.runs_path)
+            self._listed = ((-1, -1), [])
+            if before is not None:
+                before.close()
 
     def close(self) -> None:
         if self._index is not None:
@@ -93,11 +136,14 @@ class Store:
         """All runs, newest first, the shipped ones last. The list is the caller's own."""
         with self._lock:
             self._look_at_demo()
-            index = self._readable_index()
-            versions = (index.version() if index else 0, self._demo.version())
-            if self._cached is None or self._cached[0] != versions:
-                self._cached = (versions, self._records(index))
-            return list(self._cached[1])
+            try:
+                index = self._readable_index()
+                versions = (index.version() if index else 0, self._demo.version())
+                if self._listed[0] != versions:
+                    self._listed = (versions, self._records(index))
+            except sqlite3.Error as error:  # the process that maintains the index makes a new one
+                _log.warning("the index cannot be read: %s", error)
+            return list(self._listed[1])
 
     def get(self, run_id: str) -> RunRecord:
         """One run, also one that was made a moment ago and is not in the index yet.
@@ -113,7 +159,7 @@ class Store:
         index = Index(None, write=True)
         try:
             index.refresh(folder)
-            return self._record(index.rows()[0])
+            return to_record(index.rows()[0], folder.path, demo=False)
         finally:
             index.close()
 
@@ -123,7 +169,7 @@ class Store:
         Raises:
             UnknownRun: when there is no run of this name.
         """
-        if run_id and not run_id.startswith(".") and Path(run_id).name == run_id:
+        if is_file_name(run_id):
             for parent in (self.runs_path, self._demo_path):
                 if (parent / run_id / "config.json").is_file():
                     return RunFolder(parent / run_id)
@@ -134,8 +180,11 @@ class Store:
 
         Cheap enough to be asked for every second.
         """
-        index = self._readable_index() if run_id is None else self._index_with(run_id)
-        return index.version(run_id) if index else 0
+        try:
+            index = self._readable_index() if run_id is None else self._index_with(run_id)
+            return index.version(run_id) if index else 0
+        except sqlite3.Error:
+            return 0
 
     def broken(self) -> dict[str, str]:
         """Folders that cannot be read as runs: name -> reason."""
@@ -145,53 +194,75 @@ class Store:
 
     def sync(self, only: Collection[str] | None = None) -> None:
         """Brings the index up to date with the folders: with those named, or with all that have changed."""
-        folders = run_folders(self.runs_path) if only is None else [RunFolder(self.runs_path / name) for name in only]
-        indexed = set() if self._times or only is not None else {row["run_id"] for row in self.index.rows()}
-        for folder in folders:
-            try:
-                changed = folder.path.stat().st_mtime_ns
-            except FileNotFoundError:
-                continue
-            # Time stamps are coarse, so a folder that has changed is read once more at the next look.
-            if only is not None or self._times.get(folder.run_id) != changed or folder.run_id in self._recent:
-                self._recent.discard(folder.run_id)
-                if self._times.get(folder.run_id) != changed:
-                    self._recent.add(folder.run_id)
-                self._times[folder.run_id] = changed
-                self.refresh(folder)
         if only is None:
-            for run_id in (indexed | set(self._times)) - {folder.run_id for folder in folders}:
-                self.forget(run_id)
+            self._look(thorough=True)
+            self._read(len(self._to_read))
+        else:
+            for name in only:
+                if (self.runs_path / name).is_dir():
+                    self.refresh(RunFolder(self.runs_path / name))
+
+    def follow(self, most: int) -> bool:
+        """One step towards `sync` that takes no longer with more runs. Returns whether all known changes have been read.
+
+        Args:
+            most: how many folders to read.
+        """
+        if not self._to_read:
+            self._look(thorough=False)
+        self._read(most)
+        return not self._to_read
+
+    def _look(self, *, thorough: bool) -> None:
+        changes = self._watched.look(thorough=thorough)
+        for name in changes.gone:
+            self.forget(name)
+        self._to_read |= dict.fromkeys([*changes.to_read, *self._broken])
+
+    def _read(self, most: int) -> None:
+        names = list(self._to_read)[:most]
+        for begin in range(0, len(names), _BATCH):
+            with self.index.batch():
+                for name in names[begin : begin + _BATCH]:
+                    self._refresh(RunFolder(self.runs_path / name), self._watched.stamp(name))
+            for name in names[begin : begin + _BATCH]:
+                self._to_read.pop(name, None)
 
     def refresh(self, folder: RunFolder) -> None:
         """Reads one run's files again."""
+        self._refresh(folder, None)
+
+    def _refresh(self, folder: RunFolder, stamp: int | None) -> None:
+        run_id = folder.run_id
         try:
-            self.index.refresh(folder)
-            self._broken.pop(folder.run_id, None)
+            self.index.refresh(folder, stamp)
+            self._broken.pop(run_id, None)
         except FolderError as error:
-            if self._broken.get(folder.run_id) != str(error):
-                _log.warning("%s is left out: %s", folder.run_id, error)
-            self._broken[folder.run_id] = str(error)
-            self.index.forget(folder.run_id)
+            if self._broken.get(run_id) != str(error):
+                _log.warning("%s is left out: %s", run_id, error)
+                self._broken[run_id] = str(error)
+                self.index.forget(run_id)
 
     def forget(self, run_id: str) -> None:
         """Removes a run from the index after its folder has been deleted."""
-        self._times.pop(run_id, None)
+        self._to_read.pop(run_id, None)
         self._broken.pop(run_id, None)
         self.index.forget(run_id)
 
     def reindex(self) -> int:
         """Rebuilds the index from the folders. Returns the number of runs in it."""
-        self._times.clear()
         self._broken.clear()
+        self._to_read.clear()
         self.index.clear()
+        self._watch = FolderWatch(self.runs_path, {})
         self.sync()
-        return len(self.index.rows())
+        return len(self.index.stamps())
 
     def in_states(self, *states: RunState) -> list[RunRecord]:
         """Runs of this home in these states; queued ones in the order of the queue."""
         index = self._readable_index()
-        return [] if index is None else [self._record(row) for row in index.in_states(states)]
+        records = [] if index is None else [self._known.record(row) for row in index.in_states(states)]
+        return [record for record in records if record is not None]
 
     def last_place(self) -> float:
         """The place of the last run in the queue; 0 when the queue is empty."""
@@ -210,6 +281,12 @@ class Store:
             raise RuntimeError(f"another process maintains the index of {self.home}; this one only reads it")
         return self._index
 
+    @property
+    def _watched(self) -> FolderWatch:
+        if self._watch is None or not self.writes:
+            raise RuntimeError(f"another process maintains the index of {self.home}; this one only reads it")
+        return self._watch
+
     def _readable_index(self) -> Index | None:
         if self._index is None:
             try:
@@ -227,19 +304,15 @@ class Store:
         return self._demo
 
     def _records(self, index: Index | None) -> list[RunRecord]:
-        own = [] if index is None else index.rows()
-        waiting = sorted((row for row in own if row["queued"] is not None), key=lambda row: (row["queued"], row["created"]))
-        places = {row["run_id"]: place for place, row in enumerate(waiting, 1)}
-        records = [self._record(row, places.get(row["run_id"])) for row in own]
-        own_ids = {record.run_id for record in records}
-        shipped = [to_record(row, self._demo_path / row["run_id"], demo=True) for row in self._demo.rows()]
-        return records + [record for record in shipped if record.run_id not in own_ids]
-
-    def _record(self, row: Any, queue_position: int | None = None) -> RunRecord:
-        return to_record(row, self.runs_path / row["run_id"], demo=False, queue_position=queue_position)
+        own, damaged = ([], set()) if index is None else self._known.all(index)
+        if self._watch is not None:
+            for run_id in damaged:
+                self._watch.read_again(run_id)
+        own_ids = {record.run_id for record in own}
+        return own + [record for record in self._shipped if record.run_id not in own_ids]
 
     def _look_at_demo(self) -> None:
-        with self._lock:
+        with self._lock, suppress(FileNotFoundError):
             folders = run_folders(self._demo_path)
             times = tuple((folder.run_id, folder.path.stat().st_mtime_ns) for folder in folders)
             if times == self._demo_times:
@@ -251,6 +324,63 @@ class Store:
                     self._demo.refresh(folder)
                 except FolderError as error:
                     _log.warning("the shipped run %s is left out: %s", folder.run_id, error)
+            records = (to_record(row, self._demo_path / row["run_id"], demo=True) for row in self._demo.rows())
+            self._shipped = sorted(records, key=_newest_first)
+
+
+class _Known:
+    """The records of an index. Only rows that have changed since the last time are turned into records again."""
+
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
+        self._index: Index | None = None
+        self._version = -1
+        self._records: dict[str, RunRecord] = {}
+        self._places: dict[str, float] = {}
+
+    def all(self, index: Index) -> tuple[list[RunRecord], set[str]]:
+        """(every record, newest first; names of rows that make no sense)."""
+        if index is not self._index:
+            self._index, self._version = index, -1
+        version = index.version()
+        for row in index.rows(since=self._version):
+            self._forget(row["run_id"])
+            record = self.record(row)
+            if record is not None:
+                self._records[record.run_id] = record
+                if row["queued"] is not None:
+                    self._places[record.run_id] = row["queued"]
+        self._version = version
+        names = index.stamps().keys()
+        for run_id in [*self._records.keys() - names]:
+            self._forget(run_id)
+        waiting = sorted(self._places, key=lambda run_id: (self._places[run_id], self._records[run_id].created))
+        queued = {run_id: replace(self._records[run_id], queue_position=place) for place, run_id in enumerate(waiting, 1)}
+        return sorted((self._records | queued).values(), key=_newest_first), {*names} - self._records.keys()
+
+    def record(self, row: sqlite3.Row) -> RunRecord | None:
+        """The record of a row; `None` where it makes no sense."""
+        try:
+            return to_record(row, self._parent / row["run_id"], demo=False)
+        except ValueError:
+            return None
+
+    def _forget(self, run_id: str) -> None:
+        self._records.pop(run_id, None)
+        self._places.pop(run_id, None)
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name from outside can be that of a file or folder here, and of nothing else."""
+    try:
+        length = len(os.fsencode(name))
+    except UnicodeEncodeError:
+        return False
+    return 0 < length < 256 and not name.startswith(".") and not {"/", "\\", "\0"} & set(name)
+
+
+def _newest_first(record: RunRecord) -> tuple[float, str]:
+    return -record.created, record.run_id
 
 
 def home_lock(home: Path) -> Any:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
-from zipfile import BadZipFile
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
 from attnlab.geometry import Cells
 from attnlab.maps import MapKind, MapScale
 from attnlab.training.events import ProbeEvent, SnapshotEvent, SnapshotMap
+
+Content = TypeVar("Content")
 
 
 def write_snapshot(target: Path | IO[bytes], snapshot: SnapshotEvent) -> None:
@@ -52,29 +54,39 @@ def read_snapshot(source: Path | bytes) -> SnapshotEvent:
     """Reads what `write_snapshot` wrote.
 
     Raises:
-        ValueError: when the file is not a snapshot.
+        ValueError: when the file is not a snapshot, or is damaged.
     """
-    arrays = _load(source, "snapshot", ("header", "maps", "peaks", "probabilities"))
+    return _told("snapshot", lambda: _snapshot(_load(source, ("header", "maps", "peaks", "probabilities"))))
+
+
+def _snapshot(arrays: dict[str, np.ndarray]) -> SnapshotEvent:
     header = json.loads(arrays["header"].tobytes())
+    images, peaks_of_all, probabilities = len(arrays["probabilities"]), arrays["peaks"], arrays["probabilities"]
+    if arrays["maps"].dtype != np.uint8 or probabilities.ndim != 2 or not np.isfinite(probabilities).all():
+        raise ValueError("its maps or predictions are of the wrong kind")
+    if peaks_of_all.shape != (len(header["taps"]), images) or not np.isfinite(peaks_of_all).all():
+        raise ValueError("it has no peak for each map and image")
     maps, start = [], 0
-    for tap, peaks in zip(header["taps"], arrays["peaks"], strict=True):
+    for tap, peaks in zip(header["taps"], peaks_of_all, strict=True):
+        if tap["shape"][0] != images or len(tap["shape"]) not in (2, 3):
+            raise ValueError(f"the shape of {tap['name']} does not fit {images} images")
         size = int(np.prod(tap["shape"]))
         maps.append(
             SnapshotMap(
                 tap["name"],
                 MapKind(tap["kind"]),
                 MapScale(tap["scale"]),
-                (tap["grid"][0], tap["grid"][1]),
+                (int(tap["grid"][0]), int(tap["grid"][1])),
                 arrays["maps"][start : start + size].reshape(tap["shape"]),
                 peaks,
             )
         )
         start += size
     return SnapshotEvent(
-        step=header["step"],
+        step=int(header["step"]),
         maps=maps,
-        probabilities=arrays["probabilities"],
-        scalars=header.get("scalars", {}),  # runs of earlier versions have none
+        probabilities=probabilities,
+        scalars={name: float(value) for name, value in header.get("scalars", {}).items()},  # earlier versions have none
     )
 
 
@@ -97,11 +109,18 @@ def read_probes(source: Path | bytes) -> ProbeEvent:
     """Reads what `write_probes` wrote.
 
     Raises:
-        ValueError: when the file holds no probe images.
+        ValueError: when the file holds no probe images, or is damaged.
     """
-    arrays = _load(source, "probe file", ("images", "labels", "names"))
-    width = arrays["images"].shape[-1]
+    return _told("probe file", lambda: _probes(_load(source, ("images", "labels", "names"))))
+
+
+def _probes(arrays: dict[str, np.ndarray]) -> ProbeEvent:
+    count, _, height, width = arrays["images"].shape
+    if arrays["images"].dtype != np.uint8 or arrays["labels"].shape != (count,) or arrays["labels"].dtype.kind not in "iu":
+        raise ValueError("its images or labels are of the wrong kind")
     masks = np.unpackbits(arrays["masks"], axis=-1, count=width).astype(bool) if "masks" in arrays else None
+    if masks is not None and masks.shape != (count, height, width):
+        raise ValueError("its masks do not fit its images")
     places = json.loads(arrays["cells"].tobytes()) if "cells" in arrays else {}  # runs of earlier versions have none
     return ProbeEvent(
         images=arrays["images"],
@@ -112,12 +131,17 @@ def read_probes(source: Path | bytes) -> ProbeEvent:
     )
 
 
-def _load(source: Path | bytes, what: str, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
-    try:
-        with np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, BadZipFile, EOFError, AttributeError, TypeError) as error:
-        raise ValueError(f"this is not a {what} of attnlab: {error}") from error
+def _load(source: Path | bytes, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
     if missing := set(needed) - set(arrays):
-        raise ValueError(f"this is not a {what} of attnlab: {', '.join(sorted(missing))} missing")
+        raise ValueError(f"{', '.join(sorted(missing))} missing")
     return arrays
+
+
+def _told(what: str, read: Callable[[], Content]) -> Content:
+    """Calls ``read``. Damage raises a dozen kinds of errors in zip, zlib, NumPy and JSON, each of which says the same."""
+    try:
+        return read()
+    except Exception as error:
+        raise ValueError(f"this is not a {what} of attnlab: {error!r}") from error

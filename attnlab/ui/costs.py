@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,8 +11,11 @@ import streamlit as st
 
 from attnlab.experiments.groups import Group
 from attnlab.experiments.table import Cost
+from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
+from attnlab.ui.problems import told
 
+_log = logging.getLogger(__name__)
 _milliseconds: dict[str, float] = {}
 _summaries: dict[str, Mapping[str, Any]] = {}
 _measuring = threading.Lock()
@@ -34,13 +38,19 @@ def measure(groups: Sequence[Group]) -> None:
 
     with _measuring, st.spinner("Measuring the time per image", show_time=True):
         for group in groups:
-            if data := _data_of(group):
+            if (data := _data_of(group)) is None:
+                continue
+            with told():
                 _milliseconds[group.key] = milliseconds_per_image(group.config.model, ImageShape(*data[0]), data[1])
 
 
 def _flops(group: Group) -> int | None:
     data = _data_of(group)
-    return _count(group.config.model.model_dump_json(), *data) if data else None
+    try:
+        return _count(group.config.model.model_dump_json(), *data) if data else None
+    except Exception as error:  # a plug-in that is not here, or that fails; the row has no such figure then
+        _log.warning("the operations of %s cannot be counted: %s", group.key, error)
+        return None
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
@@ -55,7 +65,11 @@ def _count(model: str, shape: tuple[int, int, int], classes: int) -> int:
 def _data_of(group: Group) -> tuple[tuple[int, int, int], int] | None:
     """((C, H, W), classes) of a group's data, from the first run that has recorded them."""
     for run in group.runs:
-        if summary := RunFolder(run.folder).dataset_summary() or _summaries.get(run.group):
+        try:
+            summary = RunFolder(run.folder).dataset_summary() or _summaries.get(run.group)
+        except FolderError:
+            continue  # another run of the group may have recorded the same
+        if summary:
             channels, height, width = summary["shape"]
             return (channels, height, width), len(summary["class_names"])
     return None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from attnlab.geometry import Cells, stretched
 from attnlab.maps import MapKind
+from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
 from attnlab.ui.components.viewer import TELLING_POSITIONS
 
@@ -46,7 +47,10 @@ class Pointing:
 def pointing(folder: RunFolder) -> tuple[Pointing, ...]:
     """The maps of a run, the one that points at the object most often first; none without kept maps or without masks."""
     steps = folder.snapshot_steps()
-    return _pointing(str(folder.path), steps[-1]) if steps else ()
+    try:
+        return _pointing(str(folder.path), steps[-1]) if steps else ()
+    except FolderError:  # where the maps themselves are shown, the page says which file is damaged
+        return ()
 
 
 def finder(folder: RunFolder) -> str | None:
@@ -61,10 +65,13 @@ def _pointing(path: str, step: int) -> tuple[Pointing, ...]:
     probes = folder.probes()
     if probes is None or probes.masks is None or not probes.masks.any():
         return ()
+    snapshots, _ = folder.readable_snapshots()
+    if not snapshots:
+        return ()
     shown = probes.masks.any(axis=(1, 2))
     masks = probes.masks[shown]
     measured = []
-    for stored in folder.snapshot(step).maps:
+    for stored in snapshots[-1].maps:
         if stored.kind is MapKind.CHANNEL or math.prod(stored.kept) < TELLING_POSITIONS:
             continue
         shares = _on_object(stored.codes[shown].reshape(-1, *stored.kept), masks, probes.cells_of(stored))

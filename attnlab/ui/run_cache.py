@@ -7,6 +7,7 @@ network it may cache under the same `network_stamp`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
@@ -14,7 +15,8 @@ import streamlit as st
 from attnlab.config import DatasetConfig
 from attnlab.data import ImageDataset, content_stamp, list_datasets, load_dataset
 from attnlab.explain.baselines import untrained_twin
-from attnlab.explain.open_run import OpenRun, open_run
+from attnlab.explain.open_run import OpenError, OpenRun, open_run
+from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord
 
@@ -59,7 +61,7 @@ def pictures_stamp(record: RunRecord) -> str:
 def pictures_changed(record: RunRecord, dataset: ImageDataset) -> str:
     """A sentence when the images of the run's folder or archive are not those it was trained on; empty when they are."""
     about = RunFolder(record.folder).dataset_summary() or {}
-    if "split_digest" not in about or about["split_digest"]["test"] == dataset.test.digest:
+    if about.get("split_digest", {}).get("test", dataset.test.digest) == dataset.test.digest:
         return ""
     return (
         "The pictures have changed since this run was trained. The test pictures here may be among those it was trained on. "
@@ -79,7 +81,20 @@ def source_stamp(name: str) -> str:
 @st.cache_resource(max_entries=8, show_spinner="Opening the network")
 def _network(folder: str, stamp: int) -> OpenRun:
     path = Path(folder)
-    return open_run(path, RunFolder(path).best_or_last)
+    try:
+        which = RunFolder(path).best_or_last
+    except FolderError as error:
+        raise OpenError(str(error)) from error
+    try:
+        return open_run(path, which)
+    except OpenError as error:
+        if which == "last":
+            raise
+        try:
+            last = open_run(path, "last")
+        except OpenError:
+            raise error from None
+        return replace(last, notice=f"{error}. Shown instead: the network as the newest checkpoint has it.")
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the images")

@@ -11,6 +11,7 @@ import streamlit as st
 
 from attnlab.config import RunConfig
 from attnlab.maps import MapKind, over_one_position, scalar_titles, tap_titles
+from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import run_name
 from attnlab.runs.records import RunRecord
@@ -19,7 +20,7 @@ from attnlab.viz.panels import Layer, Panel, layer_from_codes
 from attnlab.viz.scalars import scalar_curves
 
 if TYPE_CHECKING:
-    from attnlab.training.events import SnapshotMap
+    from attnlab.training.events import ProbeEvent, SnapshotMap
 
 REDUCED = {
     MapKind.SPATIAL: "",
@@ -45,12 +46,16 @@ def snapshot_panel(
         titles: map -> title, for the maps to show; all of them when `None`.
 
     Raises:
-        ValueError: when the run has no snapshots or no probe images.
+        ValueError: when the run has no snapshots or no probe images that can be read.
     """
-    probes, about, steps = folder.probes(), folder.dataset_summary(), folder.snapshot_steps()
-    if probes is None or about is None or not steps:
-        raise ValueError(f"{folder.run_id} stored no maps during training")
-    snapshots = [folder.snapshot(step) for step in steps]
+    known = probes_and_classes(folder)
+    snapshots, problems = folder.readable_snapshots()
+    if known is None or not snapshots:
+        raise ValueError(problems[0] if problems else f"{folder.run_id} stored no maps during training")
+    probes, classes = known
+    if snapshots[-1].probabilities.shape[1] != len(classes):
+        raise ValueError(f"{folder.run_id}/dataset.json does not name the classes that this network tells apart")
+    steps = [snapshot.step for snapshot in snapshots]
     maps = [{stored.name: stored for stored in snapshot.maps} for snapshot in snapshots]
     titles = titles or tap_titles(list(maps[-1]))
     layers: list[Layer] = [
@@ -73,7 +78,7 @@ def snapshot_panel(
         subtitle=subtitle,
         image=probes.images[picture].transpose(1, 2, 0),
         layers=layers,
-        classes=about["class_names"],
+        classes=list(classes),
         probabilities=np.stack([snapshot.probabilities[picture] for snapshot in snapshots]).astype(np.float32),
         truth=int(probes.labels[picture]),
         steps=steps,
@@ -82,6 +87,21 @@ def snapshot_panel(
         colour=colour,
         run=folder.run_id,
     )
+
+
+def probes_and_classes(folder: RunFolder) -> tuple[ProbeEvent, tuple[str, ...]] | None:
+    """The probe images of a run and its classes; `None` before the training has begun.
+
+    Raises:
+        FolderError: when one of the files is damaged, or they do not belong together.
+    """
+    probes, about = folder.probes(), folder.dataset_summary()
+    if probes is None or about is None:
+        return None
+    classes = tuple(about["class_names"])
+    if len(probes.labels) and not 0 <= probes.labels.min() <= probes.labels.max() < len(classes):
+        raise FolderError(f"{folder.run_id}/dataset.json does not name the classes of the probe images")
+    return probes, classes
 
 
 def tested_step(record: RunRecord) -> int | None:
@@ -128,8 +148,7 @@ def weights_of_maps(records: Sequence[RunRecord], key: str) -> None:
     """
     for record in records:
         folder = RunFolder(record.folder)
-        steps = folder.snapshot_steps()
-        scalars = _scalars(str(folder.path), tuple(steps))
+        steps, scalars = _scalars(str(folder.path), tuple(folder.snapshot_steps()))
         if not scalars:
             continue
         name = f" of {plain(run_name(record))}" if len(records) > 1 else ""
@@ -143,9 +162,13 @@ def weights_of_maps(records: Sequence[RunRecord], key: str) -> None:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _scalars(path: str, steps: tuple[int, ...]) -> dict[str, list[float]]:
-    """Title -> value at each step; empty where the network has no such number, or an old run did not store it."""
-    by_step = [RunFolder(Path(path)).snapshot(step).scalars for step in steps]
+def _scalars(path: str, steps: tuple[int, ...]) -> tuple[list[int], dict[str, list[float]]]:
+    """(steps, title -> value at each step); empty where the network has no such number, or an old run did not store it."""
+    try:
+        snapshots, _ = RunFolder(Path(path)).readable_snapshots()
+    except FolderError:  # of the probe images; where the maps are shown, the page says so
+        snapshots = []
+    read, by_step = [snapshot.step for snapshot in snapshots], [snapshot.scalars for snapshot in snapshots]
     names = [name for name in (by_step[-1] if by_step else {}) if all(name in scalars for scalars in by_step)]
     titles = scalar_titles(names)
-    return {titles[name]: [scalars[name] for scalars in by_step] for name in names}
+    return read, {titles[name]: [scalars[name] for scalars in by_step] for name in names}

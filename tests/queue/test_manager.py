@@ -110,7 +110,7 @@ def content(home: Path) -> list[tuple[Any, ...]]:
     db = sqlite3.connect(home / "attnlab.db")
     try:
         db.row_factory = sqlite3.Row
-        runs = [dict(row) | {"version": None} for row in db.execute("SELECT * FROM runs ORDER BY 1")]
+        runs = [dict(row) | {"version": None, "stamp": None} for row in db.execute("SELECT * FROM runs ORDER BY 1")]
         return [tuple(row.items()) for row in runs]
     finally:
         db.close()

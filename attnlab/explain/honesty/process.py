@@ -27,6 +27,7 @@ from filelock import FileLock
 
 from attnlab import paths
 from attnlab.files import write_file
+from attnlab.runs.contents import Content, Count, Process, read_content
 from attnlab.runs.errors import FolderError
 from attnlab.runs.files import read_json, write_json
 from attnlab.runs.folder import RunFolder
@@ -61,6 +62,16 @@ class MeasurementStatus:
     reason: str = ""
 
 
+class _Progress(Content):
+    """`progress.json`"""
+
+    phase: str
+    done: Count = 0
+    total: Count = 0
+    failed: str = ""
+    who: Process | None = None
+
+
 class Measurement:
     """The files of one measurement.
 
@@ -83,13 +94,17 @@ class Measurement:
 
     def result(self) -> list[dict[str, Any]] | None:
         """The saved result of each map; `None` where there is none for the run's present weights and today's measures."""
-        saved = read_json(self.path / "result.json")
-        today = saved is not None and saved["weights"] == self.weights and saved.get("measures") == MEASURES_VERSION
-        return saved["result"] if saved is not None and today else None
+        try:
+            saved = read_json(self.path / "result.json") or {}
+        except FolderError:
+            return None  # it can be measured again
+        today = saved.get("weights") == self.weights and saved.get("measures") == MEASURES_VERSION
+        result = saved.get("result") if today else None
+        return result if isinstance(result, list) else None
 
     def status(self) -> MeasurementStatus:
         """Where it stands, by the files and the lock."""
-        progress = read_json(self.path / "progress.json") or {}
+        progress = self._progress()
         starting = progress.get("phase") == "starting" and "who" in progress and is_alive(progress["who"])
         if is_locked(self.path / "lock") or starting:
             counts = {name: progress[name] for name in ("phase", "done", "total") if name in progress}
@@ -98,13 +113,20 @@ class Measurement:
             return MeasurementStatus(MeasurementState.DONE)
         if not progress:
             return MeasurementStatus(MeasurementState.NONE)
-        if "failed" in progress:
+        if progress.get("failed"):
             return MeasurementStatus(MeasurementState.FAILED, reason=progress["failed"])
         if progress["phase"] == "stopped":
             return MeasurementStatus(MeasurementState.STOPPED)
         if progress["phase"] == "done":  # of other weights
             return MeasurementStatus(MeasurementState.NONE)
         return MeasurementStatus(MeasurementState.FAILED, reason=f"its process ended unexpectedly{self._last_log_line()}")
+
+    def _progress(self) -> dict[str, Any]:
+        """Content of the progress file; empty where there is none or it is damaged."""
+        try:
+            return read_content(self.path / "progress.json", _Progress) or {}
+        except FolderError:
+            return {}
 
     def start(self) -> subprocess.Popen[bytes] | None:
         """Starts a process that measures; `None` when one is running already.

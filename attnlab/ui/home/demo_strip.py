@@ -9,11 +9,12 @@ import streamlit as st
 
 from attnlab.maps import MapKind, MapScale, tap_titles
 from attnlab.paths import DEMO_RUNS
+from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.naming import attention_name
 from attnlab.ui.components.viewer import viewer
 from attnlab.ui.finder import Pointing, pointing
-from attnlab.ui.snapshots import REDUCED, snapshot_panel
+from attnlab.ui.snapshots import REDUCED, probes_and_classes, snapshot_panel
 from attnlab.viz.palette import colour
 from attnlab.viz.panels import Panel
 
@@ -107,24 +108,23 @@ def guided_example() -> None:
 
 def _runs() -> list[DemoRun]:
     """Runs on the data set of most shipped runs, the one that points best first, and no two of one attention."""
-    folders = run_folders(DEMO_RUNS)
-    datasets = Counter(folder.config.dataset.model_dump_json() for folder in folders).most_common(1)
-    shipped = [
-        run
-        for folder in folders
-        if folder.config.dataset.model_dump_json() == datasets[0][0] and (run := _demo_run(folder)) is not None
-    ]
+    readable = [run for folder in run_folders(DEMO_RUNS) if (run := _demo_run(folder)) is not None]
+    datasets = Counter(run.folder.config.dataset.model_dump_json() for run in readable).most_common(1)
+    shipped = [run for run in readable if run.folder.config.dataset.model_dump_json() == datasets[0][0]]
     by_attention = {run.title: run for run in reversed(shipped)}
     runs = [run for run in by_attention.values() if run.kind is not MapKind.CHANNEL] or list(by_attention.values())
     return sorted(runs, key=lambda run: -run.pointing.share if run.pointing else 0)[: 1 + OTHERS]
 
 
 def _demo_run(folder: RunFolder) -> DemoRun | None:
-    """What a run has to show; `None` without maps, or while it is being written."""
-    steps = folder.snapshot_steps()
-    if not steps or folder.dataset_summary() is None:
+    """What a run has to show; `None` without maps, while it is being written, and where a file of it is damaged."""
+    try:
+        snapshots, _ = folder.readable_snapshots()
+        if not snapshots or probes_and_classes(folder) is None or not folder.config:
+            return None
+    except FolderError:
         return None
-    last = folder.snapshot(steps[-1])
+    last = snapshots[-1]
     spatial = [stored for stored in last.maps if stored.kind in REDUCED]
     maps = {stored.name: stored for stored in spatial or last.maps}
     if not maps:

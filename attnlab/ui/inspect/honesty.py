@@ -177,10 +177,13 @@ def _progress(measurement: Measurement, tap: str, titles: Mapping[str, str]) -> 
     if st.session_state.pop("honesty.watched", None) == str(measurement.path):
         st.rerun()  # ends the ticking
     if status.state is MeasurementState.DONE:
-        trees = measurement.result()
-        if trees is not None:
-            _result([Honesty.from_tree(tree) for tree in trees], tap, titles)
-        return
+        try:
+            measured = [Honesty.from_tree(tree) for tree in measurement.result() or ()]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            st.warning(f"The saved result is damaged ({plain(repr(error))}); measure again.", icon=":material/warning:")
+        else:
+            _result(measured, tap, titles)
+            return
     if status.state is MeasurementState.FAILED:
         st.error(f"The last measurement failed: {plain(status.reason)}", icon=":material/error:")
     elif status.state is MeasurementState.STOPPED:

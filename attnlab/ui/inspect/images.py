@@ -11,6 +11,9 @@ from attnlab.ui.components.picker import picked_indices
 from attnlab.ui.state import colours, manager
 from attnlab.viz.palette import colour
 
+_MOST_DIGITS = 9
+"""Of the number of an image in a link; Python refuses to read thousands of digits."""
+
 
 def run_colour(record: RunRecord) -> str:
     """The colour this run has in every chart."""
@@ -44,4 +47,5 @@ def ask_for_image(key: str, index: int) -> None:
 
 def linked_indices(parameter: str) -> list[int]:
     """The images that the link names, each once."""
-    return list(dict.fromkeys(int(text) for text in st.query_params.get_all(parameter) if text.isdecimal()))
+    texts = st.query_params.get_all(parameter)
+    return list(dict.fromkeys(int(text) for text in texts if text.isdecimal() and len(text) <= _MOST_DIGITS))

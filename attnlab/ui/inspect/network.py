@@ -347,8 +347,10 @@ def _openable(records: Sequence[RunRecord]) -> list[RunRecord]:
     openable = []
     for record in records:
         try:
-            opened_network(record)
+            opened = opened_network(record)
             openable.append(record)
+            if opened.notice:
+                st.warning(plain(opened.notice), icon=":material/healing:")
         except OpenError as error:
             st.error(plain(str(error)), icon=":material/error:")
     return openable

@@ -25,8 +25,9 @@ from attnlab.ui.finder import finder
 from attnlab.ui.format import plain
 from attnlab.ui.inspect.images import images_to_show, run_colour
 from attnlab.ui.inspect.section import VIEWER, following
+from attnlab.ui.problems import told
 from attnlab.ui.reading import left_out_of_run
-from attnlab.ui.snapshots import marked_epoch, snapshot_panel, tested_epoch, tested_step, weights_of_maps
+from attnlab.ui.snapshots import marked_epoch, probes_and_classes, snapshot_panel, tested_epoch, tested_step, weights_of_maps
 from attnlab.ui.state import colours, manager
 from attnlab.ui.waiting import wait_for_torch
 from attnlab.viz.overlay import thumbnails
@@ -188,11 +189,12 @@ def facts(record: RunRecord) -> None:
 
 def _during_training(records: Sequence[RunRecord]) -> None:
     folder = RunFolder(records[0].folder)
-    probes, about = folder.probes(), folder.dataset_summary()
-    if probes is None or about is None:
+    known = probes_and_classes(folder)
+    if known is None:
         st.info("This run has not started training yet.", icon=":material/info:")
         return
-    names = [about["class_names"][label] for label in probes.labels]
+    probes, classes = known
+    names = [classes[label] for label in probes.labels]
     strip = [Thumbnail(index, name, f"Probe image {index + 1}: {name}") for index, name in enumerate(names)]
     key = f"inspect.probes.{records[0].run_id}"
     (index,) = images_to_show(range(len(strip)), key, "probe")
@@ -203,13 +205,21 @@ def _during_training(records: Sequence[RunRecord]) -> None:
 
 def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
     """The maps over the training steps, and the loss. Pointing at a step in one shows it in the other."""
+    with told():
+        _draw_maps_and_curves(run_ids, index)
+
+
+def _draw_maps_and_curves(run_ids: Sequence[str], index: int) -> None:
     records = [manager().get(run_id) for run_id in run_ids]
     panels = []
     titles = short_names(records)
     for record in records:
         steps = RunFolder(record.folder).snapshot_steps()
         if steps:
-            panels.append(_snapshots(str(record.folder), steps[-1], index, titles[record.run_id], run_colour(record)))
+            panel, problems = _snapshots(str(record.folder), steps[-1], index, titles[record.run_id], run_colour(record))
+            panels.append(panel)
+            if problems:
+                st.warning(f"Left out, {len(problems)} of {len(steps)}: {plain(problems[0])}", icon=":material/warning:")
         else:
             st.caption(f"{plain(run_name(record))} kept no maps during training.")
     viewer(panels, key=VIEWER, link=True, sync="inspect", first=finder(RunFolder(records[0].folder)))
@@ -229,10 +239,10 @@ def _maps_and_curves(run_ids: Sequence[str], index: int) -> None:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _snapshots(path: str, newest: int, index: int, title: str, colour: str) -> Panel:
-    """Cached by the newest step, so that a live run is read again as it grows."""
+def _snapshots(path: str, newest: int, index: int, title: str, colour: str) -> tuple[Panel, list[str]]:
+    """The maps, and which ones are damaged. Cached by the newest step, so that a live run is read again as it grows."""
     folder = RunFolder(Path(path))
-    return snapshot_panel(folder, index, title=title, colour=colour)
+    return snapshot_panel(folder, index, title=title, colour=colour), folder.readable_snapshots()[1]
 
 
 def _has_maps(record: RunRecord) -> bool:

@@ -14,7 +14,7 @@ import streamlit as st
 
 from attnlab.data import DataError, TableColumns, options_of_a_new_run
 from attnlab.models.melanoma import SMALL, melanoma_config
-from attnlab.runs.errors import RunRefused
+from attnlab.runs.errors import RequestRefused, RunRefused
 from attnlab.runs.naming import PLAIN, attention_name, run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.form import own_images
@@ -133,7 +133,7 @@ def _start(data: DataChoice, twin: bool, **settings: Any) -> None:
         return
     try:
         add_to_chart([manager().submit(config) for config in configs])
-    except RunRefused as error:
+    except (RunRefused, RequestRefused) as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
     st.rerun()

@@ -24,6 +24,7 @@ from attnlab.interop import (
     reference_config,
 )
 from attnlab.models import ImageShape
+from attnlab.runs.files import why_not_written
 from attnlab.runs.imported import NO_PICTURES, NORMALISATION, fitting_datasets, import_checkpoint
 from attnlab.ui.form.own_images import absolute_path
 from attnlab.ui.format import plain
@@ -173,7 +174,10 @@ def open_form(checkpoint: Recognised) -> None:
                 remarks=checkpoint.weights.remarks(),
             )
         except ValueError as error:
-            st.error(explain(error), icon=":material/error:")
+            st.error(plain(explain(error)), icon=":material/error:")
+            return
+        except OSError as error:
+            st.error(f"The run cannot be stored: {plain(why_not_written(error, paths.home()))}.", icon=":material/error:")
             return
         run_id = manager().adopt(folder)
         st.switch_page("pages/inspect_attention.py", query_params={"run": run_id})

@@ -31,6 +31,7 @@ from attnlab.runs.errors import RunRefused
 from attnlab.training.budget import Speed
 from attnlab.ui.costs import add_data_summary
 from attnlab.ui.format import duration, plain
+from attnlab.ui.problems import told
 from attnlab.ui.state import manager
 from attnlab.viz.grid_figures import progress_matrix
 
@@ -121,7 +122,7 @@ def start_form() -> None:
         return
     st.session_state.pop("reproduce.fit", None)
     began = time.time()
-    try:
+    with told():
         if what == ON_AND_OFF:
             grid = departure_grid(seeds=seeds, scale=scale)
         else:
@@ -137,11 +138,8 @@ def start_form() -> None:
             start_grid(manager(), grid)
         else:
             save_grid(manager().home, grid)
-    except ValueError as error:
-        st.error(plain(str(error)), icon=":material/error:")
-        return
-    st.session_state["reproduce.grid"] = grid.grid_id
-    st.rerun()
+        st.session_state["reproduce.grid"] = grid.grid_id
+        st.rerun()
 
 
 def _time_rows(grid: Grid) -> dict[str, Speed]:
@@ -220,6 +218,11 @@ def _status(grid: Grid, progress: Progress) -> _Status:
 
 
 def _board(grid_id: str, before: _Status) -> None:
+    with told():
+        _draw_board(grid_id, before)
+
+
+def _draw_board(grid_id: str, before: _Status) -> None:
     grid = load_grid(manager().home, grid_id)
     progress = grid_progress(grid, manager().runs())
     if _status(grid, progress) != before:
@@ -277,15 +280,18 @@ def _buttons(grid: Grid, progress: Progress) -> None:
 
 
 def _pause(grid: Grid) -> None:
-    pause_grid(manager(), grid.grid_id)
+    with told(say=st.toast):
+        pause_grid(manager(), grid.grid_id)
 
 
 def _stop(grid: Grid) -> None:
-    stop_grid(manager(), grid.grid_id)
+    with told(say=st.toast):
+        stop_grid(manager(), grid.grid_id)
 
 
 def _resume(grid: Grid) -> None:
-    start_grid(manager(), grid)
+    with told(say=st.toast):
+        start_grid(manager(), grid)
 
 
 def _progress_text(grid: Grid, progress: Progress) -> str:

@@ -21,11 +21,11 @@ from attnlab.experiments.search import (
     start_search,
     trials,
 )
-from attnlab.runs.errors import RunRefused
 from attnlab.training.presets import one_minute
 from attnlab.ui.form import draft
 from attnlab.ui.form.run_form import run_form
 from attnlab.ui.format import plain
+from attnlab.ui.problems import told
 from attnlab.ui.state import manager
 from attnlab.viz.search_figures import history_figure, importance_figure, slice_figure
 
@@ -67,15 +67,12 @@ def start_form() -> None:
             return
         _show_space(form.config)
     if start:
-        try:
+        with told(say=above.error):
             search = make_search(form.config, int(count), seed=int(seed))
             manager().executor.admit(search.base)
             start_search(manager(), search).began.wait(5)
-        except (SearchError, RunRefused) as error:
-            above.error(str(error), icon=":material/error:")
-            return
-        st.session_state["search.name"] = search.name
-        st.rerun()
+            st.session_state["search.name"] = search.name
+            st.rerun()
 
 
 def _show_space(config: RunConfig) -> None:
@@ -109,6 +106,11 @@ def board(search: Search) -> None:
 
 
 def _board(search: Search, was_working: bool) -> None:
+    with told():
+        _draw_board(search, was_working)
+
+
+def _draw_board(search: Search, was_working: bool) -> None:
     thread = search_thread(manager(), search.name)
     working = at_work(manager().home, search.name)
     if working != was_working:
@@ -160,7 +162,8 @@ def _board(search: Search, was_working: bool) -> None:
 
 
 def _resume(search: Search) -> None:
-    start_search(manager(), search).began.wait(5)
+    with told(say=st.toast):
+        start_search(manager(), search).began.wait(5)
 
 
 def _best(search: Search, best: Trial, tried: int) -> None:
@@ -174,8 +177,9 @@ def _best(search: Search, best: Trial, tried: int) -> None:
         if st.button(f"Train this with {count} seeds", icon=":material/replay:", key="search.train"):
             config = search.config(best.choice)
             first = search.base.seed + 1  # the seed of the trials was used to choose this configuration
-            manager().submit_many(config, range(first, first + int(count)))
-            st.success(f"{count} runs were added to the queue; see Train and Compare.", icon=":material/check:")
+            with told():
+                manager().submit_many(config, range(first, first + int(count)))
+                st.success(f"{count} runs were added to the queue; see Train and Compare.", icon=":material/check:")
 
 
 def _choice_text(trial: Trial) -> str:

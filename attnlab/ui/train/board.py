@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from attnlab.experiments import tensorboard
+from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
 from attnlab.runs.naming import run_name, run_names
@@ -29,6 +30,7 @@ BADGES = {
     RunState.INTERRUPTED: ("interrupted", "orange", ":material/power_off:"),
 }
 SHOWN_DONE = 6
+SHOWN_BROKEN = 50
 BOARD = "train_board"
 """Key of the container that the page puts the board in."""
 _FIRST_WHERE_NARROW = (
@@ -50,6 +52,7 @@ def board() -> None:
     else:
         watch(manager().store.version())
     _done([record for record in records if not record.state.live and not record.demo])
+    _left_out(manager().store.broken())
 
 
 @st.fragment(run_every=2.0)
@@ -153,6 +156,16 @@ def _done(records: Sequence[RunRecord]) -> None:
                 _done_row(record)
 
 
+def _left_out(broken: Mapping[str, str]) -> None:
+    """The folders of runs that cannot be read, and why."""
+    if not broken:
+        return
+    with st.expander(f"Folders that cannot be read as runs ({len(broken)})", icon=":material/warning:", key="train.broken"):
+        st.caption("Put the file right, or delete it or the folder; the run appears again by itself.")
+        lines = [f"{name}: {reason}" for name, reason in sorted(broken.items())]
+        st.code("\n".join(lines[:SHOWN_BROKEN]), language=None, wrap_lines=True)
+
+
 def _done_row(record: RunRecord) -> None:
     with st.container(border=True, key=f"train.done.{record.run_id}"):
         _done_line(record)
@@ -176,7 +189,11 @@ def _done_line(record: RunRecord) -> None:
 
 def _recovered(record: RunRecord) -> None:
     """Says that the run was resumed after a damaged checkpoint, and what was lost."""
-    if record.attempt > 1 and (notice := RunFolder(record.folder).progress().get("recovered")):
+    try:
+        notice = RunFolder(record.folder).progress().get("recovered") if record.attempt > 1 else ""
+    except FolderError:  # changed a moment ago; the next look at the folder says what is wrong with it
+        return
+    if notice:
         st.caption(f":material/healing: {plain(notice)}")
 
 
@@ -207,7 +224,10 @@ def _rename(record: RunRecord) -> None:
     key = f"train.title.{record.run_id}"
 
     def rename() -> None:
-        manager().rename(record.run_id, st.session_state[key])
+        try:
+            manager().rename(record.run_id, st.session_state[key])
+        except ValueError as error:
+            st.toast(plain(str(error)), icon=":material/error:")
 
     st.text_input("Name", value=run_name(record), key=key, on_change=rename, max_chars=80)
 

@@ -12,11 +12,12 @@ from attnlab.data import list_datasets
 from attnlab.explain.cost import count_flops, count_parameters, single_positions
 from attnlab.maps import tap_titles
 from attnlab.models import REPORT_ROWS, ImageShape, report_config
-from attnlab.runs.errors import RunRefused
+from attnlab.runs.errors import RequestRefused, RunRefused
 from attnlab.training.presets import one_minute
 from attnlab.ui.form import draft, own_images
 from attnlab.ui.form.run_form import FormContent, run_form
 from attnlab.ui.format import plain
+from attnlab.ui.problems import told
 from attnlab.ui.state import add_to_chart, manager
 from attnlab.ui.train import timing
 from attnlab.ui.train.executor_form import executor_form
@@ -33,13 +34,14 @@ START_FROM = {
 @st.fragment
 def launcher() -> None:
     """Shows the form. Start submits one run per seed to the manager and draws the page again."""
-    _first_draft()
-    _presets()
-    above = st.container()  # the buttons stay in sight, however long the form below them is
-    content = run_form(fits_time=True)
-    with above:
-        _buttons(content)
-    executor_form()
+    with told((OSError,)):
+        _first_draft()
+        _presets()
+        above = st.container()  # the buttons stay in sight, however long the form below them is
+        content = run_form(fits_time=True)
+        with above:
+            _buttons(content)
+        executor_form()
 
 
 def _buttons(form: FormContent) -> None:
@@ -151,7 +153,7 @@ def _start(form: FormContent) -> None:
         return
     try:
         add_to_chart(manager().submit_many(form.config, form.seeds))
-    except RunRefused as error:
+    except (RunRefused, RequestRefused) as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
     st.rerun()
