@@ -362,11 +362,11 @@ class Manager:
 
     def _round(self) -> None:
         if not self.owns_queue:
+            if self.store.writes:  # in memory, since the home cannot be written
+                self._complete = self.store.follow(_READ_AT_ONCE)
             self._take_over()
         if self.owns_queue:
             self.tick()
-        elif self.store.writes:  # beside a home that cannot be written
-            self._complete = self.store.follow(_READ_AT_ONCE)
 
     def _carefully(self, act: Callable[[], None]) -> bool:
         """Calls ``act``; what goes wrong becomes `trouble`, and the next round tries again. Returns whether all went well."""
@@ -376,7 +376,7 @@ class Manager:
             self.store.keep_index_in_memory()
             trouble = f"The index of the runs cannot be used ({error}); it is kept in memory for now."
         except OSError as error:
-            if self.store.nothing_to_read:
+            if not self.owns_queue and not self.store.writes:
                 self.store.keep_index_in_memory()
             trouble = f"The queue waits: {why_not_written(error, self.home)}."
         except FolderError as error:

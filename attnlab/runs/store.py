@@ -100,17 +100,6 @@ class Store:
             self._maintain(index)
 
     @property
-    def nothing_to_read(self) -> bool:
-        """Whether this process maintains no index, and no other one has left one that can be read."""
-        if self.writes:
-            return False
-        try:
-            index = self._readable_index()
-            return index is None or index.version() < 0
-        except sqlite3.Error:
-            return True
-
-    @property
     def in_file(self) -> bool:
         """Whether the index that this process maintains is the file, and the file is still there."""
         return self._index is not None and self._index.path is not None and self._index.path.exists()
