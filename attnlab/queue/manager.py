@@ -466,8 +466,7 @@ class Manager:
     def _folder_changed(self, folder: RunFolder) -> None:
         """Brings the index up to date at once, where this process maintains it."""
         if self.store.writes:
-            with suppress(sqlite3.Error):  # the next round says what is wrong with the index
-                self.store.refresh(folder)
+            self.store.refresh(folder)
         self._wake.set()
 
     def _state(self, folder: RunFolder) -> RunState:

@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -219,7 +219,7 @@ class Store:
 
     def refresh(self, folder: RunFolder) -> None:
         """Reads one run's files again."""
-        self._refresh(folder, None)
+        self._surely(lambda: self._refresh(folder, None))
 
     def _refresh(self, folder: RunFolder, stamp: int | None) -> None:
         run_id = folder.run_id
@@ -236,7 +236,18 @@ class Store:
         """Removes a run from the index after its folder has been deleted."""
         self._to_read.pop(run_id, None)
         self._broken.pop(run_id, None)
-        self.index.forget(run_id)
+        self._surely(lambda: self.index.forget(run_id))
+
+    def _surely(self, change: Callable[[], None]) -> None:
+        """Changes the index, in memory if the disk of its file is full: what a person asks for does not fail by that."""
+        try:
+            change()
+        except sqlite3.Error as error:
+            if self.index.path is None:
+                raise
+            _log.warning("the index is kept in memory: %s", error)
+            self.keep_index_in_memory()
+            change()
 
     def reindex(self) -> int:
         """Rebuilds the index from the folders. Returns the number of runs in it."""
