@@ -31,8 +31,9 @@ NEXT = (
 inside_app()
 st.title("What does a network look at?", anchor=False)
 st.markdown(
-    "Attention lets a network weight its own features, with weights computed from the image itself. Below, a small network "
-    "learns to read a digit in clutter: each colour is the weight of one place, and the weights change while it learns."
+    "Attention lets a network weight its own features, with weights computed from the image itself. Some attention looks where "
+    "the object is, and some does not. Below, small networks learn to read a digit in clutter: each colour is the weight of "
+    "one place."
 )
 guided_example()
 

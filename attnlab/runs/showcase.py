@@ -138,7 +138,9 @@ class NotMeasured(Record):
     """A setting of which nothing was measured.
 
     Attributes:
-        missing: seeds that have no weights; empty where the maps have no positions.
+        missing: seeds that have no weights.
+        outlined: whether it is known where the objects are in its images. Where seeds and outlines are there, it is the maps
+            that have no positions.
     """
 
     group: str
@@ -146,11 +148,19 @@ class NotMeasured(Record):
     dataset: str
     backbone: str
     missing: list[int]
+    outlined: bool = True
+
+    @property
+    def silent(self) -> bool:
+        """Whether its maps cannot say where."""
+        return self.outlined and not self.missing
 
     def sentence(self) -> str:
         """Why."""
         if self.missing:
             return f"Not measured: seeds {', '.join(map(str, self.missing))} are missing."
+        if not self.outlined:
+            return "Not measured: its images have no outlines of objects."
         return "Its weights have no positions: one per channel, the same everywhere. They say nothing about where."
 
 

@@ -1,4 +1,6 @@
-"""Which map of a run points at the object most often: measured on the images that the run kept its maps of. No torch."""
+"""Which map of a run to show first: the one that was chosen and tested over several trainings; else the one that points at
+the object most often in the images that the run kept its maps of. No torch.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,12 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from attnlab import paths
 from attnlab.geometry import Cells, stretched
 from attnlab.maps import MapKind
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
+from attnlab.runs.showcase import Confirmed, read_showcase
 from attnlab.ui.components.viewer import TELLING_POSITIONS
 
 BETTER_THAN_CHANCE = 2.0
@@ -53,8 +57,19 @@ def pointing(folder: RunFolder) -> tuple[Pointing, ...]:
         return ()
 
 
+def tested(folder: RunFolder) -> Confirmed | None:
+    """What was found of the maps of runs with these settings, over several trainings; `None` where nothing was measured."""
+    showcase = read_showcase(paths.SHOWCASE)
+    try:
+        return showcase.of(folder.config.group) if showcase is not None else None
+    except FolderError:  # its configuration cannot be read
+        return None
+
+
 def finder(folder: RunFolder) -> str | None:
-    """The map that points at the object most often; `None` where no map does so clearly more often than chance."""
+    """The map to begin with; `None` where none was tested and no map points at the object clearly more often than chance."""
+    if (measured := tested(folder)) is not None:
+        return measured.tap
     best = next(iter(pointing(folder)), None)
     return best.tap if best is not None and best.finds else None
 

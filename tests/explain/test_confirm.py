@@ -19,10 +19,12 @@ from attnlab.explain.honesty.confirm import confirm
 from attnlab.explain.honesty.seeds import seeds_of
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.showcase import MEASURES, RIVALS, Confirmed, MapFigures, NotMeasured, Showcase, Test, read_showcase
+from attnlab.runs.showcase import MEASURES, RIVALS, Confirmed, NotMeasured, Showcase, read_showcase
 from attnlab.stats.significance import holm
 from benchmarks.showcase import document
 from tests.example_runs import TWO_EPOCHS, trained_run
+from tests.example_showcase import SURE, UNSURE
+from tests.example_showcase import confirmed as example
 
 SEEDS = (0, 1, 2)
 Groups = dict[str, dict[int, RunFolder]]
@@ -119,6 +121,16 @@ def test_settings_without_positions_or_without_seeds_are_named(found: Showcase) 
     assert left["cbam"].sentence() == "Not measured: seeds 0, 2 are missing."
 
 
+def test_images_without_outlines_are_named(groups: Groups, found: Showcase) -> None:
+    def without_masks(config: DatasetConfig) -> ImageDataset:
+        data = load_dataset(config)
+        return replace(data, test=replace(data.test, masks=None))
+
+    group = found.confirmed[0].group
+    (left,) = confirmed({group: groups[group]}, without_masks).not_measured
+    assert left.sentence() == "Not measured: its images have no outlines of objects." and not left.silent
+
+
 def test_the_page_and_the_file_say_the_same(found: Showcase, tmp_path: Path) -> None:
     page = document(found)
     assert found.confirmed[0].sentence() in page and found.confirmed[0].verdict() in page
@@ -132,35 +144,20 @@ def test_the_page_and_the_file_say_the_same(found: Showcase, tmp_path: Path) -> 
     assert read_showcase(path) is None
 
 
-def entry(ps: dict[int, float], worse: tuple[int, str, str] | None = None) -> Confirmed:
-    """A setting whose map is better on nine of ten images by every test, with these p-values of its seeds."""
-    tests = [
-        Test(seed=seed, measure=measure, rival=rival, share=0.1 if (seed, measure, rival) == worse else 0.9, differing=100, p=p)
-        for seed, p in ps.items()
-        for measure in MEASURES
-        for rival in RIVALS
-    ]
-    means = {"map": 0.71, "random": 0.04, "centre_prior": 0.09, "untrained": 0.12, "ceiling": 1.0}
-    figures = {measure: {name: [value] * len(ps) for name, value in means.items()} for measure in MEASURES}
-    maps = [MapFigures(tap="a.tap", title="block 1", score=0.5, means=figures)]
-    about = {"group": "g", "name": "cbam", "dataset": "digits", "backbone": "small_cnn", "object": "digit", "tap": "a.tap"}
-    return Confirmed(**about, accuracies=[0.9] * len(ps), images=200, maps=maps, tests=tests)
-
-
 def test_a_map_finds_the_object_only_if_every_test_of_every_training_says_so() -> None:
-    sure = entry({2: 0.0001, 3: 0.0001, 4: 0.009})
+    sure = example(SURE)
     assert sure.finds and sure.agreeing == (2, 3, 4)
     assert sure.sentence() == (
         "On 200 test images of each of three trainings, its highest weight lies on the digit in 71% (a random map: 4%, the "
         "middle of the image: 9%, the untrained network: 12%)."
     )
     assert sure.verdict() == "It is better than all three in every training, by this and by its overlap with the digit."
-    unsure = entry({2: 0.0001, 3: 0.0001, 4: 0.011})
+    unsure = example({2: 0.0001, 3: 0.0001, 4: 0.011})
     assert not unsure.finds and unsure.agreeing == (2, 3)
     assert unsure.verdict().startswith("Only in two of three trainings is it better than all three")
-    once_worse = entry({2: 0.0001, 3: 0.0001}, worse=(3, "overlap", "random"))
+    once_worse = example({2: 0.0001, 3: 0.0001}, worse=(3, "overlap", "random"))
     assert not once_worse.finds and once_worse.agreeing == (2,)
-    assert entry({2: 0.5, 3: 0.5}).verdict().startswith("In no training is it better than all three")
+    assert example(UNSURE).verdict().startswith("In no training is it better than all three")
 
 
 def test_a_setting_that_lacks_seeds_says_which() -> None:

@@ -15,6 +15,7 @@ from scipy import stats
 from sklearn.metrics import auc, jaccard_score
 from streamlit.testing.v1 import AppTest
 
+from attnlab import paths
 from attnlab.cli import app as cli
 from attnlab.data import Split, load_dataset
 from attnlab.experiments.managers import get_manager
@@ -34,6 +35,7 @@ from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
 from attnlab.ui.run_cache import run_dataset
 from tests.example_runs import SMALL_MAPS, trained_run
+from tests.example_showcase import SURE, confirmed, write_showcase
 from tests.explain.examples import FirstPixels, opened
 from tests.pages import INSPECT, open_page, texts
 from tests.waiting import wait_until
@@ -233,7 +235,7 @@ def test_a_shipped_run_is_not_written_to(small_maps_run: Path, private_home: Pat
 
 
 def test_the_page_shows_the_strip_the_kept_result_and_the_reason_of_a_failure(
-    app: AppTest, listed_run_id: str, private_home: Path
+    app: AppTest, listed_run_id: str, private_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RunFolder(private_home / "runs" / listed_run_id)
     split = run_dataset(get_manager().get(listed_run_id)).test
@@ -265,6 +267,12 @@ def test_the_page_shows_the_strip_the_kept_result_and_the_reason_of_a_failure(
         charts = [chart.proto.spec for chart in app.get("plotly_chart")]
         (depth,) = [json.loads(chart) for chart in charts if "The network's maps" in chart]
         assert len(depth["layout"]["xaxis"]["ticktext"]) == len(found)
+
+    tested = confirmed(SURE, group=folder.config.group, tap=found[0].tap)
+    monkeypatch.setattr(paths, "SHOWCASE", tmp_path / "showcase.json")
+    write_showcase(paths.SHOWCASE, tested)
+    app.selectbox(f"honesty.tap.{listed_run_id}").set_value(found[0].tap).run()
+    assert tested.sentence() in texts(app) and tested.verdict() in texts(app), "what several trainings have shown of this map"
 
 
 def test_channel_gates_have_nothing_to_lay_beside(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from attnlab.attention import attention_taps
 from attnlab.config import DatasetConfig
 from attnlab.data import ImageDataset, Split, load_dataset
 from attnlab.explain.baselines import BASELINES, BaselineContext, attention_map, spatial_taps, untrained_twin
@@ -53,14 +54,14 @@ def confirm(
     """Chooses a map of each setting and tests it.
 
     Args:
-        groups: as `attnlab.explain.honesty.seeds.seeds_of` gives them.
+        groups: as `attnlab.explain.honesty.seeds.seeds_of` gives them. Networks without attention are left out.
         choosing, confirming: seeds; a setting that lacks one of them is named and not measured.
         images: at most so many validation images, and so many test images, drawn by ``seed``.
         dataset_of: loads the images of a setting.
         on_group: called with the name of each setting before it is measured.
 
     Raises:
-        ValueError: when a seed is to choose and to confirm, or a data set has no outlines of objects.
+        ValueError: when a seed is to choose and to confirm.
     """
     if both := set(choosing) & set(confirming):
         raise ValueError(f"seeds {', '.join(map(str, sorted(both)))} cannot both choose a map and confirm it")
@@ -76,11 +77,16 @@ def confirm(
             on_group(" ".join(about.values()))
         missing = [number for number in (*choosing, *confirming) if number not in by_seed]
         first = open_run(next(iter(by_seed.values())).path)
+        if not attention_taps(first.model):
+            continue
         taps = spatial_taps(first)
         if missing or not taps:
             left.append(NotMeasured(**about, missing=missing if taps else []))
             continue
         data = load(config.dataset.model_dump_json())
+        if not (_outlined(data.validation) and _outlined(data.test)):
+            left.append(NotMeasured(**about, missing=[], outlined=False))
+            continue
         scores = _scores([open_run(by_seed[number].path) for number in choosing], taps, _drawn(data.validation, images, seed))
         tap = max(taps, key=lambda name: scores[name])
         test = _drawn(data.test, images, seed)
@@ -133,14 +139,13 @@ def _tested(of_map: Mapping[int, Figures]) -> tuple[list[Test], list[BaselineCom
     return tests, comparisons
 
 
-def _drawn(split: Split, count: int, seed: int) -> Split:
-    """Images of a split that have an object, drawn from the classes in turn.
+def _outlined(split: Split) -> bool:
+    return split.masks is not None and bool(split.masks.any())
 
-    Raises:
-        ValueError: when there are no outlines.
-    """
-    if split.masks is None or not split.masks.any():
-        raise ValueError("this data set has no outlines of objects, so it is not known where the objects are")
+
+def _drawn(split: Split, count: int, seed: int) -> Split:
+    """Images of a split that have an object, drawn from the classes in turn."""
+    assert split.masks is not None
     with_object = split.select(split.masks.flatten(1).any(dim=1).nonzero()[:, 0])
     return with_object.select(choose_images(with_object.labels, count, seed))
 

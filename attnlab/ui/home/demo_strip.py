@@ -1,38 +1,52 @@
-"""What the first page shows: one shipped run as a guided example, and other kinds of attention on the same image. No torch."""
+"""What the first page shows: attention that looks where the object is beside attention that does not, in trained networks.
+
+Each map has a sentence on what was measured of it. It comes from the tests over several trainings
+(`attnlab.runs.showcase`); a run of which nothing was tested says what its kept images show. No torch.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
+from attnlab import paths
 from attnlab.maps import MapKind, MapScale, tap_titles
 from attnlab.paths import DEMO_RUNS
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.naming import attention_name
+from attnlab.runs.showcase import LEVEL, Confirmed, read_showcase
 from attnlab.ui.components.viewer import viewer
-from attnlab.ui.finder import Pointing, pointing
+from attnlab.ui.finder import Pointing, pointing, tested
+from attnlab.ui.format import plain
 from attnlab.ui.snapshots import REDUCED, probes_and_classes, snapshot_panel
 from attnlab.viz.palette import colour
 from attnlab.viz.panels import Panel
 
-OTHERS = 3
+SIDE = 2
+"""So many maps find the object, and so many do not."""
 
-TERMS = """
-- **Position.** The network describes the image on a grid, here {height} × {width} positions. Each coloured square is one.
+TERMS = (
+    """
+- **Position.** The network describes the image on a grid, in the first map {height} × {width} positions. Each coloured square
+  is one.
 - **Channel.** At every position the network keeps many numbers, one per channel. A channel responds to one kind of
   pattern, for example to a slanted edge.
 - **Gate.** From the image, this attention computes a number between 0 and 1 for each position. All channels there are
   multiplied by it: 0 removes them, 1 leaves them unchanged. The colour is this number.
-- **Block and map.** A network is a chain of blocks. The weights of the attention in one block are a map. This is the map of
-  {place}; the buttons above it show those of the other blocks.
+""",
+    """
+- **Block and map.** A network is a chain of blocks. The weights of the attention in one block are a map. The first one shown
+  is the map of {place}; the buttons above it show those of the other blocks.
 - **Outline.** The white line marks the object. It is drawn for you; the network never sees it.
 - **Dashed line.** The squares are drawn where the network looks; it has no positions outside the line.
 - **N × weight.** Self-attention has no gates: each position shares a total weight of 1 among all N positions. Its maps show
   N × weight, so that 1 is an equal share and 2 is twice that.
-"""
+""",
+)
 
 KINDS = {
     MapKind.CHANNEL: "One weight per channel, the same at all positions, so it cannot say where.",
@@ -48,9 +62,11 @@ class DemoRun:
 
     Attributes:
         titles: tap -> its title, for the maps that are shown.
-        best: the tap that is shown first: the one that points at the object most often, else the one whose weights vary most.
+        best: the tap that is shown first: the one that was tested, else the one that points at the object most often, else the
+            one whose weights vary most.
         kind, scale, grid: of this tap.
-        pointing: how often it points at the object; `None` where there are no masks.
+        pointing: how often a map of the run points at the object; `None` where there are no masks.
+        tested: what was found over several trainings; `None` where nothing was.
     """
 
     folder: RunFolder
@@ -60,21 +76,36 @@ class DemoRun:
     scale: MapScale
     grid: tuple[int, int]
     pointing: Pointing | None
+    tested: Confirmed | None
 
     @property
     def title(self) -> str:
         return attention_name(self.folder.config)
 
+    @property
+    def finds(self) -> bool:
+        """Whether the map finds the object: by the tests, else by the images that the run kept."""
+        return self.tested.finds if self.tested is not None else self.pointing is not None and self.pointing.finds
+
+    @property
+    def share(self) -> float:
+        """How often it points at the object, in [0, 1]."""
+        return self.tested.chosen.mean("pointing") if self.tested is not None else self.pointing.share if self.pointing else 0.0
+
+    def sentence(self) -> str:
+        """What was measured of it."""
+        return self.tested.sentence() if self.tested is not None else _in_words(self.pointing)
+
 
 def guided_example() -> None:
-    """The shipped run whose map points best, explained, and others below it; without any, the command that creates them."""
+    """Shipped runs whose map finds the object beside others, and what the words mean; without any, how to make them."""
     runs = _runs()
     if not runs:
         st.info("There are no shipped runs yet. This command creates them in a few minutes:", icon=":material/info:")
         st.code("attnlab demo", language="bash")
         return
-    guide, *others = runs
-    probes = guide.folder.probes()
+    finding, others = [run for run in runs if run.finds], [run for run in runs if not run.finds]
+    probes = runs[0].folder.probes()
     image = st.segmented_control(
         "Image",
         range(len(probes.labels) if probes else 0),
@@ -85,35 +116,67 @@ def guided_example() -> None:
         bind="query-params",
         help="Test images, which the networks were not trained on.",
     )
-    left, right = st.columns(2, gap="large")
-    with left:
-        viewer([_panel(guide, image or 0, 0)], key="home.viewer", compact=True, autoplay=True, first=guide.best)
-    with right:
-        if guide.pointing is not None and guide.pointing.finds:
-            st.markdown(_finding(guide.pointing))
-        if guide.kind is MapKind.SPATIAL and guide.scale is MapScale.GATE:
-            st.markdown(TERMS.format(height=guide.grid[0], width=guide.grid[1], place=guide.titles[guide.best]))
-    if not others:
-        return
-    st.subheader("Other attention on the same image", anchor=False)
-    for index, (run, column) in enumerate(zip(others, st.columns(len(others), gap="medium"), strict=True)):
+    sides = [side for side in (finding, others) if side]
+    for side, column in zip(sides, st.columns([len(side) for side in sides], gap="large"), strict=True):
         with column:
-            viewer([_panel(run, image or 0, index + 1)], key=f"home.viewer.{index}", compact=True, first=run.best)
-            st.caption(" ".join(filter(None, (KINDS[run.kind], _in_words(run.pointing)))))
-    st.caption(
-        "A map shows where a network weights its features, not why it decides. Many maps do not point at the object, and the "
-        "network may be right all the same."
-    )
+            if side is finding:
+                st.markdown("#### :green[These find the object]")
+                st.caption("Nobody told the networks where it is.")
+            elif finding:
+                st.markdown("#### These do not")
+                st.caption("They may read the image correctly all the same.")
+            _side(side, image or 0, runs.index(side[0]))
+    st.caption(_how_told(runs))
+    guide = runs[0]
+    if guide.kind is MapKind.SPATIAL and guide.scale is MapScale.GATE:
+        st.subheader("How to read a map", anchor=False)
+        for terms, column in zip(TERMS, st.columns(2, gap="large"), strict=True):
+            column.markdown(terms.format(height=guide.grid[0], width=guide.grid[1], place=guide.titles[guide.best]))
+
+
+def _side(runs: Sequence[DemoRun], image: int, first: int) -> None:
+    """Some runs side by side, each with its sentence; they play together.
+
+    Args:
+        first: place of the first of them on the page.
+    """
+    for place, (run, column) in enumerate(zip(runs, st.columns(len(runs), gap="medium"), strict=True), first):
+        with column:
+            panels = [_panel(run, image, place)]
+            viewer(panels, key=f"home.viewer.{place}", compact=True, autoplay=True, first=run.best)
+            st.markdown(" ".join(filter(None, (KINDS[run.kind], run.sentence()))))
+
+
+def _how_told(runs: Sequence[DemoRun]) -> str:
+    """How it is known which maps find the object, and which attention cannot say where."""
+    sentences = ["A map shows where a network weights its features, not why it decides."]
+    if all(run.tested is not None for run in runs):
+        sentences.append(
+            "A map counts as finding the object if in every training it beats the untrained network, the middle of the image "
+            "and a random map, by its highest weight and by its overlap with the object "
+            f"(p < {LEVEL} after Holm's correction). It was chosen on other images and in other trainings."
+        )
+    showcase = read_showcase(paths.SHOWCASE)
+    datasets = {run.tested.dataset for run in runs if run.tested is not None}
+    silent = [each.name for each in showcase.not_measured if each.silent and each.dataset in datasets] if showcase else []
+    if silent:
+        sentences.append(f"Not shown: {plain(', '.join(silent))}, with one weight per channel, which says nothing about where.")
+    return " ".join(sentences)
 
 
 def _runs() -> list[DemoRun]:
-    """Runs on the data set of most shipped runs, the one that points best first, and no two of one attention."""
+    """Runs on the data set of most shipped runs, no two of one attention: those that find the object, then those that do not.
+
+    Of the first those that point at it most often, of the others those that do so least.
+    """
     readable = [run for folder in run_folders(DEMO_RUNS) if (run := _demo_run(folder)) is not None]
     datasets = Counter(run.folder.config.dataset.model_dump_json() for run in readable).most_common(1)
     shipped = [run for run in readable if run.folder.config.dataset.model_dump_json() == datasets[0][0]]
     by_attention = {run.title: run for run in reversed(shipped)}
     runs = [run for run in by_attention.values() if run.kind is not MapKind.CHANNEL] or list(by_attention.values())
-    return sorted(runs, key=lambda run: -run.pointing.share if run.pointing else 0)[: 1 + OTHERS]
+    finding = sorted((run for run in runs if run.finds), key=lambda run: -run.share)
+    others = sorted((run for run in runs if not run.finds), key=lambda run: run.share)
+    return [*finding[:SIDE], *others[:SIDE]]
 
 
 def _demo_run(folder: RunFolder) -> DemoRun | None:
@@ -129,29 +192,26 @@ def _demo_run(folder: RunFolder) -> DemoRun | None:
     maps = {stored.name: stored for stored in spatial or last.maps}
     if not maps:
         return None
+    measured = tested(folder)
     best = next(iter(pointing(folder)), None)
     variation = {
         name: ((stored.codes.reshape(len(stored.codes), -1) / 255).std(axis=1) * stored.peaks).mean()
         for name, stored in maps.items()
     }
-    tap = best.tap if best is not None else max(variation, key=lambda name: variation[name])
-    shown = maps[tap]
-    return DemoRun(folder, tap_titles(list(maps)), tap, MapKind(shown.kind), MapScale(shown.scale), shown.grid, best)
-
-
-def _finding(measured: Pointing) -> str:
-    return (
-        f"**This map finds the object.** Its highest weight lies on the object in {measured.hits} of the {measured.images} "
-        f"images; a random position would in {measured.chance:.0%}. Nobody told the network where the object is. The map is "
-        "shown first because it does this more often than the other maps here."
-    )
+    wanted = [each.tap for each in (measured, best) if each is not None and each.tap in maps]
+    tap = wanted[0] if wanted else max(variation, key=lambda name: variation[name])
+    shown, titles = maps[tap], tap_titles(list(maps))
+    return DemoRun(folder, titles, tap, MapKind(shown.kind), MapScale(shown.scale), shown.grid, best, measured)
 
 
 def _in_words(measured: Pointing | None) -> str:
     if measured is None:
         return ""
     hardly = "" if measured.finds else ", about as often as chance"
-    return f"The highest weight lies on the object in {measured.hits} of the {measured.images} images{hardly}."
+    return (
+        f"Its highest weight lies on the object in {measured.hits} of the {measured.images} images{hardly}; a random position "
+        f"would in {measured.chance:.0%}."
+    )
 
 
 def _panel(run: DemoRun, image: int, place: int) -> Panel:

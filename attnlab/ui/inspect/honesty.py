@@ -28,7 +28,7 @@ from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
 from attnlab.stats.significance import p_words
 from attnlab.ui.components.viewer import first_layer
-from attnlab.ui.finder import pointing
+from attnlab.ui.finder import pointing, tested
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import CENTRE_PRIOR, HOLM
 from attnlab.ui.inspect.network import Selection
@@ -106,6 +106,12 @@ def honesty_section(selection: Selection) -> None:
 
 def _first_map(folder: RunFolder, taps: Sequence[str], selection: Selection) -> tuple[str, str]:
     """The map that the section begins with, and a sentence on why it is this one."""
+    confirmed = tested(folder)
+    if confirmed is not None and confirmed.tap in taps:
+        return confirmed.tap, (
+            "This map comes first because runs with these settings were measured: it was chosen on validation images in other "
+            f"trainings, and tested on test images. {confirmed.sentence()} {confirmed.verdict()}"
+        )
     best = next((each for each in pointing(folder) if each.tap in taps), None)
     if best is None:
         layers = selection.panels[0].layers
