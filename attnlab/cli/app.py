@@ -26,7 +26,7 @@ from attnlab.cli.search import search
 from attnlab.cli.tensorboard import tensorboard
 from attnlab.cli.train import resume, train
 from attnlab.config import explain
-from attnlab.worker.openmp import wait_passively
+from attnlab.worker.openmp import spin_briefly
 
 app = App(
     name="attnlab",
@@ -40,7 +40,7 @@ app = App(
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command. Returns the exit code."""
-    wait_passively()
+    spin_briefly()
     try:
         return app(sys.argv[1:] if arguments is None else arguments) or OK
     except CycloptsError as error:

@@ -29,7 +29,7 @@ from urllib.request import url2pathname
 from attnlab.config import RunConfig
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
-from attnlab.worker.openmp import wait_passively
+from attnlab.worker.openmp import spin_briefly
 from attnlab.worker.session import Terminated, dataset, load, run_with_waiting_seeds
 from attnlab.worker.timing import CannotBeTimed, measure
 
@@ -43,7 +43,7 @@ THREADS = "ATTNLAB_THREADS"
 
 def main() -> int:
     """Serves jobs from standard input, or trains the one run that the arguments name. Returns the exit code."""
-    wait_passively()
+    spin_briefly()
     if len(sys.argv) == 3:
         return _train_one(sys.argv[1], int(sys.argv[2]))
     replies = os.fdopen(os.dup(1), "w", buffering=1)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 
+SPIN_COUNT = "10000"
 
-def wait_passively() -> None:
-    """Lets waiting threads sleep, unless the environment says otherwise. Call it before torch is imported.
 
-    OpenMP's threads wait for each other in a loop that keeps the core busy. That costs nothing where each thread has a core
-    of its own; where other programs want the cores too, threads wait for one that cannot run, and take its core.
-    docs/time_budget.md has figures.
+def spin_briefly() -> None:
+    """Lets waiting threads sleep after a moment, unless the environment says otherwise. Call it before torch is imported.
+
+    OpenMP's threads wait for each other in a loop that keeps the core busy, by default for many milliseconds. Where other
+    programs want the cores too, they so take the core of a thread that is waited for. A shorter loop costs nothing where each
+    thread has a core of its own. docs/time_budget.md has figures.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)

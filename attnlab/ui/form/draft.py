@@ -23,7 +23,7 @@ _PREFIX = "form."
 SEEDS = _PREFIX + "seeds"
 _BUDGET = "draft.budget"
 MINUTE = 60
-FITTED, EXACTLY = "as many as fit into a time", "exactly so many"
+FITTED, EXACTLY = "as many as fit into the time", "exactly this many"
 _READABLE = {
     "lr": "learning rate",
     "amp": "mixed precision (bf16)",
