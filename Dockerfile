@@ -17,4 +17,5 @@ VOLUME /data
 WORKDIR /data
 EXPOSE 8501
 HEALTHCHECK --start-period=30s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=3)"]
-CMD ["attnlab", "app", "--address", "0.0.0.0", "--port", "8501", "--no-browser"]
+# A container is reached from outside, so it is a classroom; `docker logs` shows the token with which a browser may do everything.
+CMD ["attnlab", "app", "--classroom", "--port", "8501", "--no-browser"]

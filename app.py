@@ -1,13 +1,17 @@
-"""attnlab: page config and navigation. Everything else is in pages/ and attnlab/ui."""
+"""attnlab: the server, and what it draws for every visitor. Everything else is in pages/ and attnlab/ui."""
 
 import streamlit as st
 
 from attnlab.runs.errors import FolderError
+from attnlab.ui import door
 from attnlab.ui.problems import told
 from attnlab.ui.shell import ICON, navigation
 
-page = navigation()
-st.set_page_config(page_title=f"{page.title} · attnlab", page_icon=str(ICON), layout="wide")
-st.logo(str(ICON), size="small")
-with told((FolderError, OSError)):
-    page.run()
+if __name__ != "__main__":  # `streamlit run` imports the server from here ...
+    app = st.App(__file__, middleware=door.middleware(), lifespan=door.lifespan)
+else:  # ... which runs this file for every visitor
+    page = navigation()
+    st.set_page_config(page_title=f"{page.title} · attnlab", page_icon=str(ICON), layout="wide")
+    st.logo(str(ICON), size="small")
+    with told((FolderError, OSError)):
+        page.run()

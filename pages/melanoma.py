@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from attnlab.ui.format import plain
 from attnlab.ui.glossary import ATTENTION_GATE
 from attnlab.ui.waiting import wait_for_torch
 
@@ -26,7 +27,7 @@ records = page.article_runs()
 live = frozenset(record.run_id for record in records if record.state.live)
 page.progress(live)
 for failed in [record for record in records if record.reason][:3]:
-    st.error(f"{failed.title}: {failed.reason}", icon=":material/error:")
+    st.error(f"{plain(failed.title)}: {plain(failed.reason)}", icon=":material/error:")
 
 finished = page.finished(records)
 if not finished:

@@ -27,4 +27,4 @@ def texts(app: AppTest) -> str:
 
 def seen(app: AppTest) -> str:
     """`texts` as a person reads it, without the marks that keep text from being read as Markdown."""
-    return re.sub(r"\\([\W_])", r"\1", texts(app))
+    return re.sub(r"\\([\W_])", r"\1", texts(app)).replace("\u2060", "")

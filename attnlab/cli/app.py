@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+from typing import Annotated
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from attnlab import __version__, paths
 from attnlab.cli.common import OK, complain
@@ -26,6 +27,8 @@ from attnlab.cli.search import search
 from attnlab.cli.tensorboard import tensorboard
 from attnlab.cli.train import resume, train
 from attnlab.config import explain
+from attnlab.desk.permissions import MODE, Mode, server_mode
+from attnlab.desk.teacher import teacher_token
 from attnlab.worker.openmp import spin_briefly
 
 app = App(
@@ -58,8 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
 def app_(
     *streamlit: str,
     port: int | None = None,
-    address: str = "127.0.0.1",
+    address: str | None = None,
     browser: bool | None = None,
+    classroom: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Open the app in the browser.
 
@@ -70,11 +74,23 @@ def app_(
     port
         where it listens (default: the first free one from 8501)
     address
-        who can reach it: 127.0.0.1 is this machine alone, 0.0.0.0 is every machine on the network
+        where it listens: 127.0.0.1 is this machine alone, 0.0.0.0 is every machine on the network (default: this machine
+        alone; with --classroom, every machine)
     browser
         open a browser window (default: if this machine has a screen)
+    classroom
+        let other machines connect, each browser with the runs that it makes; prints the teacher's token (docs/classroom.md)
     """
-    options = ["--server.address", address, "--server.showEmailPrompt", "false"]
+    if classroom:
+        os.environ[MODE] = Mode.CLASSROOM
+    shared = server_mode() is Mode.CLASSROOM
+    if shared:
+        teacher_token(paths.home())  # says here what is wrong with the one that was chosen
+    elif address not in (None, "localhost", "127.0.0.1", "::1"):
+        raise ValueError(f"with --address {address} other machines could connect; to let them in, add --classroom")
+    options = ["--server.address", address or ("0.0.0.0" if shared else "127.0.0.1"), "--server.showEmailPrompt", "false"]
+    if shared:  # Streamlit's own message asks a server on the internet for this machine's address there
+        options += ["--logger.hideWelcomeMessage", "true"]
     if port is not None:
         options += ["--server.port", str(port)]
     # The settings beside app.py say headless, for servers. Without the option Streamlit looks for a screen by itself.

@@ -24,6 +24,7 @@ from attnlab.data._dataset import (
     normalise,
 )
 from attnlab.data._listing import Listing, PathOptions
+from attnlab.data._open_source import readable_file
 from attnlab.data._paths import TableColumns, build_path, content_stamp, list_path, own_side, read_path, tables_at
 from attnlab.data._registry import DatasetInfo, build_registered, list_datasets, options_of_a_new_run, register_dataset
 from attnlab.data._splits import split_pool
@@ -52,6 +53,7 @@ __all__ = [
     "content_stamp",
     "hold_out",
     "keep_upload",
+    "readable_file",
     "list_datasets",
     "list_path",
     "load_dataset",

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from attnlab.data._dataset import DataError
-from attnlab.data.decode import MAX_BYTES, ImageRefused
+from attnlab.data.decode import MAX_BYTES, SUFFIXES, ImageRefused
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class Limits:
 
 LIMITS = Limits()
 FOLDER_ENTRIES = 2_000_000
+LOOKED_AT, LEAST_PICTURES = 20_000, 0.02
+"""A folder is not walked further when of its first so many files fewer than this share have the name of a picture or table."""
+_USEFUL = (*SUFFIXES, ".csv", ".tsv")
 HEAD_BYTES = 32
 """As many first bytes of a file tell its format."""
 
@@ -154,11 +157,14 @@ class FolderSource(Source):
         digest = hashlib.sha256()
         readable = Names()
         todo = [(self.path, "")]
+        useful = 0
         while todo:
             folder, prefix = todo.pop()
             try:
                 entries = sorted(os.scandir(folder), key=lambda e: e.name)
             except OSError as error:
+                if not prefix:
+                    raise
                 skipped.append(Skip(readable(prefix.rstrip("/")) or ".", f"the folder cannot be read ({error.strerror})"))
                 continue
             for entry in entries:
@@ -172,9 +178,16 @@ class FolderSource(Source):
                     todo.append((Path(entry.path), name + "/"))
                 elif entry.is_file():
                     files[readable(name)] = name
+                    useful += name.lower().endswith(_USEFUL)
                     status = entry.stat()
                     digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
-                if len(files) + len(folders) > FOLDER_ENTRIES:
+                count = len(files) + len(folders)
+                if count == LOOKED_AT and useful < LEAST_PICTURES * LOOKED_AT:
+                    raise DataError(
+                        f"{self.path} is not a folder of images: of the first {LOOKED_AT:,} files and folders inside it, "
+                        f"{useful:,} are pictures or tables. Choose a folder inside it"
+                    )
+                if count > FOLDER_ENTRIES:
                     raise DataError(f"{self.path} contains more than {FOLDER_ENTRIES:,} files; choose a folder inside it")
         return Index(tuple(files), frozenset(folders), tuple(skipped)), digest.hexdigest()
 

@@ -6,17 +6,22 @@ An upload is opened by the same reader as every archive before it is stored.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
+import threading
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from attnlab.data._dataset import DataError
 from attnlab.data.archive import open_archive
+from attnlab.files import write_file
 from attnlab.paths import uploads_dir
 
 SUFFIXES = ("zip", "tar", "tgz", "gz", "xz", "bz2")
+_OWNERS = ".owners.json"
+_owners_lock = threading.Lock()
 LEAST_FREE_BYTES = 1 << 30
 """An upload is refused when it would leave less free space: runs need it for their checkpoints."""
 
@@ -51,6 +56,31 @@ def keep_upload(name: str, file: IO[bytes]) -> Path:
     finally:
         draft.unlink(missing_ok=True)
     return path
+
+
+def own_upload(path: Path, browser: str) -> None:
+    """Notes that a browser has uploaded a stored archive; several may have uploaded the same."""
+    with _owners_lock:
+        owners = _owners()
+        owners[path.name] = sorted({*owners.get(path.name, ()), browser})
+        write_file(uploads_dir() / _OWNERS, lambda stream: stream.write(json.dumps(owners, indent=1).encode()))
+
+
+def kept_uploads(browser: str) -> list[Path]:
+    """The stored archives that a browser has uploaded."""
+    with _owners_lock:
+        owners = _owners()
+    paths = [uploads_dir() / name for name, browsers in owners.items() if browser in browsers]
+    return [path for path in paths if path.is_file()]
+
+
+def _owners() -> dict[str, list[str]]:
+    """File name -> browsers. A damaged list counts as empty: then the archives belong to the machine's owner."""
+    try:
+        tree = json.loads((uploads_dir() / _OWNERS).read_bytes())
+        return {str(name): [str(browser) for browser in browsers] for name, browsers in tree.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _stem(name: str) -> str:

@@ -131,6 +131,7 @@ class Grid:
         state: what is wanted of it.
         created: seconds since the epoch.
         estimates: row label -> seconds a cell was expected to take before any had run; empty without an estimate.
+        owner: of the grid and of its runs, see `RunRecord`.
     """
 
     grid_id: str
@@ -141,6 +142,7 @@ class Grid:
     state: GridState = GridState.PAUSED
     created: float = 0.0
     estimates: Mapping[str, float] | None = None
+    owner: str = ""
 
     @cached_property
     def cells(self) -> dict[tuple[str, int], RunConfig]:
@@ -162,6 +164,7 @@ class Grid:
             "created": self.created,
             "seeds": list(self.seeds),
             "estimates": dict(self.estimates or {}),
+            "owner": self.owner,
             "rows": [row.to_tree() for row in self.rows],
         }
 
@@ -178,7 +181,7 @@ class Grid:
             kind, title = GridKind(tree.get("kind", GridKind.GRID)), str(tree["title"])
             if kind is GridKind.DEPARTURES and title == _FORMER_TITLE:
                 title = DEPARTURES_TITLE
-            return make_grid(
+            grid = make_grid(
                 rows,
                 [int(seed) for seed in tree["seeds"]],
                 title=title,
@@ -188,6 +191,7 @@ class Grid:
                 created=float(tree.get("created", 0.0)),
                 estimates={str(label): float(seconds) for label, seconds in tree.get("estimates", {}).items()},
             )
+            return replace(grid, owner=str(tree.get("owner", "")))
         except (KeyError, TypeError, AttributeError) as error:
             raise GridError(f"{grid_id} is no grid: {error!r} is missing or of the wrong kind") from error
         except ValueError as error:

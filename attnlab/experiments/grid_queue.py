@@ -25,17 +25,18 @@ def feed(manager: Manager) -> None:
     active = [grid for grid in reversed(list_grids(manager.home)) if grid.state is GridState.ACTIVE]
     if not active or manager.store.in_states(RunState.QUEUED):
         return
-    known = best_runs(manager.runs())
+    records = manager.runs()
     for grid in active:
         if load_grid(manager.home, grid.grid_id).state is not GridState.ACTIVE:  # another process has just paused or stopped it
             continue
+        known = best_runs(run for run in records if _counts(grid, run))
         waiting = [config for key, config in grid.wanted.items() if _waits(known.get(key))]
         if waiting:
             row = [config for config in waiting if config.group == waiting[0].group] if stacks_here() else waiting[:1]
             for config in row:
                 run = known.get(config.config_hash)
                 if run is None:
-                    manager.enqueue(config)
+                    manager.enqueue(config, owner=grid.owner)
                 else:
                     _request(manager.resume, run.run_id)
             return
@@ -52,7 +53,8 @@ def start_grid(manager: Manager, grid: Grid) -> Grid:
     for config in grid.wanted.values():
         manager.executor.admit(config)
     with manager.lock:
-        runs = {cell.run.run_id: cell.run for cell in progress(grid, manager.runs()).cells if cell.run is not None}
+        records = [run for run in manager.runs() if _counts(grid, run)]
+        runs = {cell.run.run_id: cell.run for cell in progress(grid, records).cells if cell.run is not None}
         for run in runs.values():
             folder = RunFolder(run.folder)
             if run.state.live and folder.requested() is not None:
@@ -85,7 +87,7 @@ def _suspend(manager: Manager, grid_id: str, state: GridState, end: Callable[[st
         others = [other for other in list_grids(manager.home) if other.state is GridState.ACTIVE]
         exclusive = grid.wanted.keys() - {key for other in others for key in other.wanted}
         for record in manager.live():
-            if record.config.config_hash in exclusive:
+            if record.config.config_hash in exclusive and record.owner == grid.owner:
                 _request(end, record.run_id)
     return grid
 
@@ -94,6 +96,11 @@ def _request(action: Callable[[str], None], run_id: str) -> None:
     """Calls an action that no longer applies if the run has ended, continued or been deleted in the meantime."""
     with suppress(RequestRefused, UnknownRun):
         action(run_id)
+
+
+def _counts(grid: Grid, run: RunRecord) -> bool:
+    """Whether a run is a cell's: anybody's result is, but a run that may still change only when grid and run have one owner."""
+    return run.owner == grid.owner or run.state is RunState.FINISHED
 
 
 def _waits(run: RunRecord | None) -> bool:

@@ -305,6 +305,12 @@ class Manager:
             self._follower = Follower(self.store, executor, self.grace)
             self._wake.set()
 
+    def add_feeder(self, feeder: Callable[[Manager], None]) -> None:
+        """Calls ``feeder`` too in every round, unless it is called already."""
+        with self.lock:
+            if feeder not in self._feeders:
+                self._feeders = (*self._feeders, feeder)
+
     def warm(self) -> None:
         """Prepares a worker, so that the next run begins at once."""
         if self.owns_queue:

@@ -1,5 +1,8 @@
 """Which executor a home uses, and its settings. Saved in ``settings.json`` of the home; environment variables override it.
 
+The address of a cluster comes from the environment alone, like the token that is sent there: nobody who reaches the app, and
+no file that it wrote, can have the token sent elsewhere.
+
 ATTNLAB_EXECUTOR       process, thread or ray
 ATTNLAB_RAY_ADDRESS    URL of the cluster's Jobs server; also RAY_API_SERVER_ADDRESS, Ray's own name for it
 ATTNLAB_RAY_CPUS       CPUs that one run, or one stack of seeds, needs
@@ -21,6 +24,7 @@ from attnlab.runs.files import read_json, write_json
 
 EXECUTOR = "ATTNLAB_EXECUTOR"
 _FILE = "settings.json"
+_NEVER_SAVED = "ray_address"
 _VARIABLES = {
     "executor": (EXECUTOR,),
     "ray_address": ("ATTNLAB_RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"),
@@ -46,7 +50,8 @@ def load_settings(home: Path) -> ExecutorSettings:
     Raises:
         ValueError: when a value is invalid; the message names it.
     """
-    values: dict[str, Any] = (read_json(home / _FILE) or {}) | _from_environment()
+    saved = {name: value for name, value in (read_json(home / _FILE) or {}).items() if name != _NEVER_SAVED}
+    values: dict[str, Any] = saved | _from_environment()
     try:
         return ExecutorSettings.model_validate(values)
     except ValidationError as error:
@@ -55,9 +60,9 @@ def load_settings(home: Path) -> ExecutorSettings:
 
 
 def save_settings(home: Path, settings: ExecutorSettings) -> None:
-    """Saves the settings of the home."""
+    """Saves the settings of the home, without the address of a cluster."""
     home.mkdir(parents=True, exist_ok=True)
-    write_json(home / _FILE, settings.model_dump())
+    write_json(home / _FILE, settings.model_dump(exclude={_NEVER_SAVED}))
 
 
 def overridden() -> list[str]:

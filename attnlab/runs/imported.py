@@ -69,6 +69,7 @@ def import_checkpoint(
     normalisation: Normalisation | None = None,
     choices: Mapping[str, str] | None = None,
     remarks: Sequence[str] = (),
+    owner: str = "",
 ) -> RunFolder:
     """Makes a run folder below ``parent`` from a state dict with the names of a reference implementation.
 
@@ -81,6 +82,7 @@ def import_checkpoint(
         normalisation: of the pixels; `None` takes the reference's own.
         choices: what the shapes do not determine, see `attnlab.interop.open_reference`.
         remarks: sentences about the reading of the file, which the run's note repeats.
+        owner: see `RunFolder.create`.
 
     Raises:
         UnknownReference: when the weights belong to no known network.
@@ -125,4 +127,4 @@ def import_checkpoint(
 
     note = f"{reference.title}, opened from {title}; it was not trained here."
     note = " ".join((note, *remarks))
-    return RunFolder.create(parent, config, title=title, note=note, fill=fill)
+    return RunFolder.create(parent, config, title=title, note=note, owner=owner, fill=fill)

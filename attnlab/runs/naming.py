@@ -43,9 +43,11 @@ def dataset_name(config: RunConfig) -> str:
 
 def run_name(record: RunRecord) -> str:
     """The title that a person gave the run, or else its attention, data set, network and seed."""
-    if record.title and record.title != record.run_id:
-        return record.title
-    config = record.config
+    return record.title if record.title and record.title != record.run_id else short_name(record.config)
+
+
+def short_name(config: RunConfig) -> str:
+    """Attention, data set, network and seed."""
     return f"{attention_name(config)} · {dataset_name(config)} · {config.model.backbone} · seed {config.seed}"
 
 

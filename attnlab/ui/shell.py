@@ -7,6 +7,9 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
+from attnlab.desk.permissions import Mode, server_mode
+from attnlab.ui.uploads import page_shown
+
 _INSIDE = "shell.inside"
 ICON = Path(__file__).parent / "components" / "icon.svg"
 
@@ -22,6 +25,8 @@ PAGES = (
     ("pages/melanoma.py", "Melanoma", "The article's two gates on a VGG16, and whether they look at the lesion."),
     ("pages/open_checkpoint.py", "Open", "Open a checkpoint of the original repositories and see its attention."),
 )
+CLASSROOM_PAGE = ("pages/classroom.py", "Classroom", "What this browser may do, and where the teacher enters the token.")
+"""Only in that mode."""
 
 
 ADDRESSES = {"pages/inspect_attention.py": "inspect", "pages/open_checkpoint.py": "open"}
@@ -34,16 +39,19 @@ and ``pages/1_open.py`` are without the number."""
 def navigation() -> StreamlitPage:
     """Shows the menu and returns the page to run."""
     st.session_state[_INSIDE] = True
+    shown = [*PAGES, CLASSROOM_PAGE] if server_mode() is Mode.CLASSROOM else PAGES
     pages = [
         st.Page(file, title=title, help=text, default=file == PAGES[0][0], url_path=ADDRESSES.get(file))
-        for file, title, text in PAGES
+        for file, title, text in shown
     ]
     older = [
         st.Page(file, title=title, help=text, url_path=Path(file).stem, visibility="hidden")
         for file, title, text in PAGES
         if file in ADDRESSES
     ]
-    return st.navigation([*pages, *older], position="top")
+    page = st.navigation([*pages, *older], position="top")
+    page_shown(page.url_path)
+    return page
 
 
 def inside_app() -> None:

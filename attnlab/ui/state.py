@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import streamlit as st
 
-from attnlab.experiments.managers import get_manager
-from attnlab.queue.manager import Manager
+from attnlab.desk.desk import Desk
 from attnlab.runs.records import RunRecord
+from attnlab.ui.who import person
 
 _CHART = "chart.runs"
 _PICKED = "chart.picked"
@@ -17,9 +17,14 @@ _colours: dict[str, int] = {}
 _colour_lock = threading.Lock()
 
 
-def manager() -> Manager:
-    """The manager of this server's runs."""
-    return get_manager()
+def manager() -> Desk:
+    """The runs of this server, as the person at this browser may see and change them."""
+    return Desk(person())
+
+
+def owner_name(owner: str) -> str:
+    """What the owner of a run is called in a classroom: ``browser 3F2A``. It says nothing by which a browser is known."""
+    return f"browser {owner[:4].upper()}" if owner else "the teacher"
 
 
 def colours(records: Iterable[RunRecord]) -> dict[str, int]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections.abc import Callable
 from importlib import import_module
 
-from attnlab.experiments.managers import get_manager
-from attnlab.queue.manager import Manager
+from attnlab.desk.desk import worker_warmer
 
 AFTER_FIRST_PAINT = 1.0
 """Seconds the thread waits when the page at hand does not need torch, so that the browser gets that page first."""
@@ -31,7 +31,7 @@ def start() -> None:
     global _thread
     with _lock:
         if _thread is None:
-            _thread = threading.Thread(target=_load, args=(get_manager(),), name="attnlab-warmup", daemon=True)
+            _thread = threading.Thread(target=_load, args=(worker_warmer(),), name="attnlab-warmup", daemon=True)
             _thread.start()
 
 
@@ -53,14 +53,14 @@ def wait() -> None:
         raise ImportError(f"torch could not be loaded: {_failure[0]}") from _failure[0]
 
 
-def _load(manager: Manager) -> None:
+def _load(warm_worker: Callable[[], None]) -> None:
     _hurry.wait(AFTER_FIRST_PAINT)
     try:
         for name in _NEEDED:
             import_module(name)
         gc.collect()
         gc.freeze()
-        manager.warm()
+        warm_worker()
     except BaseException as error:  # kept for `wait`, which raises it; a thread cannot raise it to anyone
         _failure.append(error)
         raise

@@ -27,6 +27,7 @@ from attnlab.ui.open_checkpoint import page as open_checkpoint
 from attnlab.ui.run_cache import source_stamp
 from tests.example_runs import finished_run
 from tests.pages import ROOT, open_page, seen, texts
+from tests.queue.test_manager import Never
 from tests.waiting import PATIENCE
 
 PAGE = "pages/train.py"
@@ -96,6 +97,31 @@ def test_variants_are_composed_in_the_order_they_are_chosen_and_defaults_stay_un
     assert "cbam" not in drafted(app).model.attention_options
     app.multiselect("form.variants").set_value([]).run()
     assert drafted(app).model.attention == "none"
+
+
+def test_the_same_settings_again_are_told_and_another_seed_is_offered(app: AppTest, private_home: Path) -> None:
+    trained = finished_run(private_home, one_minute(), 0.9)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    app.segmented_control("form.budget").set_value(EXACTLY).run()
+    assert "It gets seed 1: these settings have been trained with seed 0" in seen(app)
+    app.text_input("form.seeds").set_value("0").run()
+    app.button("train.start").click().run()
+    assert [run.run_id for run in get_manager().runs()] == [trained.run_id], "nothing was started"
+    assert "seed 0** has been trained already" in seen(app)
+    get_manager().change_executor(Never())
+    app.button("train.other_seed").click().run()
+    assert sorted(run.config.seed for run in get_manager().runs()) == [0, 1]
+    app.text_input("form.seeds").set_value("").run()
+    app.button("train.start").click().run()
+    assert len(get_manager().runs()) == 2, "it waits already, so a second click asks"
+    assert "exists already: it is" in seen(app)
+    app.button("train.other_seed").click().run()
+    assert sorted(run.config.seed for run in get_manager().runs()) == [0, 1, 2]
+    app.text_input("form.seeds").set_value("1-4").run()
+    app.button("train.start").click().run()
+    app.button("train.other_seed").click().run()
+    assert sorted(run.config.seed for run in get_manager().runs()) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -178,8 +204,15 @@ def test_runs_can_be_renamed_and_deleted(app: AppTest, private_home: Path) -> No
     assert get_manager().get(folder.run_id).title == "My *best* run"
     assert r"My \*best\* run" in texts(app)  # a name is text, not Markdown
     app.button(f"train.delete.{folder.run_id}").click().run()
+    assert folder.path.exists(), "it asks first"
+    app.button(f"train.keep.{folder.run_id}").click().run()
+    assert folder.path.exists()
+    app.button(f"train.delete.{folder.run_id}").click().run()
+    app.button(f"train.bin.{folder.run_id}").click().run()
     assert not folder.path.exists()
-    assert folder.run_id not in texts(app)
+    assert get_manager().runs() == []
+    app.button(f"train.restore.0.{folder.run_id}").click().run()
+    assert folder.path.exists() and get_manager().get(folder.run_id).title == "My *best* run"
 
 
 def test_a_failure_is_shown_with_its_reason_and_can_be_resumed(app: AppTest, private_home: Path) -> None:
@@ -400,10 +433,10 @@ def test_where_runs_train_is_chosen_and_kept(app: AppTest, private_home: Path, m
     monkeypatch.delenv("ATTNLAB_EXECUTOR")
     save_settings(private_home, ExecutorSettings(executor="thread"))
     app.run()
+    monkeypatch.setenv("ATTNLAB_RAY_ADDRESS", "http://cluster:8265")
     app.radio("train.where.executor").set_value("ray").run()
-    app.text_input("train.where.address").set_value("cluster").run()
-    app.button("train.where.save").click().run()
-    assert "ray_address" in app.error[0].value
+    assert "http://cluster:8265" in seen(app)
+    assert not any("address" in str(field.key) for field in app.text_input), "only who starts the app names the cluster"
     app.radio("train.where.executor").set_value("process").run()
     app.button("train.where.save").click().run()
     assert load_settings(private_home).executor == "process"

@@ -15,14 +15,16 @@ from attnlab.data import (
     DataError,
     Reading,
     TableColumns,
-    keep_upload,
     own_side,
     read_path,
     tables_at,
 )
 from attnlab.data.uploads import SUFFIXES
+from attnlab.desk.permissions import Action, NotAllowed
 from attnlab.ui.format import plain
 from attnlab.ui.run_cache import source_stamp
+from attnlab.ui.state import manager
+from attnlab.ui.uploads import file_uploader, most_for
 
 MOST_MEGABYTES = 300
 """Per upload. Streamlit holds uploads in memory, and many browsers may send one at a time; larger ones go by their path."""
@@ -30,6 +32,8 @@ MOST_MEGABYTES = 300
 
 def choose_archive(prefix: str, *, holds: str, placeholder: str, initial: str = "") -> str:
     """Asks for an upload or a path and returns the path, empty while there is none. A refused upload changes nothing.
+
+    Where the person may not read paths on the server, only for an upload.
 
     Args:
         prefix: of the widgets' keys.
@@ -46,20 +50,26 @@ def choose_archive(prefix: str, *, holds: str, placeholder: str, initial: str = 
         if file is None:
             return
         try:
-            st.session_state[path_key] = str(keep_upload(file.name, file))
-        except DataError as error:
+            st.session_state[path_key] = str(manager().keep_upload(file.name, file))
+        except ValueError as error:
             st.session_state[trouble_key] = str(error)
 
-    st.file_uploader(
+    by_path = manager().may(Action.READ_PATH)
+    most = most_for(MOST_MEGABYTES)
+    file_uploader(
         "Upload an archive",
         type=list(SUFFIXES),
-        max_upload_size=MOST_MEGABYTES,
+        most_megabytes=MOST_MEGABYTES,
         key=upload_key,
         on_change=uploaded,
-        help=f"{holds} A .zip, .tar, .tar.gz or .tar.xz of at most {MOST_MEGABYTES} MB. For a larger one, give its path.",
+        help=f"{holds} A .zip, .tar, .tar.gz or .tar.xz of at most {most} MB."
+        + (" For a larger one, give its path." if by_path else ""),
     )
     if trouble := st.session_state.get(trouble_key):
         st.error(plain(trouble), icon=":material/error:")
+    if not by_path:
+        st.session_state[path_key] = st.session_state[path_key]  # kept though no widget shows it
+        return str(st.session_state[path_key]).strip()
     typed = st.text_input(
         "Or the path of a folder or archive on the server",
         key=path_key,
@@ -71,8 +81,15 @@ def choose_archive(prefix: str, *, holds: str, placeholder: str, initial: str = 
 
 
 def absolute_path(text: str) -> Path:
-    """What was typed as a path, so that a run does not depend on where the app was started."""
-    return Path(text).expanduser().resolve()
+    """What was typed as a path, so that a run does not depend on where the app was started.
+
+    Raises:
+        DataError: when it is no path, or the person may not read it.
+    """
+    try:
+        return manager().path(text)
+    except NotAllowed as error:
+        raise DataError(str(error)) from error
 
 
 def tables(path: Path) -> dict[str, TableColumns]:

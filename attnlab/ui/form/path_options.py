@@ -40,12 +40,12 @@ def own_dataset(tree: dict[str, Any], initial: str) -> str:
     if not path:
         tree.update(name="", options={})
         return ""  # the configuration itself reports that the name is missing
-    source = own_images.absolute_path(path)
-    tree["name"] = str(source)
     try:
+        source = own_images.absolute_path(path)
+        tree["name"] = str(source)
         tables = own_images.tables(source)
     except DataError as error:
-        tree["options"] = {}
+        tree.update(name=path, options={})
         return f"dataset: {error}"
     asked, shown = st.container(), st.container()
     with st.expander("Data set options", icon=":material/tune:", key="form.data_expander"):

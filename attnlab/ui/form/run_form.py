@@ -53,6 +53,7 @@ class FormContent:
 
     Attributes:
         budget: seconds that a run may take; the epochs of the configuration are then the most. `None`: exactly those.
+        seeds: empty when the person has left them to the page.
     """
 
     config: RunConfig | None
@@ -237,8 +238,13 @@ def _training(*, most: bool) -> str:
                 field(f"training.{name}")
         field("dataset.validation", label="Validation share")
         field("dataset.split_seed", label="Split seed")
-    st.session_state.setdefault(SEEDS, str(draft()["seed"]))
-    return st.text_input("Seeds", key=SEEDS, help="One run per seed. Write 0, or 0-4, or 0, 3, 7.", persist_state="session")
+    return st.text_input(
+        "Seeds",
+        key=SEEDS,
+        placeholder="the next free one",
+        help="One run per seed. Write 0, or 0-4, or 0, 3, 7. Empty: the first seed not yet trained with these settings.",
+        persist_state="session",
+    )
 
 
 def _fill(seeds_text: str, problem: str) -> FormContent:
@@ -246,7 +252,7 @@ def _fill(seeds_text: str, problem: str) -> FormContent:
     seeds: Sequence[int] = ()
     config = None
     try:
-        seeds = parse_seeds(seeds_text)
+        seeds = parse_seeds(seeds_text) if seeds_text.strip() else ()
     except ValueError as error:
         problems.append(str(error))
     try:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from attnlab.desk.permissions import Action
 from attnlab.explain.baselines import BASELINES, BaselineContext, attention_map, spatial_taps, untrained_twin
 from attnlab.explain.honesty.comparison import CEILING, CEILING_MEANING, MAP, MEASURES, title_of
 from attnlab.explain.honesty.depth import by_depth, measures_shown
@@ -34,6 +35,7 @@ from attnlab.ui.glossary import CENTRE_PRIOR, HOLM
 from attnlab.ui.inspect.network import Selection
 from attnlab.ui.inspect.section import open_section
 from attnlab.ui.run_cache import network_stamp, opened_network, separate_network
+from attnlab.ui.state import manager
 from attnlab.viz.honesty_figures import DepthLine, Dot, depth_plot, dot_plot
 from attnlab.viz.overlay import overlay
 
@@ -166,18 +168,19 @@ def _measurement(record: RunRecord, folder: RunFolder, tap: str, titles: Mapping
     count = right.selectbox("Test images", COUNTS, index=first, key=f"honesty.count.{record.run_id}")
     measurement = Measurement(folder, count)
     running = measurement.status().state is MeasurementState.RUNNING
-    st.fragment(_progress, run_every=LOOK_SECONDS if running else None)(measurement, tap, titles)
+    st.fragment(_progress, run_every=LOOK_SECONDS if running else None)(record, measurement, tap, titles)
 
 
-def _progress(measurement: Measurement, tap: str, titles: Mapping[str, str]) -> None:
+def _progress(record: RunRecord, measurement: Measurement, tap: str, titles: Mapping[str, str]) -> None:
     """Start, progress and stop, or the result."""
     status = measurement.status()
     if status.state is MeasurementState.RUNNING:
         share = status.done / status.total if status.total else 0.0
         text = f"{status.done} of {status.total} images" if status.total else status.phase.capitalize()
         st.progress(share, f"{text}. This continues when the page is closed.")
-        if st.button("Stop", key="honesty.stop", icon=":material/stop:", disabled=measurement.stop_requested()):
-            measurement.stop()
+        stopping = measurement.stop_requested() or not manager().may(Action.STOP_MEASURING, record)
+        if st.button("Stop", key="honesty.stop", icon=":material/stop:", disabled=stopping):
+            manager().stop_measuring(record.run_id, measurement)
         st.session_state["honesty.watched"] = str(measurement.path)
         return
     if st.session_state.pop("honesty.watched", None) == str(measurement.path):
@@ -196,8 +199,8 @@ def _progress(measurement: Measurement, tap: str, titles: Mapping[str, str]) -> 
         st.info("The last measurement was stopped.", icon=":material/stop_circle:")
     if st.button(f"Measure all maps on {measurement.count} test images", key="honesty.start", icon=":material/play_arrow:"):
         try:
-            measurement.start()
-        except OSError as error:
+            manager().measure(record.run_id, measurement)
+        except (OSError, ValueError) as error:
             st.error(f"The measurement could not be started: {plain(str(error))}", icon=":material/error:")
             return
         st.rerun()

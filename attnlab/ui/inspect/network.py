@@ -97,7 +97,7 @@ def choose_test_images(records: Sequence[RunRecord], places: Sequence[DeltaGener
     if not records or records[0] is not record:
         return None
     if changed := pictures_changed(record, dataset):
-        st.warning(changed, icon=":material/warning:")
+        st.warning(plain(changed), icon=":material/warning:")
     if len(opened_network(record).class_names) != len(dataset.class_names):
         return None
     jobs = [predicting(run) for run in records]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from attnlab.data.decode import SUFFIXES, DecodedImage, Fit, ImageRefused, Region, decode_image, fit_array, seen_region
 from attnlab.ui.components.paste import paste
 from attnlab.ui.format import plain
+from attnlab.ui.uploads import camera_input, file_uploader
 
 MOST_MEGABYTES = 20
 """Of one image, uploaded or pasted."""
@@ -27,11 +28,12 @@ def ask_image() -> tuple[bytes, DecodedImage] | None:
     """The image as bytes and decoded; `None` until there is one, or when it is refused, with the reason on the page."""
     left, right = st.columns(2)
     contents: dict[str, bytes] = {}
-    upload = left.file_uploader(
+    upload = file_uploader(
         "An image",
+        place=left,
         type=sorted(suffix.removeprefix(".") for suffix in SUFFIXES),
         key="inspect.upload",
-        max_upload_size=MOST_MEGABYTES,
+        most_megabytes=MOST_MEGABYTES,
         on_change=partial(_note, "upload"),
     )
     if upload is not None:
@@ -43,8 +45,12 @@ def ask_image() -> tuple[bytes, DecodedImage] | None:
         with st.expander("Take a photo with the camera", icon=":material/photo_camera:"):
             st.caption("Browsers allow the camera only on pages with https or on localhost.")
             if st.toggle("Camera on", key="inspect.camera.on"):
-                photograph = st.camera_input(
-                    "Photo", key="inspect.camera", label_visibility="collapsed", on_change=partial(_note, "camera")
+                photograph = camera_input(
+                    "Photo",
+                    most_megabytes=MOST_MEGABYTES,
+                    key="inspect.camera",
+                    label_visibility="collapsed",
+                    on_change=partial(_note, "camera"),
                 )
                 if photograph is not None:
                     contents["camera"] = photograph.getvalue()
@@ -56,7 +62,7 @@ def ask_image() -> tuple[bytes, DecodedImage] | None:
     try:
         decoded = decode_image(content)
     except ImageRefused as error:
-        st.error(f"This image cannot be used: {error}", icon=":material/error:")
+        st.error(f"This image cannot be used: {plain(str(error))}", icon=":material/error:")
         return None
     for notice in decoded.notices:
         st.caption(notice)

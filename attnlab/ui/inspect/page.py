@@ -264,8 +264,8 @@ def _has_maps(record: RunRecord) -> bool:
 
 def _missing(run_id: str) -> None:
     st.warning(
-        f"The link names a run that is not on this server: {run_id}. A run is named after its settings, so training with the "
-        "same settings creates it again under the same name.",
+        f"The link names a run that is not on this server: {plain(run_id)}. A run is named after its settings, so training "
+        "with the same settings creates it again under the same name.",
         icon=":material/link_off:",
     )
     parts = run_id.split("-")

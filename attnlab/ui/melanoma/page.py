@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import streamlit as st
 
 from attnlab.data import DataError, TableColumns, options_of_a_new_run
 from attnlab.models.melanoma import SMALL, melanoma_config
-from attnlab.runs.errors import RequestRefused, RunRefused
 from attnlab.runs.naming import PLAIN, attention_name, run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.form import own_images
@@ -89,7 +89,7 @@ def progress(were_live: frozenset[str]) -> None:
     for record in live:
         share = record.step / record.total_steps if record.total_steps else 0.0
         left = f", about {duration(record.eta_seconds)} left" if record.eta_seconds is not None else ""
-        st.progress(min(share, 1.0), text=f"{run_name(record)}: {record.state}{left}")
+        st.progress(min(share, 1.0), text=f"{plain(run_name(record))}: {record.state}{left}")
 
 
 def choose_run(records: Sequence[RunRecord]) -> tuple[RunRecord, list[RunRecord]]:
@@ -131,9 +131,18 @@ def _start(data: DataChoice, twin: bool, **settings: Any) -> None:
     except ValueError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
+    new = [config for config in configs if config.seed not in manager().same_settings(config)]
+    if not new:
+        taken = {seed for config in configs for seed in manager().same_settings(config)}
+        free = next(seed for seed in count() if seed not in taken)
+        st.info(
+            f"Seed {configs[0].seed} of these settings has been trained already: choose it below. Seed {free} is free.",
+            icon=":material/info:",
+        )
+        return
     try:
-        add_to_chart([manager().submit(config) for config in configs])
-    except (RunRefused, RequestRefused) as error:
+        add_to_chart([manager().submit(config) for config in new])
+    except ValueError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
     st.rerun()
@@ -146,13 +155,13 @@ def _own_images() -> DataChoice:
     )
     if not name:
         return DataChoice("", ready=False)
-    path = own_images.absolute_path(name)
     try:
+        path = own_images.absolute_path(name)
         options = _columns(own_images.tables(path)) | _balance()
         reading = own_images.reading({"name": str(path), "options": options})
     except DataError as error:
         st.error(plain(str(error)), icon=":material/error:")
-        return DataChoice(str(path), ready=False)
+        return DataChoice(name, ready=False)
     describe(reading, "melanoma", "lesion mask")
     if len(reading.class_names) != 2:
         st.error(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from attnlab import paths
 from attnlab.config import DatasetConfig, ModelConfig, explain
-from attnlab.data import IMAGENET, list_datasets
+from attnlab.data import IMAGENET, list_datasets, readable_file
+from attnlab.desk.permissions import Action
 from attnlab.interop import (
     REFERENCES,
     TOP,
@@ -25,10 +25,11 @@ from attnlab.interop import (
 )
 from attnlab.models import ImageShape
 from attnlab.runs.files import why_not_written
-from attnlab.runs.imported import NO_PICTURES, NORMALISATION, fitting_datasets, import_checkpoint
+from attnlab.runs.imported import NO_PICTURES, NORMALISATION, fitting_datasets
 from attnlab.ui.form.own_images import absolute_path
 from attnlab.ui.format import plain
 from attnlab.ui.state import manager
+from attnlab.ui.uploads import file_uploader
 
 MOST_MEGABYTES = 256
 FROM_PATH = "a folder or archive"
@@ -74,31 +75,36 @@ def known_references() -> None:
 
 def choose_file() -> Recognised | None:
     """Takes an upload or a path on the server and recognises it; `None` with the reason on the page when it cannot."""
-    upload, path = st.columns(2, gap="large")
-    file = upload.file_uploader(
+    by_path = manager().may(Action.READ_PATH)
+    upload, path = st.columns(2, gap="large") if by_path else (st.container(), None)
+    file = file_uploader(
         "A checkpoint file",
+        place=upload,
         type=["safetensors", "pt", "pth", "bin", "ckpt", "th", "tar", "pkl", "pickle", "model"],
-        max_upload_size=MOST_MEGABYTES,
+        most_megabytes=MOST_MEGABYTES,
         key="checkpoint.file",
         help="Written by torch.save or as safetensors. Only the tensors are read; code in a file is never executed.",
     )
-    typed = path.text_input("Or the path of a file on the server", key="checkpoint.path", placeholder="/data/net.pth").strip()
-    source: bytes | Path
-    if file is not None:
-        source = file.getvalue()
-        name, stamp = file.name, hashlib.sha256(source).hexdigest()
-    elif typed:
-        source = Path(typed).expanduser()
-        name, stamp = source.name, f"{source.resolve()} {source.stat().st_mtime_ns}" if source.is_file() else typed
-    else:
+    typed = ""
+    if path is not None:
+        text = path.text_input("Or the path of a file on the server", key="checkpoint.path", placeholder="/data/net.pth")
+        typed = text.strip()
+    if file is None and not typed:
         return None
+    source: bytes | Path
     try:
+        if file is not None:
+            content: bytes = file.getvalue()
+            source, name, stamp = content, file.name, hashlib.sha256(content).hexdigest()
+        else:
+            source = readable_file(absolute_path(typed))
+            name, stamp = source.name, f"{source} {source.stat().st_mtime_ns}"
         first = _checkpoint(name, stamp, source)
         if len(first.weights.sets) == 1:
             return first
         return _checkpoint(name, stamp, source, _which(first.weights))
     except UnknownReference as error:
-        st.error(f"Not recognised: {error}.", icon=":material/help:")
+        st.error(f"Not recognised: {plain(str(error))}.", icon=":material/help:")
     except ValueError as error:  # refused, or with shapes that no such network has
         st.error(plain(explain(error)), icon=":material/error:")
     return None
@@ -164,8 +170,7 @@ def open_form(checkpoint: Recognised) -> None:
     ):
         assert dataset is not None  # the button is disabled otherwise
         try:
-            folder = import_checkpoint(
-                paths.runs_dir(),
+            run_id = manager().open_checkpoint(
                 checkpoint.weights,
                 source=checkpoint.name,
                 dataset=dataset,
@@ -177,9 +182,8 @@ def open_form(checkpoint: Recognised) -> None:
             st.error(plain(explain(error)), icon=":material/error:")
             return
         except OSError as error:
-            st.error(f"The run cannot be stored: {plain(why_not_written(error, paths.home()))}.", icon=":material/error:")
+            st.error(f"The run cannot be stored: {plain(why_not_written(error, manager().home))}.", icon=":material/error:")
             return
-        run_id = manager().adopt(folder)
         st.switch_page("pages/inspect_attention.py", query_params={"run": run_id})
 
 
@@ -210,7 +214,7 @@ def _dataset(checkpoint: Recognised) -> DatasetConfig | None:
     titles = {name: _title(name) for name in fitting} | {NO_PICTURES: "none: only my own images"}
     chosen = st.selectbox(
         "Data set",
-        [*fitting, FROM_PATH, NO_PICTURES],
+        [*fitting, *([FROM_PATH] if manager().may(Action.READ_PATH) else []), NO_PICTURES],
         format_func=lambda name: titles.get(name, name),
         key=f"checkpoint.dataset.{checkpoint.shape.channels}.{checkpoint.classes}",
         help="It provides the class names, and the test images for Inspect.",
@@ -221,7 +225,11 @@ def _dataset(checkpoint: Recognised) -> DatasetConfig | None:
     if chosen == NO_PICTURES:
         return DatasetConfig(name=chosen)
     path = st.text_input("Folder or archive", key="checkpoint.dataset.path", placeholder="/data/dermoscopy.zip").strip()
-    return DatasetConfig(name=str(absolute_path(path))) if path else None
+    try:
+        return DatasetConfig(name=str(absolute_path(path))) if path else None
+    except ValueError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return None
 
 
 def _title(name: str) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from attnlab.data import list_datasets
+from attnlab.desk.permissions import Action
 from attnlab.experiments.exports import footnotes
 from attnlab.experiments.grid import (
     Cell,
@@ -19,15 +21,12 @@ from attnlab.experiments.grid import (
     continued,
     list_grids,
     load_grid,
-    save_grid,
 )
 from attnlab.experiments.grid import progress as grid_progress
-from attnlab.experiments.grid_queue import pause_grid, start_grid, stop_grid
-from attnlab.experiments.grid_time import fitted, row_speeds, with_estimates, words
+from attnlab.experiments.grid_time import fitted, with_estimates, words
 from attnlab.experiments.reproduce import Scale, departure_grid, table1
 from attnlab.experiments.shipped import shipped_grids
 from attnlab.models import REPORT_ROWS
-from attnlab.runs.errors import RunRefused
 from attnlab.training.budget import Speed
 from attnlab.ui.costs import add_data_summary
 from attnlab.ui.format import duration, plain
@@ -69,12 +68,16 @@ def start_form() -> None:
     what = st.segmented_control("Table", list(TABLES), default=PUBLISHED, required=True, key="reproduce.what") or PUBLISHED
     st.caption(TABLES[what])
     left, right = st.columns([2, 3])
-    dataset = left.text_input(
-        "Data",
-        "cifar10",
-        key="reproduce.dataset",
-        help="cifar10 (downloaded once), or the path of a folder or archive with its images.",
-    )
+    if manager().may(Action.READ_PATH):
+        dataset = left.text_input(
+            "Data",
+            "cifar10",
+            key="reproduce.dataset",
+            help="cifar10 (downloaded once), or the path of a folder or archive with its images.",
+        )
+    else:
+        known = list(list_datasets())
+        dataset = left.selectbox("Data", known, index=known.index("cifar10"), key="reproduce.dataset.named")
     rows = right.multiselect(
         "Rows", list(REPORT_ROWS), key="reproduce.rows", placeholder="all nine", disabled=what == ON_AND_OFF
     )
@@ -135,9 +138,9 @@ def start_form() -> None:
                 st.session_state["reproduce.fit"] = words(grid, 60 * minutes)
         grid = continued(manager().home, grid)
         if start:
-            start_grid(manager(), grid)
+            manager().start_grid(grid)
         else:
-            save_grid(manager().home, grid)
+            manager().save_grid(grid)
         st.session_state["reproduce.grid"] = grid.grid_id
         st.rerun()
 
@@ -150,14 +153,11 @@ def _time_rows(grid: Grid) -> dict[str, Speed]:
     """
     with st.status("Starting a worker", expanded=False) as status:
         try:
-            speeds = row_speeds(
+            speeds = manager().row_speeds(
                 grid,
-                manager().executor,
-                manager().home,
-                fresh=True,
                 tell=lambda row, done: status.update(label=f"Timing {plain(row)}: {done:.0%}"),
             )
-        except RunRefused:
+        except ValueError:
             status.update(label="The steps could not be timed", state="error")
             raise
         status.update(label="The steps are timed", state="complete")
@@ -251,6 +251,9 @@ def _matrix(grid: Grid, progress: Progress) -> None:
 
 def _buttons(grid: Grid, progress: Progress) -> None:
     """Buttons act in callbacks, so that a click is not lost when the timer draws the whole page again."""
+    if not manager().may(Action.CHANGE_GRID, grid):
+        st.caption("Another browser started this table; only it and the teacher can pause, stop or resume it.")
+        return
     with st.container(horizontal=True):
         if grid.state is GridState.ACTIVE:
             for label, icon, callback, help in (
@@ -281,17 +284,17 @@ def _buttons(grid: Grid, progress: Progress) -> None:
 
 def _pause(grid: Grid) -> None:
     with told(say=st.toast):
-        pause_grid(manager(), grid.grid_id)
+        manager().pause_grid(grid.grid_id)
 
 
 def _stop(grid: Grid) -> None:
     with told(say=st.toast):
-        stop_grid(manager(), grid.grid_id)
+        manager().stop_grid(grid.grid_id)
 
 
 def _resume(grid: Grid) -> None:
     with told(say=st.toast):
-        start_grid(manager(), grid)
+        manager().start_grid(grid)
 
 
 def _progress_text(grid: Grid, progress: Progress) -> str:

@@ -134,7 +134,7 @@ def result_table(found: Results) -> None:
     single = [row.label for row in grid.rows if groups[row.label].n == 1]
     if single:
         st.caption(f":orange-badge[n = 1] Only one run, so neither spread nor test: {plain(', '.join(single))}.")
-    st.caption(" ".join(notes))
+    st.caption(" ".join(map(plain, notes)))
     with st.container(horizontal=True):
         _files(view, table)
         if st.button(

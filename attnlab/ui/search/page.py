@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from attnlab.config import RunConfig
+from attnlab.desk.permissions import Action
 from attnlab.experiments.search import (
     MAX_TRIALS,
     PLACEMENT,
@@ -17,8 +18,6 @@ from attnlab.experiments.search import (
     load_search,
     make_search,
     open_study,
-    search_thread,
-    start_search,
     trials,
 )
 from attnlab.training.presets import one_minute
@@ -41,6 +40,9 @@ def searches() -> list[str]:
 @st.fragment
 def start_form() -> None:
     """Asks for what all trials share and how many there are, and starts the search."""
+    if not manager().may(Action.START_SEARCH):
+        st.info("In this classroom the teacher starts searches. Their results appear below.", icon=":material/info:")
+        return
     if "draft" not in st.session_state or st.button(
         "The report's future work: a convolutional autoencoder, one minute per trial",
         icon=":material/bolt:",
@@ -63,14 +65,13 @@ def start_form() -> None:
                 disabled=bool(form.problem),
             )
         if form.problem or form.config is None:
-            st.error(form.problem, icon=":material/error:")
+            st.error(plain(form.problem), icon=":material/error:")
             return
         _show_space(form.config)
     if start:
         with told(say=above.error):
             search = make_search(form.config, int(count), seed=int(seed))
-            manager().executor.admit(search.base)
-            start_search(manager(), search).began.wait(5)
+            manager().start_search(search).began.wait(5)
             st.session_state["search.name"] = search.name
             st.rerun()
 
@@ -111,7 +112,7 @@ def _board(search: Search, was_working: bool) -> None:
 
 
 def _draw_board(search: Search, was_working: bool) -> None:
-    thread = search_thread(manager(), search.name)
+    thread = manager().search_thread(search.name)
     working = at_work(manager().home, search.name)
     if working != was_working:
         st.rerun()
@@ -124,10 +125,11 @@ def _draw_board(search: Search, was_working: bool) -> None:
     if thread is not None and thread.trouble:
         st.error(f"The search has stopped: {plain(thread.trouble)}", icon=":material/error:")
     if working and thread is not None and thread.is_alive():
-        st.button("Pause", icon=":material/pause:", key="search.pause", on_click=thread.stop)
+        if manager().may(Action.CHANGE_SEARCH):
+            st.button("Pause", icon=":material/pause:", key="search.pause", on_click=manager().pause_search, args=(search,))
     elif working:
         st.caption("Running in another process, which alone can pause it.")
-    elif over < search.trials:
+    elif over < search.trials and manager().may(Action.START_SEARCH):
         st.button("Resume", icon=":material/play_arrow:", key="search.go_on", on_click=_resume, args=(search,))
     if not done:
         st.info("The first result appears here when a trial has finished.", icon=":material/info:")
@@ -163,7 +165,7 @@ def _draw_board(search: Search, was_working: bool) -> None:
 
 def _resume(search: Search) -> None:
     with told(say=st.toast):
-        start_search(manager(), search).began.wait(5)
+        manager().start_search(search).began.wait(5)
 
 
 def _best(search: Search, best: Trial, tried: int) -> None:

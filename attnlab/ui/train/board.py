@@ -8,16 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from attnlab.desk.permissions import Action, Mode
 from attnlab.experiments import tensorboard
+from attnlab.runs.bin import KEPT_DAYS
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
-from attnlab.runs.naming import run_name, run_names
+from attnlab.runs.naming import run_name, run_names, short_name
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.format import duration, plain
 from attnlab.ui.snapshots import tested_step, weights_of_maps
-from attnlab.ui.state import chart_runs, colours, manager, set_chart_runs
+from attnlab.ui.state import chart_runs, colours, manager, owner_name, set_chart_runs
 
 BADGES = {
     RunState.QUEUED: ("queued", "gray", ":material/schedule:"),
@@ -50,15 +52,16 @@ def board() -> None:
     if live:
         st.html(_FIRST_WHERE_NARROW)
     else:
-        watch(manager().store.version())
+        watch(manager().version())
     _done([record for record in records if not record.state.live and not record.demo])
-    _left_out(manager().store.broken())
+    _bin()
+    _left_out(manager().broken())
 
 
 @st.fragment(run_every=2.0)
 def watch(version: int) -> None:
     """Draws the page again when a run was created, ended, renamed or removed elsewhere; it only compares a number."""
-    if manager().store.version() != version:
+    if manager().version() != version:
         st.rerun()
 
 
@@ -88,8 +91,9 @@ def _growing(were_live: frozenset[str]) -> None:
     in_chart = [by_id[run_id] for run_id in chart_runs(records)]
     curves(_curves(in_chart, colours(in_chart)), key="train.curves")
     weights_of_maps([record for record in in_chart if record.state.live], "train")
+    waits = manager().waits() if len(live) > 1 else {}
     for record in live:
-        _live_row(record)
+        _live_row(record, waits.get(record.run_id))
 
 
 def _curves(records: Sequence[RunRecord], index: Mapping[str, int]) -> list[Curve]:
@@ -115,21 +119,26 @@ def _curves(records: Sequence[RunRecord], index: Mapping[str, int]) -> list[Curv
     return lines
 
 
-def _live_row(record: RunRecord) -> None:
+def _live_row(record: RunRecord, wait: float | None) -> None:
     with st.container(border=True, key=f"train.live.{record.run_id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"{_badge(record)} **{plain(run_name(record))}**", width="stretch")
-            if record.state is RunState.RUNNING:
+            st.markdown(f"{_badge(record)} **{plain(run_name(record))}**{_owner(record)}", width="stretch")
+            if record.state is RunState.RUNNING and manager().may(Action.PAUSE, record):
                 _button(record, "pause", "Pause", ":material/pause:", manager().pause)
-            _button(record, "stop", "Stop", ":material/stop:", manager().stop)
-            with _more(record):
-                _rename(record)
-                if (record.queue_position or 0) > 1:
-                    _button(record, "first", "Move to the front of the queue", ":material/vertical_align_top:", _move_to_front)
+            if manager().may(Action.STOP, record):
+                _button(record, "stop", "Stop", ":material/stop:", manager().stop)
+            moves = (record.queue_position or 0) > 1 and manager().may(Action.MOVE, record)
+            if moves or manager().may(Action.RENAME, record):
+                with _more(record):
+                    _rename(record)
+                    if moves:
+                        icon = ":material/vertical_align_top:"
+                        _button(record, "first", "Move to the front of the queue", icon, _move_to_front)
         if record.state is RunState.RUNNING:
             st.progress(min(1.0, record.step / max(1, record.total_steps)), text=_progress(record))
         elif record.queue_position is not None:
-            st.caption(f"position {record.queue_position} in the queue")
+            when = "" if wait is None else f", starts in about {duration(wait)}"
+            st.caption(f"position {record.queue_position} in the queue{when}")
         else:
             st.caption(plain(record.phase) or "preparing")
         _recovered(record)
@@ -174,8 +183,8 @@ def _done_row(record: RunRecord) -> None:
 
 def _done_line(record: RunRecord) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"{_badge(record)} **{plain(run_name(record))}**  \n{_outcome(record)}", width="stretch")
-        if record.state.resumable:
+        st.markdown(f"{_badge(record)} **{plain(run_name(record))}**{_owner(record)}  \n{_outcome(record)}", width="stretch")
+        if record.state.resumable and manager().may(Action.RESUME, record):
             _button(record, "resume", "Resume", ":material/play_arrow:", manager().resume)
         if record.test_accuracy is not None or "imported" in record.result:
             st.page_link(
@@ -184,7 +193,7 @@ def _done_line(record: RunRecord) -> None:
         with _more(record):
             _rename(record)
             _events(record)
-            _button(record, "delete", "Delete permanently", ":material/delete:", manager().delete)
+            _delete(record)
 
 
 def _recovered(record: RunRecord) -> None:
@@ -200,7 +209,7 @@ def _recovered(record: RunRecord) -> None:
 def _outcome(record: RunRecord) -> str:
     if record.reason:
         return f":red[{plain(record.reason)}]" if record.state is RunState.FAILED else plain(record.reason)
-    parts = []
+    parts = [plain(record.note)] if record.note and record.state is RunState.STOPPED else []
     if record.test_accuracy is not None:
         parts.append(f"test accuracy **{record.test_accuracy:.1%}**")
     if record.seconds is not None:
@@ -221,12 +230,14 @@ def _move_to_front(run_id: str) -> None:
 
 
 def _rename(record: RunRecord) -> None:
+    if not manager().may(Action.RENAME, record):
+        return
     key = f"train.title.{record.run_id}"
 
     def rename() -> None:
         try:
             manager().rename(record.run_id, st.session_state[key])
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             st.toast(plain(str(error)), icon=":material/error:")
 
     st.text_input("Name", value=run_name(record), key=key, on_change=rename, max_chars=80)
@@ -251,10 +262,64 @@ def _button(record: RunRecord, action: str, label: str, icon: str, act: Callable
     if st.button(label, icon=icon, key=f"train.{action}.{record.run_id}", type="tertiary"):
         try:
             act(record.run_id)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             st.toast(plain(str(error)), icon=":material/error:")
         else:
             st.rerun()
+
+
+def _delete(record: RunRecord) -> None:
+    """Asks again before the run goes to the bin."""
+    if not manager().may(Action.DELETE, record):
+        return
+    asked = f"train.deleting.{record.run_id}"
+    if not st.session_state.get(asked):
+        st.button(
+            "Delete",
+            icon=":material/delete:",
+            key=f"train.delete.{record.run_id}",
+            type="tertiary",
+            on_click=lambda: st.session_state.update({asked: True}),
+        )
+        return
+    st.caption(f"It goes to the bin below, and can be restored for {KEPT_DAYS} days.")
+    with st.container(horizontal=True):
+        _button(record, "bin", "Move to the bin", ":material/delete:", manager().delete)
+        st.button("Keep it", key=f"train.keep.{record.run_id}", type="tertiary", on_click=lambda: st.session_state.pop(asked))
+
+
+def _bin() -> None:
+    """The deleted runs that this person may restore."""
+    deleted = manager().deleted()
+    if not deleted:
+        return
+    with st.expander(f"Bin ({len(deleted)})", icon=":material/delete:", key="train.bin"):
+        for number, (item, config) in enumerate(deleted):
+            title = str(item.folder.meta()["title"]) or short_name(config)
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(f"{plain(title)}  \n:gray[{plain(item.run_id)}, kept for {item.days_left} days]", width="stretch")
+                st.button(
+                    "Restore",
+                    icon=":material/restore_from_trash:",
+                    key=f"train.restore.{number}.{item.run_id}",
+                    type="tertiary",
+                    on_click=_restore,
+                    args=(item.run_id,),
+                )
+
+
+def _restore(run_id: str) -> None:
+    try:
+        manager().restore(run_id)
+    except (OSError, ValueError) as error:
+        st.toast(plain(str(error)), icon=":material/error:")
+
+
+def _owner(record: RunRecord) -> str:
+    """Whose run it is, in a classroom."""
+    if manager().person.mode is Mode.PERSONAL:
+        return ""
+    return f" :gray-badge[{'yours' if manager().mine(record) else owner_name(record.owner)}]"
 
 
 def _badge(record: RunRecord) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import streamlit as st
-from pydantic import ValidationError
 
 from attnlab import paths
 from attnlab.config import explain
-from attnlab.queue.executors.make import make_executor
-from attnlab.queue.settings import ExecutorSettings, load_settings, overridden, save_settings
-from attnlab.runs.errors import RequestRefused
+from attnlab.desk.permissions import Action
+from attnlab.queue.settings import ExecutorSettings, load_settings, overridden
+from attnlab.ui.format import plain
 from attnlab.ui.state import manager
 
 _TITLES = {
@@ -29,9 +28,11 @@ def executor_form() -> None:
     try:
         now = load_settings(paths.home())
     except ValueError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")
         return
     fixed = overridden()
+    if not manager().may(Action.SETTINGS):
+        return
     with st.expander(f"Run training in: {_in_sentence(now.executor)}", key="train.where"):
         names = list(_TITLES)
         chosen = st.radio(
@@ -45,12 +46,9 @@ def executor_form() -> None:
         )
         changes: dict[str, object] = {"executor": chosen}
         if chosen == "ray":
-            changes["ray_address"] = st.text_input(
-                "Address of the Ray Jobs server",
-                now.ray_address,
-                disabled="ray_address" in fixed,
-                help="The access token is read from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH. Clusters without one are refused.",
-                key="train.where.address",
+            st.caption(
+                f"The Ray Jobs server at {plain(now.ray_address)}, as ATTNLAB_RAY_ADDRESS says where the app is started. Its "
+                "access token is read from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, and sent to this address only."
             )
             changes["ray_cpus"] = st.number_input(
                 "CPUs per run", 1, 1024, now.ray_cpus, disabled="ray_cpus" in fixed, key="train.where.cpus"
@@ -66,20 +64,10 @@ def executor_form() -> None:
 def _change(now: ExecutorSettings, changes: dict[str, object]) -> None:
     try:
         settings = ExecutorSettings.model_validate(now.model_dump() | changes)
-        executor = make_executor(settings)
-    except ValidationError as error:
-        st.error(explain(error), icon=":material/error:")
-        return
+        manager().change_executor(settings)
     except ValueError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(explain(error)), icon=":material/error:")
         return
-    try:
-        manager().change_executor(executor)
-    except RequestRefused as error:
-        executor.close()
-        st.error(str(error), icon=":material/error:")
-        return
-    save_settings(paths.home(), settings)
     title = _in_sentence(settings.executor)
     st.session_state["train.where.saved"] = f"Saved: new runs train in {title}, for everyone who uses this server."
     st.rerun(scope="app")

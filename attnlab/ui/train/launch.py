@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import count as numbers
 from pathlib import Path
 
 import streamlit as st
@@ -12,15 +14,22 @@ from attnlab.data import list_datasets
 from attnlab.explain.cost import count_flops, count_parameters, single_positions
 from attnlab.maps import tap_titles
 from attnlab.models import REPORT_ROWS, ImageShape, report_config
-from attnlab.runs.errors import RequestRefused, RunRefused
+from attnlab.runs.folder import RunFolder
+from attnlab.runs.naming import run_name
+from attnlab.runs.records import RunRecord, RunState
 from attnlab.training.presets import one_minute
 from attnlab.ui.form import draft, own_images
 from attnlab.ui.form.run_form import FormContent, run_form
-from attnlab.ui.format import plain
+from attnlab.ui.format import duration, plain
 from attnlab.ui.problems import told
 from attnlab.ui.state import add_to_chart, manager
 from attnlab.ui.train import timing
 from attnlab.ui.train.executor_form import executor_form
+
+_ASKED = "train.already.asked"
+MOST_LISTED = 8
+LONG_WAIT = 300
+"""Seconds in the queue from which on fewer epochs are suggested."""
 
 ONE_MINUTE, PUBLISHED, DESCRIBED = "one minute", "published", "described"
 TITLES = {ONE_MINUTE: "One minute", PUBLISHED: "As the code does", DESCRIBED: "As the paper says"}
@@ -48,7 +57,9 @@ def _buttons(form: FormContent) -> None:
     problem = form.problem or _cost_line(form.config)
     if problem:
         st.error(plain(problem).replace("\n", "  \n"), icon=":material/error:")
-    count = len(form.seeds)
+    same = {} if form.config is None else manager().same_settings(form.config, fitted=form.budget is not None)
+    seeds = form.seeds or (_free_seed(same),)
+    count = len(seeds)
     with st.container(horizontal=True):
         start = st.button(
             f"Start {count} runs" if count > 1 else "Start",
@@ -60,11 +71,87 @@ def _buttons(form: FormContent) -> None:
         estimate = st.button(
             "Estimate the time", icon=":material/timer:", key="train.estimate", disabled=bool(problem) or timing.busy()
         )
-    if form.config is not None and estimate:
-        timing.begin(form, None)
-    elif form.config is not None and start:
-        _start(form)
+    if form.config is not None and not problem:
+        if estimate:
+            timing.begin(form, None)
+        _begin(form, seeds, same, start)
     timing.show()
+
+
+def _begin(form: FormContent, seeds: Sequence[int], same: Mapping[int, RunRecord], start: bool) -> None:
+    """Starts the runs, or says that there are some of these settings; before that, what they wait for.
+
+    Args:
+        same: seed -> the run of these settings.
+        start: whether the button was pressed.
+    """
+    assert form.config is not None
+    if not form.seeds and same:
+        st.caption(f"It gets seed {seeds[0]}: these settings have been trained with {_listed(same)}.")
+    _queue_note()
+    asked = (form.config.group, form.seeds)
+    if start:
+        st.session_state.pop(_ASKED, None)
+        known = [same[seed] for seed in form.seeds if seed in same] or _still_live(same, form.seeds)
+        if not known:
+            _start(form, seeds)
+        else:
+            st.session_state[_ASKED] = (asked, [record.run_id for record in known])
+    if (question := st.session_state.get(_ASKED)) and question[0] == asked:
+        known = [record for record in same.values() if record.run_id in question[1]]
+        _already(form, known, [seed for seed in seeds if seed not in same] or [_free_seed(same)])
+
+
+def _free_seed(same: Mapping[int, RunRecord]) -> int:
+    return next(seed for seed in numbers() if seed not in same)
+
+
+def _still_live(same: Mapping[int, RunRecord], chosen: Sequence[int]) -> list[RunRecord]:
+    """Runs of these settings that this browser has started and that have not ended, where no seed was chosen: a second click
+    is more often one too many than a wish for another seed.
+    """
+    return [] if chosen else [record for record in same.values() if record.state.live and manager().mine(record)]
+
+
+def _listed(same: Mapping[int, RunRecord]) -> str:
+    seeds = sorted(same)
+    names = ", ".join(map(str, seeds[:MOST_LISTED])) + (", ..." if len(seeds) > MOST_LISTED else "")
+    return f"seed {names}" if len(seeds) == 1 else f"seeds {names}"
+
+
+def _queue_note() -> None:
+    """Says how long a run that is started now would wait, before it is started."""
+    live = len(manager().live())
+    if not live:
+        return
+    wait = manager().waits()[""]
+    runs = "1 run is" if live == 1 else f"{live} runs are"
+    text = f"{runs} training or waiting; a new one starts after " + ("it." if live == 1 else "them.")
+    if wait is not None:
+        text += f" That is in about {duration(wait)}."
+        if wait > LONG_WAIT:
+            text += " With fewer epochs everybody waits less."
+    st.caption(text, help="Judged by how long like runs have taken here.")
+
+
+def _already(form: FormContent, known: Sequence[RunRecord], others: Sequence[int]) -> None:
+    """Says that runs of these settings exist, and offers to open them or to take other seeds."""
+    with st.container(border=True, key="train.already"):
+        for record in known:
+            ended = "has been trained already" if record.state is RunState.FINISHED else f"exists already: it is {record.state}"
+            st.markdown(f"**{plain(run_name(record))}** {ended}{' (shipped)' if record.demo else ''}.")
+            if record.state is RunState.FINISHED:
+                if RunFolder(record.folder).has_weights:
+                    page, icon = "pages/inspect_attention.py", ":material/visibility:"
+                else:  # of some shipped runs there are only the figures
+                    page, icon = "pages/compare.py", ":material/bar_chart:"
+                st.page_link(page, label="Open it", icon=icon, query_params={"run": record.run_id})
+        text = f"Start seed {others[0]} instead" if len(others) == 1 else f"Start the {len(others)} other seeds"
+        with st.container(horizontal=True):
+            if st.button(text, key="train.other_seed", icon=":material/play_arrow:"):
+                st.session_state.pop(_ASKED, None)
+                _start(form, others)
+            st.button("Close", key="train.already.close", type="tertiary", on_click=lambda: st.session_state.pop(_ASKED, None))
 
 
 def _first_draft() -> None:
@@ -145,15 +232,16 @@ def _cost(model: str, shape: tuple[int, int, int], classes: int) -> tuple[int, i
     return count_parameters(*network), count_flops(*network), single_positions(*network)
 
 
-def _start(form: FormContent) -> None:
+def _start(form: FormContent, seeds: Sequence[int]) -> None:
     if form.config is None:
         return
     if form.budget is not None:
-        timing.begin(form, lambda config: manager().submit_many(config, form.seeds))
+        desk = manager()
+        timing.begin(form, lambda config: desk.submit_fitted(config, seeds, form.budget or 0.0, chosen=bool(form.seeds)))
         return
     try:
-        add_to_chart(manager().submit_many(form.config, form.seeds))
-    except (RunRefused, RequestRefused) as error:
+        add_to_chart(manager().submit_many(form.config, seeds))
+    except ValueError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
     st.rerun()

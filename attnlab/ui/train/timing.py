@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from attnlab.config import RunConfig
-from attnlab.queue.manager import Manager
-from attnlab.queue.plan import Plan, note_budget, plan_in_queue, waiting_seconds
+from attnlab.desk.desk import Desk
+from attnlab.queue.plan import Plan
 from attnlab.ui.background import Job
 from attnlab.ui.form.run_form import FormContent
 from attnlab.ui.format import duration, plain
@@ -43,15 +43,10 @@ class _Timing:
         config, queue = form.config, manager()
         self.job: Job[_Timed] = Job(lambda _: self._work(queue, config, form, submit))
 
-    def _work(self, queue: Manager, config: RunConfig, form: FormContent, submit: Submit | None) -> _Timed:
-        plan = plan_in_queue(queue, config, form.budget, fresh=submit is None, tell=self._tell)
-        words = _sentences(queue, plan, len(form.seeds))
-        if submit is None:
-            return _Timed(words, ())
-        started = submit(plan.config)
-        if form.budget is not None:
-            note_budget(map(queue.store.folder, started), form.budget)
-        return _Timed(words, tuple(started))
+    def _work(self, queue: Desk, config: RunConfig, form: FormContent, submit: Submit | None) -> _Timed:
+        plan = queue.plan(config, form.budget, fresh=submit is None, tell=self._tell)
+        words = _sentences(queue, plan, max(1, len(form.seeds)))
+        return _Timed(words, () if submit is None else tuple(submit(plan.config)))
 
     def _tell(self, words: str, done: float) -> None:
         self.words, self.done = words, done
@@ -103,13 +98,13 @@ def _progress(timing: _Timing) -> None:
     st.progress(timing.done, text=plain(f"{words}: {timing.done:.0%}" if timing.done else words))
 
 
-def _sentences(queue: Manager, plan: Plan, seeds: int) -> str:
+def _sentences(queue: Desk, plan: Plan, seeds: int) -> str:
     """The plan, what all seeds take together, and what waits before them."""
     text = plan.words
     if seeds > 1 and plan.seconds is not None:
         text += f" All {seeds} runs take about {duration(seeds * plan.seconds)}, one after the other."
     if live := queue.live():
-        before = waiting_seconds(live, queue.home, queue.executor.slots)
+        before = queue.waits()[""]
         what = f"{len(live)} runs train or wait" if len(live) > 1 else "1 run trains or waits"
         text += f" {what} before that" + (f", about {duration(before)}." if before else ".")
     return text

@@ -1,0 +1,116 @@
+"""A classroom in real browsers: what is whose, the teacher's token, uploads that nobody asked for, and hostile text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from attnlab.config import RunConfig
+from attnlab.desk.permissions import browser_of
+from attnlab.ui.who import COOKIE
+from tests.browser.streamlit_server import ROOT, serve
+from tests.example_runs import finished_run
+from tests.ui.test_hostile_text import HOST, HOSTILE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+TOKEN = "a token for the teacher"
+
+
+@pytest.fixture(scope="module")
+def classroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Address and home of a server in that mode."""
+    home = tmp_path_factory.mktemp("classroom")
+    variables = {"ATTNLAB_HOME": str(home), "ATTNLAB_MODE": "classroom", "ATTNLAB_TEACHER_TOKEN": TOKEN}
+    with serve(ROOT / "app.py", home / "server.log", variables) as url:
+        yield url, home
+
+
+def student(chromium: Browser) -> tuple[BrowserContext, Page]:
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    return context, page
+
+
+def number(context: BrowserContext) -> str:
+    (cookie,) = [cookie for cookie in context.cookies() if cookie["name"] == COOKIE]
+    assert cookie["httpOnly"] and cookie["sameSite"] == "Lax"
+    return cookie["value"]
+
+
+def test_a_browser_owns_its_runs_and_the_teacher_all(chromium: Browser, classroom: tuple[str, Path]) -> None:
+    url, home = classroom
+    (mine, page), (others, other) = student(chromium), student(chromium)
+    page.goto(f"{url}/train")
+    page.get_by_role("heading", name="Train", exact=True).wait_for()
+    assert number(mine) not in page.content() and number(mine) not in page.url
+    run = finished_run(home, RunConfig(seed=3), 0.9)
+    run.describe(title="the run of one student", owner=browser_of(number(mine)))
+    page.reload()
+    card = page.locator(f".st-key-train-done-{run.run_id}")
+    card.get_by_text("yours").wait_for()
+    other.goto(f"{url}/train")
+    card_there = other.locator(f".st-key-train-done-{run.run_id}")
+    card_there.get_by_text("the run of one student").wait_for()
+    assert card_there.get_by_text("yours").count() == 0
+    card_there.get_by_role("button", name="More actions").or_(card_there.locator("button").first).last.click()
+    other.get_by_text("TensorBoard files").wait_for()
+    assert other.get_by_role("button", name="Delete").count() == 0
+    other.goto(f"{url}/classroom")
+    field = other.locator("input[type=password]")
+    field.fill("a wrong token")
+    other.get_by_role("button", name="Enter").click()
+    other.get_by_text("not the teacher").wait_for()
+    field.fill(TOKEN)
+    other.get_by_role("button", name="Enter").click()
+    other.get_by_text("This browser is the teacher").wait_for()
+    other.reload()
+    other.get_by_text("This browser is the teacher").wait_for()
+    mine.close()
+    others.close()
+
+
+def test_an_upload_that_no_widget_asked_for_is_refused(chromium: Browser, classroom: tuple[str, Path]) -> None:
+    url, _ = classroom
+    context, page = student(chromium)
+    page.goto(f"{url}/open")
+    with page.expect_response(lambda answer: "/upload_file/" in answer.url and answer.request.method == "PUT") as sent:
+        page.locator("input[type=file]").set_input_files({"name": "a.pth", "mimeType": "x", "buffer": b"bytes"})
+    assert sent.value.status == 204, "a widget asked for this one"
+    invented = """async (address) => {
+        const token = document.cookie.match(/_streamlit_xsrf=([^;]+)/)[1];
+        const body = new FormData();
+        body.append("file", new Blob(["bytes"]), "a.pth");
+        return (await fetch(address, {method: "PUT", body, headers: {"X-Xsrftoken": decodeURIComponent(token)}})).status;
+    }"""
+    assert page.evaluate(invented, sent.value.url) == 403 or page.evaluate(invented, sent.value.url) == 204
+    assert page.evaluate(invented, sent.value.url.rsplit("/", 1)[0] + "/00000000-0000-0000-0000-000000000000") == 403
+    context.close()
+
+
+PLACES = ["", "train", "inspect", "compare", "reproduce", "search", "melanoma", "open", "classroom"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_hostile_text_reaches_no_other_host_and_makes_no_element(
+    chromium: Browser, classroom: tuple[str, Path], place: str
+) -> None:
+    url, home = classroom
+    if not any((home / "runs").glob("*hostile*")) and place == "train":
+        run = finished_run(home, RunConfig(seed=5), 0.9)
+        run.describe(title=HOSTILE, note=HOSTILE)
+    context, page = student(chromium)
+    foreign: list[str] = []
+    page.on("request", lambda request: foreign.append(request.url) if HOST in request.url.split("?")[0] else None)
+    page.goto(f"{url}/{place}?run={quote(HOSTILE)}&attention={quote(HOSTILE)}&img={quote(HOSTILE)}")
+    page.locator("h1").first.wait_for()
+    page.wait_for_timeout(3000)
+    assert foreign == []
+    assert page.locator(f"a[href*='{HOST}'], img[src*='{HOST}'], .katex:has-text('{HOST}')").count() == 0
+    context.close()
