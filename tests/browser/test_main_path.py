@@ -29,7 +29,7 @@ def test_start_train_reload_inspect_compare(server: Server, page: Page, chromium
     from playwright.sync_api import expect
 
     page.goto(server.url)
-    expect(page.get_by_role("heading", name="What does a network look at?")).to_be_visible()
+    expect(page.get_by_role("heading", name="What does a network look at?")).to_be_visible(timeout=PATIENT)
     page.get_by_role("link", name="Train", exact=True).first.click()
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible(timeout=PATIENT)
     for key, value in SMALL.items():
