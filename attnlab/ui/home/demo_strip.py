@@ -31,16 +31,16 @@ SIDE = 2
 
 TERMS = (
     """
-- **Position.** The network describes the image on a grid, in the first map {height} × {width} positions. Each coloured square
-  is one.
+- **Position.** The network describes the image on a grid, for *{name}* {height} × {width} positions. Each coloured square is
+  one.
 - **Channel.** At every position the network keeps many numbers, one per channel. A channel responds to one kind of
   pattern, for example to a slanted edge.
 - **Gate.** From the image, this attention computes a number between 0 and 1 for each position. All channels there are
   multiplied by it: 0 removes them, 1 leaves them unchanged. The colour is this number.
 """,
     """
-- **Block and map.** A network is a chain of blocks. The weights of the attention in one block are a map. The first one shown
-  is the map of {place}; the buttons above it show those of the other blocks.
+- **Block and map.** A network is a chain of blocks. The weights of the attention in one block are a map. For *{name}*, shown
+  first is the map of {place}; the buttons above it show those of the other blocks.
 - **Outline.** The white line marks the object. It is drawn for you; the network never sees it.
 - **Dashed line.** The squares are drawn where the network looks; it has no positions outside the line.
 - **N × weight.** Self-attention has no gates: each position shares a total weight of 1 among all N positions. Its maps show
@@ -127,11 +127,12 @@ def guided_example() -> None:
                 st.caption("They may read the image correctly all the same.")
             _side(side, image or 0, runs.index(side[0]))
     st.caption(_how_told(runs))
-    guide = runs[0]
-    if guide.kind is MapKind.SPATIAL and guide.scale is MapScale.GATE:
+    guide = next((run for run in runs if run.kind is MapKind.SPATIAL and run.scale is MapScale.GATE), None)
+    if guide is not None:
         st.subheader("How to read a map", anchor=False)
+        about = {"name": plain(guide.title), "height": guide.grid[0], "width": guide.grid[1], "place": guide.titles[guide.best]}
         for terms, column in zip(TERMS, st.columns(2, gap="large"), strict=True):
-            column.markdown(terms.format(height=guide.grid[0], width=guide.grid[1], place=guide.titles[guide.best]))
+            column.markdown(terms.format(**about))
 
 
 def _side(runs: Sequence[DemoRun], image: int, first: int) -> None:
