@@ -51,6 +51,7 @@ AS_THEY_ARE = {
     ("MultiSelect", "options"),
     ("MultiSelect", "raw_values"),
     ("BidiComponent", "json"),
+    ("MixedData", "json"),
     ("Code", "code_text"),
     ("Text", "body"),
     ("PageLink", "query_string"),
