@@ -224,3 +224,45 @@ def test_plugins_wait_for_the_first_read_and_are_imported_once(tmp_path: Path, p
     folder.mkdir()
     (folder / "counted.py").write_text("import sys\nsys.seen = getattr(sys, 'seen', 0) + 1\n")
     assert python(IMPORT_ALL, home=private_home, plugins=folder) == "1\n"
+
+
+RAISES = """
+from torch import Tensor, nn
+
+from attnlab.attention import AttentionTap, MapKind, register_attention
+
+
+@register_attention(
+    "raises", title="Raises", paper="", summary="Fails in its third step.", formula="x", kinds=[MapKind.ELEMENT]
+)
+class Raises(nn.Module):
+    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.tap = AttentionTap(MapKind.ELEMENT)
+        self.seen = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += self.training
+        if self.seen > 2:
+            raise IndexError("a mistake of the plug-in")
+        return x * self.tap(x.sigmoid())
+"""
+
+
+@pytest.mark.slow
+def test_a_variant_that_raises_in_a_training_is_named_with_its_line_and_the_next_run_trains(
+    tmp_path: Path, private_home: Path
+) -> None:
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "raising.py").write_text(RAISES)
+    line = 1 + RAISES.splitlines().index('            raise IndexError("a mistake of the plug-in")')
+    failed, fine = attnlab(
+        ["train", "--attention", "raises", *SMALL, "--batch-size", "8"],
+        ["train", "--attention", "none", *SMALL],
+        home=private_home,
+        plugins=plugins,
+    )
+    assert failed.code == 2 and "a mistake of the plug-in" in failed.err
+    assert f"raising.py, line {line}" in failed.err
+    assert fine.code == 0

@@ -16,6 +16,7 @@ from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunState
+from attnlab.runs.weights import seal
 
 if TYPE_CHECKING:
     from attnlab.config import RunConfig
@@ -84,7 +85,7 @@ def ship(folder: RunFolder, target: Path, *, whole: bool = True) -> int:
     Args:
         whole: with its weights, probe images and maps; else only settings, figures and a few steps.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     final = target / folder.config.run_id
     made = target / f".{final.name}.tmp"
@@ -99,7 +100,7 @@ def ship(folder: RunFolder, target: Path, *, whole: bool = True) -> int:
         shutil.copytree(folder.snapshots_path, made / "snapshots")
         stored = folder.weights()
         halved = {name: value.astype(np.float16) if value.dtype == np.float32 else value for name, value in stored.items()}
-        save_file(halved, made / "best.safetensors")
+        (made / "best.safetensors").write_bytes(seal(save(halved)))
     shutil.rmtree(final, ignore_errors=True)
     made.rename(final)
     return _size(final)

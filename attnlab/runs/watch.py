@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class FolderWatch:
         self._parent_time: int | None = None
         self._sweep_again = True
         self._names: list[str] = []
-        self._turn = 0
+        self._turn, self._reading_turn = _Turn(), _Turn()
 
     def look(self, *, thorough: bool = False) -> Changes:
         """Looks once. Each folder that is to be read goes to `stamp` when it is.
@@ -58,20 +58,17 @@ class FolderWatch:
             self._sweep_again = parent_time != self._parent_time  # times are coarse; a change right now may look the same
             self._parent_time = parent_time
             return self._sweep()
-        names = self._next(_TURN)
+        asked, anyway = self._turn.next(self._names, _TURN), self._reading_turn.next(self._names, _READ_ANYWAY)
+        seen = {*asked, *anyway, *self._unsettled}
         gone = []
-        for name in {*names, *self._unsettled}:
+        for name in seen:
             changed = _time(self._parent / name)
             if changed is None:
                 gone.append(name)
             else:
                 self._times[name] = changed
         self._forget(gone)
-        anyway = set(names[:_READ_ANYWAY])
-        to_read = [
-            name for name in {*names, *self._unsettled} if name in self._times and (self._is_new(name) or name in anyway)
-        ]
-        return Changes(to_read, gone)
+        return Changes([name for name in seen.difference(gone) if name in anyway or self._is_new(name)], gone)
 
     def stamp(self, name: str) -> int | None:
         """Called when a folder is about to be read: the time by which a later process knows that it need not read it again.
@@ -109,17 +106,24 @@ class FolderWatch:
     def _is_new(self, name: str) -> bool:
         return name in self._unsettled or self._stamps.get(name) != self._times[name]
 
-    def _next(self, count: int) -> list[str]:
-        begin = self._turn if self._turn < len(self._names) else 0
-        self._turn = begin + count
-        return self._names[begin : begin + count]
-
     def _forget(self, names: list[str]) -> None:
         for name in names:
             for known in (self._stamps, self._times, self._unsettled):
                 known.pop(name, None)
         if names:
             self._names = [name for name in self._names if name not in set(names)]
+
+
+class _Turn:
+    """Goes through a list that may change, some names at a time, and begins again at its end."""
+
+    def __init__(self) -> None:
+        self._place = 0
+
+    def next(self, names: Sequence[str], count: int) -> Sequence[str]:
+        begin = self._place if self._place < len(names) else 0
+        self._place = begin + count
+        return names[begin : begin + count]
 
 
 def _time(path: Path) -> int | None:

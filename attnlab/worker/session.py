@@ -9,7 +9,6 @@ written does not keep the other runs from theirs.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -21,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
 
+from attnlab import plugins
 from attnlab.config import DatasetConfig
 from attnlab.runs import checkpoints
 from attnlab.runs.errors import FolderError
-from attnlab.runs.files import disk_full
+from attnlab.runs.files import is_full
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.metrics_log import MetricsLog, truncate
 from attnlab.runs.records import RunState
@@ -241,7 +241,7 @@ def _train(claims: Sequence[_Claim], watch: Watch | None) -> list[Outcome]:
 
 def _go_back(folder: RunFolder) -> TrainState | None:
     """Brings a folder back to its newest valid checkpoint. Returns the state in it; `None` starts from the beginning."""
-    for unfinished in folder.path.glob(".*.tmp"):
+    for unfinished in (*folder.path.glob(".*.tmp"), *folder.snapshots_path.glob(".*.tmp")):
         unfinished.unlink()
     newest = checkpoints.find(folder.checkpoints_path)
     for name, reason in newest.skipped:
@@ -294,14 +294,16 @@ def outcome_of(folder: RunFolder, end: ResultEvent | BaseException | None) -> Ou
             return replace(_stopped(folder, "its process was told to end"), reusable=False)
         case TrainingFailed():
             return Outcome(RunState.FAILED, str(end), reusable=not isinstance(end.__cause__, torch.OutOfMemoryError))
-        case MemoryError():
-            reason = "the computer ran out of memory; a smaller training.batch_size or dataset.subset may help"
+        case _ if _out_of_memory(end):
+            reason = (
+                "the computer ran out of memory; a smaller training.batch_size, dataset.image_size or dataset.subset may help"
+            )
             return Outcome(RunState.FAILED, reason)
-        case _ if _is_full(folder, end):
+        case _ if is_full(end, folder.path):
             return Outcome(RunState.FAILED, "the disk is full; free some space, then resume the run")
     cuda_error = type(end).__name__ == "AcceleratorError" or "CUDA error" in str(end)
-    in_words = isinstance(end, ValueError | FileNotFoundError | PermissionError)
-    reason = str(end) if in_words else f"{type(end).__name__}: {end}".rstrip(": ")
+    in_words = isinstance(end, FileNotFoundError | PermissionError)
+    reason = str(end) if in_words else plugins.with_place(end)
     return Outcome(RunState.FAILED, reason, reusable=not cuda_error)
 
 
@@ -313,13 +315,9 @@ def _stopped(folder: RunFolder, why: str) -> Outcome:
     return Outcome(RunState.PAUSED if request == "pause" else RunState.STOPPED)
 
 
-def _is_full(folder: RunFolder, error: BaseException) -> bool:
-    """Whether the error comes from a full disk. Libraries report that by errors of their own, so the disk is looked at too."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return True
-    with suppress(OSError):  # the folder itself may be gone
-        return disk_full(folder.path)
-    return False
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether a program on the CPU got no more memory; torch says so by an error of no kind of its own."""
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _write_end(claim: _Claim, outcome: Outcome) -> None:

@@ -132,6 +132,8 @@ def test_a_read_only_home_can_be_looked_at(private_home: Path) -> None:
 def test_a_folder_that_is_deleted_or_edited_under_the_app(private_home: Path) -> None:
     gone, edited = finished_run(private_home), RunFolder.create(private_home / "runs", CONFIG.changed(seed=1))
     finish(edited, 1)
+    for seed in range(2, 8):
+        finish(RunFolder.create(private_home / "runs", CONFIG.changed(seed=seed)), 1)
     manager = Manager(private_home, Never(slots=0))
     try:
         assert manager.get(gone.run_id) and manager.get(edited.run_id).test_accuracy == 0.75

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from attnlab.queue.executors.process import WorkerProcessExecutor
 from attnlab.queue.manager import Manager
@@ -150,6 +151,15 @@ def test_damaged_checkpoint_is_passed_over(
     assert_same_run(folder, unbroken)
 
 
+def test_what_a_killed_process_left_half_written_is_removed(stopped_midway: RunFolder, tmp_path: Path) -> None:
+    folder = RunFolder(shutil.copytree(stopped_midway.path, tmp_path / stopped_midway.run_id))
+    for place in (folder.path / ".end.json.1-2.tmp", folder.snapshots_path / ".000007.npz.1-2.tmp"):
+        place.write_bytes(b"half of")
+    (folder.checkpoints_path / ".00000009-0001.tmp").mkdir()
+    assert run(folder.path).state is RunState.FINISHED
+    assert not list(folder.path.rglob("*.tmp"))
+
+
 def test_without_any_valid_checkpoint_it_begins_anew(stopped_midway: RunFolder, unbroken: RunFolder, tmp_path: Path) -> None:
     folder = RunFolder(shutil.copytree(stopped_midway.path, tmp_path / stopped_midway.run_id))
     for checkpoint in folder.checkpoints_path.iterdir():
@@ -199,6 +209,21 @@ def test_loss_that_is_not_finite_fails_with_step_and_reason(tmp_path: Path) -> N
     outcome = run(folder.path)
     assert outcome.state is RunState.FAILED
     assert "step" in outcome.reason and "learning rate" in outcome.reason
+
+
+def test_too_little_memory_is_told_with_what_to_reduce_and_the_next_run_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder.create(tmp_path, TWO_EPOCHS)
+
+    def greedy(progress: dict[str, Any]) -> None:
+        if progress["step"] >= 1:
+            torch.empty(1 << 60)  # more than any machine has: torch's own error for it
+
+    outcome = run(folder.path, watch=greedy)
+    assert outcome.state is RunState.FAILED and outcome.reusable
+    assert "out of memory" in outcome.reason and "batch_size" in outcome.reason
+    assert run(folder.path).state is RunState.FINISHED
 
 
 def test_missing_data_fail_in_words(tmp_path: Path) -> None:

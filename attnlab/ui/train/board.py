@@ -32,6 +32,7 @@ BADGES = {
     RunState.INTERRUPTED: ("interrupted", "orange", ":material/power_off:"),
 }
 SHOWN_DONE = 6
+SHOWN_EARLIER = 20
 SHOWN_BROKEN = 50
 BOARD = "train_board"
 """Key of the container that the page puts the board in."""
@@ -160,9 +161,18 @@ def _done(records: Sequence[RunRecord]) -> None:
     for record in newest[:SHOWN_DONE]:
         _done_row(record)
     if len(newest) > SHOWN_DONE:
-        with st.expander(f"Earlier runs ({len(newest) - SHOWN_DONE})", key="train.earlier"):
-            for record in newest[SHOWN_DONE:]:
-                _done_row(record)
+        _earlier(newest[SHOWN_DONE:])
+
+
+def _earlier(records: Sequence[RunRecord]) -> None:
+    """A page of them at a time: each row has widgets, and a server may have thousands of runs."""
+    pages = -(-len(records) // SHOWN_EARLIER)
+    with st.expander(f"Earlier runs ({len(records):,})", key="train.earlier"):
+        page = 1
+        if pages > 1:
+            page = int(st.number_input(f"Page, of {pages:,}", 1, pages, key="train.earlier.page", width=140))
+        for record in records[(page - 1) * SHOWN_EARLIER : page * SHOWN_EARLIER]:
+            _done_row(record)
 
 
 def _left_out(broken: Mapping[str, str]) -> None:
