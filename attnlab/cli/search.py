@@ -57,7 +57,8 @@ def search(
     choose_executor(executor)
     changes: dict[str, object] = {}
     if config is None:
-        base = as_new_run(one_minute(attention).changed(dataset__name=absolute_name(dataset)))
+        preset = one_minute(attention)
+        base = as_new_run(preset.changed(dataset__name=absolute_name(dataset), dataset__options={}))
     else:
         base = RunConfig.from_json(config.read_bytes())
     if epochs is not None:

@@ -227,7 +227,10 @@ def _preset(given: Mapping[str, Any]) -> dict[str, Any]:
 
     if "model.backbone" in given:
         return {}
-    return one_minute(given.get("model.attention", "none")).model_dump(mode="json")
+    tree = one_minute(given.get("model.attention", "none")).model_dump(mode="json")
+    if "dataset.name" in given:
+        tree["dataset"]["options"] = {}
+    return tree
 
 
 def _as_deep_as_fits(config: RunConfig) -> RunConfig:

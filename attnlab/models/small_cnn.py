@@ -10,6 +10,8 @@ layers", which computes the same function as the plain one.
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor, nn
 
@@ -56,6 +58,10 @@ class ConvBlock(nn.Module):
         return self.dropout(self.attention_end(self.pool(x)))
 
 
+Readout = Literal["flatten", "mean", "max"]
+"""What the classifier sees of the last map: all its values, or the mean or the maximum of each channel."""
+
+
 @register_model(
     "small_cnn",
     title="Small CNN",
@@ -68,6 +74,7 @@ class ConvBlock(nn.Module):
         "blocks": (1, 2, 3, 4),
         "dead_block": (False, True),
         "hidden": (64, 128, 256, 512),
+        "readout": get_args(Readout),
         "spatial_dropout": (0.0, 0.1, 0.25),
         "dropout": (0.0, 0.25, 0.5),
     },
@@ -84,6 +91,8 @@ class SmallCnn(nn.Module):
         blocks: number of blocks; each halves the map and doubles the channels.
         dead_block: build one more block that is never called.
         hidden: units of the classifier's hidden layer.
+        readout: what the classifier sees of the last map: ``flatten``, all of it, as in the report; ``mean`` or ``max`` of each
+            channel, so that an object counts the same wherever it is.
         spatial_dropout, dropout: rates after each block and before the last layer.
 
     Raises:
@@ -101,12 +110,14 @@ class SmallCnn(nn.Module):
         blocks: int = 2,
         dead_block: bool = False,
         hidden: int = 512,
+        readout: Readout = "flatten",
         spatial_dropout: float = 0.25,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
         if blocks < 1 or hidden < 1:
             raise ValueError(f"small_cnn needs at least one block and one hidden unit, got {blocks} and {hidden}")
+        self.readout = readout
         size, before = (shape.height, shape.width), shape.channels
         self.blocks = nn.ModuleList()
         for i in range(blocks):
@@ -121,7 +132,7 @@ class SmallCnn(nn.Module):
         self.dead_block = ConvBlock(before, 2 * before, size, attention, placement, spatial_dropout) if dead_block else None
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(before * size[0] * size[1], hidden),
+            nn.Linear(before * (size[0] * size[1] if readout == "flatten" else 1), hidden),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden, classes),
@@ -140,4 +151,8 @@ class SmallCnn(nn.Module):
         x = images
         for block in self.blocks:
             x = block(x)
+        if self.readout == "mean":
+            x = x.mean(dim=(2, 3))
+        elif self.readout == "max":
+            x = x.amax(dim=(2, 3))
         return self.classifier(x)
