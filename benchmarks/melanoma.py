@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import JsonValue
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
@@ -35,43 +34,29 @@ from attnlab import paths
 from attnlab.attention import to_spatial
 from attnlab.config import RunConfig
 from attnlab.data import ImageDataset, Split, load_dataset, options_of_a_new_run
+from attnlab.experiments.demo import trained
 from attnlab.explain import open_run
 from attnlab.explain.concentration import article_claims, concentration
 from attnlab.maps import relative_weights
-from attnlab.models.melanoma import SMALL, melanoma_config
+from attnlab.models.melanoma import SMALL, dermoscopy_config, melanoma_config
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.runs.records import RunState
 from attnlab.stats.intervals import auc_interval
 from attnlab.stats.significance import paired_t_test
 from attnlab.training.device import prepare_process
 from attnlab.viz.melanoma_figure import contact_sheet, gate_overlays
-from attnlab.worker.session import run
 
-OPTIONS: dict[str, JsonValue] = {"split_column": "", "class_names": {"0": "benign", "1": "malignant"}}
 SHOWN = 4
 RESAMPLES = 2000
 
 
-def config(data: str, *, attention: bool, seed: int, epochs: int) -> RunConfig:
-    """The article's training, narrow and small: 64 pixels, width 8, batches of 16, Adam with one cycle up to 1e-3."""
-    made = melanoma_config(
-        data, attention=attention, image_size=64, width=8, epochs=epochs, batch_size=16, lr=1e-3, seed=seed, options=OPTIONS
-    )
-    return made.changed(training__schedule="one_cycle")
-
-
-def trained(wanted: RunConfig, *, measure_only: bool) -> RunFolder:
+def finished(wanted: RunConfig, *, measure_only: bool) -> RunFolder:
     """The finished run of a configuration; trained now where there is none."""
-    for folder in run_folders(paths.runs_dir()):
-        if folder.config == wanted and folder.observe().state is RunState.FINISHED:
-            return folder
-    if measure_only:
+    there = [folder for folder in run_folders(paths.runs_dir()) if folder.config == wanted]
+    if measure_only and not (there and there[0].observe().state is RunState.FINISHED):
         raise SystemExit(f"there is no finished run of seed {wanted.seed} in {paths.runs_dir()}; run without --measure")
-    folder = RunFolder.create(paths.runs_dir(), wanted)
-    outcome = run(folder.path)
-    if outcome.state is not RunState.FINISHED:
-        raise SystemExit(f"{folder.run_id}: {outcome.state} {outcome.reason}")
-    print(folder.run_id, f"AUC {outcome.result['test_auc']:.3f}", flush=True)
+    folder = trained(wanted, paths.runs_dir())
+    print(folder.run_id, f"AUC {result(folder)['test_auc']:.3f}", flush=True)
     return folder
 
 
@@ -179,7 +164,7 @@ def drawn(seeds: int, *, measure_only: bool) -> dict[str, Any]:
     """What each gate puts on drawn malignant-like lesions (1 is uniform), by seed, and the mean with its t interval."""
     options = options_of_a_new_run("lesions")
     wanted = [melanoma_config("lesions", seed=seed, options=options, **SMALL) for seed in range(seeds)]
-    folders = [trained(each, measure_only=measure_only) for each in wanted]
+    folders = [finished(each, measure_only=measure_only) for each in wanted]
     data = load_dataset(wanted[0].dataset)
     by_gate: dict[str, list[float]] = {}
     for folder in folders:
@@ -219,6 +204,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--measure", action="store_true", help="train nothing")
     given = parser.parse_args()
     prepare_process(int(os.environ.get("ATTNLAB_THREADS", "1")))
@@ -230,8 +216,10 @@ def main() -> None:
     sides: dict[bool, list[RunFolder]] = {True: [], False: []}
     for seed in range(given.seeds):
         for attention, folders in sides.items():
-            wanted = config(str(given.data.resolve()), attention=attention, seed=seed, epochs=given.epochs)
-            folders.append(trained(wanted, measure_only=given.measure))
+            wanted = dermoscopy_config(
+                str(given.data.resolve()), attention=attention, image_size=given.image_size, seed=seed, epochs=given.epochs
+            )
+            folders.append(finished(wanted, measure_only=given.measure))
     gated, plain = sides[True], sides[False]
     data = load_dataset(gated[0].config.dataset)
     found = {

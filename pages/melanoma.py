@@ -41,7 +41,11 @@ else:
     results.training_table(record)
     st.subheader("How good is the classifier?", anchor=False)
     results.diagnosis(record, others)
-    if page.has_gates(record):
+    if not page.has_weights(record):
+        st.info(
+            "This run was shipped without its weights, to be compared. Choose another one to see gates.", icon=":material/info:"
+        )
+    elif page.has_gates(record):
         st.subheader("Where do the gates look?", anchor=False)
         results.gates_figure(record)
         st.subheader("Is the article's claim true here?", anchor=False)

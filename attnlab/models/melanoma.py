@@ -8,7 +8,7 @@ highest validation AUC: with one malignant image in four, accuracy would prefer 
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from pydantic import JsonValue
 
@@ -23,9 +23,10 @@ class Size(TypedDict):
     epochs: int
     batch_size: int
     lr: float
+    schedule: Literal["constant", "one_cycle"]
 
 
-SMALL = Size(image_size=64, width=8, epochs=4, batch_size=32, lr=1e-3)
+SMALL = Size(image_size=64, width=8, epochs=10, batch_size=32, lr=2e-3, schedule="one_cycle")
 """A CPU trains this in less than a minute."""
 
 
@@ -38,6 +39,7 @@ def melanoma_config(
     epochs: int = 2,
     batch_size: int = 100,
     lr: float = 1e-4,
+    schedule: Literal["constant", "one_cycle"] = "constant",
     seed: int = 0,
     options: dict[str, JsonValue] | None = None,
     as_published: bool = False,
@@ -64,7 +66,7 @@ def melanoma_config(
             batch_size=batch_size,
             optimizer="adam",
             lr=lr,
-            schedule="constant",
+            schedule=schedule,
             loss="focal",
             focal_alpha=0.25,
             focal_gamma=2.0,
@@ -72,4 +74,32 @@ def melanoma_config(
         ),
         protocol=ProtocolConfig(best_epoch="validation_auc", evaluation_mode="training" if as_published else "evaluation"),
         seed=seed,
+    )
+
+
+OWN_COLUMNS: dict[str, JsonValue] = {"split_column": "", "class_names": {"0": "benign", "1": "malignant"}}
+"""How ``marking.csv`` is read: its own split is left aside, and its classes get names."""
+
+
+def dermoscopy_config(
+    source: str, *, attention: bool = True, image_size: int = 64, epochs: int = 20, seed: int = 0
+) -> RunConfig:
+    """The article's training on dermoscopy images, so narrow that a CPU trains it in minutes.
+
+    Width 8, batches of 16, and Adam with one cycle up to 1e-3; otherwise as `melanoma_config`.
+
+    Args:
+        source: path of a folder or archive with ``marking.csv``, the images and lesion masks.
+    """
+    return melanoma_config(
+        source,
+        attention=attention,
+        image_size=image_size,
+        width=8,
+        epochs=epochs,
+        batch_size=16,
+        lr=1e-3,
+        schedule="one_cycle",
+        seed=seed,
+        options=OWN_COLUMNS,
     )

@@ -1,4 +1,4 @@
-"""How a folder or archive of images was read, and what was left out: before a training, and beside a run."""
+"""The images of a run: how they were read, what was left out, and whether they are at hand."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from attnlab.data import LeftOut, Reading
+from attnlab.data import LeftOut, Reading, list_datasets
 from attnlab.data.reading import counted
 from attnlab.runs.folder import RunFolder
+from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
 from attnlab.ui.format import plain
 
 PART_USES = {"train": "training", "validation": "validation", "test": "testing"}
 MOST_GROUPS = 50
 MOST_CLASSES = 6
+
+
+def has_pictures(record: RunRecord) -> bool:
+    """Whether the run's test images may be looked for: an opened checkpoint can have none, and those of a shipped run on real
+    pictures are not shipped.
+    """
+    name = record.config.dataset.name
+    return name != NO_PICTURES and (not record.demo or name in list_datasets())
 
 
 def describe(reading: Reading, key: str, mask_name: str = "mask") -> None:

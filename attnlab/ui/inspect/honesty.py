@@ -25,7 +25,6 @@ from attnlab.explain.honesty.process import Measurement, MeasurementState, finis
 from attnlab.explain.open_run import OpenRun
 from attnlab.maps import tap_titles
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
 from attnlab.stats.significance import p_words
 from attnlab.ui.components.viewer import first_layer
@@ -34,6 +33,7 @@ from attnlab.ui.format import plain
 from attnlab.ui.glossary import CENTRE_PRIOR, HOLM
 from attnlab.ui.inspect.network import Selection
 from attnlab.ui.inspect.section import open_section
+from attnlab.ui.reading import has_pictures
 from attnlab.ui.run_cache import network_stamp, opened_network, separate_network
 from attnlab.ui.state import manager
 from attnlab.viz.honesty_figures import DepthLine, Dot, depth_plot, dot_plot
@@ -96,7 +96,7 @@ def honesty_section(selection: Selection) -> None:
         if tap == first:
             st.caption(why)
         _strip(networks, tap, selection.images[0])
-        if record.config.dataset.name != NO_PICTURES:
+        if has_pictures(record):
             _measurement(record, folder, tap, titles)
         st.caption(
             "Deletion and insertion show the network images unlike any in training, so part of what they measure is its "

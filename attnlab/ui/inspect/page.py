@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
-from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.naming import attention_name, run_name, run_names, short_names
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.curves import Curve, curves
@@ -26,7 +25,7 @@ from attnlab.ui.format import plain
 from attnlab.ui.inspect.images import images_to_show, run_colour
 from attnlab.ui.inspect.section import VIEWER, following
 from attnlab.ui.problems import told
-from attnlab.ui.reading import left_out_of_run
+from attnlab.ui.reading import has_pictures, left_out_of_run
 from attnlab.ui.snapshots import marked_epoch, probes_and_classes, snapshot_panel, tested_epoch, tested_step, weights_of_maps
 from attnlab.ui.state import colours, manager
 from attnlab.ui.waiting import wait_for_torch
@@ -86,8 +85,9 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | Non
     offered = [name for name in SOURCES if name == "learned" or folder.has_weights]
     if not folder.snapshot_steps():
         offered.remove("learned")
-    if record.config.dataset.name == NO_PICTURES:
+    if not has_pictures(record):
         offered.remove("test")
+        offered.reverse()
     row = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
     source = row[0].segmented_control(
         "Image",
@@ -98,6 +98,11 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | Non
         key=f"inspect.from.{'.'.join(offered)}",
         label_visibility="collapsed",
     )
+    if record.demo and "test" not in offered:
+        st.caption(
+            f"This run was trained on real images, {plain(record.config.dataset.name)}, which are not shipped with it. Try an "
+            "image of your own, or look at the images that the run kept."
+        )
     records = [record, *beside]
     if source == "learned":
         _during_training(records)

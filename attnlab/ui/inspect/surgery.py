@@ -25,7 +25,6 @@ from attnlab.explain.surgery.effect import AccuracyChange, accuracy_change, oper
 from attnlab.explain.surgery.operations import OPERATIONS, PAINTED_SOFTMAX, Intervention, Operation, applicable
 from attnlab.maps import MapKind, MapScale, relative_weights, scalar_titles, tap_of, tap_titles
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.imported import NO_PICTURES
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.before_after import before_after
 from attnlab.ui.components.mask_editor import (
@@ -45,6 +44,7 @@ from attnlab.ui.inspect.moved import offer_moved_images
 from attnlab.ui.inspect.network import Selection
 from attnlab.ui.inspect.section import VIEWER, follow_viewer, open_section
 from attnlab.ui.links import keep_linked, linked
+from attnlab.ui.reading import has_pictures
 from attnlab.ui.run_cache import opened_network, run_dataset
 from attnlab.viz.panels import Layer, Panel, layer
 
@@ -282,7 +282,7 @@ def _reduction(drawn: Layer) -> str:
 
 def _over_many(record: RunRecord, opened: OpenRun, taps: Sequence[str] | None) -> None:
     """The table of all operations over a set of test images, computed when a button is pressed."""
-    if record.config.dataset.name == NO_PICTURES:
+    if not has_pictures(record):
         return
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     count = right.selectbox("Test images", COUNTS, index=1, key="surgery.count")

@@ -15,6 +15,7 @@ import streamlit as st
 
 from attnlab.data import DataError, TableColumns, options_of_a_new_run
 from attnlab.models.melanoma import SMALL, melanoma_config
+from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import PLAIN, attention_name, run_name, run_names
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.form import own_images
@@ -71,7 +72,17 @@ def start_form() -> None:
         start = st.button("Train", type="primary", icon=":material/play_arrow:", key="melanoma.start", disabled=not data.ready)
         twin = st.checkbox("also train it without attention", value=True, key="melanoma.twin")
     if start:
-        _start(data, twin, image_size=size, width=width, epochs=epochs, lr=rate, seed=seed, batch_size=SMALL["batch_size"])
+        _start(
+            data,
+            twin,
+            image_size=size,
+            width=width,
+            epochs=epochs,
+            lr=rate,
+            seed=seed,
+            batch_size=SMALL["batch_size"],
+            schedule=SMALL["schedule"],
+        )
 
 
 def article_runs() -> list[RunRecord]:
@@ -96,9 +107,8 @@ def choose_run(records: Sequence[RunRecord]) -> tuple[RunRecord, list[RunRecord]
     """The finished run to look at, and the others on the same data to draw in the same charts."""
     by_id = {record.run_id: record for record in records}
     names = run_names(records)
-    gated = [record for record in records if has_gates(record)]
     linked = st.query_params.get("run", "")
-    first = linked if linked in by_id else (gated or list(records))[0].run_id
+    first = linked if linked in by_id else min(records, key=lambda record: not has_gates(record)).run_id
     chosen = st.selectbox(
         "Run",
         list(by_id),
@@ -113,8 +123,14 @@ def choose_run(records: Sequence[RunRecord]) -> tuple[RunRecord, list[RunRecord]
 
 
 def finished(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The runs that were tested on two classes."""
-    return [record for record in records if record.state is RunState.FINISHED and record.test_auc is not None]
+    """The runs that were tested on two classes, first those whose weights are there."""
+    tested = [record for record in records if record.state is RunState.FINISHED and record.test_auc is not None]
+    return sorted(tested, key=lambda record: not has_weights(record))
+
+
+def has_weights(record: RunRecord) -> bool:
+    """Whether the network can be opened; of most shipped seeds only the figures are there."""
+    return RunFolder(record.folder).has_weights
 
 
 def has_gates(record: RunRecord) -> bool:

@@ -10,13 +10,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import streamlit as st
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from attnlab.attention import AttentionMap, to_spatial
-from attnlab.data import DataError, ImageDataset
+from attnlab.data import DataError
 from attnlab.explain import OpenError, OpenRun
 from attnlab.explain.concentration import Claim, Concentration, article_claims, concentration
 from attnlab.maps import MapScale, colour_ends, relative_weights
+from attnlab.runs.folder import RunFolder
 from attnlab.runs.history import history
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
@@ -75,7 +78,7 @@ def diagnosis(record: RunRecord, others: Sequence[RunRecord]) -> None:
         st.info("This run has no ROC curve, because that needs test images of both classes.", icon=":material/info:")
         return
     labels, scores = np.asarray(test["labels"]), np.asarray(test["probabilities"])
-    class_names = _network_and_data(record)[0].class_names
+    class_names = (RunFolder(record.folder).dataset_summary() or {}).get("class_names") or _network(record).class_names
     low, high = test["auc_interval"]
     threshold = st.slider(
         "Decision threshold",
@@ -131,7 +134,8 @@ def diagnosis(record: RunRecord, others: Sequence[RunRecord]) -> None:
 
 def gates_figure(record: RunRecord) -> None:
     """The article's figure: the originals and the two gates as overlays, by class."""
-    run, data = _network_and_data(record)
+    run = _network(record)
+    pictures, labels = _pictures(record)
     colours = st.segmented_control(
         "Colours",
         ["viridis", "jet"],
@@ -140,10 +144,8 @@ def gates_figure(record: RunRecord) -> None:
         format_func=lambda name: f"{name}, as in the article" if name == "jet" else name,
         key="melanoma.colours",
     )
-    chosen = {
-        name: (data.test.labels == label).nonzero().flatten()[:IMAGES_PER_CLASS] for label, name in enumerate(run.class_names)
-    }
-    maps = {name: run.inspect(data.test.images[index]).maps for name, index in chosen.items() if len(index)}
+    chosen = {name: (labels == label).nonzero().flatten()[:IMAGES_PER_CLASS] for label, name in enumerate(run.class_names)}
+    maps = {name: run.inspect(pictures[index]).maps for name, index in chosen.items() if len(index)}
     bounds = [_bounds([class_maps[gate] for class_maps in maps.values()]) for gate in range(len(next(iter(maps.values()))))]
     st.caption(
         "Each overlay is 60% image and 40% colour map, smoothed between the gate's positions as in the article. The colours of "
@@ -151,7 +153,7 @@ def gates_figure(record: RunRecord) -> None:
         f"single weights far above all others do not stretch them. {UNIFORM}"
     )
     for name, class_maps in maps.items():
-        images = [image.permute(1, 2, 0).numpy() for image in data.test.images[chosen[name]]]
+        images = [image.permute(1, 2, 0).numpy() for image in pictures[chosen[name]]]
         sheets = [("originals", images)]
         for attention, ends in zip(class_maps, bounds, strict=True):
             overlays = gate_overlays(
@@ -169,7 +171,16 @@ def claim_section(record: RunRecord, others: Sequence[RunRecord]) -> None:
     Args:
         others: runs on the same data; those that differ only in the seed can be tested as well.
     """
-    run, data = _network_and_data(record)
+    run = _network(record)
+    try:
+        data = run_dataset(record)
+    except DataError:
+        st.info(
+            "The claim is tested on all test images of the run, which are not on this machine. What came out of it on real "
+            "images is in docs/melanoma.md.",
+            icon=":material/info:",
+        )
+        return
     measured = _concentration(str(record.folder), pictures_stamp(record), record)
     positive = _positive(run.class_names)
     if data.test.masks is None:
@@ -202,6 +213,7 @@ def claim_section(record: RunRecord, others: Sequence[RunRecord]) -> None:
 
 def _other_seeds(siblings: Sequence[RunRecord], positive: int) -> None:
     """The same claims for the other seeds, since an interval over images does not show how much training again varies."""
+    siblings = [sibling for sibling in siblings if RunFolder(sibling.folder).has_weights]
     if not siblings or not st.toggle("Also test the other seeds", key="melanoma.siblings"):
         return
     by_claim: dict[str, dict[str, str]] = {}
@@ -227,13 +239,28 @@ def interval_text(interval: object) -> str:
     return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
-def _network_and_data(record: RunRecord) -> tuple[OpenRun, ImageDataset]:
-    """The network and data set of a run; where they cannot be read the page says why and ends."""
+def _network(record: RunRecord) -> OpenRun:
+    """The network of a run; where it cannot be read the page says why and ends."""
     try:
-        return opened_network(record), run_dataset(record)
-    except (OpenError, DataError) as error:
+        return opened_network(record)
+    except OpenError as error:
         st.error(plain(str(error)), icon=":material/error:")
         st.stop()
+
+
+def _pictures(record: RunRecord) -> tuple[Tensor, Tensor]:
+    """The test images of a run (uint8, B, C, H, W) and their labels; where they cannot be read, those that the run kept."""
+    try:
+        test = run_dataset(record).test
+    except DataError as error:
+        probes = RunFolder(record.folder).probes()
+        if probes is None:
+            st.error(plain(str(error)), icon=":material/error:")
+            st.stop()
+        reason = "The test images of this run are not shipped" if record.demo else plain(str(error)).rstrip(".")
+        st.caption(f"{reason}. These are some of the {len(probes.labels)} images that the run kept.")
+        return torch.from_numpy(probes.images), torch.from_numpy(probes.labels)
+    return test.images, test.labels
 
 
 @st.cache_resource(max_entries=8, show_spinner="Measuring the gates over the test images")
