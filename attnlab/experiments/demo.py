@@ -16,7 +16,6 @@ import numpy as np
 from attnlab.runs.errors import FolderError
 from attnlab.runs.files import read_json, write_json
 from attnlab.runs.folder import RunFolder, run_folders
-from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunState
 from attnlab.runs.weights import seal
 
@@ -123,7 +122,7 @@ def trained(config: RunConfig, runs: Path, watch: Watch | None = None) -> RunFol
     before = next((folder for folder in run_folders(runs) if folder.config == config), None)
     if before is not None and before.observe().state is RunState.FINISHED:
         return before
-    folder = before or RunFolder.create(runs, config, title=attention_name(config))
+    folder = before or RunFolder.create(runs, config)
     outcome = run(folder.path, watch=watch)
     if outcome.state is not RunState.FINISHED:
         raise FolderError(f"{folder.run_id} is {outcome.state}: {outcome.reason}")
@@ -134,7 +133,8 @@ def ship(folder: RunFolder, target: Path, *, whole: bool = True) -> int:
     """Copies what is shipped of a finished run. Returns its size.
 
     That is its weights in float16, fewer steps, and no checkpoints. A data set on this machine keeps the last part of its
-    path as its name. Runs are listed in the order in which they were shipped.
+    path as its name. Runs are listed in the order in which they were shipped,
+    under their settings.
 
     Args:
         whole: with its weights, probe images and maps; else only settings, figures and a few steps.
@@ -148,7 +148,7 @@ def ship(folder: RunFolder, target: Path, *, whole: bool = True) -> int:
     for name in _FIGURES:
         write_json(made / name, _without_path(read_json(folder.path / name), folder.config.dataset.name), sync=False)
     (made / "config.json").write_text(config.to_json())
-    write_json(made / "meta.json", folder.meta() | {"created": time.time()}, sync=False)
+    write_json(made / "meta.json", folder.meta() | {"title": "", "created": time.time()}, sync=False)
     rows = thinned(folder.metrics(), KEPT_STEPS if whole else FEW_STEPS)
     (made / "metrics.jsonl").write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
     if whole:

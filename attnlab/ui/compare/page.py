@@ -28,6 +28,8 @@ METRICS = {
     "train loss": ("train_loss", False),
 }
 ALL_SETUPS = "all setups"
+FEW_SETUPS = 3
+"""So many are shown together at first; of more, the one with the most runs."""
 HIDDEN = ("auc", "group", "seeds")
 FORMATS = {
     "accuracy": "%.2f",
@@ -58,7 +60,7 @@ def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, 
         setup = middle.selectbox(
             "Setup",
             [*distinct, ALL_SETUPS],
-            index=distinct.index(largest) if lettered_setups(configs) else len(distinct),
+            index=len(distinct) if len(distinct) <= FEW_SETUPS or not lettered_setups(configs) else distinct.index(largest),
             key="compare.setup",
             help="A setup is everything but the attention variant: its placement, the backbone, training and data options. "
             "Within one setup, groups differ only in the variant.",
