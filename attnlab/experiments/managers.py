@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from attnlab.experiments.grid_queue import feed
 from attnlab.queue.executors.base import Executor
 from attnlab.queue.executors.make import make_executor
 from attnlab.queue.manager import Manager
-from attnlab.queue.settings import ExecutorSettings
+from attnlab.queue.settings import EXECUTOR, ExecutorSettings
 
 _log = logging.getLogger(__name__)
 _managers: dict[Path, Manager] = {}
@@ -28,10 +29,16 @@ def get_manager() -> Manager:
 
 
 def _executor() -> Executor:
-    """The one that is set; where the settings cannot be used, the default one, so that the pages open all the same."""
+    """The one that is set; where the settings of the home cannot be used, the default one, so that the pages open all the same.
+
+    Raises:
+        ValueError: when the one that the environment or the command line names cannot be used.
+    """
     try:
         return make_executor()
     except ValueError as error:
+        if EXECUTOR in os.environ:
+            raise
         _log.warning("runs are trained in a separate process: %s", error)
         return make_executor(ExecutorSettings())
 

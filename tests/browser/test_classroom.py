@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -17,7 +18,7 @@ from tests.example_runs import finished_run
 from tests.ui.test_hostile_text import HOST, HOSTILE
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 TOKEN = "a token for the teacher"
 
@@ -38,6 +39,18 @@ def student(chromium: Browser) -> tuple[BrowserContext, Page]:
     return context, page
 
 
+def reload_until_shown(page: Page, wanted: Locator) -> None:
+    """Loads the page again until it shows this: a run that another process made is seen at the next round of the queue."""
+    from playwright.sync_api import TimeoutError as NotShown
+
+    for _ in range(12):
+        page.reload()
+        with suppress(NotShown):
+            wanted.wait_for(timeout=10_000)
+            return
+    raise AssertionError("the page never showed it")
+
+
 def number(context: BrowserContext) -> str:
     (cookie,) = [cookie for cookie in context.cookies() if cookie["name"] == COOKIE]
     assert cookie["httpOnly"] and cookie["sameSite"] == "Lax"
@@ -52,9 +65,8 @@ def test_a_browser_owns_its_runs_and_the_teacher_all(chromium: Browser, classroo
     assert number(mine) not in page.content() and number(mine) not in page.url
     run = finished_run(home, RunConfig(seed=3), 0.9)
     run.describe(title="the run of one student", owner=browser_of(number(mine)))
-    page.reload()
     card = page.locator(f".st-key-train-done-{run.run_id}")
-    card.get_by_text("yours").wait_for()
+    reload_until_shown(page, card.get_by_text("yours"))
     other.goto(f"{url}/train")
     card_there = other.locator(f".st-key-train-done-{run.run_id}")
     card_there.get_by_text("the run of one student").wait_for()

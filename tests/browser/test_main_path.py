@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SMALL = {"form-dataset-subset": 1600, "form-dataset-test_subset": 100, "form-model-width": 8, "form-training-epochs": 6}
 PATIENT = 120_000
-TRAINING = re.compile(r"eca \+ cbam_spatial.* train \d")
+TRAINING = re.compile(r"self_attention.* train \d")
 
 
 def fill(page: Page, key: str, value: int) -> None:
@@ -86,7 +86,7 @@ def test_start_train_reload_inspect_compare(server: Server, page: Page, chromium
         page.get_by_role("button", name="Download CSV").click()
     text = download.value.path().read_text()
     assert text.startswith("variant,test accuracy (%)")
-    assert "eca + cbam_spatial" in text
+    assert "self_attention" in text
 
 
 def test_a_link_to_a_page_opens_that_page_on_a_fresh_server(server: Server, page: Page) -> None:

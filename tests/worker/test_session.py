@@ -197,7 +197,7 @@ def test_running_out_of_memory_gives_the_same_advice_alone_and_together(out_of_m
     outcomes = out_of_memory["computer"]
     state, reason, reusable = outcomes["alone"]
     assert (state, reusable) == ("failed", True)
-    assert "smaller training.batch_size or dataset.subset" in reason
+    assert "smaller training.batch_size, dataset.image_size or dataset.subset" in reason
     assert outcomes["together"] == outcomes["alone"]
     assert outcomes["ends"] == [["failed", reason]] * 3
 

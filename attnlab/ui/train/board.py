@@ -157,7 +157,7 @@ def _progress(record: RunRecord) -> str:
 
 
 def _done(records: Sequence[RunRecord]) -> None:
-    newest = sorted(records, key=lambda record: record.created, reverse=True)
+    newest = sorted(records, key=lambda record: (not record.demo, record.created), reverse=True)
     for record in newest[:SHOWN_DONE]:
         _done_row(record)
     if len(newest) > SHOWN_DONE:
