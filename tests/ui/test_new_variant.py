@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from attnlab import paths
 from attnlab.experiments.managers import get_manager, shutdown_all
 from attnlab.ui import warmup
+from attnlab.ui.form.draft import EXACTLY
 
 paths.DEMO_RUNS = paths.home() / "no-shipped-runs"
 warmup.wait()
@@ -32,6 +33,7 @@ power = app.selectbox("form.model.attention.brightness.power")
 assert power.options == ["1", "2"]
 power.set_value(1)
 small = {"dataset.subset": 80, "dataset.test_subset": 20, "model.width": 4, "training.epochs": 1}
+app.segmented_control("form.budget").set_value(EXACTLY).run()
 for name, value in small.items():
     app.number_input(f"form.{name}").set_value(value)
 app.run()

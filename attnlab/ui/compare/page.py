@@ -29,7 +29,7 @@ METRICS = {
 }
 ALL_SETUPS = "all setups"
 FEW_SETUPS = 3
-"""So many are shown together at first; of more, the one with the most runs."""
+"""So many networks, trained alike, are shown together at first; otherwise the setup with the most runs."""
 HIDDEN = ("auc", "group", "seeds")
 FORMATS = {
     "accuracy": "%.2f",
@@ -57,10 +57,12 @@ def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, 
     distinct = list(dict.fromkeys(setups[group.key] for group in groups if group.n))
     if len(distinct) > 1:
         largest = max(distinct, key=lambda setup: sum(group.n for group in groups if setups[group.key] == setup))
+        trainings = {config.dataset.model_dump_json() + config.training.model_dump_json() for config in configs.values()}
+        together = len(distinct) <= FEW_SETUPS and len(trainings) == 1
         setup = middle.selectbox(
             "Setup",
             [*distinct, ALL_SETUPS],
-            index=len(distinct) if len(distinct) <= FEW_SETUPS or not lettered_setups(configs) else distinct.index(largest),
+            index=len(distinct) if together or not lettered_setups(configs) else distinct.index(largest),
             key="compare.setup",
             help="A setup is everything but the attention variant: its placement, the backbone, training and data options. "
             "Within one setup, groups differ only in the variant.",
