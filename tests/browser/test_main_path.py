@@ -86,7 +86,7 @@ def test_start_train_reload_inspect_compare(server: Server, page: Page, chromium
         page.get_by_role("button", name="Download CSV").click()
     text = download.value.path().read_text()
     assert text.startswith("variant,test accuracy (%)")
-    assert "self_attention" in text
+    assert "conv_autoencoder" in text
 
 
 def test_a_link_to_a_page_opens_that_page_on_a_fresh_server(server: Server, page: Page) -> None:
