@@ -95,6 +95,8 @@ class Room:
 @pytest.fixture
 def room(private_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Room]:
     monkeypatch.setattr("attnlab.paths.DEMO_RUNS", tmp_path / "none")
+    # A thread that trains what is queued would outlive the test and draw from the random numbers of those that follow.
+    monkeypatch.setattr("attnlab.desk.desk.make_executor", lambda settings: Never(slots=0))
     made = Manager(private_home, Never(slots=0), feeders=(feed,))
     monkeypatch.setattr(managers, "_managers", {private_home: made})
     ended = finished_run(private_home, RunConfig(seed=5), 0.9)
