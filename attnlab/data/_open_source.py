@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from attnlab.data._dataset import DataError
@@ -16,18 +18,12 @@ def open_source(path: Path) -> Source:
     Raises:
         DataError: when there is nothing, it may not be read, or it is neither a folder nor a zip or tar archive.
     """
-    try:
+    with _told_of(repr(str(path)), f"there is no file or folder {str(path)!r}"):
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):
             return FolderSource(path)
         if stat.S_ISREG(kind):
             return open_archive(path)
-    except FileNotFoundError:
-        raise DataError(f"there is no file or folder {str(path)!r}") from None
-    except PermissionError:
-        raise DataError(f"{str(path)!r} may not be read by the user that runs attnlab") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{str(path)!r} cannot be read ({getattr(error, 'strerror', None) or error})") from error
     raise DataError(f"{str(path)!r} is neither a folder nor a file")
 
 
@@ -37,15 +33,24 @@ def readable_file(path: Path) -> Path:
     Raises:
         DataError: when it is anything else; the message says what.
     """
-    try:
+    with _told_of(path.name, f"there is no file {path.name}"):
         kind = path.stat().st_mode
         if stat.S_ISREG(kind):
             path.open("rb").close()
             return path
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path.name}") from None
-    except PermissionError:
-        raise DataError(f"{path.name} may not be read by the user that runs attnlab") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path.name} cannot be read ({getattr(error, 'strerror', None) or error})") from error
     raise DataError(f"{path.name} is {'a folder' if stat.S_ISDIR(kind) else 'a device or a pipe'}, not a file")
+
+
+@contextmanager
+def _told_of(name: str, missing: str) -> Iterator[None]:
+    """Raises what the system says of a path as `DataError`: ``missing`` where there is nothing, else a sentence on ``name``."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(missing) from None
+    except PermissionError:
+        raise DataError(f"{name} may not be read by the user that runs attnlab") from None
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name} cannot be read ({getattr(error, 'strerror', None) or error})") from error

@@ -39,7 +39,7 @@ def one_minute(attention: str = ONE_MINUTE_VARIANT, seed: int = 0, *, gates: boo
 
 
 def photographs(source: str, seed: int = 0) -> RunConfig:
-    """A narrow gated network for real photographs, trained on CIFAR-10 for half an hour on one CPU core.
+    """A narrow gated network for real photographs, trained on CIFAR-10.
 
     Its gates read the first two blocks, guided by the last one (`attnlab.models.gated_cnn`).
 
