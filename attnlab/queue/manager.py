@@ -502,5 +502,8 @@ class Manager:
             ):
                 try:
                     self.executor.start(job)
-                except OSError as error:
-                    self._follower.settle(job, Answer(JobState.GONE, f"no worker could be started: {error}"), again=False)
+                except Exception as error:  # whatever it is, it concerns this run alone
+                    if not isinstance(error, OSError):
+                        _log.exception("an internal error kept %s from being started", record.run_id)
+                    why = str(error) if isinstance(error, OSError) else f"an internal error, {error!r}"
+                    self._follower.settle(job, Answer(JobState.GONE, f"no worker could be started: {why}"), again=False)

@@ -26,7 +26,7 @@ from attnlab.runs.index import SCHEMA_VERSION, Index
 from attnlab.runs.metrics_log import MetricsLog, MetricsReader, read_rows, truncate
 from attnlab.runs.records import RunState
 from attnlab.runs.store import Store
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import PATIENCE
 
 CONFIG = RunConfig()
 
@@ -362,23 +362,14 @@ class Broken(AtOnce):
         self.error = error
 
 
-def test_worker_that_cannot_be_started_fails_its_run_and_not_the_queue(private_home: Path) -> None:
-    manager = Manager(private_home, Broken(FileNotFoundError("no such interpreter")))
+@pytest.mark.parametrize("error", [FileNotFoundError("no such interpreter"), KeyError("a slip of the program")])
+def test_worker_that_cannot_be_started_fails_its_run_and_not_the_queue(private_home: Path, error: Exception) -> None:
+    manager = Manager(private_home, Broken(error))
     try:
         for run_id in manager.submit_many(CONFIG, [0, 1]):
             record = manager.wait(run_id, PATIENCE)
-            assert record.state is RunState.FAILED and "no such interpreter" in record.reason
+            assert record.state is RunState.FAILED and str(error) in record.reason
         assert manager.trouble == ""
-    finally:
-        manager.shutdown()
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_queue_that_ends_by_an_error_says_so(private_home: Path) -> None:
-    manager = Manager(private_home, Broken(KeyError("a slip")))
-    try:
-        manager.submit(CONFIG)
-        wait_until(lambda: "a slip" in manager.trouble, "trouble told")
     finally:
         manager.shutdown()
 
