@@ -28,7 +28,7 @@ from attnlab.training.events import CheckpointEvent, EpochEvent, Event, ResultEv
 from attnlab.training.feed import Feed, check_best_epoch, check_labels, steps_per_epoch
 from attnlab.training.losses import Objective
 from attnlab.training.metrics import Evaluation, RunningMetrics, Stopped, describe_test, evaluate
-from attnlab.training.optim import Schedule, build_optimizer
+from attnlab.training.optim import Schedule, build_optimizer, lay_out_as_weights
 from attnlab.training.rehearsal import rehearse
 from attnlab.training.reporting import StepReporter, TrainingFailed
 from attnlab.training.seeding import epoch_order, mix
@@ -124,7 +124,7 @@ class Training:
         self.on_event, self.should_stop, self.checkpoint_every = on_event, should_stop, checkpoint_every
         torch.manual_seed(mix(config.seed, "weights"))
         self.model: nn.Module = build_model(config.model, ImageShape(*dataset.shape), len(dataset.class_names)).to(device)
-        if device.type == "cuda":
+        if device.type in {"cuda", "cpu"}:  # as the images are, see `Feed`
             self.model = self.model.to(memory_format=torch.channels_last)
         self.objective = Objective(config)
         self.train_feed = Feed(dataset.train, dataset, device, augmentation=config.training.augment)
@@ -300,6 +300,7 @@ class Training:
             raise ValueError("the training state belongs to another configuration; resume with the one it was made with")
         self.model.load_state_dict(state.model)
         self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+        lay_out_as_weights(self.optimizer)
         self.schedule.load_state_dict(state.schedule)
         self.sums.load_state_dict(state.sums)
         self.step, self.epoch, self.batch = state.step, state.epoch, state.batch

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
@@ -19,13 +19,25 @@ from attnlab.config import TrainingConfig
 
 
 def build_optimizer(model: nn.Module, training: TrainingConfig, device: torch.device) -> Optimizer:
-    """The optimizer of the config for all parameters of ``model``; fused on CUDA."""
-    fused = True if device.type == "cuda" else None
+    """The optimizer of the config for all parameters of ``model``, in one pass over them where the device has one."""
+    fused = True if device.type in {"cuda", "cpu"} else None
     weights = list(model.parameters())
     if training.optimizer == "sgd":
         return SGD(weights, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay, fused=fused)
     adam = Adam if training.optimizer == "adam" else AdamW
     return adam(weights, lr=training.lr, weight_decay=training.weight_decay, fused=fused)
+
+
+def lay_out_as_weights(optimizer: Optimizer) -> None:
+    """Lays the state of ``optimizer`` out in memory as its weights are.
+
+    A fused update goes through weights and state in the order of memory. A state that was stored and read again is contiguous;
+    beside weights that are channels last its averages would be added to the wrong weights.
+    """
+    for weight, slots in optimizer.state.items():
+        for name, value in slots.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape:
+                slots[name] = torch.empty_like(weight).copy_(value)
 
 
 class Schedule:
