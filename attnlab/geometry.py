@@ -100,9 +100,9 @@ class Cells:
         """The cells of a square convolution or pooling over these cells."""
         return Cells(*(axis.after(kernel, stride, padding, dilation) for axis in (self.rows, self.columns)))
 
-    def merged(self, count: int) -> Cells:
-        """Groups of ``count`` x ``count`` cells, each as one cell."""
-        return Cells(self.rows.merged(count), self.columns.merged(count))
+    def merged(self, rows: int, columns: int | None = None) -> Cells:
+        """Groups of ``rows`` x ``columns`` cells (as many as rows without a number), each as one cell."""
+        return Cells(self.rows.merged(rows), self.columns.merged(rows if columns is None else columns))
 
     def resized(self, before: Size, after: Size) -> Cells:
         """A map of ``before`` cells resampled to ``after`` cells over the same stretch."""

@@ -20,6 +20,10 @@ shown whole; its rows are computed on demand."""
 SOFTMAX_TOP = 4.0
 """The fixed colour scale of softmax weights ends at this multiple of the uniform weight; larger weights saturate."""
 
+FACTOR_REACH = 1.0
+"""The fixed colour scale of factors reaches this far to both sides of the neutral value; what lies beyond saturates, and what
+is painted gets the upper end."""
+
 OUTLIERS = 0.01
 """The share of the cells of a softmax map that may not stretch a colour scale, see `colour_ends`."""
 
@@ -32,7 +36,7 @@ class MapKind(StrEnum):
 
     CHANNEL = "channel"  # (B, C, 1, 1)
     SPATIAL = "spatial"  # (B, 1, H, W)
-    ELEMENT = "element"  # (B, C, H, W)
+    ELEMENT = "element"  # (B, C, H, W); a margin, the same along one side, has length 1 there: (B, C, H, 1) or (B, C, 1, W)
     PAIRWISE = "pairwise"  # (B, queries, keys), over a grid
 
 
@@ -41,13 +45,25 @@ class MapScale(StrEnum):
 
     GATE = "gate"  # each in [0, 1]
     SOFTMAX = "softmax"  # each row sums to 1 over the attended positions
+    FACTOR = "factor"  # any number, also negative or above 1; read by its distance from the neutral value
+
+
+def neutral_weight(kind: MapKind, scale: MapScale) -> float | None:
+    """The weight with which a block does nothing, where its tap names no other; `None` where no weight does.
+
+    What is multiplied by 1 stays as it is. A PAIRWISE map of zeros gathers nothing that could be added. A softmax over
+    positions that reads a map into one vector cannot be left out, since nothing would be read.
+    """
+    if kind is MapKind.PAIRWISE:
+        return 0.0
+    return None if scale is MapScale.SOFTMAX else 1.0
 
 
 def relative_weights(weights: NDArray[np.float32], scale: MapScale, positions: int) -> NDArray[np.float32]:
     """Weights in the unit in which they are shown, same shape.
 
-    A gate stays as it is. A softmax weight is multiplied by the number of positions that share a total of 1, so that 1
-    is the weight of uniform attention and 2 is twice that, whatever the size of the map.
+    A gate or a factor stays as it is. A softmax weight is multiplied by the number of positions that share a total of 1, so
+    that 1 is the weight of uniform attention and 2 is twice that, whatever the size of the map.
 
     Args:
         positions: how many weights sum to 1 (N, the number of keys of a PAIRWISE map).

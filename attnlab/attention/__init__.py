@@ -10,6 +10,7 @@ from pkgutil import iter_modules
 from attnlab.attention._geometry import Located, locate_calls, locate_maps, with_cells
 from attnlab.attention._registry import (
     NONE,
+    Combine,
     Variant,
     build_attention,
     get_attention,
@@ -26,6 +27,7 @@ from attnlab.attention._tap import (
     edit_attention,
     record_attention,
     to_spatial,
+    to_strength,
 )
 from attnlab.maps import MapKind, MapScale
 
@@ -37,6 +39,7 @@ __all__ = [
     "NONE",
     "AttentionMap",
     "AttentionTap",
+    "Combine",
     "Located",
     "MapKind",
     "MapScale",
@@ -54,5 +57,6 @@ __all__ = [
     "register_attention",
     "split_composition",
     "to_spatial",
+    "to_strength",
     "with_cells",
 ]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from itertools import groupby
 from math import isqrt
@@ -38,7 +38,8 @@ def locate_maps(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Cell
 
     Returns:
         Path of the tap -> `Cells` of the features that enter its block, of the keys where the map is PAIRWISE and small
-        enough to be recorded; `with_cells` puts them on a map. Taps behind an operation that loses the place are left out,
+        enough to be recorded; a margin has one cell along the side over which it is the same. `with_cells` puts them on a
+        map. Taps behind an operation that loses the place are left out,
         and so are taps whose block is used at several places.
 
     >>> from torch import nn
@@ -53,20 +54,35 @@ def locate_maps(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Cell
     blocks = {name.rpartition(".")[0] for name in taps}
     with record_attention(model) as maps:
         found = locate_calls(model, shape, {path: model.get_submodule(path) for path in blocks})
-    pooled = {each.name: isqrt(each.values.shape[1] // each.values.shape[2]) for each in maps if each.kind is MapKind.PAIRWISE}
+    coarser = {each.name: _coarser(each, found[each.name.rpartition(".")[0]].size) for each in maps}
     return {
-        name: cells.merged(pooled.get(name, 1))
+        name: cells.merged(*coarser.get(name, (1, 1)))
         for name in taps
         if (cells := found[name.rpartition(".")[0]].entering) is not None
     }
 
 
+def _coarser(attention: AttentionMap, size: tuple[int, int] | None) -> tuple[int, int]:
+    """How many rows and columns of the features, of this size, one cell of their map stands for."""
+    if attention.kind is MapKind.PAIRWISE:
+        factor = isqrt(attention.values.shape[1] // attention.values.shape[2])
+        return factor, factor
+    if attention.kind is MapKind.ELEMENT and size is not None:
+        return size[0] // attention.grid[0], size[1] // attention.grid[1]
+    return 1, 1
+
+
 @dataclass(frozen=True)
 class Located:
-    """Where the features lie that enter and leave a module; `None` where that is not known."""
+    """Where the features lie that enter and leave a module; `None` where that is not known.
+
+    Attributes:
+        size: (H, W) of those that enter.
+    """
 
     entering: Cells | None
     leaving: Cells | None
+    size: tuple[int, int] | None = field(default=None, compare=False)
 
 
 def locate_calls(model: nn.Module, shape: tuple[int, int, int], modules: Mapping[str, nn.Module]) -> dict[str, Located]:
@@ -89,7 +105,9 @@ def locate_calls(model: nn.Module, shape: tuple[int, int, int], modules: Mapping
 
     def note(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if threading.get_ident() == thread:
-            calls[name].add(Located(walk.narrowest(inputs), walk.get(output)))
+            sharpest = walk.sharpest(inputs)
+            size = None if sharpest is None else (sharpest.shape[-2], sharpest.shape[-1])
+            calls[name].add(Located(walk.get(sharpest), walk.get(output), size))
 
     modes = {module: module.training for module in model.modules()}
     with ExitStack() as cleanup:
@@ -128,10 +146,10 @@ class _Walk(TorchDispatchMode):
     def get(self, tensor: object) -> Cells | None:
         return self._known.get(id(tensor), (None, None))[1]
 
-    def narrowest(self, tensors: Sequence[object]) -> Cells | None:
-        """The place that sees least: of scores and the features they weigh, that of the features."""
-        known = [cells for each in tensors if (cells := self.get(each)) is not None]
-        return min(known, key=lambda cells: cells.rows.field * cells.columns.field, default=None)
+    def sharpest(self, tensors: Sequence[object]) -> Tensor | None:
+        """The tensor whose cells see least: of scores and the features they weigh, the features."""
+        known = [(cells, each) for each in tensors if isinstance(each, Tensor) and (cells := self.get(each)) is not None]
+        return min(known, key=lambda pair: pair[0].rows.field * pair[0].columns.field, default=(None, None))[1]
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

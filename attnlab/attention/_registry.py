@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,16 @@ from attnlab.registry import Registry, chosen_options, default_options, offered_
 NONE = "none"
 
 
+class Combine(StrEnum):
+    """How the weights a1, a2, ... of a block act on its input x."""
+
+    PRODUCT = "product"  # y = x a1 a2 ...
+    ONE_PLUS = "one_plus"  # y = x (1 + a1) (1 + a2) ...
+    SUM = "sum"  # y = x a1 + x a2 + ...
+    MEAN = "mean"  # y = (x a1 + x a2 + ...) / n
+    READOUT = "readout"  # the weights gather values, which are added: y = x + f(gathered)
+
+
 @dataclass(frozen=True)
 class Variant:
     """A registered attention block, with what the app says about it.
@@ -31,7 +42,8 @@ class Variant:
         paper: link to the paper, or its citation where it has none.
         summary: one sentence: what it attends over, and how.
         formula: LaTeX of the weights.
-        kinds: the kinds of its maps, in the order of its taps.
+        kinds: the kinds of its maps, in the order of its taps; an option may give others.
+        combine: how its weights act on the input.
         options: option name -> the values offered; the default is the signature's, and what the paper does.
         new_runs: option name -> the value that a new run is given unless it is told another.
         block: ``block(channels, size, **options)``, with ``size = (H, W)``.
@@ -44,6 +56,7 @@ class Variant:
     formula: str
     kinds: tuple[MapKind, ...]
     block: type[nn.Module]
+    combine: Combine = Combine.PRODUCT
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     new_runs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -63,6 +76,7 @@ def register_attention(
     summary: str,
     formula: str,
     kinds: Sequence[MapKind],
+    combine: Combine = Combine.PRODUCT,
     options: Mapping[str, Sequence[Any]] | None = None,
     new_runs: Mapping[str, Any] | None = None,
 ) -> Callable[[type[nn.Module]], type[nn.Module]]:
@@ -76,7 +90,7 @@ def register_attention(
     def decorate(block: type[nn.Module]) -> type[nn.Module]:
         offered = offered_options(name, block, options)
         chosen = chosen_options(name, new_runs, offered)
-        _VARIANTS.register(Variant(name, title, paper, summary, formula, tuple(kinds), block, offered, chosen))
+        _VARIANTS.register(Variant(name, title, paper, summary, formula, tuple(kinds), block, combine, offered, chosen))
         return block
 
     return decorate

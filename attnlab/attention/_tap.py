@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
 from attnlab.geometry import Cells
-from attnlab.maps import MapKind, MapScale
+from attnlab.maps import MapKind, MapScale, neutral_weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +26,11 @@ class AttentionMap:
     Attributes:
         name: path of the tap in the model, as in ``blocks.0.attention1.tap``.
         kind: what the values are indexed by, which determines their shape (see `MapKind`).
-        scale: gate or softmax.
+        scale: gate, softmax or factor.
         values: the weights, detached unless recorded with ``detach=False``.
         grid: (H, W) of the keys behind a PAIRWISE map, else the map's own (H, W).
         cells: where the grid lies in the picture; `None` where nobody asked, see `attnlab.attention.locate_maps`.
+        neutral: the weight with which the block does nothing; `None` where no weight does.
     """
 
     name: str
@@ -38,6 +39,7 @@ class AttentionMap:
     values: Tensor
     grid: tuple[int, int]
     cells: Cells | None = None
+    neutral: float | None = None
 
 
 def to_spatial(attention: AttentionMap) -> Tensor:
@@ -50,6 +52,15 @@ def to_spatial(attention: AttentionMap) -> Tensor:
     if attention.kind is MapKind.PAIRWISE:
         return values.mean(dim=1).reshape(len(values), *attention.grid)
     return values.mean(dim=1)
+
+
+def to_strength(attention: AttentionMap) -> Tensor:
+    """How strongly each position passes, never negative: `to_spatial` of the sizes of the weights, (B, H, W).
+
+    The same as `to_spatial` but for factors, of which -2 lets as much through as 2: signs that cancel in the mean over the
+    channels would make a position look unattended.
+    """
+    return to_spatial(replace(attention, values=attention.values.abs()))
 
 
 Edit = Callable[[AttentionMap], Tensor | None]
@@ -69,12 +80,18 @@ _ACTIVE: ContextVar[tuple[_Watch, ...]] = ContextVar("attnlab_taps", default=())
 
 
 class AttentionTap(nn.Module):
-    """An identity for attention weights, with their kind and scale."""
+    """An identity for attention weights, with their kind and scale.
 
-    def __init__(self, kind: MapKind, scale: MapScale = MapScale.GATE) -> None:
+    Args:
+        neutral: the weight with which the block does nothing, where it is not that of `attnlab.maps.neutral_weight`: 0 for a
+            gate a in x (1 + a), 1/2 for each of two gated copies that are added.
+    """
+
+    def __init__(self, kind: MapKind, scale: MapScale = MapScale.GATE, *, neutral: float | None = None) -> None:
         super().__init__()
         self.kind = kind
         self.scale = scale
+        self.neutral = neutral_weight(kind, scale) if neutral is None else neutral
 
     @property
     def active(self) -> bool:
@@ -103,7 +120,7 @@ class AttentionTap(nn.Module):
                 continue
             size = grid if grid is not None else (weights.shape[-2], weights.shape[-1])
             values = weights.detach() if watch.detach else weights
-            record = AttentionMap(name, self.kind, self.scale, values, size)
+            record = AttentionMap(name, self.kind, self.scale, values, size, neutral=self.neutral)
             if watch.edit is None:
                 watch.maps.append(record)
                 continue

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import Combine, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN
 from attnlab.maps import MAX_POSITIONS, MapKind, MapScale
@@ -38,6 +38,7 @@ _PIECE = 2**22  # weights of one head and image held at once where all queries a
     summary="Each position attends to all positions and gathers their values, weighted by how well its query fits their keys.",
     formula=r"A = \mathrm{softmax}(q^\top k),\quad y = \gamma\, A v + x",
     kinds=[MapKind.PAIRWISE],
+    combine=Combine.READOUT,
     options={
         "reduction": (1, 2, 4, 8, 16),
         "min_hidden": MIN_HIDDEN,

@@ -25,7 +25,7 @@ import torch
 from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 from torch import Tensor, nn
 
-from attnlab.attention import attention_taps, locate_calls, to_spatial
+from attnlab.attention import attention_taps, locate_calls, to_spatial, to_strength
 from attnlab.attention._gates import WeightedReadout
 from attnlab.data import normalise
 from attnlab.explain.calls import observe_calls
@@ -98,7 +98,7 @@ class Baseline:
 def attention_map(run: OpenRun, images: Tensor, tap: str) -> PlacedMaps:
     """The map of ``tap`` by position, as the network made it.
 
-    SPATIAL as it is, ELEMENT the mean over the channels, PAIRWISE the attention each position receives.
+    SPATIAL as it is, ELEMENT the mean over the channels, PAIRWISE the attention each position receives; of factors, their size.
 
     Args:
         images: uint8 (B, C, H, W).
@@ -109,7 +109,7 @@ def attention_map(run: OpenRun, images: Tensor, tap: str) -> PlacedMaps:
     by_name = {attention.name: attention for attention in run.inspect(images).maps}
     if tap not in by_name:
         raise ValueError(f"the network makes no map {tap!r} of these images; it makes {', '.join(by_name) or 'none'}")
-    maps = to_spatial(by_name[tap])
+    maps = to_strength(by_name[tap])
     if maps.shape[1] * maps.shape[2] == 1:
         raise ValueError(f"{tap!r} gives one weight for the whole image: there is nothing to compare by position")
     return PlacedMaps(maps, by_name[tap].cells)

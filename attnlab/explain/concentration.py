@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attnlab.attention import to_spatial
+from attnlab.attention import to_strength
 from attnlab.data import Split
 from attnlab.explain.faithfulness import ImageValues, pointing_game, relative_entropy, weight_on_mask
 from attnlab.explain.open_run import OpenRun
@@ -102,7 +102,7 @@ def concentration(run: OpenRun, split: Split, progress: Callable[[float], None] 
         inspection = run.inspect(split.images[index])
         probabilities.append(inspection.probabilities)
         for attention in inspection.maps:
-            maps = to_spatial(attention)
+            maps = to_strength(attention)
             if maps.shape[1] * maps.shape[2] == 1:
                 continue
             entropy.setdefault(attention.name, []).append(relative_entropy(maps))

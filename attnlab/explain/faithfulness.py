@@ -4,7 +4,7 @@ Against a mask: the share of the weight inside it relative to a uniform map, the
 2018), the overlap at the best threshold. Without one: entropy. Against the network itself: deletion and insertion
 (Petsiuk et al., BMVC 2018, arXiv:1806.07421), where pixels are removed or added in the order of the map.
 
-Maps are (B, h, w), non-negative (see `attnlab.attention.to_spatial`), masks bool (B, H, W). A map is laid over the picture
+Maps are (B, h, w), non-negative (see `attnlab.attention.to_strength`), masks bool (B, H, W). A map is laid over the picture
 by ``cells``, where its network looks (`attnlab.geometry.place_map`); without them it is stretched evenly. Every function
 returns one number per image; `attnlab.stats.intervals` says how sure their mean is.
 """

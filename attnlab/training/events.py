@@ -88,15 +88,17 @@ class EpochEvent:
 
 @dataclass(frozen=True, eq=False)
 class SnapshotMap:
-    """One map of all probe images, as a snapshot stores it: ``weight = code / 255 * peak``.
+    """One map of all probe images, as a snapshot stores it: ``weight = floor + code / 255 * (peak - floor)``.
 
     Attributes:
         name: as in `attnlab.attention.AttentionMap.name`, with ``#2`` after it where a tap was passed twice.
         kind: of the map as the network made it.
-        scale: gate or softmax.
+        scale: gate, softmax or factor.
         grid: (H, W) of the map as the network made it, (1, C) of CHANNEL; files of the first version say (1, 1) there.
         codes: uint8 (images, channels) of CHANNEL, else (images, h, w); see `attnlab.training.snapshots`.
         peaks: float32 (images,), the weight that code 255 stands for.
+        floors: float32 (images,), the weight that code 0 stands for; `None` where that is 0, as for all but factors.
+        neutral: as in `attnlab.attention.AttentionMap`.
     """
 
     name: str
@@ -105,6 +107,13 @@ class SnapshotMap:
     grid: tuple[int, int]
     codes: NDArray[np.uint8]
     peaks: NDArray[np.float32]
+    floors: NDArray[np.float32] | None = None
+    neutral: float | None = None
+
+    @property
+    def spans(self) -> NDArray[np.float32]:
+        """From code 0 to code 255, (images,)."""
+        return self.peaks if self.floors is None else self.peaks - self.floors
 
     @property
     def kept(self) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """Maps of the probe images during training: few and small, yet enough to see attention form.
 
 The network is shown eight probe images, one per class where possible, at about forty steps, close together early and far
-apart late. A map is stored as uint8 codes, where 255 stands for the image's largest weight:
+apart late. A map is stored as uint8 codes, where 255 stands for the image's largest weight, and 0 for weight 0, or for the
+image's smallest weight where the weights are factors:
 
     CHANNEL   (C,)    every k-th channel where C is large
     SPATIAL   (h, w)  area means on a smaller grid; softmax weights are summed instead, so that they still sum to 1
@@ -32,7 +33,7 @@ from attnlab.training.modes import evaluating
 PROBES = 8
 SNAPSHOTS = 40
 RUN_BYTES = 480_000
-_FILE_BYTES = 900  # the .npz itself and its four array headers
+_FILE_BYTES = 1150  # the .npz itself and its five array headers
 _MAP_BYTES = 220  # one map, and a scalar beside it, in the JSON header
 _MAX_SIDE = 32
 
@@ -108,9 +109,13 @@ def _stored(name: str, attention: AttentionMap, weights: Tensor, plan: _Plan) ->
         small = small * (weights.sum((1, 2)) / small.sum((1, 2)).clamp_min(1e-12))[:, None, None]
     # Weights that are not finite, as a network makes in its last step before the training fails, count as 0.
     finite = torch.nan_to_num(small, nan=0, posinf=0, neginf=0)
-    codes, _, peaks = quantise(finite.flatten(1).numpy(), floor=0)
+    signed = attention.scale is MapScale.FACTOR
+    codes, floors, peaks = quantise(finite.flatten(1).numpy(), floor=None if signed else 0)
     grid = attention.grid if weights.ndim > 2 else (1, weights.shape[1])
-    return SnapshotMap(name, attention.kind, attention.scale, grid, codes.reshape(small.shape), peaks)
+    stored = codes.reshape(small.shape)
+    return SnapshotMap(
+        name, attention.kind, attention.scale, grid, stored, peaks, floors if signed else None, attention.neutral
+    )
 
 
 def _shrunk(weights: Tensor, plan: _Plan) -> Tensor:
@@ -130,7 +135,7 @@ def _grid(height: int, width: int, side: int) -> tuple[int, int]:
 
 def _plan(weights: Sequence[Tensor], images: int, classes: int, snapshots: int) -> _Plan:
     """The largest maps with which every snapshot of the run stays within the budget."""
-    fixed = _FILE_BYTES + len(weights) * (_MAP_BYTES + images * 4) + images * classes * 2
+    fixed = _FILE_BYTES + len(weights) * (_MAP_BYTES + images * 8) + images * classes * 2
     room = RUN_BYTES / snapshots - fixed
     for side in range(_MAX_SIDE, 0, -1):
         plan = _Plan(side, max(8, side * side))

@@ -2,7 +2,8 @@
 
 A snapshot is one file with four arrays, whatever the number of maps, because every array in an .npz costs some 250
 bytes of its own: ``header`` (JSON as bytes; one entry per map under ``taps``), ``maps`` (the codes of all maps, flat, one
-after the other), ``peaks`` (maps, images) and ``probabilities``. Nothing is pickled, and a file with pickled content is
+after the other), ``peaks`` (maps, images) and ``probabilities``; a fifth, ``floors`` (maps, images), where there are maps of
+factors. Nothing is pickled, and a file with pickled content is
 refused.
 """
 
@@ -17,7 +18,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from attnlab.geometry import Cells
-from attnlab.maps import MapKind, MapScale
+from attnlab.maps import MapKind, MapScale, neutral_weight
 from attnlab.training.events import ProbeEvent, SnapshotEvent, SnapshotMap
 
 Content = TypeVar("Content")
@@ -34,6 +35,7 @@ def write_snapshot(target: Path | IO[bytes], snapshot: SnapshotEvent) -> None:
                 "scale": stored.scale,
                 "grid": list(stored.grid),
                 "shape": list(stored.codes.shape),
+                **_unusual_neutral(stored),
             }
             for stored in snapshot.maps
         ],
@@ -41,13 +43,23 @@ def write_snapshot(target: Path | IO[bytes], snapshot: SnapshotEvent) -> None:
     }
     flat = [stored.codes.reshape(-1) for stored in snapshot.maps]
     peaks = [stored.peaks for stored in snapshot.maps]
+    floors = [np.zeros_like(stored.peaks) if stored.floors is None else stored.floors for stored in snapshot.maps]
+    arrays: dict[str, Any] = {}
+    if any(stored.floors is not None for stored in snapshot.maps):
+        arrays["floors"] = np.stack(floors)
     np.savez_compressed(
         target,
         header=np.frombuffer(json.dumps(header, separators=(",", ":")).encode(), np.uint8),
         maps=np.concatenate(flat) if flat else np.zeros(0, np.uint8),
         peaks=np.stack(peaks) if peaks else np.zeros((0, len(snapshot.probabilities)), np.float32),
         probabilities=snapshot.probabilities,
+        **arrays,
     )
+
+
+def _unusual_neutral(stored: SnapshotMap) -> dict[str, float | None]:
+    """The neutral weight, where kind and scale do not say it."""
+    return {} if stored.neutral == neutral_weight(stored.kind, stored.scale) else {"neutral": stored.neutral}
 
 
 def read_snapshot(source: Path | bytes) -> SnapshotEvent:
@@ -66,19 +78,26 @@ def _snapshot(arrays: dict[str, np.ndarray]) -> SnapshotEvent:
         raise ValueError("its maps or predictions are of the wrong kind")
     if peaks_of_all.shape != (len(header["taps"]), images) or not np.isfinite(peaks_of_all).all():
         raise ValueError("it has no peak for each map and image")
+    floors_of_all = arrays.get("floors", np.zeros_like(peaks_of_all))
+    if floors_of_all.shape != peaks_of_all.shape or not np.isfinite(floors_of_all).all():
+        raise ValueError("it has no floor for each map and image")
     maps, start = [], 0
-    for tap, peaks in zip(header["taps"], peaks_of_all, strict=True):
+    for tap, peaks, floors in zip(header["taps"], peaks_of_all, floors_of_all, strict=True):
         if tap["shape"][0] != images or len(tap["shape"]) not in (2, 3):
             raise ValueError(f"the shape of {tap['name']} does not fit {images} images")
         size = int(np.prod(tap["shape"]))
+        kind, scale = MapKind(tap["kind"]), MapScale(tap["scale"])
+        neutral = tap.get("neutral", neutral_weight(kind, scale))
         maps.append(
             SnapshotMap(
                 tap["name"],
-                MapKind(tap["kind"]),
-                MapScale(tap["scale"]),
+                kind,
+                scale,
                 (int(tap["grid"][0]), int(tap["grid"][1])),
                 arrays["maps"][start : start + size].reshape(tap["shape"]),
                 peaks,
+                floors if scale is MapScale.FACTOR else None,
+                None if neutral is None else float(neutral),
             )
         )
         start += size

@@ -2,7 +2,7 @@
 // comes with the description; every array begins at a multiple of four.
 
 export type Kind = "channel" | "spatial" | "element" | "pairwise";
-export type Scale = "gate" | "softmax";
+export type Scale = "gate" | "softmax" | "factor";
 export type Grid = [height: number, width: number];
 export type Frame = [left: number, top: number, right: number, bottom: number];
 
@@ -75,5 +75,7 @@ export interface PackedLayer {
   /** what one cell sees, in pixels of a picture of the size below */
   field: [height: number, width: number] | null;
   picture: [height: number, width: number];
+  /** the weight that changes nothing; null where no weight does */
+  neutral: number | null;
   features: PackedLayer | null;
 }

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from attnlab.geometry import Cells
-from attnlab.maps import MAX_POSITIONS, MapKind, MapScale, quantise
+from attnlab.maps import MAX_POSITIONS, MapKind, MapScale, neutral_weight, quantise
 
 _Grid: TypeAlias = tuple[int, int]
 
@@ -32,11 +32,11 @@ class Layer:
         name: path of the tap in the network; the viewer matches the layers of several panels by it.
         title: as shown.
         kind: what the weights are indexed by.
-        scale: gate (each in [0, 1]) or softmax (a row sums to 1).
+        scale: gate (each in [0, 1]), softmax (a row sums to 1) or factor (any number).
         codes: uint8 (T, rows, length): rows x length is 1 x C (channel), 1 x HW (spatial), C x HW (element),
             queries x keys (pairwise).
         floor, peak: float32 (T, rows), the weights that code 0 and code 255 stand for.
-        grid: (H, W) of a row; (1, C) for channel.
+        grid: (H, W) of a row; (1, C) for channel; (H, 1) or (1, W) for a margin, which is the same along the other side.
         queries: (H, W) of the queries of a pairwise map; else (1, rows).
         reference: smallest and largest weight of this tap over many images, for the colour scale "this layer"; of softmax
             weights without outliers, see `attnlab.maps.colour_ends`.
@@ -45,6 +45,7 @@ class Layer:
         cells: where the cells of a row lie in the picture; `None` where that is not known, and for channel.
         picture: (H, W) in the pixels that `cells` counts.
         features: the features that the gates of a channel map multiply, as an element layer with one row per channel.
+        neutral: the weight that changes nothing; `None` where no weight does. Factors are drawn around it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Layer:
     cells: Cells | None = None
     picture: tuple[int, int] = (1, 1)
     features: Layer | None = None
+    neutral: float | None = None
 
     @property
     def moments(self) -> int:
@@ -121,6 +123,7 @@ def layer(
     cells: Cells | None = None,
     picture: tuple[int, int] = (1, 1),
     features: Layer | None = None,
+    neutral: float | None = None,
 ) -> Layer:
     """A `Layer` from float weights.
 
@@ -130,6 +133,7 @@ def layer(
             element, (queries, keys) for pairwise; with ``over_time`` one more axis of T steps in front.
         grid: (H, W) of the keys, needed for pairwise only. Queries lie on a grid of the same proportions.
         cells, picture: where the map lies, and in a picture of which size; see `Layer`.
+        neutral: the weight that changes nothing; that of `attnlab.maps.neutral_weight` when left out.
 
     Raises:
         ValueError: for an unknown kind or scale, a wrong number of axes, a missing grid, or weights that are not finite.
@@ -146,8 +150,10 @@ def layer(
         cells = cells and cells.merged(factor)
         note = " ".join(filter(None, (note, f"Shown on a grid {factor} times coarser: keys summed, queries averaged.")))
     codes, floor, peak = quantise(rows)
+    neutral = neutral_weight(kind, scale) if neutral is None else neutral
+    title = title or name
     return Layer(
-        name, title or name, kind, scale, codes, floor, peak, keys, queries, reference, window, note, cells, picture, features
+        name, title, kind, scale, codes, floor, peak, keys, queries, reference, window, note, cells, picture, features, neutral
     )
 
 
@@ -165,12 +171,14 @@ def layer_from_codes(
     note: str = "",
     cells: Cells | None = None,
     picture: tuple[int, int] = (1, 1),
+    floor: ArrayLike = 0.0,
+    neutral: float | None = None,
 ) -> Layer:
-    """A `Layer` over T steps from stored bytes (a training's snapshots): ``weight = code / 255 * peak``, floor 0.
+    """A `Layer` over T steps from stored bytes (a training's snapshots): ``weight = floor + code / 255 * (peak - floor)``.
 
     Args:
         codes: uint8 (T, ...), the other axes as in `layer`.
-        peak: (T,), the weight that 255 stands for at each step.
+        peak, floor: (T,), the weights that 255 and 0 stand for at each step, or one number for all steps.
 
     Raises:
         ValueError: as `layer`, or when codes are not uint8 or there is not one peak per step.
@@ -183,9 +191,11 @@ def layer_from_codes(
         raise ValueError(f"layer {name!r}: one peak needed for each of {codes.shape[0]} steps, got shape {peaks.shape}")
     rows, keys, queries = _arrange(name, kind, codes, grid)
     row_peaks = np.repeat(peaks[:, None], rows.shape[1], axis=1)
-    floors = np.zeros_like(row_peaks)
+    floors = np.broadcast_to(np.asarray(floor, dtype=np.float32).reshape(-1, 1), row_peaks.shape)
+    neutral = neutral_weight(kind, scale) if neutral is None else neutral
+    title = title or name
     return Layer(
-        name, title or name, kind, scale, rows, floors, row_peaks, keys, queries, reference, window, note, cells, picture
+        name, title, kind, scale, rows, floors, row_peaks, keys, queries, reference, window, note, cells, picture, None, neutral
     )
 
 
@@ -291,6 +301,7 @@ def _pack_layer(panel: Panel, item: Layer, writer: _Writer) -> dict[str, Any]:
         "frame": None if item.cells is None else list(item.cells.frame(item.grid, item.picture)),
         "field": None if item.cells is None else [item.cells.rows.field, item.cells.columns.field],
         "picture": list(item.picture),
+        "neutral": item.neutral,
         "features": None if item.features is None else _pack_layer(panel, item.features, writer),
     }
 

@@ -4,6 +4,7 @@ import copy
 import io
 import math
 import threading
+from functools import reduce
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from attnlab.attention import (
     AttentionMap,
+    Combine,
     MapKind,
     MapScale,
     attention_taps,
@@ -21,12 +23,15 @@ from attnlab.attention import (
 )
 from attnlab.attention.conv_autoencoder import last_layer
 from attnlab.attention.linear_autoencoder import LinearAutoencoder
+from attnlab.explain.surgery.operations import off
 
 CHANNELS = 64  # with fewer, a reduction of 16 leaves one hidden unit, and a dead ReLU hides the gradient
 SQUARE, TALL = (8, 8), (13, 9)
 COMPOSITIONS = ("eca+cbam_spatial", "eca+conv_autoencoder", "squeeze_excite+self_attention", "eca+eca")
 NAMES = (*list_attention(), *COMPOSITIONS)
-GATES = [name for name in NAMES if "self_attention" not in name]
+READOUTS = [name for name, variant in list_attention().items() if variant.combine is Combine.READOUT]
+GATES = [name for name in NAMES if not set(name.split("+")) & set(READOUTS)]
+IDLE = ("key.bias",)  # a softmax over keys does not change when all its scores move together
 
 
 def block(name: str, size: tuple[int, int], **options: object) -> nn.Module:
@@ -46,6 +51,34 @@ def images(size: tuple[int, int], count: int = 3) -> Tensor:
 def recorded(model: nn.Module, x: Tensor) -> tuple[Tensor, list[AttentionMap]]:
     with record_attention(model) as maps:
         return model(x), maps
+
+
+def gated(model: nn.Module, x: Tensor, maps: list[AttentionMap]) -> Tensor:
+    """What the maps make of the input, as each block of a composition says that its weights act."""
+    for label, _ in model.named_children():
+        weights = [seen.values for seen in maps if seen.name.startswith(f"{label}.")]
+        combine = list_attention()[label.rstrip("0123456789")].combine
+        if combine in (Combine.SUM, Combine.MEAN):
+            copies = [x * each for each in weights]
+            x = reduce(torch.add, copies) / (len(copies) if combine is Combine.MEAN else 1)
+            continue
+        assert combine in (Combine.PRODUCT, Combine.ONE_PLUS), f"{label} is no gate"
+        for each in weights:
+            x = x * (1 + each) if combine is Combine.ONE_PLUS else x * each
+    return x
+
+
+def check_range(seen: AttentionMap) -> None:
+    """A gate is in [0, 1], a softmax sums to 1, a factor is any number; nothing else may be said to be none of them."""
+    assert seen.values.isfinite().all()
+    if seen.scale is MapScale.FACTOR:
+        assert seen.neutral is not None
+        return
+    assert seen.values.min() >= 0 and seen.values.max() <= 1
+    if seen.scale is MapScale.SOFTMAX:
+        total = seen.values.flatten(2).sum(dim=-1)
+        assert torch.allclose(total, torch.ones_like(total))
+        assert seen.values.shape[-1] == math.prod(seen.grid) or seen.values.shape[-2:] == seen.grid
 
 
 @pytest.mark.parametrize(
@@ -78,8 +111,7 @@ def test_every_parameter_gets_a_gradient(name: str, size: tuple[int, int]) -> No
     model = block(name, size).train()
     model(images(size).requires_grad_()).pow(2).sum().backward()  # a block may have no parameters
     idle = [path for path, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
-    # A softmax over keys does not change when all its scores move together, which is what a key bias does.
-    assert [path for path in idle if not path.endswith("key.bias")] == []
+    assert [path for path in idle if not path.endswith(IDLE)] == []
 
 
 @pytest.mark.parametrize("size", [SQUARE, TALL], ids=str)
@@ -87,32 +119,27 @@ def test_every_parameter_gets_a_gradient(name: str, size: tuple[int, int]) -> No
 def test_maps_have_the_shape_and_range_of_their_kind(name: str, size: tuple[int, int]) -> None:
     height, width = size
     shapes = {
-        MapKind.CHANNEL: (3, CHANNELS, 1, 1),
-        MapKind.SPATIAL: (3, 1, height, width),
-        MapKind.ELEMENT: (3, CHANNELS, height, width),
-        MapKind.PAIRWISE: (3, height * width, height * width),
+        MapKind.CHANNEL: {(3, CHANNELS, 1, 1)},
+        MapKind.SPATIAL: {(3, 1, height, width)},
+        MapKind.ELEMENT: {(3, CHANNELS, *size), (3, CHANNELS, height, 1), (3, CHANNELS, 1, width)},
+        MapKind.PAIRWISE: {(3, height * width, height * width)},
     }
     variants = list_attention()
     _, maps = recorded(block(name, size), images(size))
     assert [seen.kind for seen in maps] == [kind for part in name.split("+") for kind in variants[part].kinds]
     for seen in maps:
-        assert seen.values.shape == shapes[seen.kind]
-        assert seen.values.min() >= 0 and seen.values.max() <= 1
+        assert tuple(seen.values.shape) in shapes[seen.kind]
+        check_range(seen)
         assert not seen.values.requires_grad
-        if seen.scale is MapScale.SOFTMAX:
-            assert torch.allclose(seen.values.flatten(2).sum(dim=-1), torch.ones((), dtype=torch.float64))
     assert len({seen.name for seen in maps}) == len(maps)
 
 
 @pytest.mark.parametrize("size", [SQUARE, TALL], ids=str)
 @pytest.mark.parametrize("name", GATES)
 def test_what_a_gate_shows_is_what_was_multiplied(name: str, size: tuple[int, int]) -> None:
-    x = images(size)
-    y, maps = recorded(block(name, size), x)
-    expected = x
-    for seen in maps:
-        expected = expected * seen.values
-    assert torch.equal(y, expected)
+    x, model = images(size), block(name, size)
+    y, maps = recorded(model, x)
+    assert torch.equal(y, gated(model, x, maps))
 
 
 @pytest.mark.parametrize("size", [SQUARE, TALL], ids=str)
@@ -155,12 +182,12 @@ def test_copies_and_saves_after_a_forward(name: str) -> None:
     assert not any("tap" in key for key in model.state_dict())
 
 
-@pytest.mark.parametrize("name", GATES)
-def test_gates_edited_to_one_switch_the_block_off(name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_neutral_weights_switch_the_block_off(name: str) -> None:
     x, model = images(TALL), block(name, TALL)
-    with edit_attention(model, lambda seen: torch.ones_like(seen.values)):
-        assert torch.equal(model(x), x)
-    assert not torch.equal(model(x), x)
+    with edit_attention(model, off):
+        assert torch.allclose(model(x), x, rtol=0, atol=1e-12)
+    assert not torch.allclose(model(x), x, rtol=0, atol=1e-3)
 
 
 def test_uniform_self_attention_adds_the_mean_value() -> None:
@@ -184,19 +211,15 @@ def test_every_offered_option_value_keeps_the_contract(name: str) -> None:
     x = images(TALL, 2)
     for option, values in list_attention()[name].options.items():
         for value in values:
-            y, maps = recorded(block(name, TALL, **{option: value}), x)
+            model = block(name, TALL, **{option: value})
+            y, maps = recorded(model, x)
             assert y.shape == x.shape and y.isfinite().all() and maps, (option, value)
-            expected = x
             for seen in maps:
-                assert seen.values.min() >= 0 and seen.values.max() <= 1, (option, value)
-                if seen.scale is MapScale.SOFTMAX:
-                    total = seen.values.flatten(2).sum(dim=-1)
-                    assert torch.allclose(total, torch.ones_like(total)), (option, value)
-                    assert seen.values.shape[-1] == math.prod(seen.grid), (option, value)
-                else:
-                    expected = expected * seen.values
-            if all(seen.scale is MapScale.GATE for seen in maps):
-                assert torch.equal(y, expected), (option, value)
+                check_range(seen)
+            if name in GATES:
+                assert torch.equal(y, gated(model, x, maps)), (option, value)
+            with edit_attention(model, off):
+                assert torch.allclose(model(x), x, rtol=0, atol=1e-12), (option, value)
 
 
 @pytest.mark.parametrize("name", list_attention())

@@ -1,6 +1,7 @@
 """Operations on attention against values worked out by hand: on a map, in small networks, and over a set of images."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,13 +27,15 @@ from attnlab.explain.surgery.operations import (
     uniform,
 )
 from attnlab.geometry import Axis, Cells, picture_cells
+from attnlab.maps import neutral_weight
 
 LEAVE = math.nan
 
 
 def seen(values: object, kind: MapKind, scale: MapScale = MapScale.GATE, grid: tuple[int, int] | None = None) -> AttentionMap:
     tensor = torch.tensor(values, dtype=torch.float32)
-    return AttentionMap("tap", kind, scale, tensor, grid or (tensor.shape[-2], tensor.shape[-1]))
+    grid = grid or (tensor.shape[-2], tensor.shape[-1])
+    return AttentionMap("tap", kind, scale, tensor, grid, neutral=neutral_weight(kind, scale))
 
 
 def corner(weight: float) -> Edit:
@@ -42,6 +45,7 @@ def corner(weight: float) -> Edit:
 
 SPATIAL = seen([[[[0.2, 0.4], [0.6, 0.8]]]], MapKind.SPATIAL)
 CHANNEL = seen([[[[0.1]], [[0.5]], [[0.9]]]], MapKind.CHANNEL)
+FACTOR = seen([[[[-1.0, 0.5], [1.0, 2.0]]]], MapKind.SPATIAL, MapScale.FACTOR)
 SOFTMAX = seen([[[[0.1, 0.2], [0.3, 0.4]]]], MapKind.SPATIAL, MapScale.SOFTMAX)
 PAIRWISE = seen([[[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]]], MapKind.PAIRWISE, MapScale.SOFTMAX, (1, 3))
 
@@ -67,6 +71,12 @@ PAIRWISE = seen([[[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]]], MapKind.PAIRWISE, MapSca
         (corner(2.0), SOFTMAX, [0.5 / 1.4, 0.2 / 1.4, 0.3 / 1.4, 0.4 / 1.4]),  # twice uniform is 0.5; the row sums to 1.4
         (paint(torch.tensor([[LEAVE, LEAVE, 0.0]])), PAIRWISE, [1 / 3, 2 / 3, 0, 2 / 3, 1 / 3, 0]),
         (paint(torch.tensor([LEAVE, 0.0, 1.0])), CHANNEL, [0.1, 0, 1]),
+        (off, FACTOR, [1, 1, 1, 1]),
+        (off, replace(SPATIAL, neutral=0.0), [0, 0, 0, 0]),  # of x (1 + a)
+        (uniform, FACTOR, [0.625] * 4),
+        (inverted, FACTOR, [3, 1.5, 1, 0]),  # mirrored at 1
+        (temperature(0.5), FACTOR, [-3, 0, 1, 3]),  # twice as far from 1
+        (corner(2.0), FACTOR, [2, 0.5, 1, 2]),
         (blend(0.25, off), SPATIAL, [0.4, 0.55, 0.7, 0.85]),
         (blend(0.5, uniform), SOFTMAX, [0.175, 0.225, 0.275, 0.325]),
     ],
@@ -94,7 +104,7 @@ def test_erasing_everything_makes_a_softmax_uniform() -> None:
     torch.testing.assert_close(edited.flatten(), torch.full((4,), 0.25))
 
 
-@pytest.mark.parametrize("given", [SPATIAL, CHANNEL, SOFTMAX, PAIRWISE])
+@pytest.mark.parametrize("given", [SPATIAL, CHANNEL, SOFTMAX, PAIRWISE, FACTOR])
 def test_temperature_one_and_strength_zero_change_no_bit(given: AttentionMap) -> None:
     edited = temperature(1)(given)
     assert edited is not None and torch.equal(edited, given.values)

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from attnlab.attention import build_attention
+from attnlab.config import ModelConfig
+from attnlab.models import ImageShape, build_model
 
 Size = tuple[int, int]
 MODES = ("evaluation", "training")
@@ -143,3 +148,60 @@ def _relative(ours: Tensor | None, theirs: Tensor | None) -> float:
     if ours is None or theirs is None:
         return 0.0 if all(one is None or not one.any() for one in (ours, theirs)) else float("inf")
     return _apart(ours, theirs) / max(1.0, float(theirs.abs().max()))
+
+
+# Where the references come from
+
+
+def functional(run: Callable[..., Tensor], rename: Callable[[Any, str], str], prefix: str = "") -> Callable:
+    """A function over a state of its names. ``prefix`` is taken from our names first."""
+
+    def refer(ours: nn.Module) -> Reference:
+        target = ours.get_submodule(prefix.rstrip(".")) if prefix else ours
+        parameters = {name for name, _ in ours.named_parameters()}
+
+        def name(our_name: str) -> str:
+            return rename(target, our_name.removeprefix(prefix))
+
+        state = {
+            name(our_name): torch.zeros_like(value, requires_grad=our_name in parameters)
+            for our_name, value in ours.state_dict().items()
+        }
+        return Reference(lambda x, train: run(x, state, train=train), state, name)
+
+    return refer
+
+
+def module(
+    make: Callable[[nn.Module], nn.Module],
+    name: Callable[[str], str | None],
+    change: Callable[[str, Tensor], Tensor] = lambda name, value: value,
+) -> Callable[[nn.Module], Reference]:
+    """A module of torchvision or timm."""
+
+    def refer(ours: nn.Module) -> Reference:
+        theirs = make(ours).double()
+        return Reference(lambda x, train: theirs.train(train)(x), theirs.state_dict(keep_vars=True), name, change)
+
+    return refer
+
+
+def block(name: str, **options: Any) -> Callable[[Size], nn.Module]:
+    """A variant with these options, of 64 channels unless ``channels`` is among them."""
+    channels = options.pop("channels", 64)
+    return lambda size: build_attention(name, channels, size, {name: options})
+
+
+def network(**config: Any) -> Callable[[Size], nn.Module]:
+    """A network for ten classes."""
+    return lambda size: build_model(ModelConfig(**config), ImageShape(3, *size), 10)
+
+
+def without_mode(run: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """For blocks that do the same in both modes."""
+    return lambda x, state, train: run(x, state, "")
+
+
+def same_name(module: nn.Module, name: str) -> str:
+    """The reference has our names."""
+    return name

@@ -6,9 +6,8 @@ docs/parity.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import timm
 import torch
@@ -18,21 +17,21 @@ from timm.layers.eca import EcaModule
 from timm.layers.squeeze_excite import SEModule
 from torch import Tensor, nn
 
-from attnlab.attention import build_attention
 from attnlab.config import ModelConfig
 from attnlab.interop.blocks import cbam_name, eca_name, self_attention_name
 from attnlab.interop.networks import attention_vgg16_name, pay_attention_name
 from attnlab.interop.report import small_cnn_name
 from attnlab.models import ImageShape, build_model
 from attnlab.models.report import REPORT_ROWS, report_model
-from tests.interop import independent
-from tests.interop.parity import Case, Reference, Size
+from tests.interop import independent, parity_gates
+from tests.interop.parity import Case, Reference, Size, block, functional, module, network, same_name, without_mode
 
 
 def cases() -> Iterator[Case]:
     """All cases, in the order of the table."""
     yield from _report()
     yield from _blocks()
+    yield from parity_gates.cases()
     yield from _guided()
     yield from _residual()
 
@@ -47,7 +46,7 @@ def _report() -> Iterator[Case]:
             3,
             any_size[:1] if autoencoder else any_size,
             lambda size, label=label: build_model(report_model(label), ImageShape(3, *size), 10),
-            _functional(independent.report_logits, small_cnn_name),
+            functional(independent.report_logits, small_cnn_name),
         )
 
 
@@ -59,8 +58,8 @@ def _blocks() -> Iterator[Case]:
             "timm.layers.EcaModule",
             channels,
             sizes,
-            _block("eca", channels=channels, kernel_size="adaptive"),
-            _module(lambda ours, channels=channels: EcaModule(channels), lambda name: name.removeprefix("eca.")),
+            block("eca", channels=channels, kernel_size="adaptive"),
+            module(lambda ours, channels=channels: EcaModule(channels), lambda name: name.removeprefix("eca.")),
         )
     for kernel in (3, 7):
         yield Case(
@@ -68,24 +67,24 @@ def _blocks() -> Iterator[Case]:
             "restated from the description of BangguWu/ECANet",
             64,
             sizes,
-            _block("eca", kernel_size=kernel),
-            _functional(_no_mode(independent.eca), eca_name, "eca."),
+            block("eca", kernel_size=kernel),
+            functional(without_mode(independent.eca), eca_name, "eca."),
         )
     yield Case(
         "squeeze_excite, C = 64",
         "timm.layers.SEModule with rd_channels = 4; by itself it rounds C / 16 to a multiple of 8, and has 8 hidden units here",
         64,
         sizes,
-        _block("squeeze_excite"),
-        _module(lambda ours: SEModule(64, rd_channels=4), _convolutional, _as_convolution),
+        block("squeeze_excite"),
+        module(lambda ours: SEModule(64, rd_channels=4), _convolutional, _as_convolution),
     )
     yield Case(
         "squeeze_excite, reduction 8",
         "torchvision.ops.SqueezeExcitation",
         64,
         sizes,
-        _block("squeeze_excite", reduction=8),
-        _module(lambda ours: torchvision.ops.SqueezeExcitation(64, 8), _convolutional, _as_convolution),
+        block("squeeze_excite", reduction=8),
+        module(lambda ours: torchvision.ops.SqueezeExcitation(64, 8), _convolutional, _as_convolution),
     )
     yield from _cbam(sizes)
     yield Case(
@@ -93,16 +92,16 @@ def _blocks() -> Iterator[Case]:
         "restated from the description of the published code, which knows four sizes",
         64,
         ((32, 32), (30, 30), (15, 15), (13, 13)),
-        _block("conv_autoencoder"),
-        _functional(_no_mode(independent.conv_autoencoder), lambda module, name: name, "conv_autoencoder."),
+        block("conv_autoencoder"),
+        functional(without_mode(independent.conv_autoencoder), same_name, "conv_autoencoder."),
     )
     yield Case(
         "linear_autoencoder",
         "restated from the description of the published code",
         64,
         ((32, 32), (30, 30), (9, 7)),
-        _block("linear_autoencoder"),
-        _functional(_no_mode(independent.linear_autoencoder), lambda module, name: name, "linear_autoencoder."),
+        block("linear_autoencoder"),
+        functional(without_mode(independent.linear_autoencoder), same_name, "linear_autoencoder."),
     )
     yield from _self_attention(sizes)
 
@@ -115,24 +114,24 @@ def _cbam(sizes: tuple[Size, ...]) -> Iterator[Case]:
         "restated from the description of Jongchan/attention-module",
         64,
         sizes[:2],
-        _block("cbam"),
-        _functional(lambda x, state, train: independent.cbam(x, state, "", train=train), cbam_name, "cbam."),
+        block("cbam"),
+        functional(lambda x, state, train: independent.cbam(x, state, "", train=train), cbam_name, "cbam."),
     )
     yield Case(
         "cbam_channel",
         "timm's ChannelAttn with mlp_bias",
         64,
         sizes,
-        _block("cbam_channel"),
-        _module(lambda ours: ChannelAttn(64, mlp_bias=True), _convolutional, _as_convolution),
+        block("cbam_channel"),
+        module(lambda ours: ChannelAttn(64, mlp_bias=True), _convolutional, _as_convolution),
     )
     yield Case(
         "cbam_spatial",
         words.format("SpatialAttn") + "; the momentum of its batch norm is 0.1, ours 0.01 as in the official code",
         64,
         sizes[:2],
-        _block("cbam_spatial"),
-        _module(lambda ours: SpatialAttn(7), lambda name: f"conv.{name.removeprefix('cbam_spatial.')}", _swapped),
+        block("cbam_spatial"),
+        module(lambda ours: SpatialAttn(7), lambda name: f"conv.{name.removeprefix('cbam_spatial.')}", _swapped),
         statistics=False,
     )
     yield Case(
@@ -140,8 +139,8 @@ def _cbam(sizes: tuple[Size, ...]) -> Iterator[Case]:
         words.format("CbamModule") + without,
         64,
         sizes[:2],
-        _block("cbam", reduction=8),
-        _module(
+        block("cbam", reduction=8),
+        module(
             lambda ours: CbamModule(64, rd_ratio=1 / 8), _cbam_of_timm, lambda name, w: _swapped(name, _as_convolution(name, w))
         ),
         statistics=False,
@@ -155,15 +154,15 @@ def _self_attention(sizes: tuple[Size, ...]) -> Iterator[Case]:
             "restated from the forum thread's listing (heykeetae/Self-Attention-GAN)",
             64,
             sizes,
-            _block("self_attention", reduction=reduction),
-            _functional(_no_mode(independent.self_attention), self_attention_name, "self_attention."),
+            block("self_attention", reduction=reduction),
+            functional(without_mode(independent.self_attention), self_attention_name, "self_attention."),
         )
     yield Case(
         "self_attention, 4 heads, scaled, reduction 1",
         "torch.nn.MultiheadAttention with an output projection that changes nothing",
         64,
         sizes,
-        _block("self_attention", heads=4, scaled=True, reduction=1),
+        block("self_attention", heads=4, scaled=True, reduction=1),
         _multihead,
     )
 
@@ -177,8 +176,8 @@ def _guided() -> Iterator[Case]:
                 "restated from the description of SaoYan/LearnToPayAttention",
                 3,
                 ((32, 32), (64, 32)),
-                _network(backbone="pay_attention_vgg", width=8, options=options),
-                _functional(
+                network(backbone="pay_attention_vgg", width=8, options=options),
+                functional(
                     partial(independent.learn_to_pay_attention, pooling=pooling, normalize=normalize), pay_attention_name
                 ),
             )
@@ -188,8 +187,8 @@ def _guided() -> Iterator[Case]:
             "restated from the article's listing",
             3,
             ((64, 64), (96, 64)),
-            _network(backbone="attention_vgg16", width=8, options={"normalize": normalize}),
-            _functional(partial(independent.vgg16_with_gates, normalize=normalize), attention_vgg16_name),
+            network(backbone="attention_vgg16", width=8, options={"normalize": normalize}),
+            functional(partial(independent.vgg16_with_gates, normalize=normalize), attention_vgg16_name),
         )
     yield Case(
         "attention_vgg16, its five blocks",
@@ -197,7 +196,7 @@ def _guided() -> Iterator[Case]:
         3,
         ((32, 32), (64, 32)),
         lambda size: _Features(build_model(ModelConfig(backbone="attention_vgg16"), ImageShape(3, *size), 10)),
-        _module(lambda ours: nn.Sequential(torchvision.models.vgg16_bn(weights=None).features), _vgg_name),
+        module(lambda ours: nn.Sequential(torchvision.models.vgg16_bn(weights=None).features), _vgg_name),
     )
 
 
@@ -208,8 +207,8 @@ def _residual() -> Iterator[Case]:
         "torchvision.models.resnet18",
         3,
         sizes,
-        _network(backbone="resnet18"),
-        _module(lambda ours: torchvision.models.resnet18(num_classes=10), lambda name: name.removeprefix("stem.")),
+        network(backbone="resnet18"),
+        module(lambda ours: torchvision.models.resnet18(num_classes=10), lambda name: name.removeprefix("stem.")),
     )
     placed = "timm's resnet18 with its {} after the last batch norm of each residual block"
     attended = {
@@ -222,8 +221,8 @@ def _residual() -> Iterator[Case]:
             placed.format(words),
             3,
             sizes[:1],
-            _network(backbone="resnet18", attention=variant, attention_options={variant: options}, placement="block_end"),
-            _module(
+            network(backbone="resnet18", attention=variant, attention_options={variant: options}, placement="block_end"),
+            module(
                 lambda ours, layer=layer: timm.create_model(
                     "resnet18", num_classes=10, block_args={"attn_layer": layer}, zero_init_last=False
                 ),
@@ -238,59 +237,9 @@ def _residual() -> Iterator[Case]:
         "restated from the paper (He et al. 2016, section 4.2, option A)",
         3,
         ((32, 32), (16, 24)),
-        _network(backbone="resnet_cifar", options={"depth": 8}),
-        _functional(independent.resnet_cifar, lambda module, name: name),
+        network(backbone="resnet_cifar", options={"depth": 8}),
+        functional(independent.resnet_cifar, same_name),
     )
-
-
-# Where the references come from
-
-
-def _functional(run: Callable[..., Tensor], rename: Callable[[Any, str], str], prefix: str = "") -> Callable:
-    """A function over a state of its names. ``prefix`` is taken from our names first."""
-
-    def refer(ours: nn.Module) -> Reference:
-        target = ours.get_submodule(prefix.rstrip(".")) if prefix else ours
-        parameters = {name for name, _ in ours.named_parameters()}
-
-        def name(our_name: str) -> str:
-            return rename(target, our_name.removeprefix(prefix))
-
-        state = {
-            name(our_name): torch.zeros_like(value, requires_grad=our_name in parameters)
-            for our_name, value in ours.state_dict().items()
-        }
-        return Reference(lambda x, train: run(x, state, train=train), state, name)
-
-    return refer
-
-
-def _module(
-    make: Callable[[nn.Module], nn.Module],
-    name: Callable[[str], str | None],
-    change: Callable[[str, Tensor], Tensor] = lambda name, value: value,
-) -> Callable[[nn.Module], Reference]:
-    """A module of torchvision or timm."""
-
-    def refer(ours: nn.Module) -> Reference:
-        theirs = make(ours).double()
-        return Reference(lambda x, train: theirs.train(train)(x), theirs.state_dict(keep_vars=True), name, change)
-
-    return refer
-
-
-def _block(name: str, **options: Any) -> Callable[[Size], nn.Module]:
-    channels = options.pop("channels", 64)
-    return lambda size: build_attention(name, channels, size, {name: options})
-
-
-def _network(**config: Any) -> Callable[[Size], nn.Module]:
-    return lambda size: build_model(ModelConfig(**config), ImageShape(3, *size), 10)
-
-
-def _no_mode(run: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """For blocks that do the same in both modes."""
-    return lambda x, state, train: run(x, state, "")
 
 
 # Names and shapes of the references
@@ -332,8 +281,8 @@ class _Features(nn.Module):
         self.blocks = network.get_submodule("blocks")
 
     def forward(self, x: Tensor) -> Tensor:
-        for block in self.blocks.children():
-            x = nn.functional.max_pool2d(block(x), 2)
+        for stage in self.blocks.children():
+            x = nn.functional.max_pool2d(stage(x), 2)
         return x
 
 

@@ -133,7 +133,10 @@ def test_softmax_weights_still_sum_to_one_on_a_smaller_grid(model: ModelConfig, 
 
 def test_files_give_back_what_was_written() -> None:
     data = make_dataset(list(range(10)), 10, side=18)
-    model = build_model(ModelConfig(attention="cbam+conv_autoencoder", width=4), ImageShape(*data.shape), 10)
+    model = build_model(ModelConfig(attention="cbam+conv_autoencoder+gct", width=4), ImageShape(*data.shape), 10)
+    for name, parameter in model.named_parameters():
+        if "gct" in name:
+            torch.nn.init.normal_(parameter)  # factors on both sides of 1
     probes = choose_probes(data)
     snapshot = Snapshots(probes, data, 100).take(model, OBJECTIVE, 3, CPU)
     stored = io.BytesIO()
@@ -144,6 +147,10 @@ def test_files_give_back_what_was_written() -> None:
         assert (back.name, back.kind, back.scale, back.grid) == (written.name, written.kind, written.scale, written.grid)
         np.testing.assert_array_equal(back.codes, written.codes)
         np.testing.assert_array_equal(back.peaks, written.peaks)
+        assert (back.neutral, back.floors is None) == (written.neutral, written.floors is None)
+        np.testing.assert_array_equal(back.spans, written.spans)
+    factors = next(back for back in again.maps if back.scale is MapScale.FACTOR)
+    assert factors.floors is not None and (factors.floors < 1).all() and (factors.peaks > 1).all()
     np.testing.assert_array_equal(again.probabilities, snapshot.probabilities)
     for masks in (True, False):
         probes = choose_probes(make_dataset(list(range(10)), 10, side=18, masks=masks))

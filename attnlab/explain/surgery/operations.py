@@ -8,12 +8,14 @@ painting, the painted weights. All act through `edit_attention` on the weights o
 the learned number that scales a whole map: it is set in a twin of the network that shares all other weights, so other
 threads that run the network are not affected.
 
-What "off" means depends on the map. A gate becomes 1: every channel, position or element passes unchanged. PAIRWISE
-becomes 0: the block adds nothing to its input, as self-attention with gamma 0. A softmax over positions that reads a local
-map into one vector cannot be left out, since nothing would be read; it becomes uniform, which reads the plain mean.
+What "off" means is said by the map: its neutral value, with which the block does nothing. A gate that multiplies becomes 1:
+every channel, position or element passes unchanged. PAIRWISE becomes 0: the block adds nothing to its input, as
+self-attention with gamma 0. A map without a neutral value is a softmax over positions that reads a local map into one vector;
+it cannot be left out, since nothing would be read, and becomes uniform, which reads the plain mean.
 
 All other operations keep the scale of a map: a GATE stays in [0, 1], a SOFTMAX still sums to 1 over what it attends to: the
-positions of SPATIAL and of each channel of ELEMENT, the channels of CHANNEL, the keys of each query of PAIRWISE.
+positions of SPATIAL and of each channel of ELEMENT, the channels of CHANNEL, the keys of each query of PAIRWISE. A FACTOR has
+no range; what is done to the logits of a gate is done to its distance from the neutral value.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from torch import Tensor, nn
 from attnlab.attention import AttentionMap, MapKind, MapScale, attention_scalars, attention_taps, edit_attention
 from attnlab.attention._tap import Edit
 from attnlab.geometry import Cells, nearest_cells, stretched
-from attnlab.maps import tap_of
+from attnlab.maps import FACTOR_REACH, tap_of
 from attnlab.training.seeding import mix
 
 PAINTED_SOFTMAX = 4.0
@@ -48,8 +50,8 @@ class Intervention:
         amount: see the operation's `Amount`; its default when `None`.
         taps: paths of the taps it acts on, every use of them; all taps when `None`.
         target: for ``paint`` only: the weight of each position, float (H, W) of any size, of which each map takes the nearest
-            position, or of each channel, (C,). NaN leaves a weight unchanged. Gates are in [0, 1], softmax weights in units
-            of the uniform one.
+            position, or of each channel, (C,). NaN leaves a weight unchanged. Gates are in [0, 1], factors at least 0,
+            softmax weights in units of the uniform one.
         cells: where the positions of the target lie in the picture, and ``located``, where those of each map do (see
             `attnlab.attention.locate_maps`); what is not known is stretched evenly.
         seed: of the permutation, for ``shuffle`` only.
@@ -99,14 +101,12 @@ class Operation:
 
 
 def off(attention: AttentionMap) -> Tensor:
-    """As if the attention were not there: gates 1, pairwise weights 0, a softmax over positions uniform."""
-    if attention.kind is MapKind.PAIRWISE:
-        return torch.zeros_like(attention.values)
-    return uniform(attention) if attention.scale is MapScale.SOFTMAX else torch.ones_like(attention.values)
+    """As if the attention were not there: the neutral weight everywhere, or the uniform one where no weight is neutral."""
+    return uniform(attention) if attention.neutral is None else torch.full_like(attention.values, attention.neutral)
 
 
 def uniform(attention: AttentionMap) -> Tensor:
-    """The same weight everywhere: a gate's mean over the whole map of its image, or 1 / N of a softmax."""
+    """The same weight everywhere: a gate's or factor's mean over the whole map of its image, or 1 / N of a softmax."""
     if attention.scale is MapScale.SOFTMAX:
         return torch.full_like(attention.values, 1 / _rows(attention.values, attention.kind).shape[-1])
     means = attention.values.flatten(1).mean(dim=1)
@@ -114,9 +114,11 @@ def uniform(attention: AttentionMap) -> Tensor:
 
 
 def inverted(attention: AttentionMap) -> Tensor:
-    """Large weights become small: 1 - a for gates; max + min - a of the row for a softmax, normalised to sum to 1."""
-    if attention.scale is MapScale.GATE:
-        return 1 - attention.values
+    """Large weights become small: 1 - a for gates; max + min - a of the row for a softmax, normalised to sum to 1; a factor
+    is mirrored at its neutral value.
+    """
+    if attention.scale is not MapScale.SOFTMAX:
+        return (1.0 if attention.scale is MapScale.GATE else 2 * _centre(attention)) - attention.values
     rows = _rows(attention.values, attention.kind)
     turned = rows.amax(dim=-1, keepdim=True) + rows.amin(dim=-1, keepdim=True) - rows
     return _normalised(turned).reshape(attention.values.shape)
@@ -141,6 +143,8 @@ def shuffled(seed: int = 0) -> Edit:
 def temperature(t: float) -> Edit:
     """Sharper (``t`` < 1) or flatter (``t`` > 1): the weights' logits divided by ``t``; 1 changes nothing.
 
+    Of a factor, its distance from the neutral value is divided by ``t``.
+
     Raises:
         ValueError: when ``t`` is not positive.
     """
@@ -150,6 +154,8 @@ def temperature(t: float) -> Edit:
     def edit(attention: AttentionMap) -> Tensor:
         if t == 1:
             return attention.values
+        if attention.scale is MapScale.FACTOR:
+            return _centre(attention) + (attention.values - _centre(attention)) / t
         if attention.scale is MapScale.GATE:
             return (attention.values.float().logit(eps=_EDGE) / t).sigmoid()
         rows = _rows(attention.values, attention.kind).float()
@@ -231,8 +237,8 @@ OPERATIONS: Mapping[str, Operation] = {
         Operation(
             "off",
             "Off",
-            "As if there were no attention: gates become 1, self-attention adds nothing, and a weighted sum over positions "
-            "becomes the plain mean.",
+            "As if there were no attention: what the weights multiply passes unchanged, what they gather is not added, and a "
+            "weighted sum over positions becomes the plain mean.",
             _SHARE,
             edit=lambda intervention: off,
         ),
@@ -253,7 +259,8 @@ OPERATIONS: Mapping[str, Operation] = {
         Operation(
             "temperature",
             "Sharper or flatter",
-            "The logits of the weights are divided by a temperature: below 1, large weights win; above 1, all become alike.",
+            "The logits of the weights are divided by a temperature: below 1, large weights win; above 1, all become alike. Of "
+            "factors, the distance from the value that changes nothing is divided by it.",
             Amount("Temperature", 0.1, 10.0, 0.5),
             edit=lambda intervention: temperature(intervention.amount or 0.0),
         ),
@@ -344,6 +351,18 @@ def _with_scalars(model: nn.Module, values: Mapping[str, float]) -> nn.Module:
         for name, value in values.items():
             twin.get_parameter(name).fill_(value)
     return twin
+
+
+def painted_weight(scale: MapScale, neutral: float | None) -> float:
+    """The weight that painting gives, as `Intervention.target` takes it: high for its scale."""
+    if scale is MapScale.SOFTMAX:
+        return PAINTED_SOFTMAX
+    return 1.0 if scale is MapScale.GATE else (neutral or 0.0) + FACTOR_REACH
+
+
+def _centre(attention: AttentionMap) -> float:
+    """From where a factor is counted."""
+    return attention.neutral or 0.0
 
 
 def _rows(values: Tensor, kind: MapKind) -> Tensor:

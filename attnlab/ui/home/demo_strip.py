@@ -196,7 +196,7 @@ def _demo_run(folder: RunFolder) -> DemoRun | None:
     measured = tested(folder)
     best = next(iter(pointing(folder)), None)
     variation = {
-        name: ((stored.codes.reshape(len(stored.codes), -1) / 255).std(axis=1) * stored.peaks).mean()
+        name: ((stored.codes.reshape(len(stored.codes), -1) / 255).std(axis=1) * stored.spans).mean()
         for name, stored in maps.items()
     }
     wanted = [each.tap for each in (measured, best) if each is not None and each.tap in maps]

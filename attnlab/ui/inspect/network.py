@@ -214,6 +214,7 @@ def network_panel(
             attention.values[0].numpy(),
             title=titles[attention.name],
             scale=attention.scale,
+            neutral=attention.neutral,
             grid=attention.grid,
             reference=(ranges or {}).get(attention.name),
             window=_window(opened, attention.name),

@@ -82,7 +82,7 @@ def _predict(opened: OpenRun, images: Tensor, tell: Callable[[int, int], None]) 
 
 def _ends(attention: AttentionMap) -> tuple[float, float]:
     """The smallest and the largest weight, where one softmax weight that is far above all others does not count."""
-    if attention.scale is MapScale.GATE:
+    if attention.scale is not MapScale.SOFTMAX:
         return float(attention.values.min()), float(attention.values.max())
     positions = attention.values.shape[-1] if attention.kind is MapKind.PAIRWISE else attention.values[0].numel()
     return colour_ends(attention.values.numpy().reshape(-1, positions), SOFTMAX_TOP / positions)
