@@ -3,8 +3,9 @@
 Without arguments it loads torch once and then trains one run after another. Each line of its input is a job,
 ``{"run": folder, "attempt": number}``; it prints ``{"done": folder, "reusable": bool}`` when the job has ended. A job
 ``{"time": config}`` asks what such a run would cost here: it prints ``{"doing": words}`` meanwhile, and then
-``{"speed": costs, "reusable": true}`` or ``{"refused": reason, "reusable": bool}``. It has a raised nice value, so that
-the pages stay responsive. When its input closes (the app is gone), it finishes the run at hand and exits.
+``{"speed": costs, "reusable": true}`` or ``{"refused": reason, "reusable": bool}``. It gives way to other programs
+(`attnlab.worker.priority`), so that the pages stay responsive. When its input closes (the app is gone), it finishes the run
+at hand and exits.
 
 ``python -m attnlab.worker.main LOCATION ATTEMPT`` trains one run and exits, for executors that start one process per
 run. The location is the path of the run's folder or its ``file://`` URL.
@@ -30,13 +31,13 @@ from attnlab.config import RunConfig
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
 from attnlab.worker.openmp import spin_briefly
+from attnlab.worker.priority import give_way
 from attnlab.worker.session import Terminated, dataset, load, run_with_waiting_seeds
 from attnlab.worker.timing import CannotBeTimed, measure
 
 if TYPE_CHECKING:
     from attnlab.training import Event
 
-NICE = 10
 THREADS = "ATTNLAB_THREADS"
 """Environment: how many threads torch uses."""
 
@@ -50,7 +51,7 @@ def main() -> int:
     os.dup2(2, 1)  # whatever else is printed must not mix with the replies
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        os.nice(NICE)
+        give_way()
         load()
         _prepare_process()
         try:

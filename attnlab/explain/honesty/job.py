@@ -6,7 +6,6 @@ stopped, or with the reason why it failed.
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -19,9 +18,8 @@ from attnlab.explain.honesty.measure import Honesty, MeasurementStopped, measure
 from attnlab.explain.honesty.process import Measurement
 from attnlab.explain.open_run import open_run
 from attnlab.runs.folder import RunFolder
+from attnlab.worker.priority import give_way
 
-NICE = 10
-"""Pages and trainings have priority."""
 _LOOK_SECONDS = 0.5
 
 
@@ -89,7 +87,7 @@ def measure(measurement: Measurement, progress: Callable[[int, int], None] | Non
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, also when it was stopped; 1 when it failed, with the traceback in the log."""
     folder, count, seed, *tap = sys.argv[1:] if arguments is None else arguments
-    os.nice(NICE)
+    give_way()
     try:
         measure(Measurement(RunFolder(Path(folder)), int(count), int(seed), *tap))
     except Exception:  # progress.json has the reason; the log gets the whole traceback

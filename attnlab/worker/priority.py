@@ -1,0 +1,39 @@
+"""How a worker gives way to the pages and to other programs on the same cores."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+NICE = 10
+_AUTOGROUP = Path("/proc/self/autogroup")
+_TRIES, _PAUSE_SECONDS = 5, 0.12
+
+
+def give_way() -> None:
+    """Raises the nice value of this process, and that of its session where the kernel shares the cores between sessions.
+
+    With autogroups, Linux gives every session the same share of a core whatever the nice values of its processes are, and a
+    worker leads a session of its own. The session of somebody else is left as it is.
+    """
+    os.nice(NICE)
+    if os.getsid(0) == os.getpid():
+        lower_session()
+
+
+def lower_session() -> bool:
+    """Gives the session of this process the nice value `NICE`. Returns whether the kernel took it.
+
+    The kernel takes such a wish ten times a second from all programs together, so it is asked again a few times.
+    """
+    for _ in range(_TRIES):
+        try:
+            _AUTOGROUP.write_text(str(NICE))
+        except BlockingIOError:
+            time.sleep(_PAUSE_SECONDS)
+        except OSError:  # a kernel without autogroups
+            return False
+        else:
+            return True
+    return False
