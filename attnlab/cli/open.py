@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from attnlab import paths
-from attnlab.cli.common import Json, tell
+from attnlab.cli.common import Json, open_store, tell
 from attnlab.config import DatasetConfig
 
 
@@ -56,6 +56,8 @@ def open_(
         warnings.simplefilter("always")
         _, shape, outputs = reference_config(checkpoint, **choices)
         fitting = fitting_datasets(shape.channels, max(2, outputs))
+        with open_store() as store:
+            newest = store.newest()
         folder = import_checkpoint(
             paths.runs_dir(),
             checkpoint,
@@ -64,6 +66,7 @@ def open_(
             dataset=DatasetConfig(name=absolute_name(dataset or next(iter(fitting), NO_PICTURES))),
             normalisation=IMAGENET if normalisation == "imagenet" else None,
             choices=choices,
+            after=newest,
         )
     for message in dict.fromkeys(str(warning.message) for warning in assumptions):
         print(message, file=sys.stderr)

@@ -6,10 +6,13 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from attnlab import paths
 from attnlab.cli.common import (
@@ -38,6 +41,7 @@ from attnlab.training.budget import parse_seconds
 if TYPE_CHECKING:
     from attnlab.data import Reading
     from attnlab.runs.folder import RunFolder
+    from attnlab.runs.records import RunRecord
     from attnlab.worker.attempt import Watch
     from attnlab.worker.session import Outcome
 
@@ -51,6 +55,7 @@ def train(
     note: str | None = None,
     time_budget: TimeBudget = None,
     executor: Executor = None,
+    again: Annotated[bool, Parameter(negative="")] = False,
     as_json: Json = False,
     **values: Any,
 ) -> int:
@@ -67,6 +72,8 @@ def train(
         a name for the run
     note
         a note to keep with the run
+    again
+        train even if a run of these settings exists
     """
     given = {setting.path: values[name] for setting in settings() if (name := setting.keyword) in values}
     tree = change(_read_config(config) if config else _preset(given), given)
@@ -86,11 +93,14 @@ def train(
     if executor is not None:
         choose_executor(executor)
         with progress_bar() as watch:
-            folder, outcome = _train_by_queue(chosen, budget, title or "", note or "", watch)
+            folder, outcome = _train_by_queue(chosen, budget, title or "", note or "", watch, again=again)
         return _report(folder, outcome, as_json=as_json, told=reading)
+    with open_store() as store:
+        records, newest = store.runs(), store.newest()
     if budget is not None:
-        chosen = _fitted_here(chosen, budget)
-    folder = RunFolder.create(paths.runs_dir(), chosen, title=title or "", note=note or "")
+        chosen = _fitted_here(chosen, budget, records)
+    _tell_existing(chosen, records, again=again)
+    folder = RunFolder.create(paths.runs_dir(), chosen, title=title or "", note=note or "", after=newest)
     if budget is not None:
         note_budget([folder], budget)
     return _train_here(folder, as_json=as_json, told=reading)
@@ -116,11 +126,32 @@ def resume(run: str, *, as_json: Json = False) -> int:
 train.__signature__ = with_settings(train)  # type: ignore[attr-defined]
 
 
-def _fitted_here(config: RunConfig, budget: float) -> RunConfig:
+def _tell_existing(config: RunConfig, records: Sequence[RunRecord], *, again: bool) -> None:
+    """Says that a run of these settings exists; one that is shipped is no reason not to train.
+
+    Raises:
+        ValueError: when there is one, unless ``again``.
+    """
+    same = [record for record in records if record.config.group == config.group]
+    known = [record for record in same if record.config.seed == config.seed]
+    if not known or again:
+        return
+    run = next((record for record in known if not record.demo), known[0])
+    free = next(seed for seed in count() if seed not in {record.config.seed for record in same})
+    if run.demo:
+        print(f"The shipped run {run.run_id} has these settings too; this one stands beside it.", file=sys.stderr)
+        return
+    if run.test_accuracy is not None:
+        exists = f"These settings have been trained already: {run.run_id}, test accuracy {run.test_accuracy:.1%}."
+    else:
+        exists = f"A run of these settings exists: {run.run_id} is {run.state}."
+    go_on = f"Continue it with `attnlab resume {run.run_id}`" if run.state.resumable else "`attnlab app` shows it"
+    raise ValueError(f"{exists} {go_on}. Another seed (--seed {free} is free) or --again starts a new run.")
+
+
+def _fitted_here(config: RunConfig, budget: float, records: Sequence[RunRecord]) -> RunConfig:
     """The config with as many epochs as this process ends in time; says how many."""
     prepare_training()
-    with open_store() as store:
-        records = store.runs()
     print("timing a few steps", file=sys.stderr)
     plan = plan_run(config, budget, home=paths.home(), measure=measure_here, records=records, fresh=True, where=THIS_PROCESS)
     print(plan.words, file=sys.stderr)
@@ -137,7 +168,9 @@ def _train_here(folder: RunFolder, *, as_json: bool, told: Reading | None = None
     return _report(folder, outcome, as_json=as_json, told=told)
 
 
-def _train_by_queue(config: RunConfig, budget: float | None, title: str, note: str, watch: Watch) -> tuple[RunFolder, Outcome]:
+def _train_by_queue(
+    config: RunConfig, budget: float | None, title: str, note: str, watch: Watch, *, again: bool
+) -> tuple[RunFolder, Outcome]:
     """Queues a run and waits until it has ended. Ctrl-C stops it with a checkpoint.
 
     If an app owns the queue of the home, the run trains where that app trains; otherwise this process owns the queue
@@ -145,11 +178,13 @@ def _train_by_queue(config: RunConfig, budget: float | None, title: str, note: s
 
     Args:
         budget: the seconds within which it has to end, see `attnlab.queue.plan`.
+        again: see `train`.
         watch: called with the content of `state.json` whenever the step has changed.
 
     Raises:
         RunRefused: when the executor could never train it.
         TooShort: when not one epoch fits into the budget.
+        ValueError: as `_tell_existing`.
     """
     from attnlab.runs.folder import RunFolder
     from attnlab.worker.session import Outcome
@@ -162,6 +197,7 @@ def _train_by_queue(config: RunConfig, budget: float | None, title: str, note: s
             plan = plan_in_queue(manager, config, budget, began=process_start())
             print(plan.words, file=sys.stderr)
             config = plan.config
+        _tell_existing(config, manager.runs(), again=again)
         run_id = manager.submit(config, title, note)
         if budget is not None:
             note_budget([RunFolder(manager.get(run_id).folder)], budget)

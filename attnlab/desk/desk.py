@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from attnlab import paths
 from attnlab.config import DatasetConfig, RunConfig
-from attnlab.desk.limits import LIMITS, too_large
+from attnlab.desk.limits import LIMITS, no_room, too_large
 from attnlab.desk.permissions import Action, Mode, NotAllowed, Person
 from attnlab.desk.teacher import TeachersDoor
 from attnlab.experiments.managers import get_manager
@@ -165,8 +165,9 @@ class Desk:
         seeds = list(seeds)
         self.person.ask(Action.START)
         self._check(config)
-        self._room_for(len(seeds))
-        return [self.__manager.submit(config.changed(seed=seed), title, note, owner=self.person.browser) for seed in seeds]
+        with self.__manager.lock:  # so that two browsers do not take the same room
+            self._room_for(len(seeds))
+            return self.__manager.submit_many(config, seeds, title, note, owner=self.person.browser)
 
     def plan(self, config: RunConfig, budget: float | None, *, fresh: bool, tell: Tell) -> Plan:
         """As `attnlab.queue.plan.plan_in_queue`, for a run that the person may start."""
@@ -227,8 +228,9 @@ class Desk:
     def resume(self, run_id: str) -> None:
         """As `Manager.resume`, and see `stop`."""
         self._ask(Action.RESUME, run_id)
-        self._room_for(1)
-        self.__manager.resume(run_id)
+        with self.__manager.lock:
+            self._room_for(1)
+            self.__manager.resume(run_id)
 
     def rename(self, run_id: str, title: str) -> None:
         """As `Manager.rename`, and see `stop`."""
@@ -386,7 +388,8 @@ class Desk:
         """
         self.person.ask(Action.OPEN_CHECKPOINT)
         self._check_pictures(dataset)
-        folder = import_checkpoint(paths.runs_dir(), weights, dataset=dataset, owner=self.person.browser, **about)
+        about |= {"owner": self.person.browser, "after": self.__manager.store.newest()}
+        folder = import_checkpoint(paths.runs_dir(), weights, dataset=dataset, **about)
         return self.__manager.adopt(folder)
 
     def change_executor(self, settings: ExecutorSettings) -> None:
@@ -427,12 +430,9 @@ class Desk:
     def _room_for(self, count: int) -> None:
         if self.person.may(Action.NO_LIMITS):
             return
-        live = sum(self.person.owns(record.owner) for record in self.__manager.live())
-        if live + count > LIMITS.live_runs:
-            raise NotAllowed(
-                f"In this classroom a browser may have {LIMITS.live_runs} runs that train or wait. It has {live}, and {count} "
-                "would be added. Wait until one has ended, or stop one."
-            )
+        live = self.__manager.live()
+        if why := no_room(count, sum(self.person.owns(record.owner) for record in live), len(live), LIMITS):
+            raise NotAllowed(why)
 
     def _check(self, config: RunConfig) -> None:
         self._check_pictures(config.dataset)

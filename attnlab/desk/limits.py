@@ -1,4 +1,4 @@
-"""What one browser may use in a classroom, so that thirty of them share a machine."""
+"""What one browser, and all of them together, may use in a classroom, so that thirty of them share a machine."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ class Limits:
     """
     Attributes:
         live_runs: of one browser, training or waiting.
+        all_live_runs: of all browsers together. Who deletes cookies gets fresh limits of one browser, but not of this one.
         image_passes: images times epochs of one run.
         image_size: side in pixels.
         seconds: of training of one run; it then stops with a checkpoint.
@@ -20,6 +21,7 @@ class Limits:
     """
 
     live_runs: int = 3
+    all_live_runs: int = 90
     image_passes: int = 200_000
     image_size: int = 128
     seconds: int = 15 * 60
@@ -48,5 +50,26 @@ def too_large(config: RunConfig, images: int | None, limits: Limits = LIMITS) ->
         return (
             f"In this classroom a run may see {limits.image_passes:,} images in all. With {passes:,} training images that is "
             f"{most} {'epoch' if most == 1 else 'epochs'}, not {epochs}."
+        )
+    return ""
+
+
+def no_room(count: int, own: int, every: int, limits: Limits = LIMITS) -> str:
+    """Why so many runs more are too many, in sentences; empty when they are not.
+
+    Args:
+        count: of the runs that would be added.
+        own: runs of this browser that train or wait. every: those of all browsers.
+    """
+    if own + count > limits.live_runs:
+        return (
+            f"In this classroom a browser may have {limits.live_runs} runs that train or wait. It has {own}, and {count} "
+            "would be added. Wait until one has ended, or stop one."
+        )
+    if every + count > limits.all_live_runs:
+        return (
+            f"In this classroom {limits.all_live_runs} runs may train or wait at the same time, those of all browsers "
+            f"together. There are {every} now, and {count} would be added. Wait until some have ended, or ask the teacher to "
+            "stop some."
         )
     return ""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import Timeout
 
@@ -119,11 +120,14 @@ class Manager:
         """Like `submit`, without asking the executor again whether it could train the run."""
         with self._changing():
             place = self.store.last_place() + 1
-            folder = RunFolder.create(self.store.runs_path, config, title=title, note=note, owner=owner, queued=place)
+            about: dict[str, Any] = {"title": title, "note": note, "owner": owner, "queued": place}
+            folder = RunFolder.create(self.store.runs_path, config, after=self.store.newest(), **about)
             self._folder_changed(folder)
             return folder.run_id
 
-    def submit_many(self, config: RunConfig, seeds: Iterable[int], title: str = "", *, owner: str = "") -> list[str]:
+    def submit_many(
+        self, config: RunConfig, seeds: Iterable[int], title: str = "", note: str = "", *, owner: str = ""
+    ) -> list[str]:
         """One run per seed, in that order. Returns their run ids.
 
         Raises:
@@ -133,7 +137,7 @@ class Manager:
         run_ids: list[str] = []
         try:
             for seed in seeds:
-                run_ids.append(self.submit(config.changed(seed=seed), title, owner=owner))
+                run_ids.append(self.submit(config.changed(seed=seed), title, note, owner=owner))
         except (RunRefused, RequestRefused):
             for run_id in run_ids:
                 self._own_folder(run_id).remove()
@@ -340,11 +344,11 @@ class Manager:
             self._complete = self.store.follow(_READ_AT_ONCE)
         problems: list[OSError] = []
         with self.lock:
-            for record in self.store.in_states(RunState.QUEUED):
-                with self._apart(record, problems):
-                    folder = RunFolder(record.folder)
-                    if (request := folder.requested()) is not None:
-                        self._remove_from_queue(folder, request)
+            for run_id in self.store.just_read:  # whoever asks from another process changes the folder
+                record = self.store.known(run_id)
+                if record is not None and record.state is RunState.QUEUED:
+                    with self._apart(record, problems):
+                        self._was_asked_to_leave(RunFolder(record.folder))
             for record in self.store.in_states(*ACTIVE):
                 with self._apart(record, problems):
                     self._follower.follow(record)
@@ -460,6 +464,13 @@ class Manager:
                 self._remove_from_queue(folder, what)
             self._wake.set()
 
+    def _was_asked_to_leave(self, folder: RunFolder) -> bool:
+        """Whether somebody has asked a waiting run to stop or pause; it then does."""
+        request = folder.requested()
+        if request is not None:
+            self._remove_from_queue(folder, request)
+        return request is not None
+
     def _remove_from_queue(self, folder: RunFolder, request: Request) -> None:
         """Ends a run that has not been started."""
         owner = folder.owner()
@@ -491,7 +502,9 @@ class Manager:
 
     def _start_next(self) -> None:
         free = self.executor.slots - len(self.store.in_states(*ACTIVE))
-        for record in self.store.in_states(RunState.QUEUED)[: max(0, free)]:
+        for record in self.store.in_states(RunState.QUEUED, most=max(0, free)):
+            if self._was_asked_to_leave(RunFolder(record.folder)):
+                continue
             job = Job(record.folder, record.attempt + 1)
             if self.store.index.change(
                 record.run_id,

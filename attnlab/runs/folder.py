@@ -55,7 +55,8 @@ TRAINING = "training"
 """The phase in `state.json` once the first step can begin."""
 _DRAFT, _TRASH = ".new-", ".trash-"
 """What the names of folders begin with that are not runs yet, or no longer."""
-_LEFT_BEHIND_SECONDS = 3600
+_CLOCK_SECONDS = 24 * 3600
+"""More than a clock is set by when it is set right: what seems older was left behind, and a later date is damage."""
 _SNAPSHOT = re.compile(r"[0-9]{1,15}\.npz")
 
 
@@ -110,6 +111,7 @@ class RunFolder:
         title: str = "",
         note: str = "",
         owner: str = "",
+        after: float = 0.0,
         queued: float | None = None,
         fill: Callable[[RunFolder], None] | None = None,
         avoid: Collection[str] = (),
@@ -120,6 +122,7 @@ class RunFolder:
 
         Args:
             owner: the browser it belongs to, see `attnlab.desk.permissions`; empty when it belongs to the machine's owner.
+            after: when the newest run was made that there is. This one counts as made later, also when the clock was set back.
             queued: its place in the queue; `None` when it does not wait for a worker.
             fill: writes more into the folder before anybody can see it.
             avoid: further names that it may not get.
@@ -132,7 +135,9 @@ class RunFolder:
         try:
             draft.path.mkdir()
             write_file(draft.path / "config.json", lambda stream: stream.write(config.to_json().encode()))
-            write_json(draft.path / "meta.json", {"title": title, "note": note, "created": time.time(), "owner": owner})
+            now = time.time()
+            created = after + 0.001 if now < after < now + _CLOCK_SECONDS else now
+            write_json(draft.path / "meta.json", {"title": title, "note": note, "created": created, "owner": owner})
             if queued is not None:
                 draft.enqueue(queued)
             if fill is not None:
@@ -469,7 +474,7 @@ def clear_left_behind(parent: Path) -> None:
     """Removes what processes left that were killed while they made or deleted a run; what may still be used stays."""
     for path in (*parent.glob(f"{_DRAFT}*"), *parent.glob(f"{_TRASH}*")):
         with suppress(OSError):
-            if path.name.startswith(_TRASH) or time.time() - path.stat().st_mtime > _LEFT_BEHIND_SECONDS:
+            if path.name.startswith(_TRASH) or time.time() - path.stat().st_mtime > _CLOCK_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
 
 

@@ -70,6 +70,7 @@ def import_checkpoint(
     choices: Mapping[str, str] | None = None,
     remarks: Sequence[str] = (),
     owner: str = "",
+    after: float = 0.0,
 ) -> RunFolder:
     """Makes a run folder below ``parent`` from a state dict with the names of a reference implementation.
 
@@ -82,7 +83,7 @@ def import_checkpoint(
         normalisation: of the pixels; `None` takes the reference's own.
         choices: what the shapes do not determine, see `attnlab.interop.open_reference`.
         remarks: sentences about the reading of the file, which the run's note repeats.
-        owner: see `RunFolder.create`.
+        owner, after: see `RunFolder.create`.
 
     Raises:
         UnknownReference: when the weights belong to no known network.
@@ -127,4 +128,4 @@ def import_checkpoint(
 
     note = f"{reference.title}, opened from {title}; it was not trained here."
     note = " ".join((note, *remarks))
-    return RunFolder.create(parent, config, title=title, note=note, owner=owner, fill=fill)
+    return RunFolder.create(parent, config, title=title, note=note, owner=owner, after=after, fill=fill)

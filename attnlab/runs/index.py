@@ -123,16 +123,27 @@ class Index:
         with self._reader() as db:
             return {row["run_id"]: row["stamp"] for row in db.execute("SELECT run_id, stamp FROM runs")}
 
+    def newest(self) -> float:
+        """The latest `created` of all runs; 0 when there is none."""
+        with self._reader() as db:
+            return float(db.execute("SELECT coalesce(max(created), 0) FROM runs").fetchone()[0])
+
     def row(self, run_id: str) -> sqlite3.Row | None:
         with self._reader() as db:
             return db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
 
-    def in_states(self, states: Collection[RunState]) -> list[sqlite3.Row]:
-        """Runs in these states; queued ones in the order of the queue."""
+    def last_place(self) -> float:
+        """The last place in the queue; 0 when it is empty."""
+        with self._reader() as db:
+            query = "SELECT coalesce(max(queued), 0) FROM runs WHERE state = ?"
+            return float(db.execute(query, (str(RunState.QUEUED),)).fetchone()[0])
+
+    def in_states(self, states: Collection[RunState], most: int = -1) -> list[sqlite3.Row]:
+        """Runs in these states, at most so many unless that is negative; queued ones in the order of the queue."""
         with self._reader() as db:
             marks = ",".join("?" * len(states))
-            query = f"SELECT * FROM runs WHERE state IN ({marks}) ORDER BY queued, created, run_id"
-            return db.execute(query, [str(state) for state in states]).fetchall()
+            query = f"SELECT * FROM runs WHERE state IN ({marks}) ORDER BY queued, created, run_id LIMIT ?"
+            return db.execute(query, [*map(str, states), most]).fetchall()
 
     # Writing
 

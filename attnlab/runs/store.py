@@ -57,6 +57,8 @@ class Store:
         self._watch: FolderWatch | None = None
         self._to_read: dict[str, None] = {}
         """Folders that the last look found changed and that have not been read yet."""
+        self.just_read: tuple[str, ...] = ()
+        """The runs whose folders the last step of `follow` has read."""
         self._broken: dict[str, str] = {}
         self._index: Index | None = None
         self._lock = threading.RLock()
@@ -210,6 +212,7 @@ class Store:
 
     def _read(self, most: int) -> None:
         names = list(self._to_read)[:most]
+        self.just_read = tuple(names)
         for begin in range(0, len(names), _BATCH):
             with self.index.batch():
                 for name in names[begin : begin + _BATCH]:
@@ -258,17 +261,31 @@ class Store:
         self.sync()
         return len(self.index.stamps())
 
-    def in_states(self, *states: RunState) -> list[RunRecord]:
-        """Runs of this home in these states; queued ones in the order of the queue."""
+    def in_states(self, *states: RunState, most: int = -1) -> list[RunRecord]:
+        """Runs of this home in these states; queued ones in the order of the queue.
+
+        Args:
+            most: how many of them; negative: all.
+        """
         index = self._readable_index()
-        records = [] if index is None else [self._known.record(row) for row in index.in_states(states)]
+        records = [] if index is None else [self._known.record(row) for row in index.in_states(states, most)]
         return [record for record in records if record is not None]
+
+    def known(self, run_id: str) -> RunRecord | None:
+        """One run as the index has it, without its place in the queue; `None` when it has none that makes sense."""
+        index = self._readable_index()
+        row = None if index is None else index.row(run_id)
+        return None if row is None else self._known.record(row)
+
+    def newest(self) -> float:
+        """When the newest run of this home was made, in seconds since 1970; 0 when there is none."""
+        index = self._readable_index()
+        return 0.0 if index is None else index.newest()
 
     def last_place(self) -> float:
         """The place of the last run in the queue; 0 when the queue is empty."""
         index = self._readable_index()
-        places = [] if index is None else [row["queued"] for row in index.in_states((RunState.QUEUED,))]
-        return max((place for place in places if place is not None), default=0.0)
+        return 0.0 if index is None else index.last_place()
 
     @property
     def index(self) -> Index:

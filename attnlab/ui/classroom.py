@@ -39,7 +39,8 @@ def classroom() -> None:
         "and compared by everybody."
     )
     st.markdown(
-        f"- Runs at a time, training or waiting: **{LIMITS.live_runs}**, now {len(mine)}\n"
+        f"- Runs at a time, training or waiting: **{LIMITS.live_runs}**, now {len(mine)}; "
+        f"those of all browsers together: {LIMITS.all_live_runs}\n"
         f"- A run sees at most {LIMITS.image_passes:,} images in all its epochs, of at most {LIMITS.image_size} × "
         f"{LIMITS.image_size} pixels, and trains for at most {duration(LIMITS.seconds)}\n"
         f"- A table has at most {LIMITS.cells} runs\n"

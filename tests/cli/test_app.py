@@ -147,12 +147,33 @@ def test_an_impossible_batch_is_refused_in_words_before_the_training(
 
 def test_a_config_file_gives_the_same_run_and_options_change_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     first = run_json(capsys, "train", *SMALL, "--option", "dropout=0.1")
-    again = run_json(capsys, "train", "--config", str(Path(first["folder"]) / "config.json"))
+    again = run_json(capsys, "train", "--again", "--config", str(Path(first["folder"]) / "config.json"))
     assert again["config"] == first["config"]
     assert again["metrics"]["test_loss"] == first["metrics"]["test_loss"]
     assert again["run_id"] == f"{first['run_id']}-2"
     other = run_json(capsys, "train", "--config", str(Path(first["folder"]) / "config.json"), "--seed", "5")
     assert other["config"] == first["config"] | {"seed": 5}
+
+
+@pytest.mark.parametrize("queued", [(), ("--executor", "thread")])
+def test_settings_that_have_been_trained_are_told_and_trained_again_only_when_asked(
+    queued: tuple[str, ...], private_home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTNLAB_EXECUTOR", "process")  # so that it is given back after the test
+    config = RunConfig().changed(model__attention="eca", dataset__options={"train_images": 60, "test_images": 20})
+    config = config.changed(training__epochs=1, model__width=2, dataset__subset=40, dataset__test_subset=20)
+    (private_home.parent / "config.json").write_text(config.to_json())
+    command = ["train", "--config", str(private_home.parent / "config.json"), *queued]
+    run = finished_run(private_home, config, 0.75)
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert f"trained already: {run.run_id}, test accuracy 75.0%" in told and "--seed 1 is free" in told and "--again" in told
+    run.write_end(RunState.STOPPED, 1)
+    assert main(command) == 2
+    assert f"attnlab resume {run.run_id}" in capsys.readouterr().err
+    assert [path.name for path in (private_home / "runs").iterdir()] == [run.run_id]
+    assert main([*command, "--again"]) == 0
+    assert sorted(path.name for path in (private_home / "runs").iterdir()) == [run.run_id, f"{run.run_id}-2"]
 
 
 def test_a_new_run_draws_lesions_anywhere_and_a_config_of_an_earlier_one_stays_as_it_is(

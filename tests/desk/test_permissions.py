@@ -259,6 +259,17 @@ def test_the_limits_of_a_classroom_hold_for_students_alone(room: Room, monkeypat
     student.submit_many(RunConfig(), many[:-1])
     with pytest.raises(NotAllowed, match="runs that train or wait"):
         student.submit(RunConfig(seed=99))
+    live = len(room.manager.live())
+    monkeypatch.setattr(desk_module, "LIMITS", Limits(all_live_runs=live + 2))
+    third = Desk(Person(Mode.CLASSROOM, browser_of("a third browser")))
+    with pytest.raises(NotAllowed, match=f"{live + 2} runs may train or wait at the same time, those of all browsers together"):
+        third.submit_many(RunConfig(), [90, 91, 92])
+    assert len(room.manager.live()) == live
+    stopped = third.submit_many(RunConfig(), [90, 91])[0]
+    third.stop(stopped)
+    teachers.submit(RunConfig(seed=93))
+    with pytest.raises(NotAllowed, match="those of all browsers together"):
+        third.resume(stopped)
     monkeypatch.setattr(desk_module, "LIMITS", Limits(upload_bytes=100, uploads=1))
     with pytest.raises(NotAllowed, match="at most"):
         student.keep_upload("a.tar", small_archive())

@@ -13,9 +13,11 @@ from streamlit.testing.v1 import AppTest
 from attnlab.attention import list_attention
 from attnlab.config import ProtocolConfig, RunConfig, TrainingConfig
 from attnlab.data import PathOptions, list_datasets
+from attnlab.experiments import managers
 from attnlab.experiments.managers import get_manager
 from attnlab.models import REPORT_ROWS, list_models, report_config
 from attnlab.queue.executors.process import WorkerProcessExecutor
+from attnlab.queue.manager import Manager
 from attnlab.queue.settings import ExecutorSettings, load_settings, save_settings
 from attnlab.runs.records import RunState
 from attnlab.training.presets import one_minute
@@ -222,6 +224,21 @@ def test_a_failure_is_shown_with_its_reason_and_can_be_resumed(app: AppTest, pri
     open_page(app, PAGE)
     assert "loss became NaN at step 7" in texts(app)
     assert any(button.key == f"train.resume.{folder.run_id}" for button in app.button)
+
+
+def test_of_a_long_queue_a_page_is_shown_at_a_time(app: AppTest, private_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Manager(private_home, Never(slots=0))
+    monkeypatch.setattr(managers, "_managers", {private_home: queue})
+    run_ids = queue.submit_many(RunConfig(), range(45))
+    open_page(app, PAGE)
+
+    def waiting() -> list[str]:
+        return [button.key.rpartition(".")[2] for button in app.button if (button.key or "").startswith("train.stop.")]
+
+    assert waiting() == run_ids[:20]
+    assert "position 20 in the queue" in texts(app) and "position 21 in the queue" not in texts(app)
+    app.number_input("train.waiting.page").set_value(3).run()
+    assert waiting() == run_ids[40:]
 
 
 def test_the_chart_is_sent_only_what_is_new(app: AppTest, private_home: Path) -> None:

@@ -33,6 +33,7 @@ BADGES = {
 }
 SHOWN_DONE = 6
 SHOWN_EARLIER = 20
+SHOWN_WAITING = 20
 SHOWN_BROKEN = 50
 BOARD = "train_board"
 """Key of the container that the page puts the board in."""
@@ -93,8 +94,32 @@ def _growing(were_live: frozenset[str]) -> None:
     curves(_curves(in_chart, colours(in_chart)), key="train.curves")
     weights_of_maps([record for record in in_chart if record.state.live], "train")
     waits = manager().waits() if len(live) > 1 else {}
-    for record in live:
+    for record in _shown(live):
         _live_row(record, waits.get(record.run_id))
+
+
+def _shown(live: Sequence[RunRecord]) -> list[RunRecord]:
+    """What trains, and a page of what waits: a queue may hold a thousand runs, and each row has widgets. In a classroom the
+    browser's own runs are always shown.
+    """
+    waiting = [record for record in live if record.state is RunState.QUEUED]
+    page = waiting if len(waiting) <= SHOWN_WAITING else _page(waiting, SHOWN_WAITING, "waiting", "Waiting runs, page")
+    shown = {record.run_id for record in page}
+    classroom = manager().person.mode is Mode.CLASSROOM
+    return [
+        record
+        for record in live
+        if record.state is not RunState.QUEUED or record.run_id in shown or (classroom and manager().mine(record))
+    ]
+
+
+def _page(records: Sequence[RunRecord], size: int, key: str, label: str) -> Sequence[RunRecord]:
+    """The page of them that the person has chosen; the first to begin with."""
+    pages = -(-len(records) // size)
+    chosen = 1
+    if pages > 1:
+        chosen = int(st.number_input(f"{label} (of {pages:,})", 1, pages, key=f"train.{key}.page", width=200))
+    return records[(chosen - 1) * size : chosen * size]
 
 
 def _curves(records: Sequence[RunRecord], index: Mapping[str, int]) -> list[Curve]:
@@ -166,12 +191,8 @@ def _done(records: Sequence[RunRecord]) -> None:
 
 def _earlier(records: Sequence[RunRecord]) -> None:
     """A page of them at a time: each row has widgets, and a server may have thousands of runs."""
-    pages = -(-len(records) // SHOWN_EARLIER)
     with st.expander(f"Earlier runs ({len(records):,})", key="train.earlier"):
-        page = 1
-        if pages > 1:
-            page = int(st.number_input(f"Page, of {pages:,}", 1, pages, key="train.earlier.page", width=140))
-        for record in records[(page - 1) * SHOWN_EARLIER : page * SHOWN_EARLIER]:
+        for record in _page(records, SHOWN_EARLIER, "earlier", "Page"):
             _done_row(record)
 
 
