@@ -15,6 +15,7 @@ from attnlab.attention._gates import Normalize
 from attnlab.config import Placement
 from attnlab.models._gated_head import GatedHead
 from attnlab.models._registry import BlockFactory, ImageShape, register_model
+from attnlab.models._stages import ALL, attended_stages, no_attention
 from attnlab.models.small_cnn import ConvBlock
 
 
@@ -29,6 +30,7 @@ from attnlab.models.small_cnn import ConvBlock
     own_attention="gates",
     options={
         "blocks": (2, 3, 4),
+        "stages": (ALL, "1", "2", "3", "4"),
         "normalize": get_args(Normalize),
         "spatial_dropout": (0.0, 0.1, 0.25),
         "dropout": (0.0, 0.25, 0.5),
@@ -44,12 +46,13 @@ class GatedCnn(nn.Module):
         placement: as in `small_cnn`.
         width: channels of the first block.
         blocks: number of blocks; there is one gate fewer.
+        stages: the blocks with attention from ``attention``, ``"all"`` or one of them.
         normalize: ``"softmax"`` over positions and a sum, or ``"sigmoid"`` and a mean.
         spatial_dropout: rate after each block.
         dropout: rate before the classifier.
 
     Raises:
-        ValueError: when the image is too small for the number of blocks.
+        ValueError: when the image is too small for the number of blocks, or for attention in a block that there is not.
     """
 
     def __init__(
@@ -61,11 +64,13 @@ class GatedCnn(nn.Module):
         placement: Placement,
         width: int,
         blocks: int = 3,
+        stages: str = ALL,
         normalize: Normalize = "softmax",
         spatial_dropout: float = 0.1,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        attended = attended_stages(stages, blocks)
         size, before = (shape.height, shape.width), shape.channels
         self.blocks = nn.ModuleDict()
         channels: dict[str, int] = {}
@@ -75,7 +80,8 @@ class GatedCnn(nn.Module):
                     f"a {shape.height} x {shape.width} image is too small for gated_cnn with {blocks} blocks; "
                     f"use at least {6 * 2 ** (blocks - 1) - 2} pixels or fewer blocks"
                 )
-            block = ConvBlock(before, width * 2**index, size, attention, placement, spatial_dropout)
+            chosen = attention if index + 1 in attended else no_attention
+            block = ConvBlock(before, width * 2**index, size, chosen, placement, spatial_dropout)
             name = f"block{index + 1}"
             self.blocks[name] = block
             channels[name], size, before = width * 2**index, block.out_size, width * 2**index

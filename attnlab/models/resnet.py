@@ -28,6 +28,7 @@ from attnlab.attention._gates import require_choice
 from attnlab.config import Placement
 from attnlab.models._gated_head import GatedHead
 from attnlab.models._registry import BlockFactory, ImageShape, register_model
+from attnlab.models._stages import attended_stages, no_attention
 
 PAPER = "https://arxiv.org/abs/1512.03385"
 Gates = Literal["none", "softmax", "sigmoid"]
@@ -133,7 +134,7 @@ class ResNet(nn.Module):
                         1 if number else stride,
                         projection=projection,
                         size=size,
-                        attention=attention if index in attended else _no_attention,
+                        attention=attention if index in attended else no_attention,
                         placement=placement,
                     )
                 )
@@ -157,16 +158,6 @@ class ResNet(nn.Module):
             x = self.get_submodule(name)(x)
             maps[name] = x
         return self.fc(maps, x) if isinstance(self.fc, GatedHead) else self.fc(x.mean(dim=(2, 3)))
-
-
-def _no_attention(channels: int, size: Size) -> None:
-    return None
-
-
-def _attended(stages: str, count: int) -> range | tuple[int, ...]:
-    """The stage numbers that the option ``"all"``, ``"1"``, ... stands for."""
-    require_choice("stages", stages, ("all", *map(str, range(1, count + 1))))
-    return range(1, count + 1) if stages == "all" else (int(stages),)
 
 
 @register_model(
@@ -217,7 +208,7 @@ class ResNetCifar(ResNet):
             attention,
             placement=placement,
             projection=False,
-            attended=_attended(stages, 3),
+            attended=attended_stages(stages, 3),
             gates=gates,
         )
 
@@ -273,7 +264,7 @@ class ResNet18(ResNet):
             attention,
             placement=placement,
             projection=True,
-            attended=_attended(stages, 4),
+            attended=attended_stages(stages, 4),
             gates=gates,
         )
         self.pretrained = pretrained

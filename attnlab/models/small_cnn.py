@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from attnlab.config import Placement
 from attnlab.models._registry import BlockFactory, ImageShape, register_model
+from attnlab.models._stages import ALL, attended_stages, no_attention
 
 
 class ConvBlock(nn.Module):
@@ -72,6 +73,7 @@ Readout = Literal["flatten", "mean", "max"]
     placements=("every_conv", "block_first", "block_end"),
     options={
         "blocks": (1, 2, 3, 4),
+        "stages": (ALL, "1", "2", "3", "4"),
         "dead_block": (False, True),
         "hidden": (64, 128, 256, 512),
         "readout": get_args(Readout),
@@ -89,6 +91,7 @@ class SmallCnn(nn.Module):
         placement: ``every_conv``, ``block_first`` (after the first convolution of each block only) or ``block_end``.
         width: channels of the first block; 64 in the report.
         blocks: number of blocks; each halves the map and doubles the channels.
+        stages: the blocks with attention, ``"all"`` or one of them.
         dead_block: build one more block that is never called.
         hidden: units of the classifier's hidden layer.
         readout: what the classifier sees of the last map: ``flatten``, all of it, as in the report; ``mean`` or ``max`` of each
@@ -96,7 +99,8 @@ class SmallCnn(nn.Module):
         spatial_dropout, dropout: rates after each block and before the last layer.
 
     Raises:
-        ValueError: for fewer than one block or hidden unit, or an image too small for the number of blocks.
+        ValueError: for fewer than one block or hidden unit, an image too small for the number of blocks, or attention in a
+            block that there is not.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class SmallCnn(nn.Module):
         placement: Placement,
         width: int,
         blocks: int = 2,
+        stages: str = ALL,
         dead_block: bool = False,
         hidden: int = 512,
         readout: Readout = "flatten",
@@ -118,6 +123,7 @@ class SmallCnn(nn.Module):
         if blocks < 1 or hidden < 1:
             raise ValueError(f"small_cnn needs at least one block and one hidden unit, got {blocks} and {hidden}")
         self.readout = readout
+        attended = attended_stages(stages, blocks)
         size, before = (shape.height, shape.width), shape.channels
         self.blocks = nn.ModuleList()
         for i in range(blocks):
@@ -126,7 +132,8 @@ class SmallCnn(nn.Module):
                     f"a {shape.height} x {shape.width} image is too small for small_cnn with {blocks} blocks; "
                     f"use at least {6 * 2 ** (blocks - 1) - 2} pixels or fewer blocks"
                 )
-            block = ConvBlock(before, width * 2**i, size, attention, placement, spatial_dropout)
+            chosen = attention if i + 1 in attended else no_attention
+            block = ConvBlock(before, width * 2**i, size, chosen, placement, spatial_dropout)
             self.blocks.append(block)
             size, before = block.out_size, width * 2**i
         self.dead_block = ConvBlock(before, 2 * before, size, attention, placement, spatial_dropout) if dead_block else None

@@ -44,6 +44,12 @@ def test_attention_gets_the_maps_of_its_placement(placement: str, shapes: list[t
     assert [seen.promised for seen in run(placement)[1]] == shapes
 
 
+def test_one_stage_can_have_the_attention_alone() -> None:
+    assert [seen.promised for seen in run("block_end", blocks=3, stages="2")[1]] == [(16, 6, 6)]
+    with pytest.raises(ValueError, match="stages must be one of 'all', '1', '2'; got '3'"):
+        run("block_end", blocks=2, stages="3")
+
+
 def test_attention_sits_directly_after_the_convolution() -> None:
     """Before ReLU, so it sees what the convolution gave: negative values and all."""
     model, (first, *_) = run("every_conv")
@@ -104,7 +110,7 @@ def test_too_small_an_image_says_what_is_needed() -> None:
         ({"hidden": 0}, "one hidden unit"),
         ({"blocks": "two"}, r"blocks takes values such as 1, 2, 3, 4; got 'two'"),
         ({"dead_block": 1}, r"dead_block takes values such as False, True; got 1"),
-        ({"layers": 3}, "small_cnn has no option layers; its options: blocks, dead_block"),
+        ({"layers": 3}, "small_cnn has no option layers; its options: blocks, stages, dead_block"),
     ],
 )
 def test_bad_options_are_refused(options: dict, message: str) -> None:
