@@ -7,7 +7,7 @@ The weight is a factor in (0, 2): channels compete (gamma < 0) or strengthen eac
 and beta at 0, so the block starts as the identity.
 
 Departures: none from the public code. As in the code, the mean over the channels stands for the paper's sum and its sqrt(C),
-and ``norm="l1"`` has e_c = alpha_c sum_hw |x_c| and n_c = gamma_c e_c / (mean_c |e| + eps).
+and ``norm="l1"`` has e_c = alpha_c sum_hw |x_c| and n_c = gamma_c e_c / (mean_c |e| + eps). ``after_relu`` saves that |x_c|.
 """
 
 from __future__ import annotations
@@ -29,18 +29,20 @@ EPS = 1e-5
     summary="One factor per channel between 0 and 2, from how strong the channel is beside the others.",
     formula=r"a = 1 + \tanh\!\left(\gamma\,\frac{e}{\|e\|} + \beta\right),\quad e_c = \alpha_c \|x_c\|_2,\quad y = a \odot x",
     kinds=[MapKind.CHANNEL],
-    options={"norm": ("l2", "l1")},
+    options={"norm": ("l2", "l1"), "after_relu": (False, True)},
 )
 class GatedChannelTransformation(nn.Module):
     """One factor per channel from the norms of all channels, with three numbers per channel.
 
     Args:
         norm: of a channel over its positions, ``"l2"`` or ``"l1"``.
+        after_relu: the features are known not to be negative, so the l1 norm is their sum. Of others it is not.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int], *, norm: str = "l2") -> None:
+    def __init__(self, channels: int, size: tuple[int, int], *, norm: str = "l2", after_relu: bool = False) -> None:
         super().__init__()
         self.norm = norm
+        self.after_relu = after_relu
         self.alpha = nn.Parameter(torch.ones(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
@@ -51,6 +53,6 @@ class GatedChannelTransformation(nn.Module):
             energy = self.alpha * (x.square().sum(dim=(2, 3), keepdim=True) + EPS).sqrt()
             relative = energy * self.gamma / (energy.square().mean(dim=1, keepdim=True) + EPS).sqrt()
         else:
-            energy = self.alpha * x.abs().sum(dim=(2, 3), keepdim=True)
+            energy = self.alpha * (x if self.after_relu else x.abs()).sum(dim=(2, 3), keepdim=True)
             relative = energy * self.gamma / (energy.abs().mean(dim=1, keepdim=True) + EPS)
         return x * self.tap(1 + (relative + self.beta).tanh())

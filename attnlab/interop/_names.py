@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 Rename = Callable[[Any, str], str]
 """``rename(module, our_name) -> reference name``, for one type of module."""
 
 _RENAMES: dict[type[nn.Module], Rename] = {}
+_CONSTANTS: dict[type[nn.Module], Mapping[str, str]] = {}
 
 
 class ReferenceMismatch(ValueError):
@@ -31,11 +33,17 @@ class ReferenceMismatch(ValueError):
         super().__init__("the state dict does not fit this module; " + "; ".join(parts))
 
 
-def reference_names(module_type: type[nn.Module]) -> Callable[[Rename], Rename]:
-    """Registers a `Rename` for a module type."""
+def reference_names(module_type: type[nn.Module], constants: Mapping[str, str] | None = None) -> Callable[[Rename], Rename]:
+    """Registers a `Rename` for a module type.
+
+    Args:
+        constants: numbers that the reference stores and ours computes: reference name -> our buffer. They may be missing in a
+            state dict, and must be the same where they are in it.
+    """
 
     def decorate(rename: Rename) -> Rename:
         _RENAMES[module_type] = rename
+        _CONSTANTS[module_type] = constants or {}
         return rename
 
     return decorate
@@ -64,12 +72,22 @@ def load_reference(module: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     theirs = {name: rename(target, name) for name in ours}
     counters = {reference for reference in theirs.values() if reference.endswith("num_batches_tracked")}
     missing = [name for name in theirs.values() if name not in state_dict and name not in counters]
-    unexpected = sorted(set(state_dict) - set(theirs.values()))
+    constants = _CONSTANTS[type(target)]
+    unexpected = sorted(set(state_dict) - set(theirs.values()) - set(constants))
     misshaped = [
         f"{reference} is {tuple(state_dict[reference].shape)}, needed {tuple(ours[name].shape)}"
         for name, reference in theirs.items()
         if reference in state_dict and state_dict[reference].shape != ours[name].shape
     ]
+    misshaped += [
+        f"{reference} holds other constants than this module, which has {tuple(target.get_buffer(name).shape)}"
+        for reference, name in constants.items()
+        if reference in state_dict and not _same(state_dict[reference], target.get_buffer(name))
+    ]
     if missing or unexpected or misshaped:
         raise ReferenceMismatch(missing, unexpected, misshaped)
     target.load_state_dict({name: state_dict.get(reference, ours[name]) for name, reference in theirs.items()})
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one.to(other), other, rtol=0, atol=1e-5)

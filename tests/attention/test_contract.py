@@ -105,6 +105,16 @@ def test_any_map_size_gets_its_shape_back(name: str, size: tuple[int, int]) -> N
     assert y.isfinite().all()
 
 
+@pytest.mark.parametrize("name", list_attention())
+def test_any_number_of_channels_works(name: str) -> None:
+    """Also numbers that no reduction, and no number of groups or frequencies, divides."""
+    for channels in (1, 7, 20, 37):
+        made, x = build_attention(name, channels, (5, 3)).eval(), torch.randn(2, channels, 5, 3)
+        y, maps = recorded(made, x)
+        assert y.shape == x.shape and y.isfinite().all()
+        assert {seen.values.shape[1] for seen in maps} <= {1, channels, 15}, channels
+
+
 @pytest.mark.parametrize("size", [SQUARE, TALL], ids=str)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_gets_a_gradient(name: str, size: tuple[int, int]) -> None:

@@ -139,6 +139,18 @@ def test_pooled_keys_lie_between_their_queries() -> None:
     assert first.cells.rows.centres(3).tolist() == [3.0, 7.0, 11.0]
 
 
+def test_a_margin_has_one_cell_across_the_whole_map() -> None:
+    """32 pixels, a convolution with and one without padding: 30 positions from pixel 1.5 on, and one cell for all of them."""
+    for attention in ("coordinate", "triplet"):
+        config = ModelConfig(attention=attention, placement="every_conv", width=8)
+        model = build_model(config, ImageShape(3, 32, 32), 3)
+        located = locate_maps(model, (3, 32, 32))
+        rows, columns = (located[f"blocks.0.attention2.{attention}.{side}.tap"] for side in ("rows", "columns"))
+        assert (rows.rows, rows.columns) == (columns.columns, columns.rows)
+        assert (rows.rows.start, rows.rows.step) == (1.5, 1)
+        assert rows.frame((30, 1), (32, 32)) == columns.frame((1, 30), (32, 32)) == (1 / 32, 1 / 32, 31 / 32, 31 / 32)
+
+
 class Odd(nn.Module):
     """Operations that networks of others use, one after the other."""
 

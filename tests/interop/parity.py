@@ -123,7 +123,7 @@ def compare(case: Case, size: Size, mode: str, *, batch: int = 4) -> Difference:
     statistics = [
         _apart(value, reference.state[theirs])
         for name, value in ours.named_buffers()
-        if case.statistics and (theirs := pairs[name]) is not None
+        if case.statistics and (theirs := pairs.get(name)) is not None
     ]
     return Difference(_apart(y, expected), max(statistics, default=None), max(gradients))
 

@@ -27,6 +27,15 @@ def test_batches_of_one_on_maps_of_one_position_are_refused_with_what_to_change(
         rehearsed("resnet18", batch, images, 32)
 
 
+@pytest.mark.parametrize("attention", ["srm", "bam", "eca+srm"])
+def test_a_variant_that_normalises_one_number_per_channel_is_named(attention: str) -> None:
+    config = RunConfig(model=ModelConfig(attention=attention, width=8), training=TrainingConfig(batch_size=1))
+    shape = ImageShape(3, 16, 16)
+    named = attention.rpartition("+")[2]
+    with pytest.raises(ValueError, match=rf"^{named} cannot train on batches of 1 in small_cnn.*training\.batch_size to 2"):
+        rehearse(config, build_model(config.model, shape, 3), shape, 40)
+
+
 def test_what_can_be_trained_passes_and_the_model_is_as_before() -> None:
     rehearsed("resnet18", 2, 40, 32)
     rehearsed("resnet18", 8, 9, 32)  # the last batch of one is left out

@@ -32,6 +32,9 @@ _READABLE = {
     "adamw": "AdamW",
     "cpu": "CPU",
     "cuda": "CUDA",
+    "dct_size": "DCT size",
+    "e_lambda": "lambda",
+    "mlp": "MLP",
 }
 
 

@@ -22,7 +22,7 @@ from attnlab.ui.form.draft import SEEDS, choice, draft, field, option_fields, re
 from attnlab.ui.form.draft import budget as draft_budget
 from attnlab.ui.form.path_options import own_dataset
 from attnlab.ui.format import plain
-from attnlab.ui.glossary import GATE
+from attnlab.ui.glossary import WEIGHTS
 
 FROM_PATH = "a folder or archive"
 MORE_TRAINING = (
@@ -182,7 +182,7 @@ def _attention(network: Network) -> None:
             tree["attention_options"][name] = dict(variant.new_runs)
         st.caption(
             f"**{variant.title}** ({source_link(variant.paper)}): {variant.summary}",
-            help=GATE if set(variant.kinds) - {"pairwise"} else None,
+            help=WEIGHTS[variant.combine],
         )
         st.latex(variant.formula)
         changed = dict(tree["attention_options"].get(name, {}))

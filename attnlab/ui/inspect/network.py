@@ -28,7 +28,7 @@ from attnlab.ui.background import show_progress
 from attnlab.ui.benchmarks import benchmark_page
 from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.format import plain
-from attnlab.ui.glossary import GATE
+from attnlab.ui.glossary import WEIGHTS
 from attnlab.ui.inspect.images import images_to_show, run_colour, wanted_images
 from attnlab.ui.inspect.own_image import ask_image, choose_fit, say_classes
 from attnlab.ui.inspect.predictions import PREDICTED, Predictions, predicting
@@ -178,7 +178,7 @@ def variant_facts(config: ModelConfig) -> None:
         return
     for variant, place in zip(variants, st.columns(len(variants), gap="large"), strict=True):
         with place:
-            st.markdown(f"**{variant.title}.** {variant.summary}", help=GATE if set(variant.kinds) - {"pairwise"} else None)
+            st.markdown(f"**{variant.title}.** {variant.summary}", help=WEIGHTS[variant.combine])
             st.latex(variant.formula)
             _paper(variant.paper)
             benchmark_page(variant.name, "inspect")
