@@ -1,11 +1,11 @@
 """One line for each term that a reader may not know, so that every page explains it in the same words."""
 
 WEIGHTS = {
-    "product": "The features are multiplied by the weights: 0 removes a feature, 1 leaves it unchanged. A gate lies between 0 and "
-    "1; a factor may also be larger, or negative, which turns the sign.",
+    "product": "The features are multiplied by the weights: 0 removes a feature, 1 leaves it unchanged. A gate lies between 0 "
+    "and 1; a factor may also be larger, or negative, which turns the sign.",
     "one_plus": "The features are multiplied by 1 plus the weight: a weight of 0 leaves a feature unchanged, 1 doubles it.",
     "sum": "Each map weighs a copy of the features, and the copies are added: two weights of 0.5 leave a feature unchanged.",
-    "mean": "Each map weighs a copy of the features, and the mean of the copies goes on: weights of 1 leave a feature unchanged.",
+    "mean": "Each map weighs a copy of the features, and the mean of the copies goes on: weights of 1 change nothing.",
     "readout": "The weights gather features from all positions, and what they gather is added to the features.",
 }
 """How the weights of a variant act on the features: `attnlab.attention.Combine` -> in words."""
