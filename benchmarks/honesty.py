@@ -3,7 +3,7 @@
 python -m benchmarks.honesty                          # the shipped runs: about a quarter of an hour on two cores
 python -m benchmarks.honesty HOME [FOLDER ...]        # runs of a home, or of folders; of each setting all seeds with weights
 
-Runs on images without outlined objects are left out.
+Runs on images without outlined objects, or whose images are not on this machine, are left out.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from attnlab import paths
-from attnlab.data import load_dataset
+from attnlab.data import DataError, load_dataset
 from attnlab.explain.baselines import BASELINES, spatial_taps
 from attnlab.explain.honesty.comparison import CEILING, MAP, MEASURES, title_of
 from attnlab.explain.honesty.measure import Honesty, measure_honesty
 from attnlab.explain.honesty.seeds import seeds_of
-from attnlab.explain.open_run import open_run
+from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.maps import tap_titles
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import attention_name, dataset_name
@@ -101,6 +101,14 @@ picked from such a table must be confirmed on other images and seeds before a cl
 """
 
 
+def _outlined(run: OpenRun) -> bool:
+    """Whether the objects in the test images are outlined, as far as the images are on this machine."""
+    try:
+        return load_dataset(run.config.dataset).test.masks is not None
+    except DataError:
+        return False
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, default=[paths.DEMO_RUNS], help="homes or folders of runs")
@@ -111,7 +119,7 @@ def main() -> None:
     for by_seed in seeds_of(given.folders).values():
         folders = list(by_seed.values())
         run = open_run(folders[0].path)
-        if not spatial_taps(run) or load_dataset(run.config.dataset).test.masks is None:
+        if not (spatial_taps(run) and _outlined(run)):
             continue
         found = measured(folders, given.images)
         titles = tap_titles(list(run.cells))
