@@ -21,6 +21,10 @@ TITLES = {
 }
 """Colour maps by name, with their titles; the first is the default."""
 
+DIVERGING = "diverging"
+"""The colours of factors: blue below the value that changes nothing, grey at it, orange above it. Blue and orange are told
+apart without seeing red or green, and no colour is as light as a light page or as dark as a dark one. Nobody chooses it."""
+
 # 33 evenly spaced colours each, six hex digits per colour; straight lines between them stay within 3% of the originals.
 _STOPS = {
     "viridis": (
@@ -36,6 +40,7 @@ _STOPS = {
         "c33b75cf4170db486ae65163ee5c5ef5695cf9785dfb8761fd9668fea571feb47bfec387fed194fde0a2fceeb0fcfdbf"
     ),
     "grey": "000000ffffff",
+    DIVERGING: "2b5c9e7fa6d4dcdcd8e0975ab3470f",
 }
 # position, red, green, blue
 _JET = (

@@ -38,7 +38,7 @@ const pairs = {
   peak: Float32Array.from([1, 0.25, 1, 0.5]),
 };
 const gate = (name, low, high) => ({
-  ...{ name, kind: "spatial", scale: "gate", moments: 1, rows: 1, length: 4, grid: [2, 2], queries: [1, 1], reference: null },
+  ...{ name, kind: "spatial", scale: "gate", moments: 1, rows: 1, length: 4, grid: [2, 2], queries: [1, 1], reference: null, neutral: 1 },
   codes: Uint8Array.from([0, 255, 0, 0]),
   floor: Float32Array.from([low]),
   peak: Float32Array.from([high]),
@@ -162,6 +162,29 @@ test("values and scales are said in words", () => {
   assert.equal(words({}, pairs, [0, 4], [4, 0]), `${uniform} · fixed scale, capped at 4`);
   assert.equal(words({}, pairs, [0, 4], [36, 0, 5]), `${uniform} · fixed scale, capped at 4 · 2 of 3 cells above 4, up to 36`);
   assert.equal(words({ scope: "map" }, pairs, [0, 2.5], [2.5, 0]), `${uniform} · colours stretched to this map: 0 to 2.5`);
+});
+
+test("factors have a scale of two equal sides around the value that changes nothing", () => {
+  const layer = { ...gate("f", -0.5, 1.25), scale: "factor" };
+  const values = Float32Array.from([-0.5, 1, 1.25]);
+  const ends = (scope) => scaleEnds(scope, layer, 0, { softmax: false }, values, { layers: [layer] }, [{ layers: [layer] }]);
+  assert.deepEqual(ends("absolute"), [0, 2]);
+  for (const scope of ["map", "image", "layer"]) assert.deepEqual(ends(scope), [-0.5, 2.5]);
+  const field = fieldOf(layer, 0, usualView(), [{ u: 0.1, v: 0.1 }]);
+  assert.equal(
+    scaleWords(usualView(), layer, field, [0, 2], values),
+    "factor value (1 = unchanged) · fixed scale · 1 of 3 cells below 0, down to -0.5",
+  );
+  assert.equal(valueWords(layer, null, -0.5, 1 / 510), "factor -0.50");
+  const bent = colourIndex(2, 0, true);
+  assert.deepEqual([bent[0], bent[255]], [0, 255]);
+  assert.ok(Math.abs(bent[127] - 127.5) < 1 && bent[64] > 64 && bent[191] < 191); // both sides bend towards the middle
+  assert.deepEqual([...colourIndex(1, 0.5, true)].map((at) => at < 0).filter(Boolean).length, 128); // the half around it is hidden
+});
+
+test("a gate that is added to one says so", () => {
+  const layer = { ...gate("g", 0, 1), neutral: 0 };
+  assert.equal(scaleWords(usualView(), layer, null, [0, 1], Float32Array.from([1])), "gate value (0 = unchanged) · fixed scale");
 });
 
 test("one outlier does not make all else of a stretched map one colour", () => {

@@ -21,6 +21,7 @@ from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.explain.surgery.effect import accuracy_change, operate, standard_interventions
 from attnlab.explain.surgery.operations import OPERATIONS, Intervention
+from attnlab.maps import MapScale
 from attnlab.ui.components.mask_editor import Canvas, cells_from_link, cells_to_link, decode_cells
 from attnlab.ui.format import plain
 from attnlab.ui.inspect.surgery import field, prediction_change, target
@@ -264,8 +265,11 @@ def test_cells_become_weights() -> None:
     cells = decode_cells(told, CANVAS)
     assert cells is not None
     np.testing.assert_array_equal(target(cells, CANVAS), [[np.nan, 1, 0], [np.nan, np.nan, 1]])
-    pairs = Canvas("pairs", CANVAS.values, CANVAS.image, softmax=True)
+    pairs = Canvas("pairs", CANVAS.values, CANVAS.image, MapScale.SOFTMAX)
     np.testing.assert_array_equal(target(cells, pairs), [[np.nan, 4, 0], [np.nan, np.nan, 4]])
+    factors = Canvas("factors", CANVAS.values, CANVAS.image, MapScale.FACTOR, neutral=1.0)
+    np.testing.assert_array_equal(target(cells, factors), [[np.nan, 2, 0], [np.nan, np.nan, 2]])
+    assert factors.ends == (0, 2) and pairs.ends == (0, 4) and CANVAS.ends == (0, 1)
     channels = Canvas("gates", CANVAS.values)
     np.testing.assert_array_equal(target(cells, channels), [np.nan, 1, 0, np.nan, np.nan, 1])
 

@@ -11,7 +11,7 @@ import pytest
 from attnlab.geometry import picture_cells
 from attnlab.maps import MAX_POSITIONS
 from attnlab.viz import panels as viz_panels
-from attnlab.viz.colour import colourise, table
+from attnlab.viz.colour import DIVERGING, TITLES, colourise, table
 from attnlab.viz.overlay import overlay, thumbnails
 from attnlab.viz.panels import Panel, layer, layer_from_codes, pack
 
@@ -141,6 +141,16 @@ def test_colour_maps_rise_evenly_in_lightness_and_jet_does_not() -> None:
         assert (np.diff(lightness(name)) >= -0.004).all(), name
     assert (np.diff(lightness("jet")) < -0.004).any()
     assert table("viridis")[0].tolist() == [68, 1, 84] and table("viridis")[-1].tolist() == [253, 231, 37]
+
+
+def test_the_colours_of_factors_have_two_equally_long_sides() -> None:
+    """Lightest in the middle, alike at both ends, and blue against orange."""
+    luminance = table(DIVERGING).astype(float) @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(luminance[:128]) >= 0).all() and (np.diff(luminance[128:]) <= 0).all()
+    assert abs(luminance[0] - luminance[-1]) < 15
+    blue, red = table(DIVERGING)[[0, -1]][:, [2, 0]].astype(int)
+    assert blue[0] > blue[1] and red[0] < red[1]
+    assert DIVERGING not in TITLES  # nobody can choose it for gates, or another one for factors
 
 
 def test_overlay_mixes_image_and_colour() -> None:

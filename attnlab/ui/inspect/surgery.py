@@ -22,8 +22,8 @@ from attnlab.attention import AttentionMap, attention_scalars, attention_taps
 from attnlab.data import DataError
 from attnlab.explain.open_run import OpenRun
 from attnlab.explain.surgery.effect import AccuracyChange, accuracy_change, operate, standard_interventions
-from attnlab.explain.surgery.operations import OPERATIONS, PAINTED_SOFTMAX, Intervention, Operation, applicable
-from attnlab.maps import MapKind, MapScale, relative_weights, scalar_titles, tap_of, tap_titles
+from attnlab.explain.surgery.operations import OPERATIONS, Intervention, Operation, applicable, painted_weight
+from attnlab.maps import MapKind, relative_weights, scalar_titles, tap_of, tap_titles
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.before_after import before_after
@@ -180,7 +180,7 @@ def _effect(opened: OpenRun, selection: Selection, intervention: Intervention) -
     else:
         below = None if drawn.kind is MapKind.CHANNEL else image.permute(1, 2, 0).numpy()
         frame = drawn.cells.frame(drawn.grid, drawn.picture) if drawn.cells else (0, 0, 1, 1)
-        canvas = Canvas(drawn.title, field(drawn), below, drawn.scale is MapScale.SOFTMAX, frame)
+        canvas = Canvas(drawn.title, field(drawn), below, drawn.scale, frame, drawn.neutral)
         if painting:
             # the channels of one map are not those of another
             taps = (tap_of(drawn.name),) if drawn.kind is MapKind.CHANNEL else intervention.taps
@@ -245,7 +245,7 @@ def field(layer: Layer) -> NDArray[np.float32]:
 def target(cells: NDArray[np.uint8], canvas: Canvas) -> Tensor:
     """The cells that were painted as `Intervention.target` takes them: (h, w), or (C,) for channels."""
     weights = np.full(cells.shape, np.nan, np.float32)
-    weights[cells == PAINTED] = PAINTED_SOFTMAX if canvas.softmax else 1.0
+    weights[cells == PAINTED] = painted_weight(canvas.scale, canvas.neutral)
     weights[cells == ERASED] = 0.0
     painted = torch.from_numpy(weights)
     return painted.flatten() if canvas.image is None else painted
@@ -268,12 +268,12 @@ def _drawn_layer(layers: Sequence[Layer], intervention: Intervention) -> Layer |
 
 def _as_layer(attention: AttentionMap) -> Layer:
     values = attention.values[0].numpy()
-    return layer(attention.name, attention.kind, values, scale=attention.scale, grid=attention.grid)
+    return layer(attention.name, attention.kind, values, scale=attention.scale, grid=attention.grid, neutral=attention.neutral)
 
 
 def _reduction(drawn: Layer) -> str:
     notes = {
-        MapKind.CHANNEL: "one gate per channel, in rows",
+        MapKind.CHANNEL: "one weight per channel, in rows",
         MapKind.ELEMENT: "mean over the channels",
         MapKind.PAIRWISE: "the attention each position receives",
     }

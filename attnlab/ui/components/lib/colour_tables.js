@@ -27,3 +27,12 @@ export const COLOUR_TABLES = {
 
 /** On the fixed scale, softmax weights reach from 0 to this many times the uniform weight. */
 export const SOFTMAX_TOP = 4;
+
+/** On the fixed scale, factors reach this far to both sides of the value that changes nothing. */
+export const FACTOR_REACH = 1;
+
+/** The colours of factors: one side below the value that changes nothing, the other above it. */
+export const DIVERGING = {
+  "title": "blue to orange",
+  "rgb": "K1yeLF2fLl6gL1+hMGGhMmKiM2OjNGSkNmWlN2amOGimOWmnO2qoPGupPWyqP22rQG+sQXCsQ3GtRHKuRXOvR3SwSHaxSXexS3iyTHmzTXq0T3u1UH22UX63U3+3VIC4VYG5VoK6WIO7WYW8Woa8XIe9XYi+Xom/YIrAYYzBYo3CZI7CZY/DZpDEaJHFaZPGapTHbJXIbZbIbpfJcJjKcZrLcpvMc5zNdZ3Ndp7Od5/PeaDQeqLRe6PSfaTTfqXTf6bUgafUgqjUhKnUharUh6rUiKvUiqzUi63VjK7Vjq/Vj7DVkbDVkrHVlLLVlbPVl7TVmLXVmrXVm7bVnbfVnrjVn7nVobrVorvWpLvWpbzWp73WqL7Wqr/Wq8DWrcDWrsHWsMLWscPWssTWtMXWtcbWt8bWuMfWusjXu8nXvcrXvsvXwMvXwczXws3XxM7Xxc/Xx9DXyNHXytHXy9LXzdPXztTX0NXX0dbY09bY1NfY1djY19nY2NrY2tvY29zY3NvX3NrV3NnT3NjR3NfP3NbN3NXL3NTJ3dPH3dLF3dHD3dDB3c6/3c293cy73cu53cq33cm13ciz3cex3cav3cWu3cSs3cOq3sGo3sCm3r+k3r6i3r2g3rye3ruc3rqa3rmY3riW3reU3raS3rSQ3rOO3rKM3rGK37CI36+G366E362C36yA36t+36p836l636h436Z236V036Ry36Nw36Ju36Fs36Bq4J9o4J5m4J1k4Jxi4Jtg4Jle4Jhc4Jda35ZZ35VY3pRX3ZJW3ZFU3JBT249S241R2oxQ2YtP2IpN2IhM14dL1oZK1oRJ1YNH1IJG04FF039E0n5D0X1C0XxA0Ho/z3k+z3g9znc8zXU7zHQ5zHM4y3I3ynA2ym81yW4zyG0yx2sxx2owxmkvxWguxWYsxGUrw2Qqw2MpwmEowWAnwF8lwF4kv1wjvlsivlohvVkfvFceu1Ydu1UculQbuVIauVEYuFAXt08Wt00VtkwUtUsTtEoRtEgQs0cP"
+};

@@ -2,15 +2,23 @@
 // Colour maps, and weights drawn with them.
 import { fromBase64 } from "./base64.js";
 import { newCanvas, opaque, pixelsOfRgb, putPixels } from "./canvas.js";
-import { COLOUR_TABLES } from "./colour_tables.js";
+import { COLOUR_TABLES, DIVERGING } from "./colour_tables.js";
 
 /** Names of the colour maps with what people read, the first one the default. @type {[name: string, title: string][]} */
 export const COLOUR_MAPS = Object.entries(COLOUR_TABLES).map(([name, { title }]) => [name, title]);
+
+/** The name of the colours of factors, which nobody chooses: they mean two sides. */
+export const FACTOR_COLOURS = "diverging";
 
 /** @typedef {{ pixels: Uint32Array, css: string[] }} Palette 256 packed pixels and 256 CSS colours */
 
 /** @type {Map<string, Palette>} */
 const palettes = new Map();
+
+/** @param {string} name of a colour map, or `FACTOR_COLOURS` */
+export function colourTable(name) {
+  return name === FACTOR_COLOURS ? DIVERGING : COLOUR_TABLES[name];
+}
 
 /**
  * @param {string} name
@@ -19,7 +27,7 @@ const palettes = new Map();
 export function palette(name) {
   const known = palettes.get(name);
   if (known) return known;
-  const rgb = fromBase64(COLOUR_TABLES[name].rgb);
+  const rgb = fromBase64(colourTable(name).rgb);
   const css = Array.from({ length: 256 }, (_, at) => `rgb(${rgb.slice(3 * at, 3 * at + 3).join(" ")})`);
   const colours = { pixels: pixelsOfRgb(rgb), css };
   palettes.set(name, colours);

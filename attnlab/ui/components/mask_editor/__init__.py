@@ -15,7 +15,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from attnlab.maps import SOFTMAX_TOP
+from attnlab.maps import FACTOR_REACH, SOFTMAX_TOP, MapScale
 from attnlab.ui.components.mount import mount
 
 LEFT_ALONE, PAINTED, ERASED = 0, 1, 2
@@ -29,17 +29,27 @@ class Canvas:
 
     Attributes:
         label: of the map, for people.
-        values: float (h, w) as the network made them: gates, or softmax weights in units of the uniform one.
+        values: float (h, w) as the network made them: gates, factors, or softmax weights in units of the uniform one.
         image: uint8 (H, W, 3) below the map; `None` for channels, which lie nowhere in the image.
-        softmax: whether the values are in units of the uniform weight.
+        scale: what the values mean.
+        neutral: the factor that changes nothing, in the middle of the colour scale.
         frame: the part of the image that the map fills, in shares: (left, top, right, bottom).
     """
 
     label: str
     values: NDArray[np.float32]
     image: NDArray[np.uint8] | None = None
-    softmax: bool = False
+    scale: MapScale = MapScale.GATE
     frame: tuple[float, float, float, float] = (0, 0, 1, 1)
+    neutral: float | None = None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where the colour scale begins and ends."""
+        if self.scale is MapScale.FACTOR:
+            centre = self.neutral or 0.0
+            return centre - FACTOR_REACH, centre + FACTOR_REACH
+        return 0.0, SOFTMAX_TOP if self.scale is MapScale.SOFTMAX else 1.0
 
     @property
     def identity(self) -> str:
@@ -123,8 +133,9 @@ def mask_editor(canvas: Canvas, after: NDArray[np.float32], cells: NDArray[np.ui
         "frame": list(canvas.frame),
         "size": list(size),
         "channels": canvas.image is None,
-        "softmax": canvas.softmax,
-        "top": SOFTMAX_TOP if canvas.softmax else 1.0,
+        "scale": canvas.scale,
+        "bottom": canvas.ends[0],
+        "top": canvas.ends[1],
         "paintable": cells is not None,
         "painted": "" if cells is None or not cells.any() else base64.b64encode(cells.tobytes()).decode(),
         "bytes": np.frombuffer(b"".join(parts), np.uint8),

@@ -5,7 +5,7 @@
 // in base64. The weights on the right follow with the server's answer; until then the cells of the stroke cover them.
 import { fromBase64, toBase64 } from "../lib/base64.js";
 import { contextOf, rgbCanvas, strokeTwice } from "../lib/canvas.js";
-import { COLOUR_MAPS, gradient, mapCanvas } from "../lib/colours.js";
+import { COLOUR_MAPS, FACTOR_COLOURS, gradient, mapCanvas } from "../lib/colours.js";
 import { button, element, find, labelled, range, setPressed } from "../lib/dom.js";
 import { ARROWS, boxOf, cellAt, cellOf, cellWords, placeOf } from "../lib/grid.js";
 import { bytesOf, mounted } from "../lib/mount.js";
@@ -13,6 +13,7 @@ import { brushBox, ERASED, LEFT_ALONE, PAINTED, Painting } from "./painting.js";
 
 /** @import { Cell, Frame, Grid } from "../lib/grid.js" */
 /** @import { Call, Column } from "../lib/mount.js" */
+/** @import { Scale } from "../../../viz/panels" */
 
 const SIDE = 320; // longer side of a canvas in its own pixels
 const OPACITY = 0.62;
@@ -26,12 +27,18 @@ const COLOURS = COLOUR_MAPS[0][0];
  * @property {Frame} frame of the picture that the cells fill
  * @property {Grid} size of the picture; [0, 0] where there is none
  * @property {boolean} channels the cells are channels, which have no place in a picture
- * @property {boolean} softmax the weights are relative to uniform attention
- * @property {number} top the weight at the end of the colour scale
+ * @property {Scale} scale softmax weights are relative to uniform attention
+ * @property {number} bottom the weight at the beginning of the colour scale
+ * @property {number} top the weight at its end
  * @property {boolean} paintable
  * @property {string} painted cells in base64, or empty
  * @property {Column} bytes weights before and after (float32 each), then the picture (RGB)
  */
+
+/** @param {{ scale: Scale }} data */
+function coloursOf({ scale }) {
+  return scale === "factor" ? FACTOR_COLOURS : COLOURS;
+}
 
 /** @typedef {{ figure: HTMLElement, caption: HTMLElement, canvas: HTMLCanvasElement }} Stage */
 
@@ -74,7 +81,6 @@ class MaskEditor {
     this.low = element("span");
     this.ramp = element("i");
     this.high = element("span");
-    this.ramp.style.background = gradient(COLOURS);
     this.keys = element(
       "p",
       "keys",
@@ -118,8 +124,10 @@ class MaskEditor {
     if (!this.last) this.stroked = null;
     this.root.classList.toggle("painting", data.paintable);
     this.tools.hidden = this.keys.hidden = !data.paintable;
-    this.low.textContent = "0";
-    this.high.textContent = data.softmax ? `${data.top}× uniform or more` : "gate 1";
+    const factors = data.scale === "factor";
+    this.low.textContent = factors ? `factor ${data.bottom} or less` : "0";
+    this.high.textContent = factors ? `factor ${data.top} or more` : data.scale === "softmax" ? `${data.top}× uniform or more` : "gate 1";
+    this.ramp.style.background = gradient(coloursOf(data));
     for (const { canvas, caption } of [this.left, this.right]) {
       const help = data.paintable ? "; paint with the pointer, or with the arrow keys and space" : "";
       canvas.setAttribute("aria-label", `${data.label}, ${caption.textContent}${help}`);
@@ -164,7 +172,7 @@ class MaskEditor {
    * @param {Float32Array} weights
    * @param {MaskEditorData} data
    */
-  drawStage(stage, weights, { grid, frame, top, paintable }) {
+  drawStage(stage, weights, { grid, frame, scale, bottom, top, paintable }) {
     const { canvas } = stage;
     const context = contextOf(canvas);
     const { width, height } = canvas;
@@ -173,7 +181,7 @@ class MaskEditor {
     if (this.picture) context.drawImage(this.picture, 0, 0, width, height);
     context.globalAlpha = this.picture ? OPACITY : 1;
     const box = boxOf(frame, width, height);
-    context.drawImage(mapCanvas(weights, grid, [0, top], COLOURS), box.x, box.y, box.wide, box.tall);
+    context.drawImage(mapCanvas(weights, grid, [bottom, top], coloursOf({ scale })), box.x, box.y, box.wide, box.tall);
     context.globalAlpha = 1;
     context.save();
     context.translate(box.x, box.y);
@@ -209,7 +217,7 @@ class MaskEditor {
 
   writeReadout() {
     if (!this.data) return;
-    const { softmax, channels, paintable } = this.data;
+    const { scale, channels, paintable } = this.data;
     if (this.refused && !paintable) {
       this.readout.textContent = "To paint on this map, choose the operation Painted.";
       return;
@@ -221,7 +229,7 @@ class MaskEditor {
     const { index } = this.cursor;
     const place = channels ? `channel ${index}` : cellWords(this.cursor);
     const change = `${this.before[index].toFixed(2)} → ${this.after[index].toFixed(2)}`;
-    this.readout.textContent = `${place} · ${softmax ? `${change}× uniform` : `gate ${change}`}`;
+    this.readout.textContent = `${place} · ${scale === "softmax" ? `${change}× uniform` : `${scale} ${change}`}`;
   }
 
   // ---- painting ---------------------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 // @ts-check
 // One card: an image with one map over it, its numbers and its prediction.
 import { element, setText } from "../lib/dom.js";
+import { FACTOR_COLOURS } from "../lib/colours.js";
 import { cellAt, clamp } from "../lib/grid.js";
 import { Latest } from "../lib/latest.js";
 import { extent } from "../lib/numbers.js";
 import { ChannelStrip } from "./channel_strip.js";
 import { ColourBar } from "./colour_bar.js";
-import { fieldOf, KIND_WORDS, scaleEnds, shownFactor } from "./field.js";
+import { centreOf, fieldOf, KIND_WORDS, scaleEnds, shownFactor } from "./field.js";
 import { colourIndex, precisionOf, quantile, rowMeans, rowWeights } from "./maths.js";
 import { Prediction } from "./prediction.js";
 import { factsOf, readoutWords } from "./readout.js";
@@ -77,6 +78,11 @@ export class Card {
     return this.fixedLayer ?? this.viewer.layerOf(this.panel);
   }
 
+  /** The name of the colours: those a person has chosen, but for factors. */
+  get colours() {
+    return this.layer?.scale === "factor" ? FACTOR_COLOURS : this.viewer.state.colours;
+  }
+
   get moment() {
     return this.panel.steps.length ? momentAt(this.panel.steps, this.viewer.step) : 0;
   }
@@ -98,20 +104,23 @@ export class Card {
     if (!layer) return;
     this.ends = scaleEnds(state.scope, layer, moment, this.field, this.values, panel, viewer.panels);
     this.cut = this.cutShare();
-    const bend = `${state.gamma}:${this.cut}`;
+    const sides = centreOf(layer) !== null;
+    const bend = `${state.gamma}:${this.cut}:${sides}`;
     if (this.bend !== bend) {
       this.bend = bend;
-      this.index = colourIndex(state.gamma, this.cut);
+      this.index = colourIndex(state.gamma, this.cut, sides);
     }
   }
 
-  /** The threshold as a share of the colour scale. */
+  /** The threshold as a share of the colour scale, of factors as a share of one of its sides. */
   cutShare() {
     const { threshold, cut } = this.viewer.state;
     if (threshold <= 0) return 0;
     if (cut === "value") return threshold;
-    const value = this.threshold.get(`${this.key}:${threshold}`, () => quantile(this.values, threshold));
-    const [low, high] = this.ends;
+    const centre = this.layer && centreOf(this.layer);
+    const sizes = () => (centre === null ? this.values : this.values.map((value) => Math.abs(value - centre)));
+    const value = this.threshold.get(`${this.key}:${threshold}`, () => quantile(sizes(), threshold));
+    const [low, high] = centre === null ? this.ends : [0, this.ends[1] - centre];
     return high > low ? clamp((value - low) / (high - low), 0, 1) : 0;
   }
 

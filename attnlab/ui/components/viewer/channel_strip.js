@@ -82,7 +82,7 @@ export class ChannelStrip {
   look() {
     const { card } = this;
     const { state, look } = card.viewer;
-    return `${card.key}:${card.bend}:${card.ends}:${state.colours}:${state.sorted}:${look}`;
+    return `${card.key}:${card.bend}:${card.ends}:${card.colours}:${state.sorted}:${look}`;
   }
 
   /**
@@ -138,7 +138,7 @@ export class ChannelStrip {
     const height = Math.round(plan.height * ratio);
     return this.bars.get(`${this.look()}:${width}:${height}`, () => {
       const { gates, card } = this;
-      const { pixels } = palette(card.viewer.state.colours);
+      const { pixels } = palette(card.colours);
       const hidden = packedColour(contextOf(this.barsCanvas), card.viewer.theme.hidden);
       const out = new Uint32Array(width * height);
       const [low, high] = card.ends;

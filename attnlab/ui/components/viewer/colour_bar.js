@@ -7,7 +7,7 @@ import { button, element, setText } from "../lib/dom.js";
 import { clamp } from "../lib/grid.js";
 import { Latest } from "../lib/latest.js";
 import { formatNumber } from "../lib/numbers.js";
-import { isAbove, scaleWords } from "./field.js";
+import { isAbove, isBelow, scaleWords } from "./field.js";
 
 /** @import { Card } from "./card.js" */
 
@@ -45,7 +45,7 @@ export class ColourBar {
       this.canvas.setAttribute("aria-label", `Colour bar from ${card.ends.map(formatNumber).join(" to ")}: ${words}`);
     }
     const ticks = `${layer.name}:${!!card.field?.entropy}:${sideWidth}:${card.ends}:${state.scope}:${look}`;
-    const colours = `${card.bend}:${state.colours}`;
+    const colours = `${card.bend}:${card.colours}`;
     const sameTicks = this.drawn.ticks === ticks;
     if ((sameTicks && this.drawn.colours === colours) || !sideWidth) return;
     this.drawn = { ticks, colours };
@@ -90,6 +90,7 @@ export class ColourBar {
     const { theme } = viewer;
     const [low, high] = ends;
     const saturates = high === SOFTMAX_TOP || isAbove(this.card.extent()[1], high);
+    const sinks = isBelow(this.card.extent()[0], low);
     context.font = `11px ${theme.font}`;
     context.fillStyle = theme.text;
     for (const share of wide < 240 ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 1]) {
@@ -99,7 +100,7 @@ export class ColourBar {
       context.globalAlpha = 0.85;
       context.textAlign = share === 0 ? "left" : share === 1 ? "right" : "center";
       const text = formatNumber(low + share * (high - low));
-      context.fillText(saturates && share === 1 ? `≥ ${text}` : text, x, 31);
+      context.fillText(saturates && share === 1 ? `≥ ${text}` : sinks && share === 0 ? `≤ ${text}` : text, x, 31);
     }
     context.globalAlpha = 1;
     context.textAlign = "left";
@@ -118,8 +119,7 @@ export class ColourBar {
 
   /** The 256 colours in a row, nothing where weights are hidden. */
   drawnRamp() {
-    const { bend, index, viewer } = this.card;
-    const { colours } = viewer.state;
+    const { bend, colours, index } = this.card;
     return this.ramp.get(`${colours}:${bend}`, () => {
       const { pixels } = palette(colours);
       return putPixels(this.rampCanvas, Uint32Array.from(index, (at) => (at < 0 ? 0 : pixels[at])), 1, 256);

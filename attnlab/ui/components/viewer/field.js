@@ -1,10 +1,11 @@
 // @ts-check
 // What of a layer is shown now (the field), and on which scale.
 //
-// Shown values: a gate as it is; a softmax weight relative to uniform attention, N times the weight, so that 1 is average;
-// entropy as its share of the greatest possible. Fixed ends ("absolute") are the default, stretching is a choice that is
+// Shown values: a gate or a factor as it is; a softmax weight relative to uniform attention, N times the weight, so that 1 is
+// average; entropy as its share of the greatest possible. The scale of factors is as long on both sides of the value that
+// changes nothing, and its colours tell the sides apart. Fixed ends ("absolute") are the default, stretching is a choice that is
 // named.
-import { SOFTMAX_TOP } from "../lib/colour_tables.js";
+import { FACTOR_REACH, SOFTMAX_TOP } from "../lib/colour_tables.js";
 import { cellAt, WHOLE } from "../lib/grid.js";
 import { cappedExtent, extent, formatNumber, formatTo } from "../lib/numbers.js";
 import { columnWeights, entropyMap, layerExtent, meanWeights, rowWeights } from "./maths.js";
@@ -48,6 +49,14 @@ export const KIND_WORDS = {
  */
 export function shownFactor(layer) {
   return layer.scale === "softmax" ? layer.length : 1;
+}
+
+/**
+ * The value that the two sides of a layer of factors are told from; null for other layers.
+ * @param {Layer} layer
+ */
+export function centreOf(layer) {
+  return layer.scale === "factor" ? (layer.neutral ?? 1) : null;
 }
 
 /**
@@ -141,7 +150,21 @@ function withoutNear(layer, values, focus, near, frame) {
  * @returns {[low: number, high: number]}
  */
 export function scaleEnds(scope, layer, moment, field, values, panel, panels) {
+  const centre = centreOf(layer);
+  if (centre !== null) {
+    const [low, high] = scope === "absolute" ? [0, 0] : foundEnds(scope, layer, moment, field, values, panel, panels);
+    const reach = scope === "absolute" ? FACTOR_REACH : Math.max(centre - low, high - centre, 1e-6);
+    return [centre - reach, centre + reach];
+  }
   if (scope === "absolute") return [0, field?.softmax || (!field && layer.scale === "softmax") ? SOFTMAX_TOP : 1];
+  return foundEnds(scope, layer, moment, field, values, panel, panels);
+}
+
+/**
+ * Both ends of what is there: in the map, the image or the layer.
+ * @type {typeof scaleEnds}
+ */
+function foundEnds(scope, layer, moment, field, values, panel, panels) {
   if (field?.entropy || (scope === "map" && layer.scale !== "softmax")) return extent(values);
   if (scope === "map") return cappedExtent(values, SOFTMAX_TOP);
   /** @type {number[]} */
@@ -169,7 +192,7 @@ export function scaleEnds(scope, layer, moment, field, values, panel, panels) {
  */
 export function valueWords(layer, field, value, precision) {
   if (field?.entropy) return `entropy ${formatNumber(value)} of 1`;
-  if (layer.scale !== "softmax") return `gate ${formatTo(value, precision)}`;
+  if (layer.scale !== "softmax") return `${layer.scale} ${formatTo(value, precision)}`;
   const times = formatTo(value, precision * layer.length);
   return `${times}× uniform (weight ${formatTo(value / layer.length, precision)})`;
 }
@@ -187,14 +210,16 @@ export function scaleWords({ scope, smooth, blend }, layer, field, [low, high], 
     ? "entropy of each position's attention (1 = uniform)"
     : layer.scale === "softmax"
       ? "weight relative to uniform attention (1 = average)"
-      : "gate value (1 = unchanged)";
+      : `${layer.scale} value${layer.neutral === null ? "" : ` (${formatNumber(layer.neutral)} = unchanged)`}`;
   const over = field?.entropy ? "map" : scope;
   const stretched = `colours stretched to this ${over}: ${formatNumber(low)} to ${formatNumber(high)}`;
   const above = values.reduce((count, value) => count + Number(isAbove(value, high)), 0);
-  const saturated = `${above} of ${values.length} cells above ${formatNumber(high)}, up to ${formatNumber(extent(values)[1])}`;
+  const saturated = above ? `${above} of ${values.length} cells above ${formatNumber(high)}, up to ${formatNumber(extent(values)[1])}` : "";
+  const below = values.reduce((count, value) => count + Number(isBelow(value, low)), 0);
+  const sunk = below ? `${below} of ${values.length} cells below ${formatNumber(low)}, down to ${formatNumber(extent(values)[0])}` : "";
   const between = blend === "contour" ? "contours drawn on a smoothed map" : smooth ? "colours between cell centres are interpolated" : "";
   const fixed = high === SOFTMAX_TOP ? `fixed scale, capped at ${high}` : "fixed scale";
-  const parts = [what, scope === "absolute" ? fixed : stretched, above ? saturated : "", field ? between : ""];
+  const parts = [what, scope === "absolute" ? fixed : stretched, saturated, sunk, field ? between : ""];
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -205,4 +230,13 @@ export function scaleWords({ scope, smooth, blend }, layer, field, [low, high], 
  */
 export function isAbove(value, high) {
   return value > high * 1.001;
+}
+
+/**
+ * Whether a shown value lies below the colour scale, by more than its rounding.
+ * @param {number} value
+ * @param {number} low
+ */
+export function isBelow(value, low) {
+  return value < low - 0.001 * Math.max(1, Math.abs(low));
 }

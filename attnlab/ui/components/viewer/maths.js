@@ -234,13 +234,19 @@ export function weightInside(values, height, width, mask, tall, wide, frame) {
 }
 
 /**
- * Which of 256 colours each of 256 levels gets: gamma bends, what lies below the cut is hidden (-1).
+ * Which of 256 colours each of 256 levels gets: gamma bends, what lies below the cut is hidden (-1). Of two sides, each is
+ * counted from the middle.
  * @param {number} gamma
  * @param {number} cut
+ * @param {boolean} [sides]
  */
-export function colourIndex(gamma, cut) {
+export function colourIndex(gamma, cut, sides = false) {
   return Int16Array.from({ length: 256 }, (_, level) => {
     const share = level / 255;
+    if (sides) {
+      const away = Math.abs(2 * share - 1);
+      return away < cut ? -1 : Math.round(127.5 * (1 + Math.sign(share - 0.5) * away ** gamma));
+    }
     return share < cut ? -1 : Math.round(255 * share ** gamma);
   });
 }

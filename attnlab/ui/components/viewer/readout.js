@@ -2,7 +2,7 @@
 // What a card says in words: the value that is pointed at, and facts about the whole map.
 import { cellAt, cellWords } from "../lib/grid.js";
 import { formatNumber } from "../lib/numbers.js";
-import { isAbove, valueWords } from "./field.js";
+import { isAbove, isBelow, valueWords } from "./field.js";
 import { entropy, weightInside } from "./maths.js";
 
 /** @import { Card } from "./card.js" */
@@ -32,8 +32,10 @@ export function readoutWords(card) {
   const outside = u < left || u > right || v < top || v > bottom;
   const cell = cellAt([field.height, field.width], viewer.cursor, field.frame);
   const value = card.values[cell.index];
-  const above = isAbove(value, card.ends[1]) ? ` · above the colour scale, which ends at ${formatNumber(card.ends[1])}` : "";
-  return `${outside ? "nearest: " : ""}${cellWords(cell)} · ${valueWords(layer, field, value, card.precision())}${above}`;
+  const [low, high] = card.ends;
+  const above = isAbove(value, high) ? ` · above the colour scale, which ends at ${formatNumber(high)}` : "";
+  const below = isBelow(value, low) ? ` · below the colour scale, which begins at ${formatNumber(low)}` : "";
+  return `${outside ? "nearest: " : ""}${cellWords(cell)} · ${valueWords(layer, field, value, card.precision())}${above}${below}`;
 }
 
 /**
@@ -46,7 +48,7 @@ export function factsOf(card) {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const facts = [`min ${formatNumber(low)}`, `mean ${formatNumber(mean)}`, `max ${formatNumber(high)}`];
   if (layer?.scale === "softmax" && !field?.entropy) facts.push(`entropy ${formatNumber(entropy(values))}`);
-  if (panel.mask && field && !field.entropy) {
+  if (panel.mask && field && !field.entropy && layer?.scale !== "factor") {
     const { weight, area } = weightInside(values, field.height, field.width, panel.mask, panel.height, panel.width, field.frame);
     if (area > 0) facts.push(`average weight on the object: ${formatNumber(weight / area)}× the image mean`);
   }

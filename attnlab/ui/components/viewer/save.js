@@ -2,7 +2,7 @@
 // What is shown, as a file: a PNG of all cards with colour bars and words, at a chosen width; a GIF of the time-lapse.
 // Both are made here, so they are what is seen, and need no server.
 import { contextOf, newCanvas } from "../lib/canvas.js";
-import { COLOUR_TABLES } from "../lib/colour_tables.js";
+import { colourTable } from "../lib/colours.js";
 import { cellAt, cellWords } from "../lib/grid.js";
 import { percent } from "../lib/numbers.js";
 import { stripPlan } from "./channel_strip.js";
@@ -12,7 +12,6 @@ import { countColours, emptyCounts, encodeGif } from "./gif.js";
 import { FRAME_MS, REST_MS } from "./time_lapse.js";
 
 /** @import { Card } from "./card.js" */
-/** @import { View } from "./view.js" */
 /** @import { Viewer } from "./viewer.js" */
 
 export const PICTURE_WIDTHS = [512, 1024, 2048];
@@ -158,15 +157,16 @@ function pictureOf(viewer, width, least = 0) {
   context.font = `11px ${viewer.theme.font}`;
   context.fillStyle = viewer.theme.text;
   context.globalAlpha = 0.7;
-  context.fillText(settingsWords(viewer.state), 0, 4, width / ratio - 2 * SPACE);
+  context.fillText(settingsWords(viewer), 0, 4, width / ratio - 2 * SPACE);
   return canvas;
 }
 
-/** @param {View} view */
-function settingsWords({ opacity, gamma, threshold, cut, blend, colours }) {
+/** @param {Viewer} viewer */
+function settingsWords({ cards, state: { opacity, gamma, threshold, cut, blend } }) {
+  const titles = new Set(cards.map(({ colours }) => colourTable(colours).title));
   const below = cut === "value" ? `values below ${percent(threshold)} of the scale` : `the lowest ${percent(threshold)} of values`;
   const hidden = threshold > 0 ? `, ${below} hidden` : "";
-  return `attnlab · ${blend}, ${COLOUR_TABLES[colours].title}, opacity ${percent(opacity)}, gamma ${gamma.toFixed(2)}${hidden}`;
+  return `attnlab · ${blend}, ${[...titles].join(" and ")}, opacity ${percent(opacity)}, gamma ${gamma.toFixed(2)}${hidden}`;
 }
 
 /**

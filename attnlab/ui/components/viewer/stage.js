@@ -129,7 +129,7 @@ export class Stage {
     const { card } = this;
     const { state } = card.viewer;
     const drawn = this.drawnLevels();
-    const heat = this.heatMap.get(`${drawn.key}:${state.colours}:${state.blend}:${card.bend}`, () => this.paintHeat(drawn));
+    const heat = this.heatMap.get(`${drawn.key}:${card.colours}:${state.blend}:${card.bend}`, () => this.paintHeat(drawn));
     context.globalAlpha = state.opacity;
     context.imageSmoothingEnabled = state.smooth;
     const box = boxOf(card.field?.frame ?? WHOLE, wide, tall);
@@ -150,7 +150,7 @@ export class Stage {
    */
   paintHeat({ tall, wide, levels }) {
     const { index, viewer } = this.card;
-    const { pixels } = palette(viewer.state.colours);
+    const { pixels } = palette(this.card.colours);
     const reveal = viewer.state.blend === "reveal";
     const table = Uint32Array.from(index, (at) => {
       if (reveal) return (((255 - Math.max(at, 0)) << 24) | 0x100c08) >>> 0; // VEIL
@@ -183,12 +183,12 @@ export class Stage {
    * @param {number} tall
    */
   drawContours(context, wide, tall) {
-    const { cut, index, viewer } = this.card;
+    const { cut, index, layer, viewer } = this.card;
     const drawn = this.drawnLevels();
     const box = boxOf(this.card.field?.frame ?? WHOLE, wide, tall);
     const contours = this.contours.get(`${drawn.key}:${cut}:${wide}:${tall}`, () => {
-      const heights = CONTOURS.filter((height) => height > cut);
-      if (cut > 0) heights.unshift(cut);
+      const heights = CONTOURS.filter((height) => index[Math.round(height * 255)] >= 0);
+      if (cut > 0 && layer?.scale !== "factor") heights.unshift(cut);
       return heights.map((height) => {
         const lines = contourLines(drawn.levels, drawn.tall, drawn.wide, height * 255 + 0.01);
         const path = new Path2D();
@@ -199,7 +199,7 @@ export class Stage {
         return { height, path };
       });
     });
-    const { css } = palette(viewer.state.colours);
+    const { css } = palette(this.card.colours);
     context.globalAlpha = Math.min(1, viewer.state.opacity + 0.35);
     context.lineCap = "round";
     for (const { height, path } of contours) {
