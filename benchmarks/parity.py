@@ -23,10 +23,11 @@ INTRODUCTION = f"""# Do our networks compute what their references compute?
 Names, shapes and parameter counts of weights do not answer this: one ReLU too many changes none of them. So each network and
 block with a public reference is given the same weights as an independent evaluation of that reference, and both get the same
 random images, in float64 on a CPU: a module of torchvision or timm where there is one, else plain functions written from the
-description of the public code, which share nothing with attnlab ([independent.py](../tests/interop/independent.py)). For
-both modes the table shows the largest absolute difference of the outputs; in training mode also that of the running
-statistics of batch norm after one step, and in both that of the gradients of the input and of all weights (relative to the
-largest gradient where that is above 1). Dropout draws the same numbers on both sides.
+description of the public code, which share nothing with attnlab ([independent.py](../tests/interop/independent.py),
+[independent_gates.py](../tests/interop/independent_gates.py)). For both modes the table shows the largest absolute
+difference of the outputs; in training mode also that of the running statistics of batch norm after one step, and in
+both that of the gradients of the input and of all weights (relative to the largest gradient where that is above 1).
+Dropout draws the same numbers on both sides.
 
 A difference below {TOLERANCE:g} is rounding, and is tested (`tests/interop/test_parity.py`). What differs by definition
 is said in the column *reference*; there the weights were chosen so that both must agree.
@@ -41,7 +42,9 @@ NOTES = """
 Not in the table, because nobody published code for them: `gated_cnn` (the report's network with the article's gates), three
 blocks that are all called and CBAM after every convolution (what the report describes), dot products and independent
 classifiers of Learn To Pay Attention (from the paper), the options of the autoencoders other than the published ones, and
-`pooled_keys`. Public code that starts weights otherwise is listed under [departures](sources.md#where-attnlab-departs).
+`pooled_keys`. The options of the other gates that are not in the table change a width, a side or a table of numbers.
+`SCSEModule` of segmentation_models.pytorch 0.6.0 was compared once without being installed, and there was no
+difference. Public code that starts weights otherwise is listed under [departures](sources.md#where-attnlab-departs).
 """
 
 

@@ -59,7 +59,7 @@ def _moded() -> Iterator[Case]:
     for extent in (0, 4):
         yield _case(
             "gather_excite",
-            "timm's module" if extent else "the paper: one convolution as large as the map",
+            "timm's module" if extent else "timm's module, but with one convolution as large as the map, as in the paper",
             partial(independent_gates.gather_excite, extent=extent),
             words=f", extent {extent}, learned",
             extent=extent,
