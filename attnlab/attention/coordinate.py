@@ -38,8 +38,7 @@ class Margin(nn.Module):
     title="Coordinate attention",
     paper="https://arxiv.org/abs/2103.02907",
     summary="One weight per channel and row times one per channel and column, from the means along both sides.",
-    formula=r"y = \sigma(F_h f_h) \odot \sigma(F_w f_w) \odot x,\quad "
-    r"f = \delta(\mathrm{BN}(W_1[\mathrm{mean}_w\,x;\ \mathrm{mean}_h\,x]))",
+    formula=r"y = \sigma(F_h f_h) \odot \sigma(F_w f_w) \odot x",
     kinds=[MapKind.ELEMENT, MapKind.ELEMENT],
     options={"reduction": (4, 8, 16, 32), "min_hidden": (1, 4, 8, 16), "bias": (True, False)},
 )

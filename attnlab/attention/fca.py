@@ -67,7 +67,7 @@ def _cosine(frequency: int, side: int) -> Tensor:
     title="Frequency channel attention",
     paper="https://arxiv.org/abs/2012.11879",
     summary="One weight per channel, from a frequency of each channel instead of its mean, through a bottleneck network.",
-    formula=r"a = \sigma(W_2\,\mathrm{ReLU}(W_1\,\mathrm{DCT}_{uv}\,x)),\quad y = a \odot x",
+    formula=r"a = \sigma(W_2\,\mathrm{ReLU}(W_1\,\mathrm{DCT}\,x)),\quad y = a \odot x",
     kinds=[MapKind.CHANNEL],
     options={
         "frequencies": tuple(f"{table}{count}" for table in FREQUENCIES for count in (1, 2, 4, 8, 16, 32)),

@@ -44,7 +44,7 @@ def _learned_gather(channels: int, size: tuple[int, int], extent: int) -> nn.Seq
     title="Gather-Excite",
     paper="https://arxiv.org/abs/1810.12348",
     summary="One weight per channel and neighbourhood, from what the neighbourhood contains.",
-    formula=r"y = \sigma(\mathrm{up}(W_2\,\mathrm{ReLU}(W_1\,\mathrm{gather}_e\,x))) \odot x",
+    formula=r"y = \sigma(\mathrm{up}(\mathrm{MLP}(\mathrm{gather}_e\,x))) \odot x",
     kinds=[MapKind.CHANNEL],
     options={
         "extent": (0, 2, 4, 8),

@@ -27,7 +27,7 @@ EPS = 1e-5
     title="Gated channel transformation",
     paper="https://arxiv.org/abs/1909.11519",
     summary="One factor per channel between 0 and 2, from how strong the channel is beside the others.",
-    formula=r"a = 1 + \tanh\!\left(\gamma\,\frac{e}{\|e\|} + \beta\right),\quad e_c = \alpha_c \|x_c\|_2,\quad y = a \odot x",
+    formula=r"a = 1 + \tanh(\gamma\, e / \|e\| + \beta),\quad y = a \odot x",
     kinds=[MapKind.CHANNEL],
     options={"norm": ("l2", "l1"), "after_relu": (False, True)},
 )

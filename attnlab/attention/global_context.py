@@ -51,7 +51,7 @@ class ContextScale(nn.Module):
     title="Global context",
     paper="https://arxiv.org/abs/1904.11492",
     summary="One softmax map gathers a vector from all positions, which is added to each of them.",
-    formula=r"a = \mathrm{softmax}_{hw}(w\,x),\quad y = x + W_2\,\mathrm{ReLU}(\mathrm{LN}(W_1 \textstyle\sum_{hw} a\,x))",
+    formula=r"a = \mathrm{softmax}_{hw}(w\,x),\quad y = x + f(\textstyle\sum_{hw} a\,x)",
     kinds=[MapKind.SPATIAL],
     combine=Combine.READOUT,
     options={

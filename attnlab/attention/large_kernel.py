@@ -25,7 +25,7 @@ DILATION = 3
     title="Large kernel attention",
     paper="https://arxiv.org/abs/2202.09741",
     summary="One signed factor per channel and position, from a convolution over a large neighbourhood.",
-    formula=r"a = W\,\mathrm{conv}^{\mathrm{dilated}}_{7 \times 7}\,\mathrm{conv}_{5 \times 5}\,x,\quad y = a \odot x",
+    formula=r"a = \mathrm{conv}_{21 \times 21}(x),\quad y = a \odot x",
     kinds=[MapKind.ELEMENT],
     options={"kernel_size": (9, 15, 21)},
 )

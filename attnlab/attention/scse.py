@@ -50,7 +50,7 @@ class SpatialCopy(nn.Module):
     title="scSE",
     paper="https://arxiv.org/abs/1808.08127",
     summary="The sum of two copies: one with a weight per channel, one with a weight per position.",
-    formula=r"y = \sigma(W_2\,\mathrm{ReLU}(W_1\,\mathrm{mean}_{hw}\,x)) \odot x + \sigma(w\,x) \odot x",
+    formula=r"y = c(x) \odot x + s(x) \odot x",
     kinds=[MapKind.CHANNEL, MapKind.SPATIAL],
     combine=Combine.SUM,
     options={"reduction": REDUCTIONS, "min_hidden": MIN_HIDDEN},

@@ -22,7 +22,7 @@ from attnlab.maps import MapKind
     title="SimAM",
     paper="https://proceedings.mlr.press/v139/yang21o.html",
     summary="One weight per channel and position without parameters: the farther from the mean of its channel, the larger.",
-    formula=r"y = \sigma\!\left(\frac{(x - \mu)^2}{4(\sigma^2 + \lambda)} + \tfrac12\right) \odot x",
+    formula=r"y = \sigma\!\left(\frac{(x - \mu)^2}{4(v + \lambda)} + \tfrac12\right) \odot x",
     kinds=[MapKind.ELEMENT],
     options={"e_lambda": (1e-4, 1e-3, 1e-2, 1e-1)},
 )

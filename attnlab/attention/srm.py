@@ -25,7 +25,7 @@ EPS = 1e-5
     title="Style-based recalibration",
     paper="https://arxiv.org/abs/1903.10829",
     summary="One weight per channel, from its own mean and standard deviation.",
-    formula=r"a = \sigma(\mathrm{BN}(w_1\,\mathrm{mean}_{hw}\,x + w_2\,\mathrm{std}_{hw}\,x)),\quad y = a \odot x",
+    formula=r"a = \sigma(\mathrm{BN}(w_1\,\mu + w_2\,\sigma_{hw})),\quad y = a \odot x",
     kinds=[MapKind.CHANNEL],
 )
 class StyleRecalibration(nn.Module):

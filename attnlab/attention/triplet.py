@@ -51,8 +51,7 @@ class PlaneGate(nn.Module):
     title="Triplet attention",
     paper="https://arxiv.org/abs/2010.03045",
     summary="The mean of three gated copies: by channel and column, by channel and row, and by position.",
-    formula=r"y = \tfrac13 (g_{cw} + g_{hc} + g_{hw}) \odot x,\quad "
-    r"g = \sigma(\mathrm{BN}(\mathrm{conv}_{k \times k}[\max;\ \mathrm{mean}]))",
+    formula=r"y = \tfrac13 (g_{cw} + g_{hc} + g_{hw}) \odot x",
     kinds=[MapKind.ELEMENT, MapKind.ELEMENT, MapKind.SPATIAL],
     combine=Combine.MEAN,
     options={"kernel_size": (3, 5, 7), "spatial": (True, False)},
