@@ -1,13 +1,14 @@
-"""How the index and the queue carry many runs: `docs/scale.md` and `docs/reliability.md` show the figures.
+"""How the index, the queue and the pages carry many runs: `docs/scale.md` and `docs/reliability.md` show the figures.
 
     python -m benchmarks.many_runs --runs 1000 10000
     python -m benchmarks.many_runs --queued 1000
 
-Finished runs with twenty steps and two epochs each are written into a temporary home: one as a worker would, the others as
-copies of it with other seeds. Measured, in
-seconds on the clock and in seconds of CPU, which a busy machine changes less: the first start, which has no index; a start
-with an index; a round of the queue with nothing changed, and after one run was renamed; reading all records, and again after
-that change; and making the index anew.
+Finished runs are written into a temporary home: one is really trained, the others have its files, and settings of their own:
+groups of twenty seeds that differ in variant, width and learning rate. Measured, in seconds on the clock and in seconds of
+CPU, which a busy machine changes less: the first start, which has no index; a start with an index; a round of the queue with
+nothing changed, and after one run was renamed; reading all records, and again after that change; making the index anew; and
+every page of a server with these runs, opened by a browser that has not been there (`benchmarks.visitor`): the first time,
+when nothing is known yet, and by another browser afterwards.
 
 With ``--queued``, so many runs are put into the queue of a real manager, whose workers are replaced by ones that are done at
 once. Measured: queueing them, listing them as a page does, and starting them; it fails unless each was started once, in order.
@@ -17,10 +18,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,30 +35,49 @@ from attnlab.queue.manager import Manager
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.runs.store import Store
+from attnlab.worker import session
+from benchmarks.app_server import PAGES, app_server
+from benchmarks.visitor import Visitor
 
 Value = TypeVar("Value")
 
+SEEDS = 20
+VARIANTS = ("none", "eca", "cbam", "cbam_spatial", "squeeze_excite", "self_attention", "conv_autoencoder")
+TRAINED = RunConfig().changed(
+    dataset__options={"train_images": 100, "test_images": 40},
+    dataset__subset=64,
+    dataset__test_subset=32,
+    model__width=4,
+    model__attention="eca",
+    training__epochs=2,
+    training__batch_size=8,
+    training__device="cpu",
+)
+_WRITTEN_ANEW = ("config.json", "meta.json")
+
 
 def write_runs(parent: Path, count: int) -> None:
-    """Finished runs that differ in their seed."""
-    rows = [{"kind": "step", "step": step, "epoch": 1 + step // 11, "loss": 1 / step, "lr": 0.1} for step in range(1, 21)]
-    for epoch in (1, 2):
-        losses = {"train_loss": 1.0, "validation_loss": 1.1, "train_accuracy": 0.5, "validation_accuracy": 0.5}
-        rows.append({"kind": "epoch", "step": 10 * epoch, "epoch": epoch, **losses})
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    model = RunFolder.create(parent, RunConfig())
-    attempt = model.begin_attempt()
-    model.metrics_path.write_text(lines)
-    model.write_progress({"attempt": attempt, "step": 20, "total_steps": 20, "parameters": 1000})
-    result = {"test_accuracy": 0.5, "validation_accuracy": 0.5, "seconds": 12.0, "images_per_second": 100.0}
-    model.write_end(RunState.FINISHED, attempt, result=result)
-    files = {path.name: path.read_bytes() for path in model.path.iterdir()}
-    for seed in range(1, count):
-        config = RunConfig(seed=seed)
+    """Finished runs, the newest of which was really trained."""
+    model = RunFolder.create(parent, TRAINED)
+    session.run(model.path)
+    files = [path.relative_to(model.path) for path in model.path.rglob("*") if path.is_file()]
+    shared = [path for path in files if str(path) not in _WRITTEN_ANEW]
+    created = model.meta()["created"]
+    settings = product(range(10), (4, 8, 12, 16, 24, 32, 48, 64), VARIANTS)
+    groups = [(variant, width, 1e-4 * (2 + rate)) for rate, width, variant in settings]
+    for number in range(1, count):
+        variant, width, rate = groups[number // SEEDS % len(groups)]
+        placement = "block_end" if variant == "self_attention" else "block_first"
+        config = TRAINED.changed(
+            model__attention=variant, model__width=width, model__placement=placement, training__lr=rate, seed=number
+        )
         folder = parent / config.run_id
-        folder.mkdir()
-        for name, content in (files | {"config.json": config.to_json().encode()}).items():
-            (folder / name).write_bytes(content)
+        for path in shared:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            os.link(model.path / path, folder / path)
+        (folder / "config.json").write_text(config.to_json())
+        about = {"title": "", "note": "", "created": created - 60.0 * number, "owner": ""}
+        (folder / "meta.json").write_text(json.dumps(about))
 
 
 class Instant(ThreadExecutor):
@@ -103,7 +126,7 @@ def timed(act: Callable[[], Value]) -> tuple[Value, float, float]:
 
 
 def measured(home: Path) -> Iterator[tuple[str, float, float]]:
-    """(what, seconds on the clock, seconds of CPU) of each figure."""
+    """(what, seconds on the clock, seconds of CPU) of index and queue."""
 
     def start() -> Manager:
         return Manager(home, ThreadExecutor())
@@ -129,10 +152,28 @@ def measured(home: Path) -> Iterator[tuple[str, float, float]]:
     manager.shutdown()
 
 
+def pages(home: Path) -> Iterator[tuple[str, float, float]]:
+    """(page, seconds until all of it is there, seconds of CPU of the server)."""
+    with app_server(home) as server:
+        warm = Visitor(server.address, patience=300.0)
+        warm.open("open")  # waits for torch
+        warm.leave()
+        for time_ in ("first time", "again"):
+            for page in PAGES:
+                visitor = Visitor(server.address, patience=300.0)
+                cpu = server.cpu_seconds()
+                seconds = visitor.open(page)
+                yield f"{page or 'home'}, {time_}", seconds, server.cpu_seconds() - cpu
+                visitor.leave()
+                if visitor.exceptions or visitor.complaints:
+                    raise SystemExit(f"{page}: {visitor.exceptions or visitor.complaints}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, nargs="*", default=[1000, 10000])
     parser.add_argument("--queued", type=int, help="measure a queue of so many runs instead")
+    parser.add_argument("--home", type=Path, help="keeps the runs here, and takes those that are there; with one number only")
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}\n\n| runs | what | s | s of CPU |\n|---:|---|---:|---:|")
     if options.queued:
@@ -141,10 +182,16 @@ def main() -> None:
                 print(f"| {options.queued:,} | {what} | {seconds:.3f} | {cpu:.3f} |", flush=True)
         return
     for count in options.runs:
-        with tempfile.TemporaryDirectory() as place:
-            write_runs(Path(place) / "runs", count)
-            for what, seconds, cpu in measured(Path(place)):
-                print(f"| {count:,} | {what} | {seconds:.3f} | {cpu:.3f} |", flush=True)
+        home = options.home or Path(tempfile.mkdtemp())
+        try:
+            if not (home / "runs").exists():
+                write_runs(home / "runs", count)
+            for part in (measured, pages):
+                for what, seconds, cpu in part(home):
+                    print(f"| {count:,} | {what} | {seconds:.3f} | {cpu:.3f} |", flush=True)
+        finally:
+            if options.home is None:
+                shutil.rmtree(home)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from attnlab.experiments.grid import Grid
     from attnlab.experiments.search import Search, SearchThread
     from attnlab.explain.honesty.process import Measurement
+    from attnlab.queue.lesson import Offer
     from attnlab.queue.manager import Manager
     from attnlab.queue.plan import Plan
     from attnlab.training.budget import Speed
@@ -149,6 +150,14 @@ class Desk:
             before = None if before is None or left is None else before + left / slots
         return waits | {"": before}
 
+    def lesson(self, config: RunConfig, students: int, seconds: float) -> list[Offer]:
+        """As `attnlab.queue.lesson.offers`, on this server as it is now."""
+        from attnlab.queue.lesson import offers
+        from attnlab.queue.plan import known_speed
+
+        waiting, slots = self.waits()[""] or 0.0, max(1, self.__manager.executor.slots)
+        return offers(config, students, seconds, waiting=waiting, slots=slots, speed=known_speed(config, self.home))
+
     # Runs
 
     def submit(self, config: RunConfig, title: str = "", note: str = "") -> str:
@@ -177,10 +186,12 @@ class Desk:
         self._check(config)
         return plan_in_queue(self.__manager, config, budget, fresh=fresh, tell=tell)
 
-    def submit_fitted(self, config: RunConfig, seeds: Sequence[int], budget: float, *, chosen: bool) -> list[str]:
-        """As `submit_many`, for settings whose number of epochs was fitted to a time.
+    def submit_new(self, config: RunConfig, seeds: Sequence[int], budget: float | None, *, chosen: bool) -> list[str]:
+        """As `submit_many`, for settings that may have been trained before, perhaps by somebody who pressed the button at the
+        same moment.
 
         Args:
+            budget: seconds that the number of epochs was fitted to; `None` where it was not.
             chosen: whether the person has named the seeds; otherwise a free one is taken where these are not.
 
         Raises:
@@ -188,13 +199,15 @@ class Desk:
         """
         from attnlab.queue.plan import note_budget
 
-        same = self.same_settings(config)
-        free = next(seed for seed in count() if seed not in same)
-        taken = sorted(set(seeds) & set(same))
-        if taken and chosen:
-            raise RequestRefused(f"These settings have been trained with seed {taken[0]} already. Seed {free} is free.")
-        started = self.submit_many(config, [free] if taken else seeds)
-        note_budget(map(self.__manager.store.folder, started), budget)
+        with self.__manager.lock:
+            same = self.same_settings(config)
+            free = next(seed for seed in count() if seed not in same)
+            taken = sorted(set(seeds) & set(same))
+            if taken and chosen:
+                raise RequestRefused(f"These settings have been trained with seed {taken[0]} already. Seed {free} is free.")
+            started = self.submit_many(config, [free] if taken else seeds)
+        if budget is not None:
+            note_budget(map(self.__manager.store.folder, started), budget)
         return started
 
     def same_settings(self, config: RunConfig, *, fitted: bool = False) -> dict[int, RunRecord]:
@@ -204,8 +217,9 @@ class Desk:
             fitted: whether the epochs will be fitted to a time; then runs with fewer epochs are of these settings too.
         """
         found: dict[int, RunRecord] = {}
+        group = config.group
         for record in self.runs():
-            if record.group == config.group or (fitted and _fewer_epochs(record.config, config)):
+            if record.group == group or (fitted and _fewer_epochs(record.config, config)):
                 before = found.get(record.config.seed)
                 if before is None or (record.state is RunState.FINISHED and before.state is not RunState.FINISHED):
                     found[record.config.seed] = record

@@ -115,7 +115,7 @@ def plan_run(
         RunRefused: when such a run could not be trained.
     """
     if budget is not None and (epochs := _number_of_group(config, budget, records)) is not None:
-        known = _remembered(config, home, where)
+        known = known_speed(config, home, where)
         fitted = config.changed(training__epochs=epochs)
         return Plan(fitted, known.seconds(epochs) if known else None, budget, config.training.epochs, kept=True, speed=known)
     speed = speed_of(config, home=home, measure=measure, fresh=fresh, where=where, tell=tell)
@@ -159,7 +159,7 @@ def speed_of(
         RunRefused: when such a run could not be trained.
     """
     with _measuring:
-        if not fresh and (known := _remembered(config, home, where)) is not None:
+        if not fresh and (known := known_speed(config, home, where)) is not None:
             return known
         speed = measure(config, tell)
         path = _speed_file(config, home, where)
@@ -214,7 +214,7 @@ def waiting_seconds(live: Sequence[RunRecord], home: Path, slots: int) -> float 
     for record in live:
         if record.eta_seconds is not None:
             total += record.eta_seconds
-        elif record.state is not RunState.RUNNING and (speed := _remembered(record.config, home, WORKER)) is not None:
+        elif record.state is not RunState.RUNNING and (speed := known_speed(record.config, home, WORKER)) is not None:
             total += speed.seconds(record.config.training.epochs)
         else:
             return None
@@ -250,7 +250,8 @@ def _number_of_group(config: RunConfig, budget: float, records: Iterable[RunReco
     return None
 
 
-def _remembered(config: RunConfig, home: Path, where: str) -> Speed | None:
+def known_speed(config: RunConfig, home: Path, where: str = WORKER) -> Speed | None:
+    """What a run costs here, where that was measured a short while ago."""
     try:
         tree = read_json(_speed_file(config, home, where))
         if tree is None or not 0 <= time.time() - tree["time"] < REMEMBERED_SECONDS:

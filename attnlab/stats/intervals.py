@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,10 +70,17 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95, resamples: int
         return Interval(mean, -np.inf, np.inf, count, confidence)
     if np.ptp(sample) == 0:  # nothing to resample
         return Interval(mean, mean, mean, count, confidence)
+    low, high = _bootstrapped(sample.tobytes(), confidence, resamples, seed)
+    return Interval(mean, low, high, count, confidence)
+
+
+@lru_cache(maxsize=1024)  # a page asks for the same ones each time it is drawn, and one takes up to 100 ms
+def _bootstrapped(sample: bytes, confidence: float, resamples: int, seed: int) -> tuple[float, float]:
+    values = np.frombuffer(sample, np.float64)
     bounds = stats.bootstrap(
-        (sample,), np.mean, confidence_level=confidence, n_resamples=resamples, method="BCa", rng=np.random.default_rng(seed)
+        (values,), np.mean, confidence_level=confidence, n_resamples=resamples, method="BCa", rng=np.random.default_rng(seed)
     ).confidence_interval
-    return Interval(mean, float(bounds.low), float(bounds.high), count, confidence)
+    return float(bounds.low), float(bounds.high)
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import fmean, stdev
 
 from scipy.stats import chi, norm, t
@@ -35,7 +36,11 @@ def needed_runs(differences: Sequence[float], tests: int = 1) -> int | None:
     spread = stdev(differences)
     if spread < ROUNDING:
         return None
-    effect, level = abs(fmean(differences)) / spread, LEVEL / tests
+    return _needed(abs(fmean(differences)) / spread, LEVEL / tests)
+
+
+@lru_cache(maxsize=1024)  # a page asks for the same ones each time it is drawn, and one takes 20 ms
+def _needed(effect: float, level: float) -> int | None:
     if effect < ROUNDING or paired_t_power(effect, MOST_RUNS, level) < POWER:
         return None
     low, high = 2, MOST_RUNS  # the power grows with the number of runs

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
@@ -143,11 +144,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> holm([0.03, 0.01, 0.04])
     [0.06, 0.03, 0.06]
     """
-    if not p_values:
-        return []
-    from statsmodels.stats.multitest import multipletests  # half a second, which the first page need not wait for
-
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+    smallest_first = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values, np.float64)[smallest_first] * np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[smallest_first] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(p) for p in corrected]
 
 
 def p_words(p: float) -> str:

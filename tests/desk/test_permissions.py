@@ -142,7 +142,7 @@ TOUCHING: dict[str, tuple[Action, Callable[[Room, Desk], Any]]] = {
     "stop_measuring": (Action.STOP_MEASURING, lambda room, desk: desk.stop_measuring(room.ended, measurement(room))),
     "start_grid": (Action.CHANGE_GRID, lambda room, desk: desk.start_grid(load_grid(room.home, room.grid))),
     "save_grid": (Action.CHANGE_GRID, lambda room, desk: desk.save_grid(load_grid(room.home, room.grid))),
-    "submit_fitted": (Action.START, lambda room, desk: desk.submit_fitted(RunConfig(), [2], 60.0, chosen=True)),
+    "submit_new": (Action.START, lambda room, desk: desk.submit_new(RunConfig(), [2], 60.0, chosen=True)),
     "pause_grid": (Action.CHANGE_GRID, lambda room, desk: desk.pause_grid(room.grid)),
     "stop_grid": (Action.CHANGE_GRID, lambda room, desk: desk.stop_grid(room.grid)),
     "keep_upload": (Action.UPLOAD, lambda room, desk: desk.keep_upload("a.tar", small_archive())),
@@ -167,6 +167,7 @@ READING = {
     "trouble",
     "search_thread",
     "waits",
+    "lesson",
     "same_settings",
 }
 

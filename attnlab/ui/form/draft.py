@@ -16,6 +16,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from attnlab.config import RunConfig
+from attnlab.queue.lesson import SHORTEST
 from attnlab.ui.glossary import OPTIONS
 
 _DRAFT = "draft"
@@ -73,7 +74,7 @@ def budget() -> int | None:
         st.session_state.setdefault(key + ".seconds", kept or MINUTE)
         seconds = st.number_input(
             "Seconds per run",
-            10,
+            SHORTEST,
             100_000,
             step=10,
             key=key + ".seconds",
@@ -81,6 +82,11 @@ def budget() -> int | None:
         )
     st.session_state[_BUDGET] = seconds
     return seconds
+
+
+def set_budget(seconds: int) -> None:
+    """Changes the seconds per run, as a person would in the form. Call it in a callback."""
+    st.session_state[_BUDGET] = st.session_state[f"{_PREFIX}budget.seconds"] = seconds
 
 
 def field(path: str, *, label: str | None = None, placeholder: str | None = None) -> Any:

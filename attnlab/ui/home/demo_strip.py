@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import streamlit as st
 
@@ -166,11 +167,24 @@ def _how_told(runs: Sequence[DemoRun]) -> str:
 
 
 def _runs() -> list[DemoRun]:
+    """As `_chosen`, which is asked again when a shipped run, or what was tested of one, has changed."""
+    changed = [place.stat().st_mtime_ns for folder in run_folders(DEMO_RUNS) for place in _places(folder) if place.exists()]
+    tests = paths.SHOWCASE.stat().st_mtime_ns if paths.SHOWCASE.exists() else 0
+    return _chosen(str(DEMO_RUNS), tuple(changed), tests)
+
+
+def _places(folder: RunFolder) -> tuple[Path, ...]:
+    return folder.path, folder.snapshots_path, folder.path / "config.json", folder.path / "dataset.json"
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _chosen(place: str, changed: tuple[int, ...], tests: int) -> list[DemoRun]:
     """Runs on the data set of most shipped runs, no two of one attention: those that find the object, then those that do not.
 
-    Of the first those that point at it most often, of the others those that do so least.
+    Of the first those that point at it most often, of the others those that do so least. All sessions share them, since every
+    snapshot of every shipped run is read for it.
     """
-    readable = [run for folder in run_folders(DEMO_RUNS) if (run := _demo_run(folder)) is not None]
+    readable = [run for folder in run_folders(Path(place)) if (run := _demo_run(folder)) is not None]
     datasets = Counter(run.folder.config.dataset.model_dump_json() for run in readable).most_common(1)
     shipped = [run for run in readable if run.folder.config.dataset.model_dump_json() == datasets[0][0]]
     by_attention = {run.title: run for run in reversed(shipped)}

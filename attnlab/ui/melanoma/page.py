@@ -91,9 +91,12 @@ def article_runs() -> list[RunRecord]:
     return sorted(records, key=lambda record: record.created, reverse=True)
 
 
-@st.fragment(run_every=1.0)
 def progress(were_live: frozenset[str]) -> None:
     """The progress of the live runs; draws the page again when one ends or is started by another browser."""
+    st.fragment(_progress, run_every=1.0 if were_live else 2.0)(were_live)
+
+
+def _progress(were_live: frozenset[str]) -> None:
     live = [record for record in article_runs() if record.state.live]
     if {record.run_id for record in live} != were_live:
         st.rerun()

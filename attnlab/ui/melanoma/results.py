@@ -6,7 +6,7 @@ How well it separates the classes, where its gates look, and whether the article
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import streamlit as st
@@ -145,7 +145,8 @@ def gates_figure(record: RunRecord) -> None:
         key="melanoma.colours",
     )
     chosen = {name: (labels == label).nonzero().flatten()[:IMAGES_PER_CLASS] for label, name in enumerate(run.class_names)}
-    maps = {name: run.inspect(pictures[index]).maps for name, index in chosen.items() if len(index)}
+    by_class = {name: pictures[index] for name, index in chosen.items()}
+    maps = _gate_maps(str(record.folder), pictures_stamp(record), run, by_class)
     bounds = [_bounds([class_maps[gate] for class_maps in maps.values()]) for gate in range(len(next(iter(maps.values()))))]
     st.caption(
         "Each overlay is 60% image and 40% colour map, smoothed between the gate's positions as in the article. The colours of "
@@ -261,6 +262,12 @@ def _pictures(record: RunRecord) -> tuple[Tensor, Tensor]:
         st.caption(f"{reason}. These are some of the {len(probes.labels)} images that the run kept.")
         return torch.from_numpy(probes.images), torch.from_numpy(probes.labels)
     return test.images, test.labels
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _gate_maps(folder: str, stamp: str, _run: OpenRun, _pictures: Mapping[str, Tensor]) -> dict[str, list[AttentionMap]]:
+    """Class -> the gates of its pictures, for the classes that have some."""
+    return {name: list(_run.inspect(images).maps) for name, images in _pictures.items() if len(images)}
 
 
 @st.cache_resource(max_entries=8, show_spinner="Measuring the gates over the test images")

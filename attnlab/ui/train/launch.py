@@ -14,6 +14,7 @@ from attnlab.data import list_datasets
 from attnlab.explain.cost import count_flops, count_parameters, single_positions
 from attnlab.maps import tap_titles
 from attnlab.models import REPORT_ROWS, ImageShape, report_config
+from attnlab.queue.lesson import SHORTEST
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import run_name
 from attnlab.runs.records import RunRecord, RunState
@@ -29,7 +30,7 @@ from attnlab.ui.train.executor_form import executor_form
 _ASKED = "train.already.asked"
 MOST_LISTED = 8
 LONG_WAIT = 300
-"""Seconds in the queue from which on fewer epochs are suggested."""
+"""Seconds in the queue from which on a shorter run is offered."""
 
 ONE_MINUTE, PUBLISHED, DESCRIBED = "one minute", "published", "described"
 TITLES = {ONE_MINUTE: "One minute", PUBLISHED: "As the code does", DESCRIBED: "As the paper says"}
@@ -88,7 +89,7 @@ def _begin(form: FormContent, seeds: Sequence[int], same: Mapping[int, RunRecord
     assert form.config is not None
     if not form.seeds and same:
         st.caption(f"It gets seed {seeds[0]}: these settings have been trained with {_listed(same)}.")
-    _queue_note()
+    _queue_note(form.budget)
     asked = (form.config.group, form.seeds)
     if start:
         st.session_state.pop(_ASKED, None)
@@ -119,8 +120,12 @@ def _listed(same: Mapping[int, RunRecord]) -> str:
     return f"seed {names}" if len(seeds) == 1 else f"seeds {names}"
 
 
-def _queue_note() -> None:
-    """Says how long a run that is started now would wait, before it is started."""
+def _queue_note(budget: int | None) -> None:
+    """Says how long a run that is started now would wait, before it is started; where that is long, offers a shorter run.
+
+    Args:
+        budget: seconds that the run may take; `None` where its number of epochs is given.
+    """
     live = len(manager().live())
     if not live:
         return
@@ -129,9 +134,18 @@ def _queue_note() -> None:
     text = f"{runs} training or waiting; a new one starts after " + ("it." if live == 1 else "them.")
     if wait is not None:
         text += f" That is in about {duration(wait)}."
-        if wait > LONG_WAIT:
-            text += " With fewer epochs everybody waits less."
     st.caption(text, help="Judged by how long like runs have taken here.")
+    if wait is not None and wait > LONG_WAIT and budget is not None:
+        shorter = max(SHORTEST, int(budget * LONG_WAIT / wait) // 10 * 10)
+        if shorter < budget:
+            st.button(
+                f"Train for {shorter} s instead of {budget} s, so that everybody waits less",
+                icon=":material/hourglass_bottom:",
+                type="tertiary",
+                key="train.shorter",
+                on_click=draft.set_budget,
+                args=(shorter,),
+            )
 
 
 def _already(form: FormContent, known: Sequence[RunRecord], others: Sequence[int]) -> None:
@@ -155,12 +169,12 @@ def _already(form: FormContent, known: Sequence[RunRecord], others: Sequence[int
 
 
 def _first_draft() -> None:
-    """Loads the one-minute preset, with the variant that the link asks for."""
-    attention = st.query_params.get("attention")
-    if attention is not None:
-        del st.query_params["attention"]
-        if all(part in list_attention() for part in attention.split("+")):
-            draft.load(one_minute(attention), budget=draft.MINUTE)
+    """Loads the one-minute preset, with the variant and the seconds that the link asks for."""
+    attention, seconds = st.query_params.pop("attention", None), st.query_params.pop("seconds", "")
+    wanted = seconds.isdecimal() and len(seconds) < 6 and int(seconds) >= SHORTEST
+    known = attention is not None and all(part in list_attention() for part in attention.split("+"))
+    if known or (attention is None and wanted):
+        draft.load(one_minute(attention or NONE), budget=int(seconds) if wanted else draft.MINUTE)
     if not draft.draft():
         draft.load(one_minute(), budget=draft.MINUTE)
 
@@ -235,12 +249,12 @@ def _cost(model: str, shape: tuple[int, int, int], classes: int) -> tuple[int, i
 def _start(form: FormContent, seeds: Sequence[int]) -> None:
     if form.config is None:
         return
+    desk, chosen = manager(), bool(form.seeds)
     if form.budget is not None:
-        desk = manager()
-        timing.begin(form, lambda config: desk.submit_fitted(config, seeds, form.budget or 0.0, chosen=bool(form.seeds)))
+        timing.begin(form, lambda config: desk.submit_new(config, seeds, form.budget, chosen=chosen))
         return
     try:
-        add_to_chart(manager().submit_many(form.config, seeds))
+        add_to_chart(desk.submit_new(form.config, seeds, None, chosen=chosen))
     except ValueError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
