@@ -6,6 +6,8 @@ settings are. Streamlit itself checks that a WebSocket comes from a page of this
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import ipaddress
 import re
 import secrets
@@ -15,9 +17,12 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import streamlit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection
@@ -41,12 +46,16 @@ BROWSER_BYTES = 600 << 20
 """And those of one browser, on the own machine; in a classroom `LIMITS.kept_bytes`."""
 
 POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; script-src 'self' {scripts} 'wasm-unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
     "connect-src 'self' {sockets} data: blob:; worker-src 'self' blob:; frame-src 'self' blob: data:; "
     "object-src 'none'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
 )
-"""The browser loads nothing from another host, whatever a page contains. Older browsers need the sockets named."""
+"""The browser loads nothing from another host, whatever a page contains, and runs no script or text that is not the server's
+own file. What is still allowed is needed: the components of this app are modules that Streamlit loads from a ``blob:``; its
+protocol library compiles a small WebAssembly; and its style sheets, those of Plotly and of formulas are written into the page.
+Older browsers need the sockets named.
+"""
 
 _HEADERS = {
     "Referrer-Policy": "same-origin",
@@ -187,7 +196,7 @@ class Door:
                 headers = MutableHeaders(scope=message)
                 host = request.headers.get("host", "")
                 sockets = f"ws://{host} wss://{host}" if re.fullmatch(r"[\w.:\[\]-]+", host) else ""
-                headers["Content-Security-Policy"] = POLICY.format(sockets=sockets)
+                headers["Content-Security-Policy"] = POLICY.format(sockets=sockets, scripts=inline_scripts())
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 if self.mode is Mode.CLASSROOM and "text/html" in request.headers.get("accept", ""):
@@ -254,6 +263,14 @@ def _is_loopback(host: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
+
+
+@cache
+def inline_scripts() -> str:
+    """The digests of the scripts that stand in Streamlit's own page, as a policy names them."""
+    page = (Path(streamlit.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+    written = re.findall(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", page, re.DOTALL)
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in written)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:

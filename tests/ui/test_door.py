@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from base64 import b64encode
+from hashlib import sha256
+from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+import streamlit
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route, WebSocketRoute
@@ -94,6 +99,31 @@ def test_a_page_loads_nothing_from_another_host() -> None:
         hosts = [source for source in sources.split() if not source.startswith("'") and not source.endswith(":")]
         assert hosts == (["ws://lab.school:8501", "wss://lab.school:8501"] if name == "connect-src" else []), name
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_page_runs_no_script_but_those_of_the_server() -> None:
+    policy = client(Mode.CLASSROOM).get("/", headers=PAGE).headers["content-security-policy"]
+    (scripts,) = [part.split()[1:] for part in policy.split(";") if part.strip().startswith("script-src ")]
+    assert not {"'unsafe-inline'", "'unsafe-eval'", "*", "data:"} & set(scripts)
+
+    class Page(HTMLParser):
+        inside, written = False, ""
+
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            self.inside = tag == "script" and "src" not in dict(attributes)
+
+        def handle_endtag(self, tag: str) -> None:
+            self.inside = False
+
+        def handle_data(self, data: str) -> None:
+            if self.inside:
+                digest = b64encode(sha256(data.encode()).digest()).decode()
+                assert f"'sha256-{digest}'" in scripts, data
+                self.written += data
+
+    page = Page()
+    page.feed((Path(streamlit.__file__).parent / "static" / "index.html").read_text())
+    assert page.written, "Streamlit's page has a script of its own, which must run"
 
 
 def test_the_settings_beside_the_app_keep_it_to_the_own_machine_and_check_where_requests_come_from() -> None:
