@@ -71,7 +71,8 @@ class Visitor:
         self._clocks: dict[str, tuple[float, float]] = {}  # fragment -> (interval, due)
         self._cached: dict[str, ForwardMsg] = {}
         self._pages: dict[str, tuple[str, str]] = {}  # address -> (hash, name)
-        self._page, self._session, self._query = "", "", ""
+        self._page, self._session, self._query = "", "", ""  # the page that is asked for
+        self._drawn = ""  # the page of the newest run
         self._run, self._fragments, self._of_page = "", frozenset[str](), False
         self._upload_places: list[FileURLs] = []
 
@@ -165,7 +166,7 @@ class Visitor:
         """Closes the tab. The cookies stay, so the next `open` is the same browser."""
         if self._socket is not None:
             self._socket.close()
-        self._socket = None
+        self._socket, self._page = None, ""
         for known in (self._shown, self._values, self._clocks, self._cached):
             known.clear()
 
@@ -249,7 +250,9 @@ class Visitor:
             if kind == "new_session":
                 begun = begun or self._of_page or fragment in self._fragments
             elif kind == "script_finished" and message is not None and begun:
-                if message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                before = self._of_page and bool(self._page) and self._drawn not in ("", self._page)  # still of the page before
+                if message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN and not before:
+                    self._page = self._page or self._drawn
                     return
                 begun = False
 
@@ -296,11 +299,11 @@ class Visitor:
             self._run, self._fragments = message.metadata.run.script_run_id, frozenset(message.metadata.run.fragment_ids)
             self._of_page = not self._fragments
             self._session = message.new_session.initialize.session_id or self._session
-            self._page = message.new_session.page_script_hash or self._page
             if self._of_page:
+                self._drawn = ""
                 self._clocks.clear()
         elif kind == "navigation":
-            self._page = message.navigation.page_script_hash
+            self._drawn = message.navigation.page_script_hash
             self._pages = {
                 "" if page.is_default else page.url_pathname: (page.page_script_hash, page.page_name)
                 for page in message.navigation.app_pages
