@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 NICE, SESSION_NICE = 10, 5
-"""Of the process and of its session. A session with 5 gets a third of what one with 0 gets: pages answer quickly, and where many
-programs compute, a training still goes on. With 10 it gets a tenth, and does not.
+"""Of the process and of its session. A session with 5 gets a third of what one with 0 gets: pages answer quickly, and where
+many programs compute, a training still goes on. With 10 it gets a tenth, and does not.
 """
 _AUTOGROUP = Path("/proc/self/autogroup")
 _TRIES, _PAUSE_SECONDS = 5, 0.12

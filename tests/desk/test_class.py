@@ -64,7 +64,8 @@ def test_thirty_who_press_start_at_once_get_a_run_and_a_place_each(
     expected = {run.run_id: SECONDS * ((run.queue_position or 0) - 1) for run in runs}
     assert {run_id: wait for run_id, wait in waits.items() if run_id} == pytest.approx(expected)
     monkeypatch.setattr(who, "browser", lambda: STUDENTS[0].browser)
-    page = seen(open_page(app, "pages/train.py"))
+    first = seen(open_page(app, "pages/train.py"))
+    page = first + seen(app.number_input("train.waiting.page").set_value(2).run())
     for run in runs:
         assert ("yours" if run.owner == STUDENTS[0].browser else owner_name(run.owner)) in page
         assert f"position {run.queue_position} in the queue, starts in about" in page
