@@ -3,18 +3,24 @@
 The content goes into a temporary file in the same folder, which is synced and then renamed (POSIX ``rename`` is atomic
 within a file system); then the folder is synced, so that the new name survives a power failure too. The names of
 temporary files begin with a dot and end in ``.tmp``.
+
+And what a full disk or a read-only one is called.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+RESERVE_BYTES = 1 << 20
+"""Free space that must remain after a file is written."""
 
 
 @contextmanager
@@ -79,3 +85,40 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Refuses to begin what would fill the disk.
+
+    Raises:
+        OSError: with ``ENOSPC``, when fewer than ``size`` + `RESERVE_BYTES` bytes are free.
+    """
+    if disk_full(folder, size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+def disk_full(folder: Path, size: int = 0) -> bool:
+    """Whether ``size`` more bytes would leave less than `RESERVE_BYTES` free."""
+    return shutil.disk_usage(folder).free < size + RESERVE_BYTES
+
+
+def why_not_written(error: OSError, folder: Path) -> str:
+    """Why something in ``folder`` could not be written, in words: a full disk and a read-only one by name."""
+    if is_full(error, folder):
+        return "the disk is full; free some space"
+    if error.errno == errno.EROFS:
+        return "the disk is read-only here; runs can be looked at, but nothing can be changed"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"this program may not write to {folder}"
+    return error.strerror or str(error)
+
+
+def is_full(error: BaseException, folder: Path) -> bool:
+    """Whether an error comes from a full disk. Libraries report that by errors of their own, so the disk is looked at too."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return False
+    with suppress(OSError):  # the folder itself may be gone
+        return disk_full(folder)
+    return False

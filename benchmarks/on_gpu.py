@@ -13,7 +13,9 @@ import argparse
 import copy
 import gc
 import json
+import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +30,8 @@ from attnlab.attention import MapKind, get_attention, list_attention
 from attnlab.config import DatasetConfig, ModelConfig, RunConfig
 from attnlab.data import ImageDataset, load_dataset
 from attnlab.models import REPORT_ROWS, ImageShape, build_model, list_models, report_config
+from attnlab.queue.executors.process import WorkerProcessExecutor
+from attnlab.queue.manager import Manager
 from attnlab.training import TrainingFailed, train
 from attnlab.training.events import CheckpointEvent, Event, ResultEvent
 from attnlab.training.stacked import train_stacked
@@ -147,6 +151,58 @@ def out_of_memory(setting: Setting) -> dict[str, Any]:
     return {"reason": reason, "caught": "too little memory" in reason, "bytes_kept": kept, "returned": kept < 2**20}
 
 
+SLIP = '''
+"""A variant with a slip, as a plug-in may have one: it looks up a value that does not exist."""
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.attention import AttentionTap, MapKind, register_attention
+
+
+@register_attention("slip", title="Slip", paper="", summary="A slip.", formula="", kinds=[MapKind.SPATIAL])
+class Slip(nn.Module):
+    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.tap = AttentionTap(MapKind.SPATIAL)
+
+    def forward(self, x: Tensor) -> Tensor:
+        table = torch.ones(2, device=x.device)
+        return x * table[torch.full((1,), 5 if self.training else 1, device=x.device)]
+'''
+
+
+def worker_faults(setting: Setting) -> dict[str, Any]:
+    """A run that asks for too much memory, and one with a device-side assert: each ends alone, and the next one trains.
+
+    Without a GPU the second alone, which is then an ordinary error.
+    """
+    small = _short(setting).changed(dataset__name="digits", dataset__subset=64, dataset__test_subset=32)
+    runs = {"assert": small.changed(model__attention="slip", seed=1)}
+    if setting.device.type == "cuda":
+        runs["memory"] = small.changed(model__width=512, training__batch_size=8192, dataset__subset=8192, seed=2)
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as place:
+        plugins = Path(place) / "plugins"
+        plugins.mkdir()
+        (plugins / "slip.py").write_text(SLIP)
+        before = os.environ.get("ATTNLAB_PLUGINS")
+        os.environ["ATTNLAB_PLUGINS"] = str(plugins)
+        manager = Manager(Path(place) / "home", WorkerProcessExecutor())
+        try:
+            for name, config in runs.items():
+                ended = manager.wait(manager.submit(config), 200)
+                after = manager.wait(manager.submit(small), 200)
+                found[name] = {"state": ended.state, "reason": ended.reason, "the next run": after.state}
+        finally:
+            manager.shutdown()
+            del os.environ["ATTNLAB_PLUGINS"]
+            if before is not None:
+                os.environ["ATTNLAB_PLUGINS"] = before
+    found["as promised"] = all(run["state"] == "failed" and run["the next run"] == "finished" for run in found.values())
+    return found
+
+
 def speed(setting: Setting) -> dict[str, Any]:
     """Images per second of training steps, the plain PyTorch loop beside ours, and the share of the peak of fp32.
 
@@ -221,6 +277,7 @@ PARTS: dict[str, Callable[[Setting], dict[str, Any]]] = {
     "stacked_is_single": stacked_is_single,
     "determinism": determinism,
     "out_of_memory": out_of_memory,
+    "worker_faults": worker_faults,
     "speed": speed,
     "table1": table1,
 }

@@ -29,6 +29,7 @@ from attnlab.cli.train import resume, train
 from attnlab.config import explain
 from attnlab.desk.permissions import MODE, Mode, server_mode
 from attnlab.desk.teacher import teacher_token
+from attnlab.files import why_not_written
 from attnlab.worker.openmp import spin_briefly
 
 app = App(
@@ -54,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except OSError as error:
-        return complain(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+        reason = why_not_written(error, paths.home())
+        return complain(f"{reason}: {error.filename}" if error.filename else reason)
 
 
 @app.command(name="app")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from attnlab import paths
+from attnlab.files import write_file
 from attnlab.queue.settings import EXECUTOR
 
 if TYPE_CHECKING:
@@ -147,11 +148,17 @@ def print_json(tree: Mapping[str, Any]) -> int:
 
 
 def write_text(text: str, to: Path | None) -> int:
-    """Writes a result to a file, or to standard output."""
+    """Writes a result to a file, which has its old content until the new one is complete, or to standard output.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
     if to is None:
         print(text, end="")
-    else:
+    elif to.exists() and not to.is_file():  # a pipe, or a terminal
         to.write_text(text, encoding="utf-8")
+    else:
+        write_file(to, lambda stream: stream.write(text.encode()))
     return OK
 
 

@@ -48,10 +48,10 @@ from attnlab.experiments.grid import (
 from attnlab.experiments.grid_time import check_epochs, fitted, grid_seconds, row_speeds, with_estimates, words
 from attnlab.experiments.overrides import parse_value, settings
 from attnlab.queue.executors.make import make_executor
-from attnlab.queue.plan import process_start
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import run_folders
 from attnlab.runs.index import Index, to_record
+from attnlab.runs.ownership import process_start
 from attnlab.training.budget import Speed, parse_seconds
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def fit(grid: Grid, time_budget: str) -> Grid:
     seconds = parse_seconds(time_budget)
     check_epochs(grid)
     speeds = _time_rows(grid)
-    chosen = fitted(grid, speeds, seconds, spent=time.time() - process_start())
+    chosen = fitted(grid, speeds, seconds, spent=time.monotonic() - process_start())
     print(words(chosen, seconds), file=sys.stderr)
     return chosen
 

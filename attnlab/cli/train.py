@@ -35,7 +35,8 @@ from attnlab.cli.read import print_left_out, print_reading, reading_of
 from attnlab.cli.settings import with_settings
 from attnlab.config import RunConfig
 from attnlab.experiments.overrides import change, settings
-from attnlab.queue.plan import THIS_PROCESS, measure_here, note_budget, plan_in_queue, plan_run, process_start
+from attnlab.queue.plan import THIS_PROCESS, measure_here, note_budget, plan_in_queue, plan_run
+from attnlab.runs.ownership import process_start
 from attnlab.training.budget import parse_seconds
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ import shutil
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -28,7 +29,7 @@ from attnlab.data._dataset import DataError, Prepared, Progress
 from attnlab.data._listing import Item
 from attnlab.data._source import Source
 from attnlab.data.decode import Fit, ImageRefused, decode_image, fit_channels, fit_mask
-from attnlab.files import replacing
+from attnlab.files import is_full, replacing, why_not_written
 from attnlab.paths import cache_dir
 
 MAX_PIXELS = 64_000_000
@@ -51,9 +52,10 @@ class DecodedImages:
         pairs = "\n".join(f"{item.image}\t{item.mask or ''}" for item in items)
         key = hashlib.sha256(f"{rules}\n{source.key}\n{shape}\n{pairs}".encode(errors="surrogateescape")).hexdigest()[:32]
         self.folder = cache_dir() / "images" / key
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / "lock")
-        with self._lock:
+        with _telling_when_full(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with _telling_when_full(self.folder), self._lock:
             self.images = _mapped(self.folder / "images.npy", np.dtype(np.uint8), (len(items), *shape))
             has_masks = any(item.mask for item in items)
             self.masks = _mapped(self.folder / "masks.npy", np.dtype(bool), (len(items), *shape[1:])) if has_masks else None
@@ -64,7 +66,7 @@ class DecodedImages:
         Raises:
             DataError: when there is not enough disk space.
         """
-        with self._lock:
+        with _telling_when_full(self.folder), self._lock:
             state, content, reasons = self._load()
             missing = rows[state[rows] == MISSING]
             if len(missing):
@@ -99,8 +101,10 @@ class DecodedImages:
                     if not is_mask:
                         state[row] = REFUSED
                 elif is_mask and self.masks is not None:
+                    _set_aside(self.masks, row)
                     self.masks[row], mask_aspects[row] = result
                 else:
+                    _set_aside(self.images, row)
                     self.images[row], aspects[row] = result
                     state[row], content[row] = READY, np.frombuffer(sha, np.uint8)
             if done % 64 == 0 or done == len(uses):
@@ -165,9 +169,34 @@ class DecodedImages:
         free = shutil.disk_usage(self.folder).free
         if need > free * 0.95:
             raise DataError(
-                f"{rows:,} decoded images need {need / 1e9:.1f} GB, but {self.folder.parent} has {free / 1e9:.1f} GB left; "
+                f"{rows:,} decoded images need {need / 1e6:,.1f} MB, but {self.folder.parent} has {free / 1e6:,.1f} MB left; "
                 "choose a smaller image size or subset, or move the cache with ATTNLAB_HOME"
             )
+
+
+@contextmanager
+def _telling_when_full(folder: Path) -> Iterator[None]:
+    """
+    Raises:
+        DataError: instead of the system's error when the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error, cache_dir().parent):
+            raise
+        raise DataError(f"The decoded images cannot be kept: {why_not_written(error, folder)}.") from error
+
+
+def _set_aside(rows: np.memmap, row: int) -> None:
+    """Has the disk set aside the place of a row: a write into a mapped file that finds no place would end the process.
+
+    Raises:
+        OSError: when the disk is full.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with Path(str(rows.filename)).open("rb+") as stream:
+            os.posix_fallocate(stream.fileno(), rows.offset + row * rows[row].nbytes, rows[row].nbytes)
 
 
 def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:

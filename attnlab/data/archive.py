@@ -16,7 +16,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
@@ -185,10 +185,11 @@ class TarSource(_Archive):
             index = Index(tuple(tree["files"]), frozenset(tree["folders"]), tuple(Skip(*entry) for entry in tree["skipped"]))
             return index, {name: bytes.fromhex(head) for name, head in tree["heads"].items()}
         index, heads = self._list()
-        cached.parent.mkdir(parents=True, exist_ok=True)
         tree = {"files": index.files, "folders": sorted(index.folders), "skipped": index.skipped}
-        with replacing(cached, sync=False) as draft:
-            draft.write_text(json.dumps(tree | {"heads": {name: head.hex() for name, head in heads.items()}}))
+        with suppress(OSError):  # where there is no room for it, the archive is read again next time
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(cached, sync=False) as draft:
+                draft.write_text(json.dumps(tree | {"heads": {name: head.hex() for name, head in heads.items()}}))
         return index, heads
 
     def _list(self) -> tuple[Index, dict[str, bytes]]:

@@ -11,9 +11,11 @@ final name. Files are checked against torchvision's MD5 before they are opened.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import http.client
+import os
 import tarfile
 import urllib.error
 import urllib.request
@@ -25,7 +27,7 @@ from filelock import FileLock
 
 from attnlab.data._dataset import DataError, Part, Pool, Progress, Provenance
 from attnlab.data._registry import register_dataset
-from attnlab.files import replacing
+from attnlab.files import is_full, replacing, why_not_written
 from attnlab.paths import cache_dir
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -74,6 +76,10 @@ def fetch(urls: list[str], file: Path, md5: str, title: str, progress: Progress)
         try:
             _download(url, file.with_suffix(".part"), md5, f"downloading {title}", progress)
         except (OSError, http.client.HTTPException, DataError) as error:
+            if is_full(error, file.parent):
+                file.with_suffix(".part").unlink(missing_ok=True)
+                full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise DataError(f"{title} cannot be stored: {why_not_written(full, file.parent)}") from error
             failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
             continue
         file.with_suffix(".part").replace(file)

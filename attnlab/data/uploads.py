@@ -16,7 +16,7 @@ from typing import IO
 
 from attnlab.data._dataset import DataError
 from attnlab.data.archive import open_archive
-from attnlab.files import write_file
+from attnlab.files import why_not_written, write_file
 from attnlab.paths import uploads_dir
 
 SUFFIXES = ("zip", "tar", "tgz", "gz", "xz", "bz2")
@@ -26,12 +26,13 @@ LEAST_FREE_BYTES = 1 << 30
 """An upload is refused when it would leave less free space: runs need it for their checkpoints."""
 
 
-def keep_upload(name: str, file: IO[bytes]) -> Path:
+def keep_upload(name: str, file: IO[bytes], browser: str = "") -> Path:
     """Stores an uploaded archive and returns its path.
 
     Args:
         name: from the browser; only its letters and its suffix become part of the file name.
         file: at its start; copied in pieces.
+        browser: that it belongs to; empty when it belongs to the machine's owner.
 
     Raises:
         DataError: when it is not a readable archive, or the disk is too full.
@@ -50,9 +51,11 @@ def keep_upload(name: str, file: IO[bytes]) -> Path:
         except DataError as error:
             raise DataError(str(error).replace(str(draft), name)) from error
         path = uploads_dir() / f"{_stem(name)}-{digest[:10]}{_suffix(name)}"
+        if browser:  # first, since a file that belongs to nobody would never be deleted
+            own_upload(path, browser)
         draft.replace(path)
     except OSError as error:
-        raise DataError(f"{name} cannot be stored: {error.strerror or error}") from error
+        raise DataError(f"{name} cannot be stored: {why_not_written(error, uploads_dir())}") from error
     finally:
         draft.unlink(missing_ok=True)
     return path

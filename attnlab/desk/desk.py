@@ -358,7 +358,7 @@ class Desk:
             DataError: when it is not a readable archive, or the disk is too full.
         """
         from attnlab.data import keep_upload
-        from attnlab.data.uploads import kept_uploads, own_upload
+        from attnlab.data.uploads import kept_uploads
 
         self.person.ask(Action.UPLOAD)
         if not self.person.may(Action.NO_LIMITS):
@@ -374,10 +374,7 @@ class Desk:
                 raise NotAllowed(
                     f"In this classroom a browser may upload {LIMITS.uploads} files of {LIMITS.kept_bytes >> 20} MB together."
                 )
-        path = keep_upload(name, file)
-        if self.person.browser:
-            own_upload(path, self.person.browser)
-        return path
+        return keep_upload(name, file, self.person.browser)
 
     def path(self, text: str) -> Path:
         """What was typed as a path, absolute, so that a run does not depend on where the app was started.

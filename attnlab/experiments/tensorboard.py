@@ -15,9 +15,11 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
+from attnlab.files import require_space
 from attnlab.runs.folder import RunFolder
 
 MISSING = "TensorBoard files need the package tensorboard: pip install -r requirements-tensorboard.txt"
+_FILES = "events.out.tfevents.*"
 _OF_EPOCH = ("train_loss", "train_accuracy", "train_auc", "validation_loss", "validation_accuracy", "validation_auc")
 _OF_TEST = ("accuracy", "auc", "loss")
 
@@ -28,22 +30,36 @@ def available() -> bool:
 
 
 def write_events(folder: RunFolder, target: Path) -> Path:
-    """Writes a run's events to ``target/<run id>`` and removes those that were there before.
+    """Writes a run's events to ``target/<run id>`` and then removes those that were there before.
 
     Returns:
         The folder of the events.
 
     Raises:
         ValueError: when the package tensorboard is not installed.
+        OSError: when they cannot be written; what was there before stays.
     """
     if not available():
         raise ValueError(MISSING)
+    target.mkdir(parents=True, exist_ok=True)
+    # The writer's thread prints what goes wrong with a file, so there must be room for all of it.
+    require_space(target, 2 * folder.metrics_path.stat().st_size if folder.metrics_path.exists() else 0)
+    path = target / folder.run_id
+    before = list(path.glob(_FILES))
+    with tempfile.TemporaryDirectory(prefix=f".{folder.run_id}.", suffix=".tmp", dir=target) as place:
+        _write(folder, place)
+        path.mkdir(exist_ok=True)
+        for made in Path(place).glob(_FILES):
+            made.replace(path / made.name)
+    for old in before:
+        old.unlink()
+    return path
+
+
+def _write(folder: RunFolder, place: str) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
-    path = target / folder.run_id
-    for old in path.glob("events.out.tfevents.*"):
-        old.unlink()
-    with SummaryWriter(str(path)) as writer:
+    with SummaryWriter(place) as writer:
         for row in folder.metrics():
             if row["kind"] == "step":
                 writer.add_scalar("train/loss_of_step", row["loss"], row["step"])
@@ -60,7 +76,6 @@ def write_events(folder: RunFolder, target: Path) -> Path:
         if result:
             summary = {name: value for name, value in result.items() if name != "extra"}
             writer.add_text("result", _code(json.dumps(summary, indent=1)))
-    return path
 
 
 def events_zip(folders: Iterable[RunFolder]) -> bytes:

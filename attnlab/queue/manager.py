@@ -21,11 +21,12 @@ from typing import Any
 from filelock import Timeout
 
 from attnlab.config import RunConfig
+from attnlab.files import disk_full, require_space, why_not_written
 from attnlab.queue.executors.base import Answer, Executor, Job, JobState
 from attnlab.queue.follower import ACTIVE, GRACE_SECONDS, Follower
 from attnlab.runs.bin import Bin, Deleted
 from attnlab.runs.errors import FolderError, RequestRefused, RunRefused
-from attnlab.runs.files import disk_full, read_json, require_space, why_not_written, write_json
+from attnlab.runs.files import read_json, write_json
 from attnlab.runs.folder import Request, RunFolder, clear_left_behind
 from attnlab.runs.ownership import folder_lock, identity
 from attnlab.runs.records import RunRecord, RunState

@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import psutil
-
 from attnlab.config import RunConfig
 from attnlab.queue.executors.base import Executor
 from attnlab.queue.executors.thread import ThreadExecutor
@@ -27,6 +25,7 @@ from attnlab.queue.manager import Manager
 from attnlab.runs.errors import FolderError
 from attnlab.runs.files import read_json, write_json
 from attnlab.runs.folder import RunFolder
+from attnlab.runs.ownership import process_start
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.training.budget import SPEED, Speed, TooShort, duration, epochs_that_fit, images_that_fit, needed
 from attnlab.training.expected import expected_accuracy
@@ -173,16 +172,16 @@ def measure_beside(executor: Executor, others: int, *, began: float | None = Non
 
     Args:
         others: trainings of the same queue that run now, and will have ended when the run begins.
-        began: when the person asked, in seconds since 1970; `None` for the moment of the call.
+        began: when the person asked, on the clock of `time.monotonic`; `None` for the moment of the call.
         seconds: as `Executor.measure`.
     """
 
     def measure(config: RunConfig, tell: Tell) -> Speed:
-        asked = time.time() if began is None else began
+        asked = time.monotonic() if began is None else began
         speed = executor.measure(config, tell, seconds=seconds)
         if others:  # the run will wait for them anyway, so nobody waits for the measurement
             return speed.after(others if executor.slots == 1 else 0)
-        return replace(speed, timing=time.time() - asked)
+        return replace(speed, timing=time.monotonic() - asked)
 
     return measure
 
@@ -194,12 +193,7 @@ def measure_here(config: RunConfig, tell: Tell) -> Speed:
         RunRefused: when such a run would fail; the message says why.
     """
     speed = ThreadExecutor().measure(config, tell)
-    return replace(speed, timing=time.time() - process_start())
-
-
-def process_start() -> float:
-    """When this process began, in seconds since 1970."""
-    return psutil.Process().create_time()
+    return replace(speed, timing=time.monotonic() - process_start())
 
 
 def note_budget(folders: Iterable[RunFolder], budget: float) -> None:

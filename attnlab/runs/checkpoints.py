@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attnlab.files import sync_file, sync_folder, write_file
+from attnlab.files import require_space, sync_file, sync_folder, write_file
 from attnlab.runs import faults
 from attnlab.runs.contents import Manifest, read_content
 from attnlab.runs.errors import FolderError
-from attnlab.runs.files import require_space, write_json
+from attnlab.runs.files import write_json
 from attnlab.runs.weights import seal
 
 if TYPE_CHECKING:

@@ -1,21 +1,15 @@
-"""JSON files of a home, and the space that must be left on its disk."""
+"""JSON files of a home."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from attnlab.files import open_file, write_file
 from attnlab.runs.errors import FolderError
-
-RESERVE_BYTES = 1 << 20
-"""Free space that must remain after a file is written."""
 
 MOST_BYTES = 1 << 26
 """The largest JSON file that is read."""
@@ -68,40 +62,3 @@ def read_small(path: Path) -> bytes | None:
 def short(path: Path) -> str:
     """What a file is called in messages: its folder and its name. Where the home lies is nobody else's business."""
     return f"{path.parent.name}/{path.name}"
-
-
-def require_space(folder: Path, size: int) -> None:
-    """Refuses to begin what would fill the disk.
-
-    Raises:
-        OSError: with ``ENOSPC``, when fewer than ``size`` + `RESERVE_BYTES` bytes are free.
-    """
-    if disk_full(folder, size):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-
-
-def disk_full(folder: Path, size: int = 0) -> bool:
-    """Whether ``size`` more bytes would leave less than `RESERVE_BYTES` free."""
-    return shutil.disk_usage(folder).free < size + RESERVE_BYTES
-
-
-def why_not_written(error: OSError, folder: Path) -> str:
-    """Why something in ``folder`` could not be written, in words: a full disk and a read-only one by name."""
-    if is_full(error, folder):
-        return "the disk is full; free some space"
-    if error.errno == errno.EROFS:
-        return "the disk is read-only here; runs can be looked at, but nothing can be changed"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return f"this program may not write to {folder}"
-    return error.strerror or str(error)
-
-
-def is_full(error: BaseException, folder: Path) -> bool:
-    """Whether an error comes from a full disk. Libraries report that by errors of their own, so the disk is looked at too."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    if isinstance(error, OSError) and error.errno == errno.EROFS:
-        return False
-    with suppress(OSError):  # the folder itself may be gone
-        return disk_full(folder)
-    return False

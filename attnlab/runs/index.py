@@ -21,6 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from attnlab.config import RunConfig
+from attnlab.runs import faults
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import Observed, RunFolder
 from attnlab.runs.records import RunRecord, RunState
@@ -265,6 +266,8 @@ class Index:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                if self.path is not None:
+                    faults.point("index.commit")
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:

@@ -98,7 +98,9 @@ def train(
             return None
         except torch.OutOfMemoryError as error:
             raise TrainingFailed(
-                training.step + 1, f"the device has too little memory for batches of {config.training.batch_size}"
+                training.step + 1,
+                f"the device has too little memory for batches of {config.training.batch_size}; a smaller "
+                "training.batch_size, dataset.image_size or model.width may help",
             ) from error
 
 

@@ -84,7 +84,8 @@ def train_stacked(
             return stack.run(states)
         except torch.OutOfMemoryError as error:
             reason = f"the device has too little memory for {len(configs)} networks with batches of"
-            raise TrainingFailed(stack.step + 1, f"{reason} {configs[0].training.batch_size}") from error
+            less = "a smaller training.batch_size, dataset.image_size or model.width may help, or ATTNLAB_STACK=0"
+            raise TrainingFailed(stack.step + 1, f"{reason} {configs[0].training.batch_size}; {less}") from error
 
 
 def _check(configs: Sequence[RunConfig], states: Sequence[TrainState | None]) -> None:

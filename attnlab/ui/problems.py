@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from attnlab import paths
-from attnlab.runs.files import why_not_written
+from attnlab.files import why_not_written
 from attnlab.ui.format import plain
 
 FOR_PEOPLE = (ValueError, OSError)

@@ -15,6 +15,7 @@ run. The location is the path of the run's folder or its ``file://`` URL.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -45,6 +46,7 @@ THREADS = "ATTNLAB_THREADS"
 def main() -> int:
     """Serves jobs from standard input, or trains the one run that the arguments name. Returns the exit code."""
     spin_briefly()
+    faulthandler.enable()  # a crash of a library then leaves its place in the code in log.txt
     if len(sys.argv) == 3:
         return _train_one(sys.argv[1], int(sys.argv[2]))
     replies = os.fdopen(os.dup(1), "w", buffering=1)

@@ -22,9 +22,9 @@ from filelock import Timeout
 
 from attnlab import plugins
 from attnlab.config import DatasetConfig
+from attnlab.files import is_full
 from attnlab.runs import checkpoints
 from attnlab.runs.errors import FolderError
-from attnlab.runs.files import is_full
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.metrics_log import MetricsLog, truncate
 from attnlab.runs.records import RunState
@@ -42,6 +42,11 @@ _log = logging.getLogger("attnlab")
 CHECKPOINT_STEPS = "ATTNLAB_CHECKPOINT_STEPS"
 """Environment: write a checkpoint every so many steps, instead of every half minute."""
 
+NEEDS_LESS = "a smaller training.batch_size, dataset.image_size or dataset.subset may help"
+_AFTER_GPU_ERROR = (
+    "The next run gets a new process. Often an index is out of range, as in a plug-in: with CUDA_LAUNCH_BLOCKING=1 in the "
+    "environment of the app, log.txt of the run names the line."
+)
 LOCK_SECONDS = 5.0
 _RESERVE_BYTES = 1 << 16
 _LOG_BYTES = 1 << 20
@@ -295,16 +300,13 @@ def outcome_of(folder: RunFolder, end: ResultEvent | BaseException | None) -> Ou
         case TrainingFailed():
             return Outcome(RunState.FAILED, str(end), reusable=not isinstance(end.__cause__, torch.OutOfMemoryError))
         case _ if _out_of_memory(end):
-            reason = (
-                "the computer ran out of memory; a smaller training.batch_size, dataset.image_size or dataset.subset may help"
-            )
-            return Outcome(RunState.FAILED, reason)
+            return Outcome(RunState.FAILED, f"the computer ran out of memory; {NEEDS_LESS}")
         case _ if is_full(end, folder.path):
             return Outcome(RunState.FAILED, "the disk is full; free some space, then resume the run")
     cuda_error = type(end).__name__ == "AcceleratorError" or "CUDA error" in str(end)
     in_words = isinstance(end, FileNotFoundError | PermissionError)
     reason = str(end) if in_words else plugins.with_place(end)
-    return Outcome(RunState.FAILED, reason, reusable=not cuda_error)
+    return Outcome(RunState.FAILED, f"{reason}. {_AFTER_GPU_ERROR}" if cuda_error else reason, reusable=not cuda_error)
 
 
 def _stopped(folder: RunFolder, why: str) -> Outcome:

@@ -29,13 +29,14 @@ def test_every_part_runs_on_a_cpu_and_is_written(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "found.json").read_text())
     parts = found["parts"]
     assert (found["device"], found["tiny"]) == ("cpu", True)
-    assert set(parts) == {"equality", "stacked_is_single", "determinism", "out_of_memory", "speed", "table1"}
+    assert set(parts) == {"equality", "stacked_is_single", "determinism", "out_of_memory", "worker_faults", "speed", "table1"}
     assert not [part for part in parts.values() if "failed" in part]
     named = {f"variant {name}" for name in list_attention()} | {f"network {name}" for name in list_models()}
     assert set(parts["equality"]["differences"]) == named and parts["equality"]["all_equal"]
     assert parts["stacked_is_single"]["equal"]
     assert parts["determinism"]["difference"] == 0
     assert parts["out_of_memory"]["left_out"] == "needs CUDA"
+    assert parts["worker_faults"]["as promised"] and "out of bounds" in parts["worker_faults"]["assert"]["reason"]
     row = parts["speed"]["rows"]["CNN"]
     assert row["plain"] > 0 and row["ours"] > 0 and row["share_of_peak"] > 0
     assert len(parts["table1"]["rows"]["CNN"]["accuracies"]) == 2

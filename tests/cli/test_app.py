@@ -81,8 +81,8 @@ def test_smaller_images_get_a_network_that_takes_them(
 def test_a_time_budget_settles_the_epochs_for_all_seeds(
     queued: tuple[str, ...], capsys: pytest.CaptureFixture[str], private_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attnlab.cli.train.process_start", time.time)
-    monkeypatch.setattr("attnlab.queue.plan.process_start", time.time)  # that of the tests is long ago
+    monkeypatch.setattr("attnlab.cli.train.process_start", time.monotonic)
+    monkeypatch.setattr("attnlab.queue.plan.process_start", time.monotonic)  # that of the tests is long ago
     monkeypatch.setenv("ATTNLAB_EXECUTOR", "process")  # so that it is given back after the test
     small = [*DRAWN, *SHORT[:-4]]
     assert main(["train", *small, "--epochs", "2", "--time-budget", "10h", "--json", *queued]) == 0
@@ -101,7 +101,7 @@ def test_a_time_budget_settles_the_epochs_for_all_seeds(
 def test_a_grid_is_fitted_to_a_time_and_all_rows_share_the_epochs(
     capsys: pytest.CaptureFixture[str], private_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attnlab.cli.grid.process_start", time.time)
+    monkeypatch.setattr("attnlab.cli.grid.process_start", time.monotonic)
     monkeypatch.setenv("ATTNLAB_EXECUTOR", "thread")
     scale = ["--dataset", "digits", "--rows", "none", "eca", "--seeds", "2", "--subset", "60", "--test-subset", "20"]
     command = ["reproduce", "table1", *scale, "--epochs", "4", "--width", "2", "--batch-size", "16"]

@@ -334,27 +334,6 @@ def test_a_hundred_queued_runs_start_once_each_and_in_order(private_home: Path) 
         manager.shutdown()
 
 
-@pytest.mark.slow
-def test_second_manager_of_a_home_hands_its_requests_over_and_takes_over(private_home: Path) -> None:
-    first_executor, second_executor = AtOnce(), AtOnce()
-    first = Manager(private_home, first_executor)
-    second = Manager(private_home, second_executor)
-    try:
-        assert first.owns_queue and not second.owns_queue
-        assert "another process" in second.queue_owner
-        run_id = second.submit(CONFIG)
-        assert first.wait(run_id, PATIENCE).state is RunState.FINISHED
-        assert second.get(run_id).state is RunState.FINISHED
-        assert len(first_executor.started) == 1 and not second_executor.started
-        first.shutdown()
-        later = second.submit(CONFIG.changed(seed=1))
-        assert second.wait(later, PATIENCE).state is RunState.FINISHED
-        assert second.owns_queue
-        assert [job.run_dir.name for job in second_executor.started] == [later]
-    finally:
-        second.shutdown()
-
-
 class Broken(AtOnce):
     def start(self, job: Job) -> None:
         raise self.error

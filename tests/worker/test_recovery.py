@@ -177,33 +177,6 @@ def test_torn_last_line_is_cut(stopped_midway: RunFolder, unbroken: RunFolder, t
     assert_same_run(folder, unbroken)
 
 
-def test_full_disk_fails_the_run_and_keeps_its_checkpoint(tmp_path: Path) -> None:
-    small_disk = tmp_path / "disk"
-    small_disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(small_disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        folder = RunFolder.create(small_disk, TWO_EPOCHS)
-        filler = small_disk / "filler"
-
-        def fill(progress: dict[str, Any]) -> None:
-            if progress["step"] >= 4 and not filler.exists():
-                free = shutil.disk_usage(small_disk).free
-                filler.write_bytes(bytes(free - 4096))
-
-        outcome = run(folder.path, watch=fill)
-        assert outcome.state is RunState.FAILED
-        assert "disk is full" in outcome.reason
-        assert folder.observe().reason == outcome.reason
-        assert checkpoints.find(folder.checkpoints_path).path is not None
-
-        filler.unlink()
-        assert run(folder.path).state is RunState.FINISHED
-    finally:
-        subprocess.run(["umount", "-l", str(small_disk)], check=True)
-
-
 def test_loss_that_is_not_finite_fails_with_step_and_reason(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, TWO_EPOCHS.changed(training__optimizer="sgd", training__lr=1e30))
     outcome = run(folder.path)

@@ -24,9 +24,11 @@ from attnlab.runs.errors import RunRefused
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.ownership import is_locked, send_signal
 from attnlab.training.budget import SPEED, Speed
+from attnlab.worker.session import NEEDS_LESS
 from attnlab.worker.timing import Tell
 
 _CLOSE_SECONDS = 2.0
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
 
 class WorkerProcessExecutor:
@@ -199,6 +201,9 @@ class _Child:
 
 def _how_it_ended(code: int, child: _Child) -> str:
     if code < 0:
-        name = signal.Signals(-code).name
-        return f"its process was killed by signal {-code} ({name})" + (", often for lack of memory" if code == -9 else "")
+        number = signal.Signals(-code)
+        killed = f"its process was killed by signal {-code} ({number.name})"
+        if number is signal.SIGKILL:
+            return f"{killed}, often for lack of memory: {NEEDS_LESS}"
+        return f"{killed}: a library crashed, log.txt of the run says where" if number in _CRASHES else killed
     return f"its process ended with exit code {code}" + (f": {child.last_error_line}" if child.last_error_line else "")

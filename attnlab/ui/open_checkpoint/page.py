@@ -12,6 +12,7 @@ import streamlit as st
 from attnlab.config import DatasetConfig, ModelConfig, explain
 from attnlab.data import IMAGENET, list_datasets, readable_file
 from attnlab.desk.permissions import Action
+from attnlab.files import why_not_written
 from attnlab.interop import (
     REFERENCES,
     TOP,
@@ -24,7 +25,6 @@ from attnlab.interop import (
     reference_config,
 )
 from attnlab.models import ImageShape
-from attnlab.runs.files import why_not_written
 from attnlab.runs.imported import NO_PICTURES, NORMALISATION, fitting_datasets
 from attnlab.ui.form.own_images import absolute_path
 from attnlab.ui.format import plain

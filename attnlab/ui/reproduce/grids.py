@@ -124,7 +124,7 @@ def start_form() -> None:
     if not (start or estimate):
         return
     st.session_state.pop("reproduce.fit", None)
-    began = time.time()
+    began = time.monotonic()
     with told():
         if what == ON_AND_OFF:
             grid = departure_grid(seeds=seeds, scale=scale)
@@ -134,7 +134,7 @@ def start_form() -> None:
             speeds = _time_rows(grid)
             grid = with_estimates(grid, speeds)
             if minutes:
-                grid = fitted(grid, speeds, 60 * minutes, spent=time.time() - began)
+                grid = fitted(grid, speeds, 60 * minutes, spent=time.monotonic() - began)
                 st.session_state["reproduce.fit"] = words(grid, 60 * minutes)
         grid = continued(manager().home, grid)
         if start:
