@@ -160,7 +160,9 @@ from torch import Tensor, nn
 from attnlab.attention import AttentionTap, MapKind, register_attention
 
 
-@register_attention("slip", title="Slip", paper="", summary="A slip.", formula="", kinds=[MapKind.SPATIAL])
+@register_attention(
+    "slip", title="Slip", paper="https://example.org", summary="A slip.", formula="y = x", kinds=[MapKind.SPATIAL]
+)
 class Slip(nn.Module):
     def __init__(self, channels: int, size: tuple[int, int]) -> None:
         super().__init__()
@@ -168,7 +170,8 @@ class Slip(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         table = torch.ones(2, device=x.device)
-        return x * table[torch.full((1,), 5 if self.training else 1, device=x.device)]
+        weight = table[torch.full((1,), 5 if self.training else 1, device=x.device)]
+        return x * self.tap(weight * torch.ones_like(x[:, :1]))
 '''
 
 
@@ -178,9 +181,11 @@ def worker_faults(setting: Setting) -> dict[str, Any]:
     Without a GPU the second alone, which is then an ordinary error.
     """
     small = _short(setting).changed(dataset__name="digits", dataset__subset=64, dataset__test_subset=32)
+    small = small.changed(dataset__options={"train_images": 100, "test_images": 40})
     runs = {"assert": small.changed(model__attention="slip", seed=1)}
     if setting.device.type == "cuda":
         runs["memory"] = small.changed(model__width=512, training__batch_size=8192, dataset__subset=8192, seed=2)
+        runs["memory"] = runs["memory"].changed(dataset__options={"train_images": 10_000, "test_images": 40})
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         plugins = Path(place) / "plugins"

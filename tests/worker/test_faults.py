@@ -58,7 +58,7 @@ def test_a_worker_that_dies_ends_its_run_alone(number: signal.Signals, cause: st
     assert ended.state is RunState.INTERRUPTED and ended.state.resumable
     assert number.name in ended.reason and cause in ended.reason
     log = (ended.folder / "log.txt").read_text()
-    assert ("Segmentation fault" in log and "Thread" in log) == (number is signal.SIGSEGV)
+    assert ("Segmentation fault" in log and "most recent call first" in log) == (number is signal.SIGSEGV)
     assert_the_next_run_trains(queue, before)
 
 
