@@ -16,6 +16,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic.config import JsonDict
 
+from attnlab.readable import readable
+
 Placement = Literal["every_conv", "block_first", "block_end"]
 
 OWN_ATTENTION = {
@@ -30,6 +32,9 @@ OWN_ATTENTION = {
 
 Runs are named by it before torch is loaded. `attnlab.models.register_model` refuses a network that says otherwise.
 """
+
+MOST_PROBLEMS = 5
+"""As many settings are named that are wrong."""
 
 
 class Section(BaseModel):
@@ -221,12 +226,21 @@ def explain(error: ValueError) -> str:
         return str(error)
     lines = []
     for problem in problems():
-        where = ".".join(str(part) for part in problem["loc"]) or "config"
+        where = readable(".".join(str(part) for part in problem["loc"])) or "config"
         if problem["type"] == "extra_forbidden":
             lines.append(f"{where}: there is no such setting")
         else:
-            lines.append(f"{where}: {problem['msg']} (given: {problem['input']!r})" if problem["loc"] else problem["msg"])
-    return "\n".join(lines)
+            lines.append(
+                f"{where}: {problem['msg']} (given: {_shortened(problem['input'])})" if problem["loc"] else problem["msg"]
+            )
+    more = [f"and {len(lines) - MOST_PROBLEMS} more"] if len(lines) > MOST_PROBLEMS else []
+    return "\n".join(lines[:MOST_PROBLEMS] + more)
+
+
+def _shortened(value: Any) -> str:
+    """A value as JSON or Python writes it; of a long one the beginning."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _digest(tree: dict[str, Any]) -> str:

@@ -65,3 +65,12 @@ def uploads_dir() -> Path:
 def index_file() -> Path:
     """The index of the runs."""
     return home() / "attnlab.db"
+
+
+def written_path(text: str) -> Path:
+    """The path that a person wrote: ``~`` stands for a user's own folder, and for itself where there is no such user."""
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from attnlab import paths
 from attnlab.files import write_file
 from attnlab.queue.settings import EXECUTOR
+from attnlab.readable import readable
 
 if TYPE_CHECKING:
     from attnlab.config import RunConfig
@@ -177,5 +178,5 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Non
 
 def complain(reason: str) -> int:
     """Prints an error to standard error."""
-    print(f"error: {reason}", file=sys.stderr)
+    print(f"error: {readable(reason)}", file=sys.stderr)
     return WRONG

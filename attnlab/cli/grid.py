@@ -38,6 +38,7 @@ from attnlab.experiments.grid import (
     GridState,
     Progress,
     cross,
+    first_seeds,
     list_grids,
     load_grid,
     make_grid,
@@ -96,7 +97,7 @@ def new(
     rows = cross(base, dict(_choice(text) for text in vary or ()))
     if config is None:
         rows = [replace(row, config=as_new_run(row.config)) for row in rows]
-    grid = make_grid(rows, range(seeds), title=title)
+    grid = make_grid(rows, first_seeds(seeds), title=title)
     choose_executor(executor)
     if time_budget is not None:
         if any((text.partition("=")[0]) == "epochs" for text in vary or ()):

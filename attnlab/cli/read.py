@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnlab.cli.common import OK, Json, print_json, print_table
 from attnlab.cli.settings import with_settings
 from attnlab.config import RunConfig
 from attnlab.experiments.overrides import change, settings
+from attnlab.paths import written_path
 
 if TYPE_CHECKING:
     from attnlab.config import DatasetConfig
@@ -50,7 +50,7 @@ def reading_of(config: DatasetConfig) -> Reading | None:
 
     if config.name in list_datasets():
         return None
-    if not Path(config.name).expanduser().exists():
+    if not written_path(config.name).exists():
         raise unknown_name(config.name)
     try:
         return read_path(config)

@@ -148,7 +148,7 @@ def compare(
     if not counts:
         raise ValueError("there are no finished runs to compare")
     chosen = dataset or max(counts, key=lambda name: counts[name])
-    path = str(Path(chosen).expanduser().resolve())
+    path = str(paths.written_path(chosen).resolve())
     known = [group for group in groups if chosen in (dataset_name(group.config), group.config.dataset.name)]
     groups = known or [group for group in groups if group.config.dataset.name == path]
     if not groups:

@@ -36,6 +36,7 @@ from attnlab.cli.settings import with_settings
 from attnlab.config import RunConfig
 from attnlab.experiments.overrides import change, settings
 from attnlab.queue.plan import THIS_PROCESS, measure_here, note_budget, plan_in_queue, plan_run
+from attnlab.readable import why_not_json
 from attnlab.runs.ownership import process_start
 from attnlab.training.budget import parse_seconds
 
@@ -301,8 +302,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     """
     try:
         tree = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON: {why_not_json(error)}") from None
     if not isinstance(tree, dict):
         raise ValueError(f"{path} is not a configuration: expected a JSON object")
     return tree

@@ -5,8 +5,6 @@ Importing this package and listing its data sets does not import torch, unless a
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from attnlab.config import DatasetConfig
 from attnlab.data import digits as digits
 from attnlab.data import lesions as lesions
@@ -30,6 +28,7 @@ from attnlab.data._registry import DatasetInfo, build_registered, list_datasets,
 from attnlab.data._splits import split_pool
 from attnlab.data.reading import Choice, LeftOut, PartReading, Reading
 from attnlab.data.uploads import keep_upload
+from attnlab.paths import written_path
 from attnlab.plugins import load_plugins
 
 __all__ = [
@@ -72,7 +71,7 @@ def absolute_name(name: str) -> str:
 
     Anything else comes back unchanged, for `load_dataset` to refuse.
     """
-    path = Path(name).expanduser()
+    path = written_path(name)
     return name if name in list_datasets() or not path.exists() else str(path.resolve())
 
 
@@ -88,7 +87,7 @@ def load_dataset(config: DatasetConfig, *, progress: Progress | None = None) -> 
     report = progress or _ignore
     if config.name in list_datasets():
         pool = build_registered(config.name, config.image_size, config.options, report)
-    elif (path := Path(config.name).expanduser()).exists():
+    elif (path := written_path(config.name)).exists():
         pool = build_path(path, config.image_size, config.options, report)
     else:
         raise unknown_name(config.name)

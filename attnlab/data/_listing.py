@@ -108,9 +108,10 @@ class Listing:
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts ``9`` before ``10``, and words by letter."""
+    """Sort key that puts ``9`` before ``10``, and words by letter. Numbers are compared as text, of any length."""
     pieces = re.findall(r"\d+|\D+", text)
-    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces]
+    numbers = [(piece.lstrip("0"), piece.isdecimal()) for piece in pieces]
+    return [(0, len(own), own) if number else (1, 0, piece) for piece, (own, number) in zip(pieces, numbers, strict=True)]
 
 
 def is_image(name: str) -> bool:

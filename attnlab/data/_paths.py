@@ -26,6 +26,7 @@ from attnlab.data._table import read_tables
 from attnlab.data.csv_images import fit_table, split_column
 from attnlab.data.decode import ImageRefused, decode_image, fit_array, image_size
 from attnlab.data.reading import Reading
+from attnlab.paths import written_path
 
 LARGEST_OWN_SIZE = 224
 SIZE_SAMPLE = 32
@@ -101,7 +102,7 @@ def read_path(config: DatasetConfig) -> Reading:
     Raises:
         DataError: as `build_path`, except for errors that only decoding shows.
     """
-    path = Path(config.name).expanduser()
+    path = written_path(config.name)
     source = open_source(path)
     index = source.index()
     path_options = _path_options(path, config.options)

@@ -14,7 +14,6 @@ import json
 import lzma
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -26,10 +25,14 @@ from attnlab.data.decode import ImageRefused
 from attnlab.files import replacing
 from attnlab.paths import cache_dir
 
+_HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 PACKERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
 LISTING_RULES = 2
 """Increases whenever the listing of the same archive would be another, so that no older cache is used."""
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError, NotImplementedError)
+MOST_DIRECTORY_BYTES = 300
+"""Of the directory of a zip archive for each entry that may be in it. All of it is read before the first entry is known."""
+MOST_HEADER_BYTES = 1 << 20
+"""Of a header of a tar archive, which is read as a whole: a name, or further facts about an entry."""
 
 
 def open_archive(path: Path, limits: Limits = LIMITS) -> Source:
@@ -45,6 +48,25 @@ def open_archive(path: Path, limits: Limits = LIMITS) -> Source:
     if head[257:262] == b"ustar" or any(head.startswith(magic) for magic in PACKERS):
         return TarSource(path, limits)
     raise DataError(f"{path} is neither a folder nor a supported archive (.zip, .tar, .tar.gz, .tar.xz, .tar.bz2)")
+
+
+def directory_bytes(path: Path) -> int:
+    """The size that a zip archive claims for its directory; 0 where it claims none, or says it elsewhere."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - (22 + (1 << 16))))
+        tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    size = int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0
+    return path.stat().st_size if size == 2**32 - 1 else size
+
+
+def why_damaged(error: Exception) -> str:
+    """What can be done about an archive, or an entry of one, that cannot be read."""
+    if isinstance(error, NotImplementedError):
+        return "it is packed by a method that is not read; pack it again as an ordinary .zip"
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    return "pack it again, or unpack it and choose the folder"
 
 
 class _Meter:
@@ -113,8 +135,10 @@ class _Archive(Source):
     def _reporting_damage(self) -> Iterator[None]:
         try:
             yield
-        except DAMAGE as error:
-            raise DataError(f"{self.path} is damaged or not an archive ({error})") from error
+        except DataError:
+            raise
+        except Exception as error:  # zipfile, tarfile and the packers raise a dozen types
+            raise DataError(f"{self.path} is damaged or not an archive; {why_damaged(error)}") from error
 
 
 class ZipSource(_Archive):
@@ -124,15 +148,18 @@ class ZipSource(_Archive):
         return self._list()[0]
 
     def _list(self) -> tuple[Index, dict[str, zipfile.ZipInfo]]:
+        meter = _Meter(self.path, self.limits)
+        meter.entry(directory_bytes(self.path) // MOST_DIRECTORY_BYTES)
         with self._reporting_damage(), zipfile.ZipFile(self.path) as archive:
             infos = archive.infolist()
-        _Meter(self.path, self.limits).entry(len(infos))
+        meter.entry(len(infos))
         listing, by_name = _Listing(), {}
         for info in infos:
             unix_kind = info.external_attr >> 28  # 0xA: a link
             if info.flag_bits & 1:
                 raise DataError(f"{self.path} is encrypted; create an archive without a password")
-            name = listing.add(_zip_name(info), is_file=not info.is_dir() and unix_kind in (0, 8), is_folder=info.is_dir())
+            is_folder = info.filename.endswith("/")
+            name = listing.add(_zip_name(info), is_file=not is_folder and unix_kind in (0, 8), is_folder=is_folder)
             if name is not None:
                 by_name[name] = info
         return listing.index(), by_name
@@ -147,8 +174,8 @@ class ZipSource(_Archive):
                 try:
                     with archive.open(by_name[name]) as file:
                         content = file.read(self.limits.file_bytes + 1)
-                except DAMAGE as error:
-                    yield name, ImageRefused(f"is damaged in the archive ({error})")
+                except Exception as error:  # as in `_reporting_damage`
+                    yield name, ImageRefused(f"is damaged in the archive; {why_damaged(error)}")
                     continue
                 meter.add(len(content))
                 yield name, _within(content, self.limits)
@@ -163,7 +190,7 @@ class ZipSource(_Archive):
                 try:
                     with archive.open(by_name[name]) as file:
                         heads[name] = file.read(HEAD_BYTES)
-                except DAMAGE:
+                except Exception:
                     continue  # `read` says why
         return heads
 
@@ -220,7 +247,7 @@ class TarSource(_Archive):
         meter = _Meter(self.path, self.limits)
         with self._reporting_damage(), self._unpacked() as stream:
             counted = cast("IO[bytes]", _Counted(stream, meter))
-            with tarfile.open(fileobj=counted, mode="r|") as archive:
+            with tarfile.open(fileobj=counted, mode="r|", tarinfo=_Member) as archive:
                 for count, member in enumerate(archive, 1):
                     meter.entry(count)
                     name = listing.add(member.name, is_file=member.isreg(), is_folder=member.isdir())
@@ -234,6 +261,15 @@ class TarSource(_Archive):
             if head.startswith(magic):
                 return cast("IO[bytes]", opener(self.path, "rb"))
         return self.path.open("rb")
+
+
+class _Member(tarfile.TarInfo):
+    """An entry of a tar archive. Its header may not claim to be a large one: tarfile would read all of it into memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Any:  # the hook that tarfile has for subclasses
+        if self.type in _HEADERS and self.size > MOST_HEADER_BYTES:
+            raise tarfile.HeaderError("a header of an entry is too large")
+        return super()._proc_member(archive)  # type: ignore[misc]
 
 
 class _Counted(io.RawIOBase):

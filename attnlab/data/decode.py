@@ -17,7 +17,9 @@ by fixed rules, so that inspection shows a network the same pixels as training:
 from __future__ import annotations
 
 import io
+import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -45,6 +47,10 @@ _TOPS = (255, 1023, 4095, 16383, 65535, 2**24 - 1, 2**32 - 1)
 _OTHER_ORDER = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 """The order of the two bytes of a number, and the opposite one, as Pillow writes them."""
 _NEARLY_WHITE = 250
+_LONGEST = 8
+"""A picture is resized as a whole up to so many times the side of the network's input."""
+_PIECE = 1 << 20
+"""Levels of more than 8 bits that are scaled at a time."""
 _UPRIGHT = {  # EXIF orientation -> what turns the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -137,7 +143,8 @@ def seen_region(picture: tuple[int, int], size: tuple[int, int], fit: Fit = "cro
 def fit_array(pixels: np.ndarray, size: tuple[int, int], fit: Fit = "crop", ground: int | None = None) -> np.ndarray:
     """Resizes the shorter side to fit, then crops the centre; used for every image, mask and upload.
 
-    Shrinking averages areas, enlarging interpolates linearly; the aspect ratio is kept.
+    Shrinking averages areas, enlarging interpolates linearly; the aspect ratio is kept. Of a picture that is far longer than
+    wide only the centre is resized: all of it could take any amount of memory.
 
     Args:
         pixels: uint8 (h, w) or (h, w, C).
@@ -151,6 +158,8 @@ def fit_array(pixels: np.ndarray, size: tuple[int, int], fit: Fit = "crop", grou
     scale = (max if fit == "crop" else min)(size[0] / height, size[1] / width)
     limit = np.maximum if fit == "crop" else np.minimum
     new = tuple(max(1, int(side)) for side in limit(size, (round(height * scale), round(width * scale))))
+    if fit == "crop" and max(new) > _LONGEST * max(size):
+        return fit_array(_seen(pixels, size), size)
     if new != (height, width):
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         pixels = cv2.resize(pixels, (new[1], new[0]), interpolation=method)
@@ -161,6 +170,13 @@ def fit_array(pixels: np.ndarray, size: tuple[int, int], fit: Fit = "crop", grou
     filled = np.broadcast_to(colour, (*size, *pixels.shape[2:])).copy()
     filled[top : top + new[0], left : left + new[1]] = pixels
     return filled
+
+
+def _seen(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The part of a picture that `fit_array` keeps, in whole pixels."""
+    region = seen_region((pixels.shape[0], pixels.shape[1]), size)
+    top, left = max(0, int(region.y)), max(0, int(region.x))
+    return pixels[top : top + math.ceil(region.height), left : left + math.ceil(region.width)]
 
 
 def fit_mask(mask: np.ndarray, size: tuple[int, int], fit: Fit = "crop") -> np.ndarray:
@@ -273,25 +289,40 @@ def _colour_of_more_bits(image: Image.Image, content: bytes) -> tuple[Image.Imag
                 return image, ()
             other.tile[at] = tile._replace(args=(f"{kind};{_OTHER_ORDER[order]}", *rest))
         low = np.asarray(other)
-    levels, notice = _eight_bits(high[..., :3].astype(np.uint16) << 8 | low[..., :3])
+    both = high[..., :3].astype(np.uint16)
+    both <<= 8
+    both |= low[..., :3]
+    levels, notice = _eight_bits(both)
     return Image.fromarray(np.dstack([levels, high[..., 3:]])), notice
 
 
 def _eight_bits(levels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Levels of more than 8 bits, an array of any shape and type, as uint8, and how they were scaled."""
-    numbers = np.nan_to_num(levels.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(numbers.min()), float(numbers.max())
+    extremes = [(float(numbers.min()), float(numbers.max())) for _, numbers in _pieces(levels)]
+    low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
     whole = levels.dtype.kind in "iu"
+    start = 0.0
     if not whole and low >= 0 and high <= 1:
-        scaled, notice = numbers * 255, ("Numbers from 0 to 1; scaled to 8 bits.",)
+        factor, notice = 255.0, ("Numbers from 0 to 1; scaled to 8 bits.",)
     elif whole and low >= 0:
         top = next(top for top in _TOPS if high <= top)
         used = "" if top == 65535 else f" by its own range, 0 to {top:,}"
-        scaled, notice = numbers * (255 / top), (f"More than 8 bits per channel; scaled to 8{used}.",)
+        factor, notice = 255 / top, (f"More than 8 bits per channel; scaled to 8{used}.",)
     else:
-        scaled = (numbers - low) * (255 / (high - low)) if high > low else numbers * 0
+        start, factor = low, 255 / (high - low) if high > low else 0.0
         notice = (f"Grey levels from {low:,.6g} to {high:,.6g}; scaled to 8 bits by this range.",)
-    return np.rint(scaled).astype(np.uint8), notice
+    scaled = np.empty(levels.size, np.uint8)
+    for piece, numbers in _pieces(levels):
+        scaled[piece] = np.rint((numbers - start) * factor)
+    return scaled.reshape(levels.shape), notice
+
+
+def _pieces(levels: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """The levels as float64, a piece at a time, since all of them would take eight bytes each; and where the piece lies."""
+    flat = levels.reshape(-1)
+    for begin in range(0, flat.size, _PIECE):
+        piece = slice(begin, begin + _PIECE)
+        yield piece, np.nan_to_num(flat[piece].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _on_ground(layer: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -301,11 +332,17 @@ def _on_ground(layer: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
         return np.array(layer.convert("RGB")), ()
     if opacity == (0, 0):
         return np.array(layer.convert("RGB")), ("Its transparency hides everything, so it is ignored.",)
-    grounds = [Image.new("RGBA", layer.size, colour) for colour in ("white", "black")]
-    on_white, on_black = (np.array(Image.alpha_composite(ground, layer).convert("RGB")) for ground in grounds)
-    if on_white.min() >= _NEARLY_WHITE and on_black.min() < _NEARLY_WHITE:
+    on_white = _over(layer, "white")
+    if on_white.min() >= _NEARLY_WHITE and (on_black := _over(layer, "black")).min() < _NEARLY_WHITE:
         return on_black, ("Transparent; placed on black, since it is white and could not be seen on white.",)
     return on_white, ("Transparent; placed on white.",)
+
+
+def _over(layer: Image.Image, colour: str) -> np.ndarray:
+    """RGB pixels of a picture with transparency on a ground of one colour."""
+    ground = Image.new("RGBA", layer.size, colour)
+    ground.alpha_composite(layer)
+    return np.array(ground.convert("RGB"))
 
 
 def _reason(error: Exception) -> str:
@@ -313,4 +350,6 @@ def _reason(error: Exception) -> str:
         return "the image claims far more pixels than are accepted; make it smaller first"
     if isinstance(error, UnidentifiedImageError):
         return "not a JPEG, PNG, WebP, GIF, BMP, TIFF or PGM/PPM image, or damaged at the start"
-    return f"the image is incomplete or damaged ({error})"
+    if isinstance(error, MemoryError):
+        return "the image needs more memory than there is; make it smaller first"
+    return "the image is incomplete or damaged; open it in another program and save it again as PNG or JPEG"

@@ -20,9 +20,10 @@ from pydantic import BaseModel, ConfigDict
 
 from attnlab import __version__
 from attnlab.config import RunConfig, explain
-from attnlab.experiments.grid import Grid, GridError, GridState, Progress, best_runs, save_grid
+from attnlab.experiments.grid import Grid, GridError, GridState, Progress, best_runs, save_grid, what_is_wrong
 from attnlab.experiments.grid_table import GRID_COLUMNS
 from attnlab.experiments.table import COLUMNS, safe_csv
+from attnlab.readable import why_not_json
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord, RunState
 
@@ -195,8 +196,8 @@ def read_grid(text: str | bytes) -> Exported:
     """
     try:
         tree = json.loads(text)
-    except ValueError as error:
-        raise GridError(f"the file is not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise GridError(f"the file is not JSON: {why_not_json(error)}") from error
     if not isinstance(tree, dict) or tree.get("attnlab_grid") != FORMAT:
         raise GridError("the file is not an exported grid; `attnlab grid export ID --format json` writes one")
     try:
@@ -208,7 +209,7 @@ def read_grid(text: str | bytes) -> Exported:
         records = tuple(_record(entry) for entry in entries)
         notes = tuple(str(note) for note in tree.get("notes", ()))
     except (KeyError, TypeError, AttributeError) as error:
-        raise GridError(f"the file is not an exported grid: {error!r} is missing or of the wrong kind") from error
+        raise GridError(f"the file is not an exported grid: {what_is_wrong(error)}") from error
     except ValueError as error:
         raise GridError(f"the file is not an exported grid: {explain(error)}") from error
     if any(record.test_accuracy is None or not 0 <= record.test_accuracy <= 1 for record in records):

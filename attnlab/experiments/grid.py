@@ -9,6 +9,7 @@ How a grid goes through the queue is written in `attnlab.experiments.grid_queue`
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -193,9 +194,14 @@ class Grid:
             )
             return replace(grid, owner=str(tree.get("owner", "")))
         except (KeyError, TypeError, AttributeError) as error:
-            raise GridError(f"{grid_id} is no grid: {error!r} is missing or of the wrong kind") from error
+            raise GridError(f"{grid_id} is no grid: {what_is_wrong(error)}") from error
         except ValueError as error:
             raise GridError(f"{grid_id} is no grid: {explain(error)}") from error
+
+
+def what_is_wrong(error: KeyError | TypeError | AttributeError) -> str:
+    """Why the tree of a grid could not be read, by the error that it made."""
+    return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else "one of its parts is of the wrong kind"
 
 
 def make_grid(
@@ -212,27 +218,44 @@ def make_grid(
     """A grid that is not on disk yet.
 
     Raises:
-        GridError: for no row or seed, repeated ones, or too many cells.
+        GridError: for no row or seed, repeated ones, or too many runs.
     """
+    _check_count(len(rows), len(seeds))
     for what, values in (("row", [row.label for row in rows]), ("seed", [str(seed) for seed in seeds])):
         if not values:
             raise GridError(f"a grid needs at least one {what}")
         if repeated := sorted({value for value in values if values.count(value) > 1}):
             raise GridError(f"a grid cannot have the same {what} twice: {', '.join(repeated)}")
-    if len(rows) * len(seeds) > MOST_CELLS:
-        raise GridError(f"{len(rows)} rows with {len(seeds)} seeds are more than {MOST_CELLS:,} runs; make several grids")
     now = time.time() if created is None else created
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40] or "grid"
     name = grid_id or f"{slug}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}"
     return Grid(name, title, tuple(rows), tuple(seeds), kind, state, now, dict(estimates or {}))
 
 
+def first_seeds(count: int) -> range:
+    """So many seeds, from 0.
+
+    Raises:
+        GridError: for a number that no grid can have.
+    """
+    if not 1 <= count <= MOST_CELLS:
+        raise GridError(f"a grid has from 1 to {MOST_CELLS:,} seeds, not {count}")
+    return range(count)
+
+
+def _check_count(rows: int, seeds: int) -> None:
+    if rows * seeds > MOST_CELLS:
+        raise GridError(f"{rows:,} rows with {seeds:,} seeds are more than {MOST_CELLS:,} runs; make several grids")
+
+
 def cross(base: RunConfig, choices: Mapping[str, Sequence[Any]]) -> list[GridRow]:
     """A row for each combination of values of settings: ``{"model__attention": ["none", "eca"], "training__lr": [0.1]}``.
 
     Raises:
+        GridError: for too many combinations.
         ValueError: for a setting that does not exist, or a value it does not take.
     """
+    _check_count(math.prod(map(len, choices.values())), 1)
     rows = []
     for values in product(*choices.values()):
         given = dict(zip(choices, values, strict=True))

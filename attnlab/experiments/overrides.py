@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from attnlab.config import RunConfig
+from attnlab.readable import json_kind
 
 _NAMES = {"dataset.name": "dataset", "model.options": "option"}
 """Settings whose last name alone would say too little."""
@@ -89,10 +90,10 @@ def change(tree: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         *parents, leaf = path.split(".")
         node = tree
         for parent in parents:
-            node = node.setdefault(parent, {})
+            node = _inside(node, parent)
         setting = known[path]
         if setting.mapping:
-            entries = node.setdefault(leaf, {})
+            entries = _inside(node, leaf)
             for text in value:
                 _put(entries, text, setting)
         else:
@@ -107,16 +108,28 @@ def _put(entries: dict[str, Any], text: str, setting: Setting) -> None:
     if not equals or not key or (setting.nested and not (dot and inner)):
         raise ValueError(f"--{setting.name} {text}: expected {setting.syntax}")
     if setting.nested:
-        entries.setdefault(outer, {})[inner] = parse_value(value)
+        _inside(entries, outer)[inner] = parse_value(value)
     else:
         entries[key] = parse_value(value)
+
+
+def _inside(node: dict[str, Any], name: str) -> dict[str, Any]:
+    """The mapping under a name, made if there is none.
+
+    Raises:
+        ValueError: where the tree has something else.
+    """
+    inner = node.setdefault(name, {})
+    if not isinstance(inner, dict):
+        raise ValueError(f"{name} must hold settings by name, but the configuration file has {json_kind(inner)} there")
+    return inner
 
 
 def parse_value(text: str) -> Any:
     """The value if the text is JSON (``5``, ``true``, ``[64, 12]``), otherwise the text."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

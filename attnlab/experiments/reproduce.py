@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attnlab.config import RunConfig
-from attnlab.experiments.grid import DEPARTURES_TITLE, Grid, GridError, GridKind, GridRow, ReportedResult, make_grid
+from attnlab.experiments.grid import (
+    DEPARTURES_TITLE,
+    Grid,
+    GridError,
+    GridKind,
+    GridRow,
+    ReportedResult,
+    first_seeds,
+    make_grid,
+)
 from attnlab.experiments.groups import GroupComparison, compare_summaries
 from attnlab.stats.significance import Summary
 
@@ -149,7 +158,7 @@ def table1(
     chosen = [
         GridRow(label, size.apply(report_config(label, protocol)), _reported(label), against=PLAIN) for label in _rows(rows)
     ]
-    return make_grid(chosen, range(seeds), title=f"Table 1, {protocol}", kind=GridKind.TABLE1)
+    return make_grid(chosen, first_seeds(seeds), title=f"Table 1, {protocol}", kind=GridKind.TABLE1)
 
 
 def departure_grid(*, seeds: int = SEEDS, scale: Scale | None = None, departures: Sequence[int] = ()) -> Grid:
@@ -186,7 +195,7 @@ def departure_grid(*, seeds: int = SEEDS, scale: Scale | None = None, departures
         )
     described = size.apply(report_config(PLAIN, "described"))
     without.append(GridRow(f"{PLAIN}: as described", described, against=_published(PLAIN)))
-    return make_grid([*rows.values(), *without], range(seeds), title=DEPARTURES_TITLE, kind=GridKind.DEPARTURES)
+    return make_grid([*rows.values(), *without], first_seeds(seeds), title=DEPARTURES_TITLE, kind=GridKind.DEPARTURES)
 
 
 def report_comparisons() -> dict[str, GroupComparison]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlab.files import open_file, write_file
+from attnlab.readable import json_kind, why_not_json
 from attnlab.runs.errors import FolderError
 
 MOST_BYTES = 1 << 26
@@ -16,8 +17,10 @@ MOST_BYTES = 1 << 26
 
 
 def write_json(path: Path, tree: Mapping[str, Any], *, sync: bool = True) -> None:
-    """Writes strict JSON (no NaN); atomic, see `attnlab.files`."""
+    """Writes strict JSON (no NaN); atomic, see `attnlab.files`. Half of a character, which `read_json` refuses, becomes a ?."""
     text = json.dumps(tree, indent=1, allow_nan=False).encode()
+    if b"\\ud" in text:
+        text = json.dumps(tree, indent=1, allow_nan=False, ensure_ascii=False).encode("utf-8", "replace")
     write_file(path, lambda stream: stream.write(text), sync=sync)
 
 
@@ -35,9 +38,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
         if b"\\u" in content:  # half of a surrogate pair is valid JSON, but no text that could be stored or shown
             json.dumps(tree, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise FolderError(f"{short(path)} is not valid JSON: {error}") from error
+        raise FolderError(f"{short(path)} is not valid JSON: {why_not_json(error)}") from error
     if not isinstance(tree, dict):
-        raise FolderError(f"{short(path)} holds {type(tree).__name__} where a JSON object is expected")
+        raise FolderError(f"{short(path)} holds {json_kind(tree)} where a JSON object is expected")
     return tree
 
 

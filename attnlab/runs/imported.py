@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnlab.config import DatasetConfig, ProtocolConfig, RunConfig
+from attnlab.paths import written_path
 from attnlab.runs import checkpoints
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
@@ -53,7 +54,7 @@ def class_names(dataset: DatasetConfig, classes: int) -> tuple[str, ...]:
     if dataset.name == NO_PICTURES:
         return tuple(f"class {number}" for number in range(classes))
     info = list_datasets().get(dataset.name)
-    names = info.class_names if info else list_path(Path(dataset.name).expanduser(), dataset.options).class_names
+    names = info.class_names if info else list_path(written_path(dataset.name), dataset.options).class_names
     if len(names) != classes:
         raise ValueError(f"the network has {classes} classes, but {dataset.name} has {len(names)}")
     return tuple(names)

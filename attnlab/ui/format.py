@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from attnlab.readable import readable
 from attnlab.training.budget import duration as duration
 
 _JOINER = "\u2060"
@@ -23,7 +24,7 @@ _MARKS = frozenset(r"\`*_{}[]()#+-.!|<>~$:=&")
 
 
 def plain(text: str) -> str:
-    """Text from people, kept from being read as Markdown, HTML or an address. Line breaks stay."""
-    parted = _REPLACED.sub(lambda found: found[0] + _JOINER, text)
+    """Text from people, kept from being read as Markdown, HTML or an address, and made `readable`. Line breaks stay."""
+    parted = _REPLACED.sub(lambda found: found[0] + _JOINER, readable(text))
     lines = (line.lstrip(" \t") for line in parted.split("\n"))  # indented text would be a block of code
     return "\n".join("".join(f"\\{letter}" if letter in _MARKS else letter for letter in line) for line in lines)

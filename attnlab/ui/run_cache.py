@@ -16,6 +16,7 @@ from attnlab.config import DatasetConfig
 from attnlab.data import ImageDataset, content_stamp, list_datasets, load_dataset
 from attnlab.explain.baselines import untrained_twin
 from attnlab.explain.open_run import OpenError, OpenRun, open_run
+from attnlab.paths import written_path
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord
@@ -75,7 +76,7 @@ def source_stamp(name: str) -> str:
 
     It is taken anew after two seconds, not each time, since walking a large folder takes a moment.
     """
-    return "" if name in list_datasets() else content_stamp(Path(name).expanduser())
+    return "" if name in list_datasets() else content_stamp(written_path(name))
 
 
 @st.cache_resource(max_entries=8, show_spinner="Opening the network")

@@ -316,6 +316,21 @@ def test_fit_hits_every_size(size: tuple[int, int]) -> None:
     assert fit_image(pixels, (1, 24, 17)).shape == (1, 24, 17)
 
 
+@pytest.mark.parametrize("shape", [(1, 2_000_000), (2_000_000, 1), (3, 100_000)])
+def test_a_thread_of_a_picture_is_fitted_by_its_centre(shape: tuple[int, int]) -> None:
+    pixels = np.zeros((*shape, 3), np.uint8)
+    middle = shape[0] // 2, shape[1] // 2
+    pixels[max(0, middle[0] - 50) : middle[0] + 50, max(0, middle[1] - 50) : middle[1] + 50] = 200
+    assert (fit_image(pixels, (3, 32, 32)) == 200).all()
+    assert fit_image(pixels, (3, 32, 32), "pad").shape == (3, 32, 32)
+
+
+def test_levels_beyond_one_piece_are_scaled_alike() -> None:
+    levels = np.resize(np.array([0, 2048, 4095], np.uint16), (3, 700_001))
+    plane, _ = _eight_bits(levels)
+    assert np.array_equal(plane, np.resize(np.array([0, 128, 255], np.uint8), levels.shape))
+
+
 def test_fit_averages_areas_and_keeps_an_image_of_the_right_size() -> None:
     board = (np.indices((8, 8)).sum(0) % 2 * 200).astype(np.uint8)
     assert (fit_array(board, (4, 4)) == 100).all(), "area averaging, no aliasing"

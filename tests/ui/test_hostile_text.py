@@ -13,20 +13,13 @@ from google.protobuf.message import Message
 from streamlit.testing.v1 import AppTest
 
 from attnlab.config import RunConfig
-from attnlab.experiments.grid import GridRow, make_grid, save_grid
 from attnlab.experiments.managers import get_manager
 from attnlab.runs.files import write_json
-from attnlab.runs.folder import RunFolder
-from attnlab.runs.records import RunState
 from attnlab.ui.format import plain
 from attnlab.ui.shell import PAGES
 from tests.example_runs import finished_run
+from tests.hostile import HOST, HOSTILE, fill
 
-HOST = "evil.example"
-HOSTILE = (
-    f"![picture](http://{HOST}/q.png) [link](http://{HOST}) http://{HOST}/a www.{HOST} me@{HOST} <img src=http://{HOST}/i> "
-    f"**bold** :red[{HOST}] $x_{{{HOST}}}$ `{HOST}`"
-)
 PARAMETERS = (
     "run",
     "beside",
@@ -95,23 +88,7 @@ def read_as_markdown(app: AppTest) -> list[tuple[str, str, str]]:
 @pytest.fixture
 def hostile_home(app: AppTest, private_home: Path, run_id: str) -> Path:
     """A home in which everything that a person can name is hostile."""
-    named = RunFolder(private_home / "runs" / run_id)
-    named.describe(title=HOSTILE, note=HOSTILE)
-    about = named.dataset_summary() or {}
-    about["class_names"] = [f"{HOSTILE} {number}" for number, _ in enumerate(about["class_names"])]
-    about["provenance"] = {"source": HOSTILE, "digest": "", "note": HOSTILE, "skipped": [f"{HOSTILE}: {HOSTILE}"]}
-    named.write_dataset(about)
-    failed = finished_run(private_home, RunConfig(seed=7), 0.9)
-    failed.write_end(RunState.FAILED, 1, reason=HOSTILE)
-    done = finished_run(private_home, RunConfig(seed=8), 0.9)
-    done.describe(title=HOSTILE)
-    stopped = finished_run(private_home, RunConfig(seed=9), 0.9)
-    stopped.describe(title=HOSTILE, note=HOSTILE)
-    stopped.write_end(RunState.STOPPED, 1)
-    save_grid(private_home, make_grid([GridRow(HOSTILE, RunConfig(seed=7)), GridRow("b", RunConfig())], [7, 8], title=HOSTILE))
-    search = {"base": RunConfig().model_dump(mode="json"), "trials": 1, "seed": 0, "created": 0.0}
-    (private_home / "searches").mkdir()
-    write_json(private_home / "searches" / "x.json", search | {"base": HOSTILE})
+    fill(private_home, private_home / "runs" / run_id, HOSTILE)
     get_manager().store.sync()
     get_manager().delete(finished_run(private_home, RunConfig(seed=10), 0.9).run_id)
     write_json(private_home / "bin" / RunConfig(seed=10).run_id / "meta.json", {"title": HOSTILE})
