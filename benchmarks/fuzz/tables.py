@@ -93,8 +93,8 @@ def make(rng: random.Random) -> bytes:
         header[rng.randrange(len(header))] = rng.choice(("file", "label", "dx", nasty_text(rng)))
     buffer = io.StringIO()
     separator, end = rng.choice(",,,;\t|"), rng.choice(("\n", "\r\n"))
-    quoting = csv.QUOTE_ALL if rng.random() < 0.5 else csv.QUOTE_MINIMAL
-    writer = csv.writer(buffer, delimiter=separator, lineterminator=end, quoting=quoting)
+    dialect = "unix" if rng.random() < 0.5 else "excel"  # with quotes around everything, or where they are needed
+    writer = csv.writer(buffer, dialect, delimiter=separator, lineterminator=end)
     if rng.random() < 0.95:
         writer.writerow(header)
     labels = rng.sample(_LABELS, rng.choice((1, 2, 2, 3)))
