@@ -29,7 +29,7 @@ _HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.G
 PACKERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
 LISTING_RULES = 2
 """Increases whenever the listing of the same archive would be another, so that no older cache is used."""
-MOST_DIRECTORY_BYTES = 300
+MOST_DIRECTORY_BYTES = 150
 """Of the directory of a zip archive for each entry that may be in it. All of it is read before the first entry is known."""
 MOST_HEADER_BYTES = 1 << 20
 """Of a header of a tar archive, which is read as a whole: a name, or further facts about an entry."""

@@ -133,7 +133,8 @@ def hunt(names: list[str], seed: int, total: int, to: Path) -> dict[str, Tally]:
                 to.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content_of(kind, seed, number)[1])
                 tally.findings.append(f"{file} ({called}): {verdict.said}")
-                print(tally.findings[-1], "\n", flush=True)
+                print(tally.findings[-1], "\n", file=sys.stderr, flush=True)
+        report(name, tally)
     return tallies
 
 
@@ -148,15 +149,12 @@ def again(file: Path) -> None:
         os.chdir("/")
 
 
-def report(tallies: dict[str, Tally], seconds: float) -> None:
-    """The table of `docs/reliability.md`."""
-    print(f"Python {platform.python_version()}, {platform.machine()}, {seconds:.0f} s\n")
-    print("| input | tried | accepted | refused | broken | slowest, s of CPU | most memory, MB |\n|---" + "|---:" * 6 + "|")
-    for name, tally in tallies.items():
-        counts = [tally.outcomes[outcome] for outcome in ("accepted", "refused", "broken")]
-        numbers = " | ".join(f"{count:,}" for count in (sum(counts), *counts))
-        slowest, most = (f"{number:.1f} ({called})" for number, called in (tally.slowest, tally.most))
-        print(f"| {name} | {numbers} | {slowest} | {most} |")
+def report(name: str, tally: Tally) -> None:
+    """A row of the table of `docs/reliability.md`."""
+    counts = [tally.outcomes[outcome] for outcome in ("accepted", "refused", "broken")]
+    numbers = " | ".join(f"{count:,}" for count in (sum(counts), *counts))
+    slowest, most = (f"{number:.1f} ({called})" for number, called in (tally.slowest, tally.most))
+    print(f"| {name} | {numbers} | {slowest} | {most} |", flush=True)
 
 
 def main() -> int:
@@ -176,8 +174,9 @@ def main() -> int:
         again(options.again)
         return 0
     began = time.perf_counter()
+    print("| input | tried | accepted | refused | broken | slowest, s of CPU | most memory, MB |\n|---" + "|---:" * 6 + "|")
     tallies = hunt(options.kinds, options.seed, options.inputs, options.to)
-    report(tallies, time.perf_counter() - began)
+    print(f"\nPython {platform.python_version()}, {platform.machine()}, {time.perf_counter() - began:.0f} s")
     return 1 if any(tally.findings for tally in tallies.values()) else 0
 
 
