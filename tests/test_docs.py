@@ -118,7 +118,8 @@ def test_programs_and_files_of_other_commands_exist(page: Page) -> None:
     for words in commands(page):
         match words:
             case ["python", "-m", module, *_] if module.startswith(("attnlab.", "benchmarks.", "scripts.")):
-                files = [module.replace(".", "/") + ".py"]
+                place = module.replace(".", "/")
+                files = [f"{place}/__main__.py" if (ROOT / place).is_dir() else f"{place}.py"]
             case ["python", script, *_] if script.endswith(".py"):
                 files = [script]
             case ["pip", "install", *rest]:
