@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from attnlab import paths
-from attnlab.data import DataError, load_dataset
+from attnlab.data import DataError, Split, load_dataset
 from attnlab.explain.baselines import BASELINES, spatial_taps
 from attnlab.explain.honesty.comparison import CEILING, MAP, MEASURES, title_of
 from attnlab.explain.honesty.measure import Honesty, measure_honesty
@@ -101,12 +101,13 @@ picked from such a table must be confirmed on other images and seeds before a cl
 """
 
 
-def _outlined(run: OpenRun) -> bool:
-    """Whether the objects in the test images are outlined, as far as the images are on this machine."""
+def outlined_test_images(run: OpenRun) -> Split | None:
+    """The run's test images; `None` where their objects are not outlined, or the images are not on this machine."""
     try:
-        return load_dataset(run.config.dataset).test.masks is not None
+        test = load_dataset(run.config.dataset).test
     except DataError:
-        return False
+        return None
+    return None if test.masks is None else test
 
 
 def main() -> None:
@@ -119,7 +120,7 @@ def main() -> None:
     for by_seed in seeds_of(given.folders).values():
         folders = list(by_seed.values())
         run = open_run(folders[0].path)
-        if not (spatial_taps(run) and _outlined(run)):
+        if not spatial_taps(run) or outlined_test_images(run) is None:
             continue
         found = measured(folders, given.images)
         titles = tap_titles(list(run.cells))

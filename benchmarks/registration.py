@@ -16,7 +16,6 @@ import torch
 from attnlab import paths
 from attnlab.attention import locate_maps, record_attention, with_cells
 from attnlab.config import ModelConfig
-from attnlab.data import load_dataset
 from attnlab.explain.baselines import BASELINES, BaselineContext, PlacedMaps, attention_map, spatial_taps
 from attnlab.explain.faithfulness import ImageValues, best_overlap, pointing_game
 from attnlab.explain.honesty.measure import choose_images
@@ -24,8 +23,10 @@ from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.geometry import shift_of_stretch
 from attnlab.maps import MapKind, tap_titles
 from attnlab.models import ImageShape, build_model, get_model, list_models
+from attnlab.runs.folder import RunFolder
 from attnlab.stats.intervals import Interval, mean_interval
 from attnlab.stats.significance import holm, sign_test
+from benchmarks.honesty import outlined_test_images
 
 TARGET = paths.ROOT / "docs" / "registration.md"
 BATCH = 25
@@ -52,8 +53,9 @@ class Row:
 def rows(folder: Path, count: int) -> Iterator[Row]:
     """Every map with positions of a run, then Grad-CAM of the class that the network predicts."""
     run = open_run(folder)
-    split = load_dataset(run.config.dataset).test
-    assert split.masks is not None
+    split = outlined_test_images(run)
+    if split is None:
+        return
     chosen = choose_images(split.labels, count, seed=0)
     titles = tap_titles(list(run.cells))
     for name in [*spatial_taps(run), "grad_cam"]:
@@ -216,7 +218,7 @@ def main() -> None:
     given = parser.parse_args()
     found: list[Row] = []
     for folder in sorted(paths.DEMO_RUNS.iterdir()):
-        if folder.name.startswith("digits-") or "attention_vgg16" in folder.name:
+        if RunFolder(folder).has_weights:
             found += rows(folder, given.images)
             print(folder.name, flush=True)
     TARGET.write_text(TEXT.format(summary=summary(found), table=table(found), networks=networks()))
