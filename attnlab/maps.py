@@ -27,7 +27,7 @@ is painted gets the upper end."""
 OUTLIERS = 0.01
 """The share of the cells of a softmax map that may not stretch a colour scale, see `colour_ends`."""
 
-CONTAINERS = frozenset({"tap", "readout", "head", "gates", "attend", "attention", "features", "blocks"})
+CONTAINERS = frozenset({"tap", "readout", "head", "mixer", "gates", "attend", "attention", "features", "blocks"})
 """Modules of a network that only hold others: their names say nothing about where a map is, so titles leave them out."""
 
 
@@ -38,13 +38,19 @@ class MapKind(StrEnum):
     SPATIAL = "spatial"  # (B, 1, H, W)
     ELEMENT = "element"  # (B, C, H, W); a margin, the same along one side, has length 1 there: (B, C, H, 1) or (B, C, 1, W)
     PAIRWISE = "pairwise"  # (B, queries, keys), over a grid
+    BRANCH = "branch"  # (B, M, C, 1, 1), over M branches
+
+    @property
+    def placed(self) -> bool:
+        """Whether a map of this kind says where: its weights belong to positions of the picture."""
+        return self not in (MapKind.CHANNEL, MapKind.BRANCH)
 
 
 class MapScale(StrEnum):
     """What the weights mean."""
 
     GATE = "gate"  # each in [0, 1]
-    SOFTMAX = "softmax"  # each row sums to 1 over the attended positions
+    SOFTMAX = "softmax"  # each row sums to 1 over what is attended: positions, or branches
     FACTOR = "factor"  # any number, also negative or above 1; read by its distance from the neutral value
 
 
@@ -52,7 +58,7 @@ def neutral_weight(kind: MapKind, scale: MapScale) -> float | None:
     """The weight with which a block does nothing, where its tap names no other; `None` where no weight does.
 
     What is multiplied by 1 stays as it is. A PAIRWISE map of zeros gathers nothing that could be added. A softmax over
-    positions that reads a map into one vector cannot be left out, since nothing would be read.
+    positions that reads a map into one vector, or over branches, cannot be left out, since nothing would be left.
     """
     if kind is MapKind.PAIRWISE:
         return 0.0
@@ -92,7 +98,7 @@ def colour_ends(maps: NDArray[np.float32], free: float = SOFTMAX_TOP) -> tuple[f
 
 def over_one_position(kind: MapKind, scale: MapScale, grid: tuple[int, int]) -> bool:
     """Whether a map is softmax attention over a single position, whose weight is always 1."""
-    return scale is MapScale.SOFTMAX and kind is not MapKind.CHANNEL and grid == (1, 1)
+    return scale is MapScale.SOFTMAX and kind.placed and grid == (1, 1)
 
 
 def quantise(
@@ -115,16 +121,22 @@ def quantise(
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Names of the maps of one forward; a tap that was passed twice gets ``#2`` after its name the second time."""
-    unique: list[str] = []
-    for name in names:
-        use = sum(tap_of(earlier) == name for earlier in unique) + 1
-        unique.append(name if use == 1 else f"{name}#{use}")
-    return unique
+    """Names of the maps of one forward; a tap that was passed twice gets ``#2`` after its name the second time.
+
+    >>> unique_names(["tap", "tap", "tap#h1", "tap#h2", "tap#h1"])
+    ['tap', 'tap#2', 'tap#h1', 'tap#h2', 'tap#h1.2']
+    """
+    uses = [names[: at + 1].count(name) for at, name in enumerate(names)]
+    return [name if use == 1 else f"{name}{'.' if '#' in name else '#'}{use}" for name, use in zip(names, uses, strict=True)]
+
+
+def head_name(tap: str, head: int) -> str:
+    """The name of the map of one of several heads, from 0: ``attend.tap`` -> ``attend.tap#h1``."""
+    return f"{tap}#h{head + 1}"
 
 
 def tap_of(name: str) -> str:
-    """The path of the tap behind a map's name: ``attend.layer7.tap#2`` -> ``attend.layer7.tap``."""
+    """The path of the tap behind a map's name: ``attend.layer7.tap#2`` -> ``attend.layer7.tap``, also of a head, ``#h1``."""
     return name.partition("#")[0]
 
 
@@ -165,6 +177,9 @@ def _title_words(name: str) -> list[str]:
         elif step not in CONTAINERS:  # a variant, or the half of one: "cbam", then "spatial"
             words.append(f"{words.pop()} {step}" if after_variant else step.replace("_", " "))
             after_variant = True
+    head = ""
+    if use.startswith("h"):
+        head, _, use = use[1:].partition(".")
     if use and words:
         words[-1] += f" ({use})"
-    return words
+    return [*words, f"head {head}"] if head else words

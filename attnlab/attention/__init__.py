@@ -1,4 +1,5 @@
-"""Attention blocks: each maps (B, C, H, W) to the same shape, with its weights passing through a named tap.
+"""Attention blocks: each maps (B, C, H, W) to the same shape, with its weights passing through a named tap. A mixer, which
+takes the place of a convolution, may change the number of channels.
 
 Every module of this package without a leading underscore is imported here and registers its variants; an error in one
 of them is raised, not hidden. Variants outside this package are plug-ins (`attnlab.plugins`).
@@ -8,16 +9,20 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from attnlab.attention._geometry import Located, locate_calls, locate_maps, with_cells
+from attnlab.attention._pairwise import PairwiseAttention
 from attnlab.attention._registry import (
     NONE,
     Combine,
     Variant,
     build_attention,
+    build_mixer,
     get_attention,
     list_attention,
+    mixers,
     options_of_a_new_run,
     register_attention,
     split_composition,
+    split_mixer,
 )
 from attnlab.attention._tap import (
     AttentionMap,
@@ -28,6 +33,7 @@ from attnlab.attention._tap import (
     record_attention,
     to_spatial,
     to_strength,
+    weight_rows,
 )
 from attnlab.maps import MapKind, MapScale
 
@@ -43,20 +49,25 @@ __all__ = [
     "Located",
     "MapKind",
     "MapScale",
+    "PairwiseAttention",
     "Variant",
     "attention_scalars",
     "attention_taps",
     "build_attention",
+    "build_mixer",
     "edit_attention",
     "get_attention",
     "list_attention",
     "locate_calls",
     "locate_maps",
+    "mixers",
     "options_of_a_new_run",
     "record_attention",
     "register_attention",
     "split_composition",
+    "split_mixer",
     "to_spatial",
     "to_strength",
+    "weight_rows",
     "with_cells",
 ]

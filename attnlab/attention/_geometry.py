@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from itertools import groupby
-from math import isqrt
 from typing import Any
 
 import torch
@@ -54,7 +53,7 @@ def locate_maps(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Cell
     blocks = {name.rpartition(".")[0] for name in taps}
     with record_attention(model) as maps:
         found = locate_calls(model, shape, {path: model.get_submodule(path) for path in blocks})
-    coarser = {each.name: _coarser(each, found[each.name.rpartition(".")[0]].size) for each in maps}
+    coarser = {tap_of(each.name): _coarser(each, found[each.name.rpartition(".")[0]].size) for each in maps}
     return {
         name: cells.merged(*coarser.get(name, (1, 1)))
         for name in taps
@@ -65,8 +64,8 @@ def locate_maps(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Cell
 def _coarser(attention: AttentionMap, size: tuple[int, int] | None) -> tuple[int, int]:
     """How many rows and columns of the features, of this size, one cell of their map stands for."""
     if attention.kind is MapKind.PAIRWISE:
-        factor = isqrt(attention.values.shape[1] // attention.values.shape[2])
-        return factor, factor
+        height, width = attention.queries or attention.grid
+        return height // attention.grid[0], width // attention.grid[1]
     if attention.kind is MapKind.ELEMENT and size is not None:
         return size[0] // attention.grid[0], size[1] // attention.grid[1]
     return 1, 1
@@ -88,8 +87,9 @@ class Located:
 def locate_calls(model: nn.Module, shape: tuple[int, int, int], modules: Mapping[str, nn.Module]) -> dict[str, Located]:
     """Where the features lie that enter and leave some modules of a network, by the names given to the modules.
 
-    An attention block is passed over: its output lies where its input does. Of several inputs that one counts whose cells see
-    least. A module that is called at several places has no known place.
+    An attention block is passed over: its output lies where its input does. So is a mixer, but for one that chooses between
+    convolutions (its maps are BRANCH maps): they are counted as those of the network are. Of several inputs that one counts
+    whose cells see least. A module that is called at several places has no known place.
     """
     weight = next(model.parameters(), None)
     picture = torch.zeros(1, *shape, device=None if weight is None else weight.device)
@@ -100,7 +100,10 @@ def locate_calls(model: nn.Module, shape: tuple[int, int, int], modules: Mapping
 
     def pass_over(block: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         ours = threading.get_ident() == thread
-        if ours and isinstance(output, Tensor) and isinstance(inputs[0], Tensor) and output.shape == inputs[0].shape:
+        if not (ours and isinstance(output, Tensor) and isinstance(inputs[0], Tensor)):
+            return
+        convolves = all(tap.kind is MapKind.BRANCH for tap in attention_taps(block).values()) and walk.get(output) is not None
+        if output.shape[2:] == inputs[0].shape[2:] and not convolves:
             walk.put(output, walk.get(inputs[0]))
 
     def note(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -125,8 +128,8 @@ def locate_calls(model: nn.Module, shape: tuple[int, int, int], modules: Mapping
 
 
 def with_cells(attention: AttentionMap, located: Mapping[str, Cells]) -> AttentionMap:
-    """The map with the place of its cells, from what `locate_maps` found; a CHANNEL map has none."""
-    cells = None if attention.kind is MapKind.CHANNEL else located.get(tap_of(attention.name))
+    """The map with the place of its cells, from what `locate_maps` found; a CHANNEL or BRANCH map has none."""
+    cells = located.get(tap_of(attention.name)) if attention.kind.placed else None
     return replace(attention, cells=cells)
 
 

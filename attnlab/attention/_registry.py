@@ -3,6 +3,9 @@
 A variant is one file with a class decorated by `register_attention`. `build_attention("eca+conv_autoencoder", ...)` stacks
 variants in the order they are named. Options list the values on offer; defaults and types stay in the constructor's
 signature.
+
+Most variants follow a convolution and keep the shape of a map. A mixer takes the place of a convolution: it mixes the
+positions itself and may change the number of channels. Networks say which of their convolutions it replaces.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ class Combine(StrEnum):
     SUM = "sum"  # y = x a1 + x a2 + ...
     MEAN = "mean"  # y = (x a1 + x a2 + ...) / n
     READOUT = "readout"  # the weights gather values, which are added: y = x + f(gathered)
+    MIX = "mix"  # a mixer's: the weights choose among branches of x, or gather values, and nothing is added to x
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Variant:
         combine: how its weights act on the input.
         options: option name -> the values offered; the default is the signature's, and what the paper does.
         new_runs: option name -> the value that a new run is given unless it is told another.
-        block: ``block(channels, size, **options)``, with ``size = (H, W)``.
+        block: ``block(channels, size, **options)``, with ``size = (H, W)``; a mixer's is
+            ``block(channels_in, channels_out, size, **options)``.
     """
 
     name: str
@@ -59,6 +64,11 @@ class Variant:
     combine: Combine = Combine.PRODUCT
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     new_runs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def mixer(self) -> bool:
+        """Whether it takes the place of a convolution."""
+        return self.combine is Combine.MIX
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -114,14 +124,35 @@ def split_composition(name: str) -> tuple[str, ...]:
     """The variants in a composition: ``"eca+cbam_spatial"`` -> ``("eca", "cbam_spatial")``; ``"none"`` -> ``()``.
 
     Raises:
-        ValueError: for an unknown variant or an empty part.
+        ValueError: for an unknown variant or an empty part, two mixers, or a mixer that is not the first.
     """
     if name == NONE:
         return ()
     parts = tuple(part.strip() for part in name.split("+"))
-    for part in parts:
-        get_attention(part)
+    mixers = [part for part in parts if get_attention(part).mixer]
+    if len(mixers) > 1:
+        named = " and ".join(mixers)
+        raise ValueError(f"{named} both take the place of the same convolution; choose one of them")
+    if mixers and mixers[0] != parts[0]:
+        rest = "+".join(part for part in parts if part != mixers[0])
+        raise ValueError(
+            f"{mixers[0]} takes the place of a convolution, which the other blocks follow: write '{mixers[0]}+{rest}'"
+        )
     return parts
+
+
+def split_mixer(name: str) -> tuple[str, str]:
+    """The mixer of a composition and the blocks that follow it, each ``"none"`` where there are none.
+
+    Raises:
+        ValueError: as `split_composition`.
+
+    >>> split_mixer("selective_kernel+eca"), split_mixer("eca")
+    (('selective_kernel', 'eca'), ('none', 'eca'))
+    """
+    parts = split_composition(name)
+    mixers = [part for part in parts if get_attention(part).mixer]
+    return "".join(mixers) or NONE, "+".join(part for part in parts if part not in mixers) or NONE
 
 
 def options_of_a_new_run(name: str) -> dict[str, dict[str, Any]]:
@@ -150,7 +181,8 @@ def build_attention(
         options: variant name -> option -> value; options of a variant that is not in the composition are refused.
 
     Raises:
-        ValueError: for an unknown variant, option or value, naming the known ones.
+        ValueError: for an unknown variant, option or value, naming the known ones; for a size or a number of channels that a
+            variant cannot work with.
 
     >>> import torch
     >>> block = build_attention("eca+cbam_spatial", channels=16, size=(8, 8), options={"eca": {"kernel_size": 5}})
@@ -160,6 +192,40 @@ def build_attention(
     Traceback (most recent call last):
     ValueError: unknown attention variant 'ecaa'; known: none, ...
     """
+    return _build(name, channels, channels, size, options)
+
+
+def build_mixer(
+    name: str,
+    channels_in: int,
+    channels_out: int,
+    size: tuple[int, int],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> nn.Module:
+    """Builds a mixer, which takes the place of a convolution: (B, ``channels_in``, H, W) -> (B, ``channels_out``, H, W).
+
+    With as many channels out as in this is what `build_attention` builds.
+
+    Raises:
+        ValueError: as `build_attention`, and for a variant that is no mixer.
+
+    >>> import torch
+    >>> build_mixer("selective_kernel", 16, 32, size=(8, 8))(torch.zeros(2, 16, 8, 8)).shape
+    torch.Size([2, 32, 8, 8])
+    """
+    if split_mixer(name)[0] != name:
+        raise ValueError(f"{name!r} does not take the place of a convolution, as {', '.join(mixers())} do")
+    return _build(name, channels_in, channels_out, size, options)
+
+
+def mixers() -> list[str]:
+    """The variants that take the place of a convolution."""
+    return [name for name, variant in list_attention().items() if variant.mixer]
+
+
+def _build(
+    name: str, channels_in: int, channels: int, size: tuple[int, int], options: Mapping[str, Mapping[str, Any]] | None
+) -> nn.Module:
     parts = split_composition(name)
     options = options or {}
     if absent := set(options) - set(parts):
@@ -171,7 +237,8 @@ def build_attention(
         refuse_unknown(part, values, variant.options)
         values = {option: _offered(variant, option, value) for option, value in values.items()}
         label = part if part not in blocks else f"{part}{sum(key.rstrip('0123456789') == part for key in blocks) + 1}"
-        blocks[label] = variant.block(channels, size, **values)
+        widths = (channels_in, channels) if variant.mixer else (channels,)
+        blocks[label] = variant.block(*widths, size, **values)
     sequence = nn.Sequential()
     for label, block in blocks.items():
         sequence.add_module(label, block)

@@ -8,15 +8,17 @@ an exception, and the model can be copied and saved at any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor, nn
 
 from attnlab.geometry import Cells
-from attnlab.maps import MapKind, MapScale, neutral_weight
+from attnlab.maps import MapKind, MapScale, head_name, neutral_weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +26,17 @@ class AttentionMap:
     """The weights that passed through one tap in one forward pass.
 
     Attributes:
-        name: path of the tap in the model, as in ``blocks.0.attention1.tap``.
+        name: path of the tap in the model, as in ``blocks.0.attention1.tap``; of one of several heads with ``#h1`` after it.
         kind: what the values are indexed by, which determines their shape (see `MapKind`).
         scale: gate, softmax or factor.
         values: the weights, detached unless recorded with ``detach=False``.
         grid: (H, W) of the keys behind a PAIRWISE map, else the map's own (H, W).
         cells: where the grid lies in the picture; `None` where nobody asked, see `attnlab.attention.locate_maps`.
         neutral: the weight with which the block does nothing; `None` where no weight does.
+        head: which of several heads, from 0; `None` where there is one.
+        queries: (H, W) of the queries of a PAIRWISE map, where it is known; queries in front of them have no position.
+        prefix: how many keys of a PAIRWISE map have no position (a class token, what lies outside the map); they come first.
+        branches: what the M branches of a BRANCH map are called; empty where they have no names.
     """
 
     name: str
@@ -40,17 +46,26 @@ class AttentionMap:
     grid: tuple[int, int]
     cells: Cells | None = None
     neutral: float | None = None
+    head: int | None = None
+    queries: tuple[int, int] | None = None
+    prefix: int = 0
+    branches: tuple[str, ...] = ()
 
 
 def to_spatial(attention: AttentionMap) -> Tensor:
     """A map by position only: float32 (B, H, W) on its grid.
 
     SPATIAL as it is; ELEMENT the mean over the channels; PAIRWISE the mean over the queries, which is the attention each
-    position receives; CHANNEL has no positions: its mean, on a grid of 1 x 1.
+    position receives, without queries and keys that are no positions; CHANNEL and BRANCH have no positions: their mean, on a
+    grid of 1 x 1.
     """
     values = attention.values.float()
     if attention.kind is MapKind.PAIRWISE:
-        return values.mean(dim=1).reshape(len(values), *attention.grid)
+        first = 0 if attention.queries is None else values.shape[1] - math.prod(attention.queries)
+        placed = values[:, first:, attention.prefix :]
+        return placed.mean(dim=1).reshape(len(values), *attention.grid)
+    if attention.kind is MapKind.BRANCH:
+        return values.mean(dim=(1, 2))
     return values.mean(dim=1)
 
 
@@ -61,6 +76,25 @@ def to_strength(attention: AttentionMap) -> Tensor:
     channels would make a position look unattended.
     """
     return to_spatial(replace(attention, values=attention.values.abs()))
+
+
+def weight_rows(attention: AttentionMap) -> Tensor:
+    """(B, rows, N): the weights that compete with each other along the last axis.
+
+    The keys of each query of PAIRWISE, the branches of each channel of BRANCH, the channels of CHANNEL, else the positions.
+    """
+    values = attention.values
+    if attention.kind is MapKind.PAIRWISE:
+        return values
+    if attention.kind is MapKind.BRANCH:
+        return values.flatten(2).transpose(1, 2)
+    return values.flatten(1)[:, None] if attention.kind is MapKind.CHANNEL else values.flatten(2)
+
+
+def from_rows(rows: Tensor, attention: AttentionMap) -> Tensor:
+    """The way back from `weight_rows`: in the shape of the map's values."""
+    ordered = rows.transpose(1, 2) if attention.kind is MapKind.BRANCH else rows
+    return ordered.reshape(attention.values.shape)
 
 
 Edit = Callable[[AttentionMap], Tensor | None]
@@ -85,13 +119,22 @@ class AttentionTap(nn.Module):
     Args:
         neutral: the weight with which the block does nothing, where it is not that of `attnlab.maps.neutral_weight`: 0 for a
             gate a in x (1 + a), 1/2 for each of two gated copies that are added.
+        branches: what the branches of a BRANCH map are called.
     """
 
-    def __init__(self, kind: MapKind, scale: MapScale = MapScale.GATE, *, neutral: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: MapKind,
+        scale: MapScale = MapScale.GATE,
+        *,
+        neutral: float | None = None,
+        branches: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self.kind = kind
         self.scale = scale
         self.neutral = neutral_weight(kind, scale) if neutral is None else neutral
+        self.branches = tuple(branches)
 
     @property
     def active(self) -> bool:
@@ -103,13 +146,23 @@ class AttentionTap(nn.Module):
         """Whether an edit is active."""
         return any(id(self) in watch.names and watch.edit is not None for watch in _ACTIVE.get())
 
-    def forward(self, weights: Tensor, grid: tuple[int, int] | None = None, *, part: bool = False) -> Tensor:
+    def forward(
+        self,
+        weights: Tensor,
+        grid: tuple[int, int] | None = None,
+        *,
+        part: bool = False,
+        queries: tuple[int, int] | None = None,
+        prefix: int = 0,
+        head: int | None = None,
+    ) -> Tensor:
         """Returns ``weights``, or their replacement by an edit.
 
         Args:
             weights: of the shape that belongs to `kind`.
             grid: (H, W) of the keys; needed for PAIRWISE only.
             part: these are only some queries of a map too large to hold at once: edits apply, recordings skip them.
+            queries, prefix, head: for PAIRWISE, see `AttentionMap`.
 
         Raises:
             ValueError: when an edit returns another shape.
@@ -120,7 +173,18 @@ class AttentionTap(nn.Module):
                 continue
             size = grid if grid is not None else (weights.shape[-2], weights.shape[-1])
             values = weights.detach() if watch.detach else weights
-            record = AttentionMap(name, self.kind, self.scale, values, size, neutral=self.neutral)
+            record = AttentionMap(
+                name if head is None else head_name(name, head),
+                self.kind,
+                self.scale,
+                values,
+                size,
+                neutral=self.neutral,
+                head=head,
+                queries=queries,
+                prefix=prefix,
+                branches=self.branches,
+            )
             if watch.edit is None:
                 watch.maps.append(record)
                 continue
@@ -130,6 +194,29 @@ class AttentionTap(nn.Module):
                     raise ValueError(f"the edit of {name!r} returned shape {tuple(edited.shape)}, not {tuple(weights.shape)}")
                 weights = edited.to(weights)
         return weights
+
+    def heads(
+        self,
+        weights: Tensor,
+        grid: tuple[int, int],
+        *,
+        queries: tuple[int, int],
+        prefix: int = 0,
+        part: bool = False,
+    ) -> Tensor:
+        """Passes the maps of all heads, (B, heads, queries, keys), one after the other; arguments as those of `forward`.
+
+        Returns:
+            ``weights`` itself where no edit changed a head.
+        """
+        before = weights.unbind(dim=1)
+        several = len(before) > 1
+        after = [
+            self(each, grid, part=part, queries=queries, prefix=prefix, head=index if several else None)
+            for index, each in enumerate(before)
+        ]
+        same = all(new is old for new, old in zip(after, before, strict=True))
+        return weights if same else torch.stack(after, dim=1)
 
     def extra_repr(self) -> str:
         return f"{self.kind}, {self.scale}"

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attnlab.attention.self_attention import SelfAttention
+from attnlab.attention import PairwiseAttention
 from attnlab.data import normalise
 from attnlab.explain.calls import observe_calls
 from attnlab.maps import MAX_POSITIONS, unique_names
@@ -39,13 +39,13 @@ class LargeMap:
         key_grid: (H', W') of the keys; smaller where keys are pooled.
         block: in evaluation mode; its weights must not change while this map is in use.
         features: input of the block, float (1, C, H, W).
-        keys: `SelfAttention.keys` of it, (1, heads, M, d).
+        keys: `PairwiseAttention.keys` of it, (1, heads, M, d).
     """
 
     name: str
     grid: Place
     key_grid: Place
-    block: SelfAttention
+    block: PairwiseAttention
     features: Tensor
     keys: Tensor
 
@@ -95,7 +95,7 @@ def large_maps(model: nn.Module, image: Tensor, mean: Sequence[float], std: Sequ
     """
     if image.shape[0] != 1:
         raise ValueError(f"one image needed, got {image.shape[0]}")
-    blocks = {name: module for name, module in model.named_modules() if isinstance(module, SelfAttention)}
+    blocks = {name: module for name, module in model.named_modules() if isinstance(module, PairwiseAttention)}
     if not blocks:
         return ()
     maps: list[LargeMap] = []

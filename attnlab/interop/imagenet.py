@@ -37,8 +37,8 @@ def start_weights(model: nn.Module) -> None:
 def load_imagenet_features(model: nn.Module, path: str | os.PathLike[str] | None = None) -> None:
     """Copies the features of torchvision's vgg16_bn or resnet18, trained on ImageNet, into ``model``, in place.
 
-    Attention and classifier keep their weights. For images of one channel the first convolution is summed over its three
-    input channels, which gives the same result as a grey image repeated three times.
+    Attention, mixers and classifier keep their weights. For images of one channel the first convolution is summed over its
+    three input channels, which gives the same result as a grey image repeated three times.
 
     Args:
         model: `AttentionVgg16` or `ResNet18` of width 64.
@@ -88,7 +88,8 @@ def _vgg_name(name: str) -> str | None:
 
 
 def _resnet_name(name: str) -> str | None:
-    if name.startswith("fc.") or "attention" in name:
+    mixer = "conv2." in name and not name.endswith("conv2.weight")
+    if name.startswith("fc.") or "attention" in name or mixer:
         return None
     return name.removeprefix("stem.")
 

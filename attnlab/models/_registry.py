@@ -1,6 +1,7 @@
 """Networks by name. A network is a class decorated by `register_model`; `build_model` builds the one a config names.
 
-It is built as ``network(shape, classes, attention, **options)`` and returns logits (B, classes).
+It is built as ``network(shape, classes, attention, **options)`` and returns logits (B, classes). One that says which of its
+convolutions a mixer replaces (``mixes``) is given ``mixer=`` too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import nn
 
-from attnlab.attention import NONE, build_attention, split_composition
+from attnlab.attention import NONE, build_attention, build_mixer, split_mixer
 from attnlab.config import OWN_ATTENTION, ModelConfig, Placement
 from attnlab.plugins import load_plugins
 from attnlab.registry import Registry, default_options, offered_options, refuse_unknown
@@ -32,6 +33,16 @@ class BlockFactory(Protocol):
     def __call__(self, channels: int, size: tuple[int, int]) -> nn.Module | None: ...
 
 
+class MixerFactory(Protocol):
+    """Makes what takes the place of a convolution and keeps (H, W); `None` where the convolution stays."""
+
+    def __call__(self, channels_in: int, channels_out: int, size: tuple[int, int]) -> nn.Module | None: ...
+
+
+def no_mixer(channels_in: int, channels_out: int, size: tuple[int, int]) -> None:
+    """The `MixerFactory` of a network that keeps its convolutions."""
+
+
 @dataclass(frozen=True)
 class Network:
     """A registered network, with what the app says about it.
@@ -47,8 +58,9 @@ class Network:
         width: the default width, used when the config names none.
         own_attention: what its built-in attention is called, as in "gates"; empty when it has none. An option ``depths`` at
             0 means that it is switched off.
+        mixes: the convolutions that a mixer replaces, in words; empty when it takes none.
         options: option name -> the values offered; the default is the signature's.
-        module: ``module(shape, classes, attention, *, placement, width, **options)``.
+        module: ``module(shape, classes, attention, *, placement, width, **options)``, with ``mixer`` where it ``mixes``.
     """
 
     name: str
@@ -61,6 +73,7 @@ class Network:
     width: int
     module: type[nn.Module]
     own_attention: str = ""
+    mixes: str = ""
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     @property
@@ -82,6 +95,7 @@ def register_model(
     min_size: int = 8,
     multiple: int = 1,
     own_attention: str = "",
+    mixes: str = "",
     options: Mapping[str, Sequence[Any]] | None = None,
 ) -> Callable[[type[nn.Module]], type[nn.Module]]:
     """Registers a network class under ``name``. The arguments are those of `Network`.
@@ -107,6 +121,7 @@ def register_model(
                 width,
                 module,
                 own_attention,
+                mixes,
                 offered_options(name, module, options),
             )
         )
@@ -137,7 +152,7 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
             offered, or an unsuitable image size; the message says what is possible.
     """
     network = get_model(config.backbone)
-    split_composition(config.attention)
+    mixer_name, block_names = split_mixer(config.attention)
     refuse_unknown(network.name, config.options, network.options)
     for option, value in config.options.items():
         if not any(_same_kind(value, known) for known in network.options[option]):
@@ -159,13 +174,27 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
                 + f"; got {shape.height} x {shape.width}. Set dataset.image_size."
             )
 
-    def attention(channels: int, size: tuple[int, int]) -> nn.Module | None:
-        if config.attention == NONE:
-            return None
-        return build_attention(config.attention, channels, size, config.attention_options)
+    if mixer_name != NONE and not network.mixes:
+        known = ", ".join(name for name, other in list_models().items() if other.mixes)
+        raise ValueError(f"{network.name} has no convolution that {mixer_name} could replace; networks that have one: {known}")
+    mixer_options = {name: values for name, values in config.attention_options.items() if name == mixer_name}
+    block_options = {name: values for name, values in config.attention_options.items() if name != mixer_name}
 
+    def attention(channels: int, size: tuple[int, int]) -> nn.Module | None:
+        return None if block_names == NONE else build_attention(block_names, channels, size, block_options)
+
+    def mixer(channels_in: int, channels_out: int, size: tuple[int, int]) -> nn.Module | None:
+        return None if mixer_name == NONE else build_mixer(mixer_name, channels_in, channels_out, size, mixer_options)
+
+    factories = {"mixer": mixer} if network.mixes else {}
     return network.module(
-        shape, classes, attention, placement=config.placement, width=config.width or network.width, **config.options
+        shape,
+        classes,
+        attention,
+        placement=config.placement,
+        width=config.width or network.width,
+        **factories,
+        **config.options,
     )
 
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from attnlab.attention._gates import Normalize
 from attnlab.config import Placement
 from attnlab.models._gated_head import GatedHead
-from attnlab.models._registry import BlockFactory, ImageShape, register_model
+from attnlab.models._registry import BlockFactory, ImageShape, MixerFactory, no_mixer, register_model
 from attnlab.models._stages import ALL, attended_stages, no_attention
-from attnlab.models.small_cnn import ConvBlock
+from attnlab.models.small_cnn import MIXES, ConvBlock
 
 
 @register_model(
@@ -28,6 +28,7 @@ from attnlab.models.small_cnn import ConvBlock
     min_size=12,
     placements=get_args(Placement),
     own_attention="gates",
+    mixes=MIXES,
     options={
         "blocks": (2, 3, 4),
         "stages": (ALL, "1", "2", "3", "4"),
@@ -50,6 +51,7 @@ class GatedCnn(nn.Module):
         normalize: ``"softmax"`` over positions and a sum, or ``"sigmoid"`` and a mean.
         spatial_dropout: rate after each block.
         dropout: rate before the classifier.
+        mixer: as in `small_cnn`.
 
     Raises:
         ValueError: when the image is too small for the number of blocks, or for attention in a block that there is not.
@@ -68,6 +70,7 @@ class GatedCnn(nn.Module):
         normalize: Normalize = "softmax",
         spatial_dropout: float = 0.1,
         dropout: float = 0.0,
+        mixer: MixerFactory = no_mixer,
     ) -> None:
         super().__init__()
         attended = attended_stages(stages, blocks)
@@ -80,8 +83,8 @@ class GatedCnn(nn.Module):
                     f"a {shape.height} x {shape.width} image is too small for gated_cnn with {blocks} blocks; "
                     f"use at least {6 * 2 ** (blocks - 1) - 2} pixels or fewer blocks"
                 )
-            chosen = attention if index + 1 in attended else no_attention
-            block = ConvBlock(before, width * 2**index, size, chosen, placement, spatial_dropout)
+            chosen, mixed = (attention, mixer) if index + 1 in attended else (no_attention, no_mixer)
+            block = ConvBlock(before, width * 2**index, size, chosen, placement, spatial_dropout, mixed)
             name = f"block{index + 1}"
             self.blocks[name] = block
             channels[name], size, before = width * 2**index, block.out_size, width * 2**index

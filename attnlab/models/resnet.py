@@ -12,6 +12,8 @@ Placement of attention in each residual block of the chosen stages:
     block_first   after the first convolution only, before its batch norm
     block_end     after the last batch norm, before the shortcut is added (as in the SE, CBAM and ECA papers)
 
+A mixer takes the place of the second convolution of each residual block of the chosen stages.
+
 With ``gates`` the classifier also reads the two stages before the last through gates that the last one guides
 (`attnlab.models._gated_head`), with or without attention blocks.
 """
@@ -27,7 +29,7 @@ from torch.nn import functional as F
 from attnlab.attention._gates import require_choice
 from attnlab.config import Placement
 from attnlab.models._gated_head import GatedHead
-from attnlab.models._registry import BlockFactory, ImageShape, register_model
+from attnlab.models._registry import BlockFactory, ImageShape, MixerFactory, no_mixer, register_model
 from attnlab.models._stages import attended_stages, no_attention
 
 PAPER = "https://arxiv.org/abs/1512.03385"
@@ -46,6 +48,7 @@ class ResidualBlock(nn.Module):
         size: (H, W) of the output.
         attention: makes an attention block, or `None`.
         placement: see the top of this file.
+        mixer: makes what takes the place of the second convolution, or `None`.
     """
 
     def __init__(
@@ -58,11 +61,13 @@ class ResidualBlock(nn.Module):
         size: Size,
         attention: BlockFactory,
         placement: Placement,
+        mixer: MixerFactory,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        mixed = mixer(outputs, outputs, size)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False) if mixed is None else mixed
         self.bn2 = nn.BatchNorm2d(outputs)
         self.attention1 = None if placement == "block_end" else attention(outputs, size)
         self.attention2 = attention(outputs, size) if placement == "every_conv" else None
@@ -100,7 +105,8 @@ class ResNet(nn.Module):
         size: (H, W) of that map.
         widths: channels of each stage; every stage but the first halves the map, rounding up.
         counts: residual blocks in each stage.
-        attended: the stages, counted from 1, that get attention blocks.
+        attended: the stages, counted from 1, that get attention blocks or mixers.
+        mixer: see `ResidualBlock`.
     """
 
     def __init__(
@@ -116,6 +122,7 @@ class ResNet(nn.Module):
         projection: bool,
         attended: Sequence[int],
         gates: Gates,
+        mixer: MixerFactory,
     ) -> None:
         super().__init__()
         require_choice("gates", gates, get_args(Gates))
@@ -136,6 +143,7 @@ class ResNet(nn.Module):
                         size=size,
                         attention=attention if index in attended else no_attention,
                         placement=placement,
+                        mixer=mixer if index in attended else no_mixer,
                     )
                 )
                 inputs = outputs
@@ -147,7 +155,8 @@ class ResNet(nn.Module):
             self.fc = GatedHead(local, inputs, classes, normalize=gates)
         for part in (self.stem, *(self.get_submodule(name) for name in self.stages)):
             for path, module in part.named_modules():
-                if isinstance(module, nn.Conv2d) and "attention" not in path:
+                inside = "attention" in path or "conv2." in path  # of a block or a mixer, which start in their own way
+                if isinstance(module, nn.Conv2d) and not inside:
                     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -168,6 +177,7 @@ class ResNet(nn.Module):
     width=16,
     min_size=8,
     placements=get_args(Placement),
+    mixes="the second convolution of each residual block",
     options={"depth": (20, 8, 14, 32, 44, 56), "stages": ("all", "1", "2", "3"), "gates": get_args(Gates)},
 )
 class ResNetCifar(ResNet):
@@ -179,6 +189,7 @@ class ResNetCifar(ResNet):
         depth: 6n + 2 layers.
         stages: which of the three stages get attention blocks.
         gates: ``"softmax"`` or ``"sigmoid"`` gates on stages 1 and 2, guided by stage 3.
+        mixer: see `ResidualBlock`.
 
     Raises:
         ValueError: for a depth that is not 6n + 2, or an option value that is not offered.
@@ -195,6 +206,7 @@ class ResNetCifar(ResNet):
         depth: int = 20,
         stages: str = "all",
         gates: Gates = "none",
+        mixer: MixerFactory = no_mixer,
     ) -> None:
         if depth < 8 or depth % 6 != 2:
             raise ValueError(f"the depth of resnet_cifar must be 6n + 2 (8, 14, 20, ...), got {depth}")
@@ -210,6 +222,7 @@ class ResNetCifar(ResNet):
             projection=False,
             attended=attended_stages(stages, 3),
             gates=gates,
+            mixer=mixer,
         )
 
 
@@ -221,6 +234,7 @@ class ResNetCifar(ResNet):
     width=64,
     min_size=32,
     placements=get_args(Placement),
+    mixes="the second convolution of each residual block",
     options={"stages": ("all", "1", "2", "3", "4"), "gates": get_args(Gates), "pretrained": ("none", "imagenet")},
 )
 class ResNet18(ResNet):
@@ -231,6 +245,7 @@ class ResNet18(ResNet):
         width: channels of the first stage (w); the others have 2w, 4w, 8w.
         stages: which of the four stages get attention blocks.
         gates: ``"softmax"`` or ``"sigmoid"`` gates on stages 2 and 3, guided by stage 4.
+        mixer: see `ResidualBlock`.
         pretrained: the weights a training starts from: ``"none"``, ``"imagenet"`` or the path of a weights file. Kept as an
             attribute for `attnlab.interop.start_weights`; the constructor itself neither reads nor downloads.
 
@@ -249,6 +264,7 @@ class ResNet18(ResNet):
         stages: str = "all",
         gates: Gates = "none",
         pretrained: str = "none",
+        mixer: MixerFactory = no_mixer,
     ) -> None:
         stem = nn.Sequential()
         stem.add_module("conv1", nn.Conv2d(shape.channels, width, 7, stride=2, padding=3, bias=False))
@@ -266,5 +282,6 @@ class ResNet18(ResNet):
             projection=True,
             attended=attended_stages(stages, 4),
             gates=gates,
+            mixer=mixer,
         )
         self.pretrained = pretrained

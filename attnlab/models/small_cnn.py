@@ -10,20 +10,24 @@ layers", which computes the same function as the plain one.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from attnlab.config import Placement
-from attnlab.models._registry import BlockFactory, ImageShape, register_model
+from attnlab.models._registry import BlockFactory, ImageShape, MixerFactory, no_mixer, register_model
 from attnlab.models._stages import ALL, attended_stages, no_attention
+
+MIXES = "the second convolution of each block; the border that it would cut off is cut off after the mixer"
 
 
 class ConvBlock(nn.Module):
     """Two convolutions, the second without padding, then pooling: (B, C, H, W) -> (B, C', (H-2)//2, (W-2)//2).
 
-    Attention is placed directly after a convolution, before ReLU and batch norm, or at the end of the block, after pooling.
+    Attention is placed directly after a convolution, before ReLU and batch norm, or at the end of the block, after pooling. A
+    mixer takes the place of the second convolution; it keeps the map's size, so its border of one pixel is cut off.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class ConvBlock(nn.Module):
         attention: BlockFactory,
         placement: Placement,
         spatial_dropout: float,
+        mixer: MixerFactory,
     ) -> None:
         super().__init__()
         height, width = size
@@ -46,7 +51,10 @@ class ConvBlock(nn.Module):
         self.conv1 = nn.Conv2d(before, after, 3, padding=1)
         self.attention1 = place(("every_conv", "block_first"), size)
         self.bn1 = nn.BatchNorm2d(after)
-        self.conv2 = nn.Conv2d(after, after, 3)
+        mixed = mixer(after, after, size)
+        self.conv2 = (
+            nn.Conv2d(after, after, 3) if mixed is None else nn.Sequential(OrderedDict(mixer=mixed, cut=nn.ZeroPad2d(-1)))
+        )
         self.attention2 = place(("every_conv",), (height - 2, width - 2))
         self.bn2 = nn.BatchNorm2d(after)
         self.pool = nn.MaxPool2d(2)
@@ -71,6 +79,7 @@ Readout = Literal["flatten", "mean", "max"]
     width=64,
     min_size=4,
     placements=("every_conv", "block_first", "block_end"),
+    mixes=MIXES,
     options={
         "blocks": (1, 2, 3, 4),
         "stages": (ALL, "1", "2", "3", "4"),
@@ -97,6 +106,7 @@ class SmallCnn(nn.Module):
         readout: what the classifier sees of the last map: ``flatten``, all of it, as in the report; ``mean`` or ``max`` of each
             channel, so that an object counts the same wherever it is.
         spatial_dropout, dropout: rates after each block and before the last layer.
+        mixer: makes what takes the place of the second convolution of each block.
 
     Raises:
         ValueError: for fewer than one block or hidden unit, an image too small for the number of blocks, or attention in a
@@ -118,6 +128,7 @@ class SmallCnn(nn.Module):
         readout: Readout = "flatten",
         spatial_dropout: float = 0.25,
         dropout: float = 0.5,
+        mixer: MixerFactory = no_mixer,
     ) -> None:
         super().__init__()
         if blocks < 1 or hidden < 1:
@@ -132,11 +143,13 @@ class SmallCnn(nn.Module):
                     f"a {shape.height} x {shape.width} image is too small for small_cnn with {blocks} blocks; "
                     f"use at least {6 * 2 ** (blocks - 1) - 2} pixels or fewer blocks"
                 )
-            chosen = attention if i + 1 in attended else no_attention
-            block = ConvBlock(before, width * 2**i, size, chosen, placement, spatial_dropout)
+            chosen, mixed = (attention, mixer) if i + 1 in attended else (no_attention, no_mixer)
+            block = ConvBlock(before, width * 2**i, size, chosen, placement, spatial_dropout, mixed)
             self.blocks.append(block)
             size, before = block.out_size, width * 2**i
-        self.dead_block = ConvBlock(before, 2 * before, size, attention, placement, spatial_dropout) if dead_block else None
+        self.dead_block = (
+            ConvBlock(before, 2 * before, size, attention, placement, spatial_dropout, mixer) if dead_block else None
+        )
         self.classifier = nn.Sequential(
             nn.Flatten(),
             nn.Linear(before * (size[0] * size[1] if readout == "flatten" else 1), hidden),

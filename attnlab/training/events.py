@@ -49,12 +49,12 @@ class ProbeEvent:
     kind: str = "probes"
 
     def cells_of(self, stored: SnapshotMap) -> Cells | None:
-        """Where the cells of a stored map lie; `None` for channels, and where that is not known.
+        """Where the cells of a stored map lie; `None` for channels and branches, and where that is not known.
 
         A map that was reduced fills the same frame with fewer cells.
         """
         cells = self.cells.get(tap_of(stored.name))
-        return None if cells is None or stored.kind is MapKind.CHANNEL else cells.resized(stored.grid, stored.kept)
+        return None if cells is None or not stored.kind.placed else cells.resized(stored.grid, stored.kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +94,13 @@ class SnapshotMap:
         name: as in `attnlab.attention.AttentionMap.name`, with ``#2`` after it where a tap was passed twice.
         kind: of the map as the network made it.
         scale: gate, softmax or factor.
-        grid: (H, W) of the map as the network made it, (1, C) of CHANNEL; files of the first version say (1, 1) there.
-        codes: uint8 (images, channels) of CHANNEL, else (images, h, w); see `attnlab.training.snapshots`.
+        grid: (H, W) of the map as the network made it, (1, C) of CHANNEL; files of the first version say (1, 1) there;
+            (M, C) of BRANCH.
+        codes: uint8 (images, channels) of CHANNEL, (images, branches, channels) of BRANCH, else (images, h, w); see
+            `attnlab.training.snapshots`.
         peaks: float32 (images,), the weight that code 255 stands for.
         floors: float32 (images,), the weight that code 0 stands for; `None` where that is 0, as for all but factors.
-        neutral: as in `attnlab.attention.AttentionMap`.
+        neutral, branches: as in `attnlab.attention.AttentionMap`.
     """
 
     name: str
@@ -109,6 +111,7 @@ class SnapshotMap:
     peaks: NDArray[np.float32]
     floors: NDArray[np.float32] | None = None
     neutral: float | None = None
+    branches: tuple[str, ...] = ()
 
     @property
     def spans(self) -> NDArray[np.float32]:

@@ -8,8 +8,10 @@ image's smallest weight where the weights are factors:
     SPATIAL   (h, w)  area means on a smaller grid; softmax weights are summed instead, so that they still sum to 1
     ELEMENT   (h, w)  the mean over the channels, then as SPATIAL
     PAIRWISE  (h, w)  the attention each position receives (mean over the queries), then as SPATIAL
+    BRANCH    (M, c)  every k-th channel where there are many; of more than `MOST_BRANCHES` branches the mean share over the
+                      channels (M, 1), summed over groups of neighbours where M is large
 
-h, w and k follow from the budget: all snapshots of a run stay under `RUN_BYTES` even if nothing compresses.
+h, w, k and the groups follow from the budget: all snapshots of a run stay under `RUN_BYTES` even if nothing compresses.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from attnlab.training.modes import evaluating
 PROBES = 8
 SNAPSHOTS = 40
 RUN_BYTES = 480_000
+MOST_BRANCHES = 16
 _FILE_BYTES = 1150  # the .npz itself and its five array headers
 _MAP_BYTES = 220  # one map, and a scalar beside it, in the JSON header
 _MAX_SIDE = 32
@@ -87,7 +90,7 @@ class Snapshots:
                 parts.append([_reduced(attention).cpu() for attention in recorded])
         weights = [torch.cat(images) for images in zip(*parts, strict=True)]
         if self._plan is None:
-            self._plan = _plan(weights, len(self._x), probabilities[0].shape[1], len(self.steps))
+            self._plan = _plan(recorded, weights, probabilities[0].shape[1], len(self.steps))
         names = unique_names([attention.name for attention in recorded])
         return SnapshotEvent(
             step=step,
@@ -98,28 +101,44 @@ class Snapshots:
 
 
 def _reduced(attention: AttentionMap) -> Tensor:
-    """(B, C) of CHANNEL, (B, H, W) of every other kind."""
-    return attention.values.float()[:, :, 0, 0] if attention.kind is MapKind.CHANNEL else to_spatial(attention)
+    """(B, C) of CHANNEL, (B, M, C) of BRANCH, (B, H, W) of every other kind."""
+    return to_spatial(attention) if attention.kind.placed else attention.values.float()[..., 0, 0]
 
 
 def _stored(name: str, attention: AttentionMap, weights: Tensor, plan: _Plan) -> SnapshotMap:
     """A map of all probe images as the snapshot holds it; ``weights`` as `_reduced` gives them."""
-    small = _shrunk(weights, plan)
-    if attention.scale is MapScale.SOFTMAX and weights.ndim > 2:
+    small = _shrunk(attention.kind, weights, plan)
+    if attention.scale is MapScale.SOFTMAX and attention.kind.placed:
         small = small * (weights.sum((1, 2)) / small.sum((1, 2)).clamp_min(1e-12))[:, None, None]
     # Weights that are not finite, as a network makes in its last step before the training fails, count as 0.
     finite = torch.nan_to_num(small, nan=0, posinf=0, neginf=0)
     signed = attention.scale is MapScale.FACTOR
     codes, floors, peaks = quantise(finite.flatten(1).numpy(), floor=None if signed else 0)
-    grid = attention.grid if weights.ndim > 2 else (1, weights.shape[1])
+    grid = attention.grid if attention.kind.placed else (weights.shape[1:-1].numel(), weights.shape[-1])
     stored = codes.reshape(small.shape)
     return SnapshotMap(
-        name, attention.kind, attention.scale, grid, stored, peaks, floors if signed else None, attention.neutral
+        name,
+        attention.kind,
+        attention.scale,
+        grid,
+        stored,
+        peaks,
+        floors if signed else None,
+        attention.neutral,
+        attention.branches,
     )
 
 
-def _shrunk(weights: Tensor, plan: _Plan) -> Tensor:
-    if weights.ndim == 2:
+def _shrunk(kind: MapKind, weights: Tensor, plan: _Plan) -> Tensor:
+    """Weights as `_reduced` gives them, no larger than the plan allows."""
+    if kind is MapKind.BRANCH:
+        branches = weights.shape[1]
+        if branches > MOST_BRANCHES:
+            groups = min(branches, plan.channels)
+            shares = F.adaptive_avg_pool1d(weights.mean(dim=2), groups)[..., None]
+            return shares / shares.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        return weights[..., :: _stride(branches * weights.shape[2], plan.channels)]
+    if kind is MapKind.CHANNEL:
         return weights[:, :: _stride(weights.shape[1], plan.channels)]
     return F.adaptive_avg_pool2d(weights[:, None], _grid(weights.shape[1], weights.shape[2], plan.side))[:, 0]
 
@@ -133,18 +152,14 @@ def _grid(height: int, width: int, side: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _plan(weights: Sequence[Tensor], images: int, classes: int, snapshots: int) -> _Plan:
+def _plan(maps: Sequence[AttentionMap], weights: Sequence[Tensor], classes: int, snapshots: int) -> _Plan:
     """The largest maps with which every snapshot of the run stays within the budget."""
+    images = len(weights[0]) if weights else 0
     fixed = _FILE_BYTES + len(weights) * (_MAP_BYTES + images * 8) + images * classes * 2
     room = RUN_BYTES / snapshots - fixed
     for side in range(_MAX_SIDE, 0, -1):
         plan = _Plan(side, max(8, side * side))
-        size = 0
-        for reduced in weights:
-            if reduced.ndim == 2:
-                size += math.ceil(reduced.shape[1] / _stride(reduced.shape[1], plan.channels))
-            else:
-                size += math.prod(_grid(reduced.shape[1], reduced.shape[2], side))
+        size = sum(_shrunk(one.kind, reduced[:1], plan).numel() for one, reduced in zip(maps, weights, strict=True))
         if size * images <= room:
             return plan
     return plan

@@ -36,6 +36,7 @@ def write_snapshot(target: Path | IO[bytes], snapshot: SnapshotEvent) -> None:
                 "grid": list(stored.grid),
                 "shape": list(stored.codes.shape),
                 **_unusual_neutral(stored),
+                **({"branches": list(stored.branches)} if stored.branches else {}),
             }
             for stored in snapshot.maps
         ],
@@ -98,6 +99,7 @@ def _snapshot(arrays: dict[str, np.ndarray]) -> SnapshotEvent:
                 peaks,
                 floors if scale is MapScale.FACTOR else None,
                 None if neutral is None else float(neutral),
+                tuple(map(str, tap.get("branches", ()))),
             )
         )
         start += size

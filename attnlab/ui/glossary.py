@@ -7,6 +7,8 @@ WEIGHTS = {
     "sum": "Each map weighs a copy of the features, and the copies are added: two weights of 0.5 leave a feature unchanged.",
     "mean": "Each map weighs a copy of the features, and the mean of the copies goes on: weights of 1 change nothing.",
     "readout": "The weights gather features from all positions, and what they gather is added to the features.",
+    "mix": "It replaces a convolution: the weights say how much each branch, or each position, counts in what is passed on. "
+    "The fair comparison is with weights that are all equal.",
 }
 """How the weights of a variant act on the features: `attnlab.attention.Combine` -> in words."""
 ATTENTION_GATE = (

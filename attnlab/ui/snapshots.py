@@ -68,6 +68,7 @@ def snapshot_panel(
             floor=[0.0 if (floors := by_name[name].floors) is None else floors[picture] for by_name in maps],
             scale=stored.scale,
             neutral=stored.neutral,
+            branches=stored.branches,
             note=ONE_POSITION if over_one_position(stored.kind, stored.scale, stored.grid) else _reduction(stored),
             cells=probes.cells_of(stored),
             picture=probes.images.shape[2:],
@@ -134,7 +135,11 @@ def _reduction(stored: SnapshotMap) -> str:
     """What is shown of a map where not all of it was stored; empty where all of it was."""
     notes = [REDUCED.get(stored.kind, "")]
     (kept_height, kept_width), (height, width) = stored.kept, stored.grid
-    if stored.kind is MapKind.CHANNEL:
+    if stored.kind is MapKind.BRANCH:
+        if stored.kept != stored.grid:
+            kept = f"{kept_width} of {width} channels, evenly spaced and renumbered"
+            notes.append(f"Stored: {kept if kept_width > 1 else f'the mean over {width} channels'}.")
+    elif stored.kind is MapKind.CHANNEL:
         if kept_width < width:  # files of the first version say 1 x 1 for all channels
             notes.append(f"Stored: {kept_width} of {width} channels, evenly spaced and renumbered.")
     elif stored.kept != stored.grid:

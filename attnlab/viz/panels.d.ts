@@ -1,7 +1,7 @@
 // What `pack` in panels.py writes, for the JavaScript that reads it. An offset counts bytes in the one flat array that
 // comes with the description; every array begins at a multiple of four.
 
-export type Kind = "channel" | "spatial" | "element" | "pairwise";
+export type Kind = "channel" | "spatial" | "element" | "pairwise" | "branch";
 export type Scale = "gate" | "softmax" | "factor";
 export type Grid = [height: number, width: number];
 export type Frame = [left: number, top: number, right: number, bottom: number];
@@ -70,6 +70,8 @@ export interface PackedLayer {
   /** how many neighbouring channels decide a gate, or 0 */
   window: number;
   note: string;
+  /** what the branches of a branch map are called, or none */
+  branches: string[];
   /** the rectangle that the cells fill, in shares of the picture; null where that is not known, and for channels */
   frame: Frame | null;
   /** what one cell sees, in pixels of a picture of the size below */

@@ -1,7 +1,8 @@
 """What the attention viewer shows, as plain arrays: panels (an image through one run) with layers (the maps of one tap).
 
 Weights are sent to the browser as one byte each. Every *row* of a layer (the map of one moment; for ELEMENT of one
-channel, for PAIRWISE of one query) has its own floor and peak, so weights are shown true to within (peak - floor) / 510:
+channel, for PAIRWISE of one query, for BRANCH the branches of one channel) has its own floor and peak, so weights are shown
+true to within (peak - floor) / 510:
 
     weight = floor + code / 255 * (peak - floor)
 
@@ -34,9 +35,10 @@ class Layer:
         kind: what the weights are indexed by.
         scale: gate (each in [0, 1]), softmax (a row sums to 1) or factor (any number).
         codes: uint8 (T, rows, length): rows x length is 1 x C (channel), 1 x HW (spatial), C x HW (element),
-            queries x keys (pairwise).
+            queries x keys (pairwise), C x M (branch).
         floor, peak: float32 (T, rows), the weights that code 0 and code 255 stand for.
-        grid: (H, W) of a row; (1, C) for channel; (H, 1) or (1, W) for a margin, which is the same along the other side.
+        grid: (H, W) of a row; (1, C) for channel, (1, M) for branch; (H, 1) or (1, W) for a margin, which is the same along the
+            other side.
         queries: (H, W) of the queries of a pairwise map; else (1, rows).
         reference: smallest and largest weight of this tap over many images, for the colour scale "this layer"; of softmax
             weights without outliers, see `attnlab.maps.colour_ends`.
@@ -46,6 +48,7 @@ class Layer:
         picture: (H, W) in the pixels that `cells` counts.
         features: the features that the gates of a channel map multiply, as an element layer with one row per channel.
         neutral: the weight that changes nothing; `None` where no weight does. Factors are drawn around it.
+        branches: what the branches of a branch map are called; empty where they have no names.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Layer:
     picture: tuple[int, int] = (1, 1)
     features: Layer | None = None
     neutral: float | None = None
+    branches: tuple[str, ...] = ()
 
     @property
     def moments(self) -> int:
@@ -124,14 +128,20 @@ def layer(
     picture: tuple[int, int] = (1, 1),
     features: Layer | None = None,
     neutral: float | None = None,
+    queries: tuple[int, int] | None = None,
+    prefix: int = 0,
+    branches: Sequence[str] = (),
 ) -> Layer:
     """A `Layer` from float weights.
 
     Args:
         kind, scale: members of the enums, or their values.
         values: the map of one image: (C,) or (C, 1, 1) for channel, (H, W) or (1, H, W) for spatial, (C, H, W) for
-            element, (queries, keys) for pairwise; with ``over_time`` one more axis of T steps in front.
-        grid: (H, W) of the keys, needed for pairwise only. Queries lie on a grid of the same proportions.
+            element, (queries, keys) for pairwise, (M, C) or (M, C, 1, 1) for branch; with ``over_time`` one more axis of T
+            steps in front.
+        grid, queries, prefix: for pairwise: (H, W) of the keys and of the queries, and how many keys have no position and come
+            first. They are not shown, nor are queries in front of the grid; a sentence says how much weight goes to such keys.
+            Queries lie on a grid of the keys' proportions where nothing is said.
         cells, picture: where the map lies, and in a picture of which size; see `Layer`.
         neutral: the weight that changes nothing; that of `attnlab.maps.neutral_weight` when left out.
 
@@ -144,6 +154,9 @@ def layer(
         weights = weights[None]
     if not np.isfinite(weights).all():
         raise ValueError(f"layer {name!r}: weights must be finite numbers")
+    if kind is MapKind.PAIRWISE and queries is not None:
+        weights, aside = _placed(weights, queries, prefix)
+        note = " ".join(filter(None, (note, aside)))
     rows, keys, queries = _arrange(name, kind, weights, grid)
     if kind is MapKind.PAIRWISE and max(rows.shape[1:]) > MAX_POSITIONS:
         rows, keys, queries, factor = _pool_pairs(rows, keys, queries)
@@ -153,7 +166,23 @@ def layer(
     neutral = neutral_weight(kind, scale) if neutral is None else neutral
     title = title or name
     return Layer(
-        name, title, kind, scale, codes, floor, peak, keys, queries, reference, window, note, cells, picture, features, neutral
+        name,
+        title,
+        kind,
+        scale,
+        codes,
+        floor,
+        peak,
+        keys,
+        queries,
+        reference,
+        window,
+        note,
+        cells,
+        picture,
+        features,
+        neutral,
+        tuple(branches),
     )
 
 
@@ -173,6 +202,7 @@ def layer_from_codes(
     picture: tuple[int, int] = (1, 1),
     floor: ArrayLike = 0.0,
     neutral: float | None = None,
+    branches: Sequence[str] = (),
 ) -> Layer:
     """A `Layer` over T steps from stored bytes (a training's snapshots): ``weight = floor + code / 255 * (peak - floor)``.
 
@@ -195,7 +225,23 @@ def layer_from_codes(
     neutral = neutral_weight(kind, scale) if neutral is None else neutral
     title = title or name
     return Layer(
-        name, title, kind, scale, rows, floors, row_peaks, keys, queries, reference, window, note, cells, picture, None, neutral
+        name,
+        title,
+        kind,
+        scale,
+        rows,
+        floors,
+        row_peaks,
+        keys,
+        queries,
+        reference,
+        window,
+        note,
+        cells,
+        picture,
+        None,
+        neutral,
+        tuple(branches),
     )
 
 
@@ -298,6 +344,7 @@ def _pack_layer(panel: Panel, item: Layer, writer: _Writer) -> dict[str, Any]:
         "reference": None if item.reference is None else [float(value) for value in item.reference],
         "window": item.window,
         "note": item.note,
+        "branches": list(item.branches),
         "frame": None if item.cells is None else list(item.cells.frame(item.grid, item.picture)),
         "field": None if item.cells is None else [item.cells.rows.field, item.cells.columns.field],
         "picture": list(item.picture),
@@ -325,9 +372,24 @@ def _arrange(name: str, kind: MapKind, values: NDArray[Any], grid: _Grid | None)
         if len(shape) != 3:
             raise ValueError(f"layer {name!r}: an element map is (C, H, W), got {shape}")
         return values.reshape(moments, shape[0], -1), (shape[1], shape[2]), (1, shape[0])
+    if kind is MapKind.BRANCH:
+        if len(shape) == 4 and shape[2:] == (1, 1):
+            shape = shape[:2]
+        if len(shape) != 2:
+            raise ValueError(f"layer {name!r}: a branch map is (M, C) or (M, C, 1, 1), got {shape}")
+        return values.reshape(moments, *shape).swapaxes(1, 2), (1, shape[0]), (1, shape[1])
     if len(shape) != 2 or grid is None or grid[0] * grid[1] != shape[1]:
         raise ValueError(f"layer {name!r}: a pairwise map is (queries, keys) with the grid of its keys, got {shape} and {grid}")
     return values, grid, _query_grid(name, shape[0], grid)
+
+
+def _placed(weights: NDArray[np.float32], queries: _Grid, prefix: int) -> tuple[NDArray[np.float32], str]:
+    """The weights (T, queries, keys) between positions, and a sentence on those of other keys."""
+    placed = weights[:, -math.prod(queries) :]
+    if not prefix:
+        return placed, ""
+    aside = placed[..., :prefix].sum(axis=-1).mean()
+    return placed[..., prefix:], f"On average {aside:.0%} of the weight of a position goes to what has no place in the map."
 
 
 def _query_grid(name: str, queries: int, keys: _Grid) -> _Grid:

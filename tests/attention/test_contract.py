@@ -19,7 +19,9 @@ from attnlab.attention import (
     build_attention,
     edit_attention,
     list_attention,
+    mixers,
     record_attention,
+    weight_rows,
 )
 from attnlab.attention.conv_autoencoder import last_layer
 from attnlab.attention.linear_autoencoder import LinearAutoencoder
@@ -27,11 +29,12 @@ from attnlab.explain.surgery.operations import off
 
 CHANNELS = 64  # with fewer, a reduction of 16 leaves one hidden unit, and a dead ReLU hides the gradient
 SQUARE, TALL = (8, 8), (13, 9)
-COMPOSITIONS = ("eca+cbam_spatial", "eca+conv_autoencoder", "squeeze_excite+self_attention", "eca+eca")
+COMPOSITIONS = ("eca+cbam_spatial", "eca+conv_autoencoder", "squeeze_excite+self_attention", "eca+eca", "halo+eca")
 NAMES = (*list_attention(), *COMPOSITIONS)
 READOUTS = [name for name, variant in list_attention().items() if variant.combine is Combine.READOUT]
-GATES = [name for name in NAMES if not set(name.split("+")) & set(READOUTS)]
-IDLE = ("key.bias",)  # a softmax over keys does not change when all its scores move together
+GATES = [name for name in NAMES if not set(name.split("+")) & {*READOUTS, *mixers()}]
+FOLLOWING = [name for name in NAMES if name.split("+")[0] not in mixers()]
+IDLE = ("key.bias", "input.bias", "scores.bias")  # a softmax does not change when all its scores move together
 
 
 def block(name: str, size: tuple[int, int], **options: object) -> nn.Module:
@@ -76,9 +79,9 @@ def check_range(seen: AttentionMap) -> None:
         return
     assert seen.values.min() >= 0 and seen.values.max() <= 1
     if seen.scale is MapScale.SOFTMAX:
-        total = seen.values.flatten(2).sum(dim=-1)
-        assert torch.allclose(total, torch.ones_like(total))
-        assert seen.values.shape[-1] == math.prod(seen.grid) or seen.values.shape[-2:] == seen.grid
+        rows = weight_rows(seen)
+        assert torch.allclose(rows.sum(dim=-1), torch.ones((), dtype=rows.dtype))
+        assert not seen.kind.placed or rows.shape[-1] == seen.prefix + math.prod(seen.grid)
 
 
 @pytest.mark.parametrize(
@@ -109,10 +112,14 @@ def test_any_map_size_gets_its_shape_back(name: str, size: tuple[int, int]) -> N
 def test_any_number_of_channels_works(name: str) -> None:
     """Also numbers that no reduction, and no number of groups or frequencies, divides."""
     for channels in (1, 7, 20, 37):
-        made, x = build_attention(name, channels, (5, 3)).eval(), torch.randn(2, channels, 5, 3)
+        try:
+            made, x = build_attention(name, channels, (5, 3)).eval(), torch.randn(2, channels, 5, 3)
+        except ValueError as refused:  # where the channels of a mixer must be divided
+            assert name in mixers() and str(refused).startswith(f"{name} cannot "), channels
+            continue
         y, maps = recorded(made, x)
         assert y.shape == x.shape and y.isfinite().all()
-        assert {seen.values.shape[1] for seen in maps} <= {1, channels, 15}, channels
+        assert name not in GATES or {seen.values.shape[1] for seen in maps} <= {1, channels}, channels
 
 
 @pytest.mark.parametrize("size", [SQUARE, TALL], ids=str)
@@ -128,16 +135,20 @@ def test_every_parameter_gets_a_gradient(name: str, size: tuple[int, int]) -> No
 @pytest.mark.parametrize("name", NAMES)
 def test_maps_have_the_shape_and_range_of_their_kind(name: str, size: tuple[int, int]) -> None:
     height, width = size
-    shapes = {
-        MapKind.CHANNEL: {(3, CHANNELS, 1, 1)},
-        MapKind.SPATIAL: {(3, 1, height, width)},
-        MapKind.ELEMENT: {(3, CHANNELS, *size), (3, CHANNELS, height, 1), (3, CHANNELS, 1, width)},
-        MapKind.PAIRWISE: {(3, height * width, height * width)},
-    }
     variants = list_attention()
     _, maps = recorded(block(name, size), images(size))
-    assert [seen.kind for seen in maps] == [kind for part in name.split("+") for kind in variants[part].kinds]
+    kinds = [seen.kind for seen in maps if not seen.head]  # of several heads the first
+    assert kinds == [kind for part in name.split("+") for kind in variants[part].kinds]
     for seen in maps:
+        gathers = variants[seen.name.split(".")[0].rstrip("0123456789")].combine is Combine.READOUT
+        channels = seen.values.shape[1] if gathers else CHANNELS  # such as the slots of a memory
+        shapes = {
+            MapKind.CHANNEL: {(3, CHANNELS, 1, 1)},
+            MapKind.SPATIAL: {(3, 1, height, width)},
+            MapKind.ELEMENT: {(3, channels, *size), (3, channels, height, 1), (3, channels, 1, width)},
+            MapKind.PAIRWISE: {(3, height * width, seen.prefix + height * width)},
+            MapKind.BRANCH: {(3, seen.values.shape[1], CHANNELS, 1, 1)},
+        }
         assert tuple(seen.values.shape) in shapes[seen.kind]
         check_range(seen)
         assert not seen.values.requires_grad
@@ -192,11 +203,21 @@ def test_copies_and_saves_after_a_forward(name: str) -> None:
     assert not any("tap" in key for key in model.state_dict())
 
 
-@pytest.mark.parametrize("name", NAMES)
+def is_off(name: str, model: nn.Module, x: Tensor) -> bool:
+    """Whether neutral weights leave the input as it is; where the gathered values pass a last layer, but for its constant."""
+    if not set(name.split("+")) & set(READOUTS):
+        with edit_attention(model, off):
+            return torch.allclose(model(x), x, rtol=0, atol=1e-12)
+    x = x + 100  # so that a ReLU after the sum does nothing
+    with edit_attention(model, off):
+        added = model(x) - x
+    return torch.allclose(added, added[:1, :, :1, :1], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", FOLLOWING)
 def test_neutral_weights_switch_the_block_off(name: str) -> None:
     x, model = images(TALL), block(name, TALL)
-    with edit_attention(model, off):
-        assert torch.allclose(model(x), x, rtol=0, atol=1e-12)
+    assert is_off(name, model, x)
     assert not torch.allclose(model(x), x, rtol=0, atol=1e-3)
 
 
@@ -228,8 +249,8 @@ def test_every_offered_option_value_keeps_the_contract(name: str) -> None:
                 check_range(seen)
             if name in GATES:
                 assert torch.equal(y, gated(model, x, maps)), (option, value)
-            with edit_attention(model, off):
-                assert torch.allclose(model(x), x, rtol=0, atol=1e-12), (option, value)
+            added = name not in mixers() and (option, value) != ("residual", False)  # else the block is not added to its input
+            assert not added or is_off(name, model, x), (option, value)
 
 
 @pytest.mark.parametrize("name", list_attention())

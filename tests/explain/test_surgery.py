@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention import AttentionMap, MapKind, MapScale, build_attention, edit_attention, record_attention
+from attnlab.attention import AttentionMap, MapKind, MapScale, build_attention, edit_attention, record_attention, weight_rows
 from attnlab.attention._gates import WeightedReadout
 from attnlab.attention._tap import Edit
 from attnlab.explain.surgery.effect import accuracy_change, operate, standard_interventions
@@ -118,12 +118,14 @@ def test_shuffled_keeps_the_weights_of_each_row_and_repeats_with_its_seed(kind: 
         MapKind.SPATIAL: (2, 1, 5, 6),
         MapKind.ELEMENT: (2, 3, 5, 6),
         MapKind.PAIRWISE: (2, 4, 30),
+        MapKind.BRANCH: (2, 30, 3, 1, 1),
     }[kind]
     given = AttentionMap("tap", kind, MapScale.GATE, torch.rand(shape), (5, 6))
     edited = shuffled(3)(given)
     assert edited is not None
-    rows = (len(edited), -1, 30)
-    assert torch.equal(edited.reshape(rows).sort().values, given.values.reshape(rows).sort().values)
+    after = weight_rows(replace(given, values=edited))
+    assert torch.equal(after.sort().values, weight_rows(given).sort().values)
+    assert kind is MapKind.ELEMENT or after.shape[-1] == 30
     assert not torch.equal(edited, given.values)
     again = shuffled(3)(given)
     assert again is not None and torch.equal(again, edited)

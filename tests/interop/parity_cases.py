@@ -23,7 +23,7 @@ from attnlab.interop.networks import attention_vgg16_name, pay_attention_name
 from attnlab.interop.report import small_cnn_name
 from attnlab.models import ImageShape, build_model
 from attnlab.models.report import REPORT_ROWS, report_model
-from tests.interop import independent, parity_gates
+from tests.interop import independent, parity_gates, parity_mixing
 from tests.interop.parity import Case, Reference, Size, block, functional, module, network, same_name, without_mode
 
 
@@ -32,6 +32,7 @@ def cases() -> Iterator[Case]:
     yield from _report()
     yield from _blocks()
     yield from parity_gates.cases()
+    yield from parity_mixing.cases()
     yield from _guided()
     yield from _residual()
 

@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { formatTo } from "../../attnlab/ui/components/lib/numbers.js";
-import { barAt, stripPlan } from "../../attnlab/ui/components/viewer/channel_strip.js";
+import { branchFacts, isStacked, sharesInWords, winnersOf } from "../../attnlab/ui/components/viewer/branches.js";
+import { barAt, stackOf, stripPlan } from "../../attnlab/ui/components/viewer/channel_strip.js";
 import { fieldOf, scaleEnds, scaleWords, valueWords } from "../../attnlab/ui/components/viewer/field.js";
+import { headsOf } from "../../attnlab/ui/components/viewer/heads.js";
 import {
   colourIndex,
   columnWeights,
@@ -225,4 +227,38 @@ test("the tested epoch is marked at its step, also between two that were kept", 
   const steps = [0, 10, 20, 40, 80];
   assert.deepEqual([0, 10, 80, 5, 60].map((step) => placeOnTrack(steps, step)), [0, 1 / 4, 1, 1 / 8, 7 / 8]);
   assert.equal(placeOnTrack(steps, 99), 1);
+});
+
+// Three channels over two branches, 3 x 3 and 5 x 5; weights are codes over 255.
+const branch = {
+  ...{ name: "b", kind: "branch", scale: "softmax", moments: 1, rows: 3, length: 2, grid: [1, 2], queries: [1, 3], reference: null },
+  branches: ["3 x 3", "5 x 5"],
+  codes: Uint8Array.from([51, 204, 255, 0, 102, 153]),
+  floor: new Float32Array(3),
+  peak: Float32Array.from([1, 1, 1]),
+};
+
+test("of branches it is said which wins in which channel, by its name, and with what share", () => {
+  assert.equal(fieldOf(branch, 0, usualView(), []), null); // branches have no places
+  assert.deepEqual([...winnersOf(branch, 0).winners], [1, 0, 1]);
+  assert.deepEqual(branchFacts(branch, 0).map(({ words }) => words), [
+    "5 x 5: largest share in 2 of 3 channels, mean share 0.467",
+    "3 x 3: largest share in 1 of 3 channels, mean share 0.533",
+  ]);
+  assert.equal(sharesInWords(branch, 0, 0), "5 x 5 0.8, 3 x 3 0.2");
+  assert.equal(sharesInWords({ ...branch, branches: [] }, 0, 1), "branch 1 1, branch 2 0");
+});
+
+test("the shares of a channel are stacked to a full bar; too many of them are not", () => {
+  const bars = stackOf(branch, 0, 0, Uint32Array.from({ length: 256 }, (_, level) => level));
+  assert.deepEqual(bars.map(({ share }) => share.toFixed(2)), ["1.00", "0.20"]);
+  assert.ok(bars[0].colour !== bars[1].colour);
+  assert.ok(isStacked(branch) && !isStacked({ ...branch, length: 9 }) && !isStacked(pairs));
+});
+
+test("the heads of one attention are found among the layers, and one head alone is no grid", () => {
+  const names = ["a.tap#h1", "a.tap#h2", "b.tap#h1", "c.tap"];
+  const layers = names.map((name) => ({ ...pairs, name }));
+  assert.deepEqual(headsOf(layers[1], layers).map(({ name }) => name), ["a.tap#h1", "a.tap#h2"]);
+  assert.deepEqual([layers[2], layers[3], null].map((layer) => headsOf(layer, layers).length), [0, 0, 0]);
 });

@@ -57,6 +57,21 @@ def test_probes_take_the_classes_in_turn(labels: list[int], classes: int, expect
     assert len(set(probes.names)) == len(expected) <= PROBES
 
 
+def test_of_many_branches_what_each_gets_on_average_is_kept() -> None:
+    data = make_dataset(list(range(10)), 10, side=16)
+    model = build_model(ModelConfig(attention="dual", width=24, options={"blocks": 1}), ImageShape(*data.shape), 10)
+    event = Snapshots(choose_probes(data), data, 100).take(model, OBJECTIVE, 0, CPU)
+    stored = next(stored for stored in event.maps if stored.kind is MapKind.BRANCH)
+    assert (stored.grid, stored.kept) == ((24, 24), (24, 1))
+    np.testing.assert_allclose((stored.codes[..., 0] / 255 * stored.peaks[:, None]).sum(axis=1), 1, atol=0.05)
+    file = io.BytesIO()
+    write_snapshot(file, event)
+    read = read_snapshot(file.getvalue())
+    assert [(each.name, each.kind, each.kept) for each in read.maps] == [
+        (each.name, each.kind, each.kept) for each in event.maps
+    ]
+
+
 def test_steps_are_dense_early_and_end_with_the_last() -> None:
     steps = snapshot_steps(5000)
     assert 30 <= len(steps) <= 40
@@ -78,10 +93,11 @@ def test_reductions_to_positions_by_hand() -> None:
     assert to_spatial(channel).tolist() == [[[pytest.approx(0.3)]]]
 
 
-def test_a_snapshot_shows_what_the_network_does_to_the_probes() -> None:
+@pytest.mark.parametrize("attention", ["cbam", "selective_kernel"])
+def test_a_snapshot_shows_what_the_network_does_to_the_probes(attention: str) -> None:
     data = make_dataset(list(range(10)), 10, side=16)
     torch.manual_seed(0)
-    model = build_model(ModelConfig(attention="cbam", width=8, options={"blocks": 1}), ImageShape(*data.shape), 10)
+    model = build_model(ModelConfig(attention=attention, width=8, options={"blocks": 1}), ImageShape(*data.shape), 10)
     probes = choose_probes(data)
     model.train()
     snapshot = Snapshots(probes, data, 100).take(model, OBJECTIVE, 7, CPU)
@@ -93,9 +109,10 @@ def test_a_snapshot_shows_what_the_network_does_to_the_probes() -> None:
     assert [stored.name for stored in snapshot.maps] == [seen.name for seen in maps]
     for stored, seen in zip(snapshot.maps, maps, strict=True):
         shown = stored.codes / 255 * stored.peaks.reshape(-1, *[1] * (stored.codes.ndim - 1))
-        true = seen.values[:, :, 0, 0] if seen.kind is MapKind.CHANNEL else seen.values[:, 0]
+        true = seen.values[:, 0] if seen.kind is MapKind.SPATIAL else seen.values[..., 0, 0]
         np.testing.assert_allclose(shown, true, atol=0.003)
-        grid = (1, seen.values.shape[1]) if seen.kind is MapKind.CHANNEL else seen.grid
+        assert stored.branches == seen.branches
+        grid = {MapKind.CHANNEL: (1, 8), MapKind.BRANCH: (2, 8)}.get(seen.kind, seen.grid)
         assert stored.kind is seen.kind and stored.grid == stored.kept == grid
 
 

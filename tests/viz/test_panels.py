@@ -32,6 +32,7 @@ def panels() -> list[Panel]:
         layer("b", "channel", RNG.random((5, 1, 1))),
         layer("c", "element", RNG.random((5, 3, 4))),
         layer("d", "pairwise", softmax(12, 12), scale="softmax", grid=(3, 4)),
+        layer("e", "branch", softmax(5, 2).T[:, :, None, None], scale="softmax", branches=("3 x 3", "5 x 5")),
     ]
     mask = np.zeros((6, 8), bool)
     mask[2:4, 3:5] = True
@@ -165,3 +166,19 @@ def test_thumbnails_are_square_rgb() -> None:
     small = thumbnails(grey, 50)
     assert small.shape == (3, 50, 50, 3)
     np.testing.assert_allclose(small[0, 0, 0], np.full(3, grey[0, 0, :2, 30:32].mean()), atol=0.5)
+
+
+def test_keys_and_queries_without_a_position_are_left_out_and_it_is_said_what_they_get() -> None:
+    """One key in front, as a class token or all beyond the edge, gets a quarter of each weight; its own query comes first."""
+    weights = np.full((5, 5), 0.1875)
+    weights[:, 0] = 0.25
+    shown = layer("p", "pairwise", weights, scale="softmax", grid=(2, 2), queries=(2, 2), prefix=1)
+    assert (shown.codes.shape, shown.grid, shown.queries) == ((1, 4, 4), (2, 2), (2, 2))
+    assert np.allclose(shown.weights(), 0.1875, atol=0.002)
+    assert "25%" in shown.note
+
+
+def test_a_branch_map_has_one_row_per_channel() -> None:
+    shares = softmax(3, 2)  # of three channels
+    shown = layer("b", "branch", shares.T, scale="softmax")
+    assert np.allclose(shown.weights(), shares, atol=0.002)

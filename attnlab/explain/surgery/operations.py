@@ -14,13 +14,15 @@ self-attention with gamma 0. A map without a neutral value is a softmax over pos
 it cannot be left out, since nothing would be read, and becomes uniform, which reads the plain mean.
 
 All other operations keep the scale of a map: a GATE stays in [0, 1], a SOFTMAX still sums to 1 over what it attends to: the
-positions of SPATIAL and of each channel of ELEMENT, the channels of CHANNEL, the keys of each query of PAIRWISE. A FACTOR has
-no range; what is done to the logits of a gate is done to its distance from the neutral value.
+positions of SPATIAL and of each channel of ELEMENT, the channels of CHANNEL, the keys of each query of PAIRWISE, the branches
+of each channel of BRANCH. A FACTOR has no range; what is done to the logits of a gate is done to its distance from the neutral
+value.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention import AttentionMap, MapKind, MapScale, attention_scalars, attention_taps, edit_attention
-from attnlab.attention._tap import Edit
+from attnlab.attention._tap import Edit, from_rows, weight_rows
 from attnlab.geometry import Cells, nearest_cells, stretched
 from attnlab.maps import FACTOR_REACH, tap_of
 from attnlab.training.seeding import mix
@@ -108,7 +110,7 @@ def off(attention: AttentionMap) -> Tensor:
 def uniform(attention: AttentionMap) -> Tensor:
     """The same weight everywhere: a gate's or factor's mean over the whole map of its image, or 1 / N of a softmax."""
     if attention.scale is MapScale.SOFTMAX:
-        return torch.full_like(attention.values, 1 / _rows(attention.values, attention.kind).shape[-1])
+        return torch.full_like(attention.values, 1 / weight_rows(attention).shape[-1])
     means = attention.values.flatten(1).mean(dim=1)
     return means.view(-1, *[1] * (attention.values.ndim - 1)).expand_as(attention.values).clone()
 
@@ -119,23 +121,23 @@ def inverted(attention: AttentionMap) -> Tensor:
     """
     if attention.scale is not MapScale.SOFTMAX:
         return (1.0 if attention.scale is MapScale.GATE else 2 * _centre(attention)) - attention.values
-    rows = _rows(attention.values, attention.kind)
+    rows = weight_rows(attention)
     turned = rows.amax(dim=-1, keepdim=True) + rows.amin(dim=-1, keepdim=True) - rows
-    return _normalised(turned).reshape(attention.values.shape)
+    return from_rows(_normalised(turned), attention)
 
 
 def shuffled(seed: int = 0) -> Edit:
-    """The same weights in other places: positions (CHANNEL: channels, PAIRWISE: keys) are permuted.
+    """The same weights in other places: positions (CHANNEL: channels, PAIRWISE: keys, BRANCH: branches) are permuted.
 
     Each image has its own permutation, shared by its channels or queries. The same seed gives the same permutations at the
     same tap.
     """
 
     def edit(attention: AttentionMap) -> Tensor:
-        rows = _rows(attention.values, attention.kind)  # (B, rows, N)
+        rows = weight_rows(attention)  # (B, rows, N)
         generator = torch.Generator().manual_seed(mix(seed, "shuffle", attention.name))
         order = torch.rand(len(rows), rows.shape[-1], generator=generator).argsort(dim=1).to(rows.device)
-        return rows.gather(2, order[:, None, :].expand_as(rows)).reshape(attention.values.shape)
+        return from_rows(rows.gather(2, order[:, None, :].expand_as(rows)), attention)
 
     return edit
 
@@ -158,8 +160,8 @@ def temperature(t: float) -> Edit:
             return _centre(attention) + (attention.values - _centre(attention)) / t
         if attention.scale is MapScale.GATE:
             return (attention.values.float().logit(eps=_EDGE) / t).sigmoid()
-        rows = _rows(attention.values, attention.kind).float()
-        return (rows.log() / t).softmax(dim=-1).reshape(attention.values.shape)
+        rows = weight_rows(attention).float()
+        return from_rows((rows.log() / t).softmax(dim=-1), attention)
 
     return edit
 
@@ -167,7 +169,7 @@ def temperature(t: float) -> Edit:
 def paint(target: Tensor, cells: Cells | None = None, located: Mapping[str, Cells] | None = None) -> Edit:
     """Sets the weights of some positions, or of some channels; see `Intervention`.
 
-    A target of positions does not change CHANNEL maps; one of channels changes only CHANNEL maps of its length. In a
+    A target of positions does not change CHANNEL and BRANCH maps; one of channels changes only CHANNEL maps of its length. In a
     PAIRWISE map the keys are painted: the positions that every position may attend to.
 
     Raises:
@@ -178,7 +180,9 @@ def paint(target: Tensor, cells: Cells | None = None, located: Mapping[str, Cell
         raise ValueError("painted weights must be (H, W) or (C,), at least 0 and finite, NaN where nothing is painted")
 
     def edit(attention: AttentionMap) -> Tensor | None:
-        rows = _rows(attention.values, attention.kind)
+        rows = weight_rows(attention)
+        if attention.kind is MapKind.BRANCH:
+            return None
         if (target.ndim == 1) != (attention.kind is MapKind.CHANNEL) or (target.ndim == 1 and len(target) != rows.shape[-1]):
             return None
         if attention.scale is MapScale.GATE and (painted_weights > 1).any():
@@ -189,9 +193,11 @@ def paint(target: Tensor, cells: Cells | None = None, located: Mapping[str, Cell
             own = (located or {}).get(tap_of(attention.name))
             placed = (cells, own) if cells and own else (stretched(size, grid), stretched(grid, grid))
             weights = weights[nearest_cells(placed[0], size, placed[1], grid)].flatten()
+            if attention.prefix:  # keys without a position cannot be painted
+                weights = torch.cat([weights.new_full((attention.prefix,), math.nan), weights])
         softmax = attention.scale is MapScale.SOFTMAX
         painted = torch.where(weights.isnan(), rows, weights / rows.shape[-1] if softmax else weights)
-        return (_normalised(painted) if softmax else painted).reshape(attention.values.shape)
+        return from_rows(_normalised(painted) if softmax else painted, attention)
 
     return edit
 
@@ -209,7 +215,7 @@ def at(taps: Collection[str], edit: Edit) -> Edit:
     """``edit`` at the named taps only; other maps stay unchanged."""
 
     def edit_some(attention: AttentionMap) -> Tensor | None:
-        return edit(attention) if attention.name in taps else None
+        return edit(attention) if tap_of(attention.name) in taps else None
 
     return edit_some
 
@@ -272,7 +278,12 @@ OPERATIONS: Mapping[str, Operation] = {
             edit=lambda intervention: inverted,
         ),
         Operation(
-            "paint", "Painted", "What you paint gets a high weight, what you erase gets weight 0.", _SHARE, edit=_painted
+            "paint",
+            "Painted",
+            "What you paint gets a high weight, what you erase gets weight 0.",
+            _SHARE,
+            kinds=_ALL - {MapKind.BRANCH},
+            edit=_painted,
         ),
         Operation(
             "gamma",
@@ -363,15 +374,6 @@ def painted_weight(scale: MapScale, neutral: float | None) -> float:
 def _centre(attention: AttentionMap) -> float:
     """From where a factor is counted."""
     return attention.neutral or 0.0
-
-
-def _rows(values: Tensor, kind: MapKind) -> Tensor:
-    """(B, rows, N): the weights that compete with each other along the last axis."""
-    if kind is MapKind.PAIRWISE:
-        return values
-    if kind is MapKind.CHANNEL:
-        return values.flatten(1)[:, None]
-    return values.flatten(2)
 
 
 def _normalised(rows: Tensor) -> Tensor:

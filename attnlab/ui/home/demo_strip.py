@@ -54,6 +54,7 @@ KINDS = {
     MapKind.SPATIAL: "One weight per position.",
     MapKind.ELEMENT: "One weight per channel and position; shown is the mean over the channels.",
     MapKind.PAIRWISE: "Each position attends to all positions; shown is the attention that each one receives.",
+    MapKind.BRANCH: "For each channel, the shares of several branches, the same at all positions, so it cannot say where.",
 }
 
 
@@ -188,7 +189,7 @@ def _chosen(place: str, changed: tuple[int, ...], tests: int) -> list[DemoRun]:
     datasets = Counter(run.folder.config.dataset.model_dump_json() for run in readable).most_common(1)
     shipped = [run for run in readable if run.folder.config.dataset.model_dump_json() == datasets[0][0]]
     by_attention = {run.title: run for run in reversed(shipped)}
-    runs = [run for run in by_attention.values() if run.kind is not MapKind.CHANNEL] or list(by_attention.values())
+    runs = [run for run in by_attention.values() if run.kind.placed] or list(by_attention.values())
     finding = sorted((run for run in runs if run.finds), key=lambda run: -run.share)
     others = sorted((run for run in runs if not run.finds), key=lambda run: run.share)
     return [*finding[:SIDE], *others[:SIDE]]

@@ -12,6 +12,7 @@ KIND_BADGES = {
     MapKind.SPATIAL: ":green-badge[one weight per position]",
     MapKind.ELEMENT: ":violet-badge[one weight per value]",
     MapKind.PAIRWISE: ":orange-badge[each position attends to all positions]",
+    MapKind.BRANCH: ":red-badge[each channel chooses between branches]",
 }
 
 

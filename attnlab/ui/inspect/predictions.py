@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attnlab.attention import AttentionMap
+from attnlab.attention import AttentionMap, weight_rows
 from attnlab.data import normalise
 from attnlab.explain.cost import count_flops
 from attnlab.explain.open_run import OpenRun
-from attnlab.maps import SOFTMAX_TOP, MapKind, MapScale, colour_ends
+from attnlab.maps import SOFTMAX_TOP, MapScale, colour_ends
 from attnlab.models import ImageShape
 from attnlab.runs.records import RunRecord
 from attnlab.ui.background import Job
@@ -84,5 +84,6 @@ def _ends(attention: AttentionMap) -> tuple[float, float]:
     """The smallest and the largest weight, where one softmax weight that is far above all others does not count."""
     if attention.scale is not MapScale.SOFTMAX:
         return float(attention.values.min()), float(attention.values.max())
-    positions = attention.values.shape[-1] if attention.kind is MapKind.PAIRWISE else attention.values[0].numel()
-    return colour_ends(attention.values.numpy().reshape(-1, positions), SOFTMAX_TOP / positions)
+    rows = weight_rows(attention).numpy()
+    positions = rows.shape[-1]
+    return colour_ends(rows.reshape(-1, positions), SOFTMAX_TOP / positions)

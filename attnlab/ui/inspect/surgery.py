@@ -111,7 +111,7 @@ def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Laye
     places, amounts, seeds = st.columns([3, 3, 1], vertical_alignment="bottom")
     taps = attention_taps(opened.model)
     fitting = [tap for tap in taps if taps[tap].kind in operation.kinds]
-    named = tap_titles([item.name for item in layers])
+    named = tap_titles(list(dict.fromkeys(tap_of(item.name) for item in layers)))
     whole = bool(operation.needs)
     shown = [IN_VIEW] if in_view in fitting else []
     where = places.selectbox(
@@ -178,7 +178,7 @@ def _effect(opened: OpenRun, selection: Selection, intervention: Intervention) -
             st.info("These maps have too many positions to be shown whole, so there is nothing to paint on.")
             return False
     else:
-        below = None if drawn.kind is MapKind.CHANNEL else image.permute(1, 2, 0).numpy()
+        below = image.permute(1, 2, 0).numpy() if drawn.kind.placed else None
         frame = drawn.cells.frame(drawn.grid, drawn.picture) if drawn.cells else (0, 0, 1, 1)
         canvas = Canvas(drawn.title, field(drawn), below, drawn.scale, frame, drawn.neutral)
         if painting:
@@ -233,8 +233,10 @@ def field(layer: Layer) -> NDArray[np.float32]:
     """A map as one array (h, w), as `relative_weights`.
 
     ELEMENT is averaged over the channels, PAIRWISE is the attention each position receives; the C gates of CHANNEL are
-    arranged in rows of equal length.
+    arranged in rows of equal length; BRANCH is (M, C), a column for each channel.
     """
+    if layer.kind is MapKind.BRANCH:
+        return relative_weights(layer.weights().T, layer.scale, layer.codes.shape[2])
     values = layer.weights().mean(axis=0)
     if layer.kind is MapKind.CHANNEL:
         rows = max(rows for rows in range(1, math.isqrt(len(values)) + 1) if len(values) % rows == 0)
@@ -263,12 +265,21 @@ def _drawn_layer(layers: Sequence[Layer], intervention: Intervention) -> Layer |
     """The map on the canvas: of those that are changed, the one with the most positions; `None` without any."""
     kinds, taps = OPERATIONS[intervention.operation].kinds, intervention.taps
     changed = [item for item in layers if item.kind in kinds and (taps is None or tap_of(item.name) in taps)]
-    return max(changed, key=lambda item: (item.kind is not MapKind.CHANNEL, item.grid[0] * item.grid[1]), default=None)
+    return max(changed, key=lambda item: (item.kind.placed, item.grid[0] * item.grid[1]), default=None)
 
 
 def _as_layer(attention: AttentionMap) -> Layer:
     values = attention.values[0].numpy()
-    return layer(attention.name, attention.kind, values, scale=attention.scale, grid=attention.grid, neutral=attention.neutral)
+    return layer(
+        attention.name,
+        attention.kind,
+        values,
+        scale=attention.scale,
+        grid=attention.grid,
+        neutral=attention.neutral,
+        queries=attention.queries,
+        prefix=attention.prefix,
+    )
 
 
 def _reduction(drawn: Layer) -> str:
@@ -276,6 +287,7 @@ def _reduction(drawn: Layer) -> str:
         MapKind.CHANNEL: "one weight per channel, in rows",
         MapKind.ELEMENT: "mean over the channels",
         MapKind.PAIRWISE: "the attention each position receives",
+        MapKind.BRANCH: "one column per channel, one row per branch",
     }
     return f" · {notes[drawn.kind]}" if drawn.kind in notes else ""
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import streamlit as st
 
-from attnlab.maps import MapKind
 from attnlab.ui.components.modules import joined
 from attnlab.ui.components.mount import HERE, mount, style
 from attnlab.viz.panels import Layer, Panel, pack
@@ -101,7 +100,7 @@ def first_layer(panels: Sequence[Panel], wanted: str | None = None) -> int:
     deepest that can be laid over it at all.
     """
     layers: Sequence[Layer] = max((panel.layers for panel in panels), key=len, default=())
-    over = [at for at, each in enumerate(layers) if each.kind is not MapKind.CHANNEL]
+    over = [at for at, each in enumerate(layers) if each.kind.placed]
     telling = [at for at in over if math.prod(layers[at].grid) >= TELLING_POSITIONS]
     named = [at for at, each in enumerate(layers) if each.name == wanted]
     return (named or telling or over or [0])[-1]

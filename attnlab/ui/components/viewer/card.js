@@ -5,9 +5,11 @@ import { FACTOR_COLOURS } from "../lib/colours.js";
 import { cellAt, clamp } from "../lib/grid.js";
 import { Latest } from "../lib/latest.js";
 import { extent } from "../lib/numbers.js";
+import { BranchLegend, winnersOf } from "./branches.js";
 import { ChannelStrip } from "./channel_strip.js";
 import { ColourBar } from "./colour_bar.js";
 import { centreOf, fieldOf, KIND_WORDS, scaleEnds, shownFactor } from "./field.js";
+import { HeadGrid } from "./heads.js";
 import { colourIndex, precisionOf, quantile, rowMeans, rowWeights } from "./maths.js";
 import { Prediction } from "./prediction.js";
 import { factsOf, readoutWords } from "./readout.js";
@@ -62,11 +64,13 @@ export class Card {
     this.stage.root.append(this.readout);
     this.side = element("div", "side");
     this.sideWidth = 0;
+    this.heads = new HeadGrid(this);
     this.strip = new ChannelStrip(this);
+    this.branches = new BranchLegend(this);
     this.colourBar = new ColourBar(this);
     this.facts = element("p", "facts");
     this.prediction = new Prediction(this, continued);
-    this.side.append(this.strip.canvas, this.colourBar.root, this.facts, this.prediction.root);
+    this.side.append(this.heads.root, this.strip.canvas, this.branches.root, this.colourBar.root, this.facts, this.prediction.root);
     this.root.append(header, this.stage.root, this.side);
   }
 
@@ -87,13 +91,18 @@ export class Card {
     return this.panel.steps.length ? momentAt(this.panel.steps, this.viewer.step) : 0;
   }
 
+  /** The moment of the layer that is shown: the only one, or that of the step. */
+  get shownMoment() {
+    return this.layer && this.layer.moments > 1 ? this.moment : 0;
+  }
+
   // ---- what is shown ------------------------------------------------------------------------------------------------
 
   /** Recomputes field, values and scale where something they depend on has changed. */
   prepare() {
     const { viewer, layer, panel } = this;
     const { state } = viewer;
-    const moment = layer && layer.moments > 1 ? this.moment : 0;
+    const moment = this.shownMoment;
     this.field = fieldOf(layer, moment, state, viewer.focus(), viewer.hoverChannel);
     const key = layer ? `${layer.name}:${this.field ? `${this.field.key}:${this.field.frame}` : moment}` : "";
     if (this.key !== key) {
@@ -133,7 +142,7 @@ export class Card {
     const { layer, field, viewer } = this;
     if (!layer) return 0;
     const rows = layer.kind === "pairwise" && viewer.state.pair === "row" && field ? field.queries : null;
-    return this.valuePrecision.get(this.key, () => precisionOf(layer, layer.moments > 1 ? this.moment : 0, rows));
+    return this.valuePrecision.get(this.key, () => precisionOf(layer, this.shownMoment, rows));
   }
 
   /** The shown value under the cross-hair or of the marked channel; null when nothing is pointed at. */
@@ -157,7 +166,9 @@ export class Card {
   draw() {
     this.prepare();
     this.stage.draw();
+    this.heads.draw();
     this.strip.draw();
+    this.branches.draw();
     this.colourBar.draw();
     this.writeFacts();
     this.prediction.draw();
@@ -187,11 +198,12 @@ export class Card {
 }
 
 /**
- * Shown values by channel; null for a map that has no channels.
+ * Shown values by channel, of branches the largest; null for a map that has no channels.
  * @param {Layer} layer
  * @param {number} moment
  */
 function gatesOf(layer, moment) {
   if (layer.kind === "channel") return rowWeights(layer, moment, 0).map((gate) => gate * shownFactor(layer));
+  if (layer.kind === "branch") return winnersOf(layer, moment).shares.map((share) => share * shownFactor(layer));
   return layer.kind === "element" ? rowMeans(layer, moment) : null;
 }

@@ -7,8 +7,11 @@ import { packedColour, palette } from "../lib/colours.js";
 import { element } from "../lib/dom.js";
 import { clamp } from "../lib/grid.js";
 import { Latest } from "../lib/latest.js";
+import { branchLevel, isStacked } from "./branches.js";
+import { rowWeights } from "./maths.js";
 
 /** @import { Card } from "./card.js" */
+/** @import { Layer } from "./payload.js" */
 
 const GAP = 7;
 
@@ -39,7 +42,23 @@ export function barAt(plan, x, y) {
   return Math.min(row * plan.perRow + slot, plan.count - 1);
 }
 
-/** Channels of one card: gates, or the means of an element map's channels. */
+/**
+ * The shares of one channel on top of each other, the first branch lowest; each bar is covered by those below it.
+ * @param {Layer} layer
+ * @param {number} moment
+ * @param {number} channel
+ * @param {Uint32Array} pixels
+ */
+export function stackOf(layer, moment, channel, pixels) {
+  let total = 0;
+  const bars = Array.from(rowWeights(layer, moment, channel), (weight, branch) => {
+    total += weight;
+    return { share: Math.min(total, 1), colour: pixels[branchLevel(branch, layer.length)] };
+  });
+  return bars.reverse();
+}
+
+/** Channels of one card: gates, the means of an element map's channels, or the shares of branches. */
 export class ChannelStrip {
   /** @param {Card} card */
   constructor(card) {
@@ -143,19 +162,24 @@ export class ChannelStrip {
       const out = new Uint32Array(width * height);
       const [low, high] = card.ends;
       const inset = plan.step > 4 ? 0.5 : 0;
+      /** @type {(channel: number) => { share: number, colour: number }[]} from the tallest to the lowest, which covers it */
+      const barsOf = (channel) => {
+        if (card.layer && isStacked(card.layer)) return stackOf(card.layer, card.shownMoment, channel, pixels);
+        const share = high > low ? clamp((gates[channel] - low) / (high - low), 0, 1) : 0;
+        const index = card.index[Math.round(share * 255)];
+        return [{ share, colour: index < 0 ? hidden : pixels[index] }];
+      };
       for (let place = 0; place < plan.count; place++) {
         const row = Math.floor(place / plan.perRow);
-        const gate = gates[order ? order[place] : place];
-        const share = high > low ? clamp((gate - low) / (high - low), 0, 1) : 0;
-        const index = card.index[Math.round(share * 255)];
-        const colour = index < 0 ? hidden : pixels[index];
         const left = (place - row * plan.perRow) * plan.step;
         const bottom = row * (plan.tall + GAP) + plan.tall;
         const from = Math.round((left + inset) * ratio);
         const to = Math.min(Math.max(Math.round((left + plan.step - inset) * ratio), from + 1), width);
         const end = Math.min(Math.round(bottom * ratio), height);
-        for (let y = Math.round((bottom - Math.max(1.5, share * plan.tall)) * ratio); y < end; y++) {
-          for (let at = y * width + from; at < y * width + to; at++) out[at] = colour;
+        for (const { share, colour } of barsOf(order ? order[place] : place)) {
+          for (let y = Math.round((bottom - Math.max(1.5, share * plan.tall)) * ratio); y < end; y++) {
+            for (let at = y * width + from; at < y * width + to; at++) out[at] = colour;
+          }
         }
       }
       return putPixels(this.barsCanvas, out, height, width);

@@ -7,6 +7,7 @@ import { button, element, setText } from "../lib/dom.js";
 import { clamp } from "../lib/grid.js";
 import { Latest } from "../lib/latest.js";
 import { formatNumber } from "../lib/numbers.js";
+import { isStacked } from "./branches.js";
 import { isAbove, isBelow, scaleWords } from "./field.js";
 
 /** @import { Card } from "./card.js" */
@@ -35,8 +36,8 @@ export class ColourBar {
   draw() {
     const { card } = this;
     const { layer, sideWidth } = card;
-    this.root.hidden = !layer;
-    if (!layer) return;
+    this.root.hidden = !layer || isStacked(layer); // branches have a legend of their own
+    if (!layer || this.root.hidden) return;
     const { state, look } = card.viewer;
     this.movePointer();
     this.offerStretch();

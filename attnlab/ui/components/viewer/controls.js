@@ -175,7 +175,7 @@ export function buildControls(viewer) {
     const kinds = new Set(viewer.cards.map((card) => card.layer?.kind));
     for (const control of pairs) control.node.hidden = !kinds.has("pairwise");
     unpin.hidden = !kinds.has("pairwise") || !viewer.state.pins.length;
-    sorted.node.hidden = !kinds.has("channel") && !kinds.has("element");
+    sorted.node.hidden = !kinds.has("channel") && !kinds.has("element") && !kinds.has("branch");
     mean.hidden = !kinds.has("element") || viewer.state.channel === null;
     stretch.node.hidden = !viewer.layers.some((layer) => layer.frame);
     mask.node.hidden = !viewer.panels.some((panel) => panel.mask);

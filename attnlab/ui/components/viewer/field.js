@@ -29,6 +29,7 @@ export const KIND_WORDS = {
   spatial: "one weight per position",
   element: "one weight per channel and position",
   pairwise: "each position attends to all positions",
+  branch: "for each channel, shares of several branches",
 };
 
 /**
@@ -70,7 +71,7 @@ export function frameOf({ frame }, { stretch }) {
 }
 
 /**
- * The field of a layer; null for a channel map, which has no places.
+ * The field of a layer; null for channels and branches, which have no places.
  * @param {Layer | null} layer
  * @param {number} moment
  * @param {View} state
@@ -79,7 +80,7 @@ export function frameOf({ frame }, { stretch }) {
  * @returns {Field | null}
  */
 export function fieldOf(layer, moment, state, focus, pointed = null) {
-  if (!layer || layer.kind === "channel") return null;
+  if (!layer || layer.kind === "channel" || layer.kind === "branch") return null;
   const softmax = layer.scale === "softmax";
   const frame = frameOf(layer, state);
   const shown = (/** @type {Float32Array} */ weights) => (softmax ? weights.map((weight) => weight * layer.length) : weights);

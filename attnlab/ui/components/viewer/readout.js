@@ -2,6 +2,7 @@
 // What a card says in words: the value that is pointed at, and facts about the whole map.
 import { cellAt, cellWords } from "../lib/grid.js";
 import { formatNumber } from "../lib/numbers.js";
+import { sharesInWords } from "./branches.js";
 import { isAbove, isBelow, valueWords } from "./field.js";
 import { entropy, weightInside } from "./maths.js";
 
@@ -17,6 +18,7 @@ export function readoutWords(card) {
   if (!layer) return "";
   const channel = viewer.hoverChannel === null ? null : card.strip.marked();
   if (channel !== null && gates) {
+    if (layer.kind === "branch") return `channel ${channel} of ${gates.length} · ${sharesInWords(layer, card.shownMoment, channel)}`;
     const value = gates[channel];
     const rank = gates.reduce((count, gate) => count + Number(gate > value), 1);
     const words = valueWords(layer, null, value, card.precision());
@@ -44,6 +46,7 @@ export function readoutWords(card) {
  */
 export function factsOf(card) {
   const { layer, field, panel, values, viewer } = card;
+  if (layer?.kind === "branch") return [`${layer.rows} channels, ${layer.length} branches whose shares sum to 1 in each channel`];
   const [low, high] = card.extent();
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const facts = [`min ${formatNumber(low)}`, `mean ${formatNumber(mean)}`, `max ${formatNumber(high)}`];

@@ -5,6 +5,7 @@ import { contextOf, newCanvas } from "../lib/canvas.js";
 import { colourTable } from "../lib/colours.js";
 import { cellAt, cellWords } from "../lib/grid.js";
 import { percent } from "../lib/numbers.js";
+import { branchFacts, isStacked } from "./branches.js";
 import { stripPlan } from "./channel_strip.js";
 import { BAR_HEIGHT } from "./colour_bar.js";
 import { frameOf, scaleWords } from "./field.js";
@@ -58,7 +59,8 @@ function captionLines(card) {
     lines.push(`${pair === "column" ? "attention received by" : "attention paid by"} ${places}`);
   }
   if (field && layer?.kind === "element") lines.push(channel === null ? "mean over channels" : `channel ${card.strip.marked()}`);
-  if (layer) lines.push(scaleWords(viewer.state, layer, field, card.ends, card.values));
+  if (layer?.kind === "branch") lines.push(...branchFacts(layer, card.shownMoment).map(({ words }) => words));
+  if (layer && !isStacked(layer)) lines.push(scaleWords(viewer.state, layer, field, card.ends, card.values));
   if (panel.probabilities.length) {
     const truth = panel.truth === null ? "" : `, true class ${panel.classes[panel.truth]}`;
     lines.push(`predicted ${card.prediction.words()}${truth}`);
@@ -102,7 +104,7 @@ function cardParts(card, measure, wide, ratio) {
       const { height } = stripPlan(card.gates.length, wide);
       parts.push({ tall: height, draw: (context) => card.strip.paint(context, wide, ratio) });
     }
-    parts.push({ tall: BAR_HEIGHT + 4, draw: (context) => card.colourBar.paint(context, wide) });
+    if (!isStacked(card.layer)) parts.push({ tall: BAR_HEIGHT + 4, draw: (context) => card.colourBar.paint(context, wide) });
   }
   for (const line of captionLines(card)) words(line, `12px ${theme.font}`, 17, 0.85);
   return parts;
