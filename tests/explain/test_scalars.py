@@ -122,6 +122,7 @@ def test_the_form_says_that_attention_over_one_position_is_the_identity(app: App
     page = open_page(app, "pages/train.py")
     page.selectbox("form.model.backbone").select("resnet18").run()
     page.multiselect("form.variants").set_value(["self_attention"]).run()
+    page.selectbox("form.model.resnet18.stages").select_index(0).run()  # all
     page.number_input("form.dataset.image_size").set_value(32).run()
     assert "Attention over one position is the identity" in texts(page)
     page.number_input("form.dataset.image_size").set_value(64).run()

@@ -45,6 +45,8 @@ ONLY_WITH = {
 }
 """Settings that are shown only where another one has a certain value."""
 MAX_SEEDS = 64
+STAGES = "stages"
+"""The option of a network that is asked for beside the placement of attention."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,16 @@ def _attention(network: Network) -> None:
             titles={name: readable(name) for name in network.placements},
             help="Where the attention is placed in each block of the backbone.",
         )
+    _stages(network, attended=bool(chosen))
+
+
+def _stages(network: Network, *, attended: bool) -> None:
+    """Asks which stages get attention, beside its placement; without attention there is nothing to ask."""
+    options = draft()["model"]["options"]
+    value = {STAGES: options.pop(STAGES)} if STAGES in options else {}
+    if attended and STAGES in network.options:
+        option_fields(f"model.{network.name}", {STAGES: network.options[STAGES]}, network.defaults, value)
+        options.update(value)
 
 
 def _network() -> None:
@@ -211,9 +223,12 @@ def _network() -> None:
     network = networks[backbone]
     st.caption(f"{network.summary} ({source_link(network.paper)})")
     field("model.width", placeholder=str(network.width))
-    if network.options:
+    offered = {name: values for name, values in network.options.items() if name != STAGES}
+    if offered:
+        stages = {name: value for name, value in tree["options"].items() if name == STAGES}  # `_stages` asks for them
         with st.expander("Network options", icon=":material/tune:", key="form.network_expander"):
-            _grid_of(f"model.{backbone}", network.options, network.defaults, tree["options"])
+            _grid_of(f"model.{backbone}", offered, network.defaults, tree["options"])
+        tree["options"].update(stages)
 
 
 def _grid_of(path: str, offered: Mapping[str, Sequence[Any]], defaults: Mapping[str, Any], into: dict[str, Any]) -> None:
