@@ -54,7 +54,7 @@ def rows(folder: Path, count: int) -> Iterator[Row]:
     """Every map with positions of a run, then Grad-CAM of the class that the network predicts."""
     run = open_run(folder)
     split = outlined_test_images(run)
-    if split is None:
+    if split is None or split.masks is None:
         return
     chosen = choose_images(split.labels, count, seed=0)
     titles = tap_titles(list(run.cells))
