@@ -42,9 +42,12 @@ def attending_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained_run(attending(), tmp_path_factory.mktemp("attending")).path
 
 
-def test_only_self_attention_has_a_number_that_weighs_its_map() -> None:
+def test_only_what_adds_attended_features_has_a_number_that_weighs_its_map() -> None:
     found = {name: attention_scalars(build_attention(name, 16, (8, 8), {})) for name in list_attention()}
-    assert {name: scalars for name, scalars in found.items() if scalars} == {"self_attention": {"self_attention.gamma": 0.0}}
+    assert {name: scalars for name, scalars in found.items() if scalars} == {
+        "dual": {"dual.channel.gamma": 0.0, "dual.position.gamma": 0.0},
+        "self_attention": {"self_attention.gamma": 0.0},
+    }
     network = build_model(ModelConfig(backbone="attention_vgg16", width=2), ImageShape(3, 32, 32), 2)
     assert attention_scalars(network) == {}, "the bias of a gate's score weighs no map"
 

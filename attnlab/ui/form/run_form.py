@@ -176,6 +176,7 @@ def _attention(network: Network) -> None:
         placeholder="none (the plain backbone)",
         select_all=False,
     )
+    chosen = sorted(chosen, key=lambda name: not variants[name].mixer)  # what replaces a convolution, then what follows it
     tree["attention"] = "+".join(chosen) or NONE
     options: dict[str, dict[str, Any]] = {}
     for name in chosen:
@@ -194,7 +195,10 @@ def _attention(network: Network) -> None:
             options[name] = changed
         benchmark_page(name, "form")
     tree["attention_options"] = options
-    if chosen:
+    for name in chosen:
+        if variants[name].mixer and network.mixes:
+            st.caption(f"{variants[name].title} replaces {network.mixes}.")
+    if not all(variants[name].mixer for name in chosen):
         choice(
             "model.placement",
             network.placements,
