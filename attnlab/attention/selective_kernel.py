@@ -92,7 +92,11 @@ class SelectiveKernel(nn.Module):
         self.reduce = nn.Conv2d(channels_out, hidden, 1, bias=False)
         self.bn = VectorBatchNorm(hidden)
         self.select = nn.Conv2d(hidden, channels_out * branches, 1, bias=False)
-        names = [f"{side} x {side}" + (f", gaps of {gap - 1}" if gap > 1 else "") for side, gap in kernels]
+        reach = [1 + gap * (side - 1) for side, gap in kernels]
+        names = [
+            f"{pixels} x {pixels}{' (3 x 3 with gaps)' if pixels > side else ''}"
+            for pixels, (side, _) in zip(reach, kernels, strict=True)
+        ]
         self.tap = AttentionTap(MapKind.BRANCH, MapScale.SOFTMAX, branches=names)
 
     def forward(self, x: Tensor) -> Tensor:
