@@ -229,7 +229,8 @@ def _network() -> None:
     field("model.width", placeholder=str(network.width))
     offered = {name: values for name, values in network.options.items() if name != STAGES}
     if offered:
-        stages = {name: value for name, value in tree["options"].items() if name == STAGES}  # `_stages` asks for them
+        asked = STAGES in network.options and STAGES in tree["options"]  # beside the placement, see `_stages`
+        stages = {STAGES: tree["options"][STAGES]} if asked else {}
         with st.expander("Network options", icon=":material/tune:", key="form.network_expander"):
             _grid_of(f"model.{backbone}", offered, network.defaults, tree["options"])
         tree["options"].update(stages)
