@@ -150,7 +150,8 @@ def test_inspect_begins_with_the_shipped_run_whose_map_finds_the_object(
 
 
 def test_every_registered_variant_has_a_card(app: AppTest, shipped: Path) -> None:
-    text = texts(app.run())
+    app.run()
+    text = "".join(texts(app.segmented_control("home.kind").set_value(kind).run()) for kind in MapKind)
     for variant in list_attention().values():
         assert f"**{variant.title}**" in text
         assert variant.summary in text

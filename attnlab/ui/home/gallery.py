@@ -15,6 +15,14 @@ KIND_BADGES = {
     MapKind.BRANCH: ":red-badge[each channel chooses between branches]",
 }
 
+KIND_WORDS = {
+    MapKind.CHANNEL: "channels",
+    MapKind.SPATIAL: "positions",
+    MapKind.ELEMENT: "single values",
+    MapKind.PAIRWISE: "pairs of positions",
+    MapKind.BRANCH: "branches",
+}
+
 
 def variant_gallery() -> None:
     """Shows the cards, now or as soon as the registry can be read."""
@@ -35,8 +43,19 @@ def _when_ready() -> None:
 def _cards() -> None:
     from attnlab.attention import list_attention
 
+    variants = list_attention()
+    of_kind = {kind: [name for name, variant in variants.items() if kind in variant.kinds] for kind in KIND_WORDS}
+    chosen = st.segmented_control(
+        "Variants that weigh",
+        list(KIND_WORDS),
+        default=MapKind.CHANNEL,
+        required=True,
+        format_func=lambda kind: f"{KIND_WORDS[kind]} ({len(of_kind[kind])})",
+        key="home.kind",
+    )
     with st.grid(3, min_column_width=280, border=True) as grid:
-        for name, variant in list_attention().items():
+        for name in of_kind[chosen]:
+            variant = variants[name]
             with grid.cell():
                 badges = " ".join(KIND_BADGES[kind] for kind in dict.fromkeys(variant.kinds))
                 st.markdown(f"**{variant.title}** &nbsp; {badges}")
