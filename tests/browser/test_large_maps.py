@@ -99,7 +99,7 @@ def test_pointing_brings_one_row_at_a_time(server: Server, page: Page, large_map
     expect(page.locator(".large-maps figure.pinned:visible b")).to_have_text(
         ["Positions attending to row 18, column 18", "Positions attending to row 22, column 17"]
     )
-    expect(page.get_by_label("Head")).to_have_value("1")
+    expect(page.locator(".large-maps").get_by_label("Head")).to_have_value("1")
     assert canvas.get_attribute("aria-label", timeout=PATIENT).startswith(
         "Positions attending to row 22, column 17 (36 × 36 positions)"
     )
