@@ -20,6 +20,7 @@ import os
 import platform
 import random
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -419,7 +420,10 @@ def measure(browsers: int, minutes: float, think: float, alone: float) -> str:
             time.sleep(15)
             after = sample(server)
             with suppress(OSError):
-                figures.failures["in the log of the server"] += (home / "server.log").read_text().count("Traceback")
+                log = (home / "server.log").read_text()
+                figures.failures["in the log of the server"] += log.count("Traceback")
+                if "Traceback" in log:
+                    print(log, file=sys.stderr)
     for found, complaints, _ in seen:
         for action, values in found.items():
             figures.seconds[f"Chromium: {action}"] += values

@@ -135,12 +135,12 @@ class HaloAttention(nn.Module):
             rows = weights.new_zeros(*weights.shape[:2], len(group), self.block**2, 1 + height * width)
             part = weights[:, :, group.start : group.stop]
             rows.scatter_add_(-1, keys[group.start : group.stop, None].expand_as(part), part)
-            inside = own < height * width
-            order = own[inside].argsort()
-            before = rows.flatten(2, 3)[:, :, inside][:, :, order]
+            inside = height * width if whole else int((own < height * width).sum())
+            order = own.argsort()[:inside]  # those beyond the edge come last
+            before = rows.flatten(2, 3)[:, :, order]
             after = self.tap.heads(before, (height, width), queries=(height, width), prefix=1, part=not whole)
             changed = changed or after is not before
-            out[:, :, own[inside][order]] = after[..., 1:] @ values
+            out[:, :, own[order]] = after[..., 1:] @ values
         return out.transpose(2, 3).flatten(1, 2).unflatten(2, (height, width)) if changed else None
 
     def _places(self, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:

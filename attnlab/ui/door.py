@@ -36,6 +36,7 @@ from attnlab.desk.limits import LIMITS
 from attnlab.desk.permissions import Mode, browser_of, server_mode
 from attnlab.desk.teacher import teacher_token
 from attnlab.ui.who import COOKIE
+from attnlab.worker.openmp import leave_a_core
 
 _COOKIE_SECONDS = 400 * 24 * 60 * 60  # browsers keep none longer
 _UPLOAD = "/_stcore/upload_file/"
@@ -228,6 +229,7 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
         host = "localhost" if address in (None, "0.0.0.0", "::") else address
         webbrowser.open(f"http://{host}:{port}/{str(config.get_option('server.baseUrlPath')).strip('/')}")
     if server_mode() is Mode.CLASSROOM:
+        leave_a_core()
         port, address = config.get_option("server.port"), config.get_option("server.address")
         print(f"\n  Classroom. Students open http://THIS-MACHINE:{port}", flush=True)
         if _is_loopback(str(address)):

@@ -31,16 +31,13 @@ from urllib.request import url2pathname
 from attnlab.config import RunConfig
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
-from attnlab.worker.openmp import spin_briefly
+from attnlab.worker.openmp import THREADS, spin_briefly
 from attnlab.worker.priority import give_way
 from attnlab.worker.session import Terminated, dataset, load, run_with_waiting_seeds
 from attnlab.worker.timing import CannotBeTimed, measure
 
 if TYPE_CHECKING:
     from attnlab.training import Event
-
-THREADS = "ATTNLAB_THREADS"
-"""Environment: how many threads torch uses."""
 
 
 def main() -> int:

@@ -1,10 +1,13 @@
-"""How the threads of a training wait for each other."""
+"""How many threads a training has, and how they wait for each other."""
 
 from __future__ import annotations
 
 import os
 
 SPIN_COUNT = "10000"
+
+THREADS = "ATTNLAB_THREADS"
+"""Environment: how many threads torch uses in a worker."""
 
 
 def spin_briefly() -> None:
@@ -16,3 +19,13 @@ def spin_briefly() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
+
+def leave_a_core() -> None:
+    """Lets the workers of this server train on all cores but one, unless the environment says otherwise.
+
+    For a server that many people use. Its pages keep one core busy, and threads that share it hold up all others: they wait for
+    each other many times in every step.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault(THREADS, str(max(1, cores - 1)))

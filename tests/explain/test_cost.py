@@ -2,9 +2,11 @@
 
 import pytest
 
+from attnlab.attention import list_attention
 from attnlab.config import ModelConfig
-from attnlab.explain.cost import count_flops
+from attnlab.explain.cost import count_flops, count_parameters, single_positions
 from attnlab.models import ImageShape
+from attnlab.training.presets import one_minute
 
 
 @pytest.mark.parametrize("reduction", [1, 2, 8])
@@ -23,3 +25,12 @@ def test_self_attention_costs_its_projections_its_scores_and_its_sums(reduction:
         projections = channels * (2 * narrow + channels) * positions
         expected += 2 * (projections + positions**2 * (narrow + channels))
     assert count_flops(config, shape, 10) - count_flops(plain, shape, 10) == expected
+
+
+@pytest.mark.parametrize("variant", list_attention())
+def test_costs_of_every_variant_are_counted_without_computing(variant: str) -> None:
+    """As the form does at every change."""
+    network = (one_minute(variant).model, ImageShape(3, 32, 32), 10)
+    assert count_parameters(*network) > 0
+    assert count_flops(*network) > 0
+    assert single_positions(*network) == []
