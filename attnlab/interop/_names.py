@@ -49,6 +49,12 @@ def reference_names(module_type: type[nn.Module], constants: Mapping[str, str] |
     return decorate
 
 
+def renamed(name: str, layers: Mapping[str, str]) -> str:
+    """The name of a parameter of a layer; a layer that the reference does not have keeps ours, and is reported as missing."""
+    layer, _, leaf = name.rpartition(".")
+    return f"{layers.get(layer, layer)}.{leaf}"
+
+
 def load_reference(module: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     """Copies the weights of a public reference implementation into ``module``, in place.
 

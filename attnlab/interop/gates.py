@@ -4,8 +4,6 @@ those of segmentation_models.pytorch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from attnlab.attention.bam import BottleneckAttentionModule
 from attnlab.attention.coordinate import CoordinateAttention
 from attnlab.attention.fca import FrequencyChannelAttention
@@ -17,7 +15,7 @@ from attnlab.attention.scse import ConcurrentSqueezeExcite
 from attnlab.attention.simam import SimAM
 from attnlab.attention.srm import StyleRecalibration
 from attnlab.attention.triplet import TripletAttention
-from attnlab.interop._names import reference_names
+from attnlab.interop._names import reference_names, renamed
 
 _COORDINATE = {"conv": "conv1", "bn": "bn1", "rows.conv": "conv_h", "columns.conv": "conv_w"}
 _BAM = {
@@ -41,13 +39,13 @@ _PLANES = {"columns": "cw", "rows": "hc", "positions": "hw"}
 @reference_names(CoordinateAttention)
 def coordinate_name(module: CoordinateAttention, name: str) -> str:
     """houqb/CoordAttention: ``rows.conv.weight`` -> ``conv_h.weight``; timm has the same names."""
-    return _layer(_COORDINATE, name)
+    return renamed(name, _COORDINATE)
 
 
 @reference_names(BottleneckAttentionModule)
 def bam_name(module: BottleneckAttentionModule, name: str) -> str:
     """Jongchan/attention-module, which has no batch norm at the end of its branches."""
-    return _layer(_BAM, name)
+    return renamed(name, _BAM)
 
 
 @reference_names(TripletAttention)
@@ -79,13 +77,13 @@ def global_context_name(module: GlobalContext, name: str) -> str:
 @reference_names(ConcurrentSqueezeExcite)
 def scse_name(module: ConcurrentSqueezeExcite, name: str) -> str:
     """segmentation_models.pytorch: ``channel.mlp.0.weight`` -> ``cSE.1.weight``."""
-    return _layer(_SCSE, name)
+    return renamed(name, _SCSE)
 
 
 @reference_names(LargeKernelAttention)
 def large_kernel_name(module: LargeKernelAttention, name: str) -> str:
     """Visual-Attention-Network/VAN-Classification: ``near.weight`` -> ``conv0.weight``."""
-    return _layer(_LARGE_KERNEL, name)
+    return renamed(name, _LARGE_KERNEL)
 
 
 @reference_names(GatherExcite)
@@ -108,9 +106,3 @@ def gct_name(module: GatedChannelTransformation, name: str) -> str:
 def simam_name(module: SimAM, name: str) -> str:
     """ZjjConan/SimAM: it has no parameters."""
     return name
-
-
-def _layer(names: Mapping[str, str], name: str) -> str:
-    """The name of a parameter of a layer; a layer that the reference does not have keeps ours, and is reported as missing."""
-    layer, _, leaf = name.rpartition(".")
-    return f"{names.get(layer, layer)}.{leaf}"

@@ -4,8 +4,6 @@ bottleneck, halo and non-local; in MenghaoGuo/EANet, public ports of double atte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from attnlab.attention.bottleneck import BottleneckAttention
 from attnlab.attention.double_attention import DoubleAttention
 from attnlab.attention.dual import DualAttention
@@ -14,7 +12,7 @@ from attnlab.attention.halo import HaloAttention
 from attnlab.attention.non_local import NonLocal
 from attnlab.attention.selective_kernel import SelectiveKernel
 from attnlab.attention.split_attention import SplitAttention
-from attnlab.interop._names import reference_names
+from attnlab.interop._names import reference_names, renamed
 
 _NON_LOCAL = {"query": "t", "key": "p", "value": "g", "output": "z", "bn": "norm"}
 _EXTERNAL = {"input": "conv1", "key_memory": "linear_0", "value_memory": "linear_1", "output": "conv2.0", "bn": "conv2.1"}
@@ -36,13 +34,8 @@ def split_attention_name(module: SplitAttention, name: str) -> str:
 
 
 @reference_names(BottleneckAttention)
-def bottleneck_name(module: BottleneckAttention, name: str) -> str:
-    """``height_rel`` -> ``pos_embed.height_rel``; the convolution keeps its name."""
-    return f"pos_embed.{name}" if name.endswith("_rel") else name
-
-
 @reference_names(HaloAttention)
-def halo_name(module: HaloAttention, name: str) -> str:
+def relative_position_name(module: BottleneckAttention | HaloAttention, name: str) -> str:
     """``height_rel`` -> ``pos_embed.height_rel``; the convolutions keep their names."""
     return f"pos_embed.{name}" if name.endswith("_rel") else name
 
@@ -50,19 +43,19 @@ def halo_name(module: HaloAttention, name: str) -> str:
 @reference_names(NonLocal)
 def non_local_name(module: NonLocal, name: str) -> str:
     """``query.weight`` -> ``t.weight``, and so on."""
-    return _layer(name, _NON_LOCAL)
+    return renamed(name, _NON_LOCAL)
 
 
 @reference_names(ExternalAttention)
 def external_name(module: ExternalAttention, name: str) -> str:
     """``key_memory.weight`` -> ``linear_0.weight``, and so on."""
-    return _layer(name, _EXTERNAL)
+    return renamed(name, _EXTERNAL)
 
 
 @reference_names(DoubleAttention)
 def double_attention_name(module: DoubleAttention, name: str) -> str:
     """``features.weight`` -> ``convA.weight``, and so on."""
-    return _layer(name, _DOUBLE)
+    return renamed(name, _DOUBLE)
 
 
 @reference_names(DualAttention)
@@ -70,8 +63,3 @@ def dual_name(module: DualAttention, name: str) -> str:
     """``position.query.weight`` -> ``sa.query_conv.weight``, ``channel.gamma`` -> ``sc.gamma``."""
     part, layer, *leaf = name.split(".")
     return f"{'sa' if part == 'position' else 'sc'}.{layer}{f'_conv.{leaf[0]}' if leaf else ''}"
-
-
-def _layer(name: str, names: Mapping[str, str]) -> str:
-    layer, _, leaf = name.partition(".")
-    return f"{names[layer]}.{leaf}"

@@ -312,6 +312,8 @@ class Manager:
 
     def add_feeder(self, feeder: Callable[[Manager], None]) -> None:
         """Calls ``feeder`` too in every round, unless it is called already."""
+        if feeder in self._feeders:  # asked by every page of every browser, so without waiting for a round to end
+            return
         with self.lock:
             if feeder not in self._feeders:
                 self._feeders = (*self._feeders, feeder)

@@ -70,7 +70,7 @@ def _positions() -> Iterator[Case]:
             lambda ours, theirs=theirs: _timm(
                 partial(BottleneckAttn, 24, 40, feat_size=ours.get_submodule("bottleneck").size, **theirs),
                 "bottleneck",
-                mixing.bottleneck_name,
+                mixing.relative_position_name,
             )(ours),
         )
     small = {"heads": 2, "block": 4, "halo": 2, "scaled_positions": True}
@@ -81,7 +81,7 @@ def _positions() -> Iterator[Case]:
             24,
             ((8, 8), (16, 8)),
             _mixer("halo", options),
-            _timm(partial(HaloAttn, 24, 40, **theirs), "halo", mixing.halo_name),
+            _timm(partial(HaloAttn, 24, 40, **theirs), "halo", mixing.relative_position_name),
         )
     yield Case(
         "halo, heads 2, block 4, halo 1, other sizes",
@@ -89,7 +89,7 @@ def _positions() -> Iterator[Case]:
         4,
         ((5, 6), (1, 1)),
         lambda size: build_mixer("halo", 4, 6, size, {"halo": {"heads": 2, "block": 4, "halo": 1}}),
-        functional(partial(independent_mixing.halo, heads=2, block=4, halo=1), mixing.halo_name, "halo."),
+        functional(partial(independent_mixing.halo, heads=2, block=4, halo=1), mixing.relative_position_name, "halo."),
     )
     half: dict[str, Any] = {"rd_ratio": 0.5, "use_scale": False}
     for options, theirs in (({}, {}), ({"reduction": 2, "scaled": False}, half)):
