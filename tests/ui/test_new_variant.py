@@ -21,6 +21,7 @@ from attnlab.ui.form.draft import EXACTLY
 paths.DEMO_RUNS = paths.home() / "no-shipped-runs"
 warmup.wait()
 app = AppTest.from_file(os.path.abspath("app.py"), default_timeout=60).run()
+app.segmented_control("home.kind").set_value("spatial").run()
 assert any("Brightness" in element.value for element in app.markdown), "no card on the first page"
 
 app.switch_page("pages/train.py").run()
