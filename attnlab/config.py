@@ -89,6 +89,11 @@ class ModelConfig(Section):
     placement: Placement = Field("every_conv", description="where the attention sits in a block of the backbone")
     width: int | None = Field(None, ge=1, le=512, description="channels of the first block; empty: the backbone's own width")
     options: dict[str, JsonValue] = Field(default_factory=dict, description="further options of this backbone, by name")
+    control: Literal["none", "neutral"] = _later(
+        "none",
+        description="neutral: the attention has the same parameters, but its weights are fixed, in training and afterwards, at "
+        "the value with which it does nothing; what the attention gains is what it is better than this control",
+    )
 
 
 class TrainingConfig(Section):
@@ -215,7 +220,9 @@ class RunConfig(Section):
 
     def _readable(self) -> str:
         source = re.split(r"[\\/]", self.dataset.name.rstrip("/\\"))[-1].split(".")[0]
-        parts = (source, self.model.backbone, self.model.attention)
+        parts = [source, self.model.backbone, self.model.attention]
+        if self.model.control != "none":
+            parts.append(self.model.control)
         return "-".join(re.sub(r"[^a-zA-Z0-9_]+", "_", part).strip("_")[:32] or "x" for part in parts)
 
 

@@ -20,7 +20,8 @@ def test_a_run_made_before_a_setting_was_added_keeps_its_id(folder) -> None:
 
 def test_newer_settings_count_as_soon_as_they_are_used() -> None:
     plain = RunConfig()
-    for path, value in (("training__plateau_patience", 1), ("protocol__loss_average", "batches")):
+    newer = {"training__plateau_patience": 1, "protocol__loss_average": "batches", "model__control": "neutral"}
+    for path, value in newer.items():
         changed = plain.changed(**{path: value})
         assert changed.config_hash != plain.config_hash and changed.group != plain.group
         section, name = path.split("__")

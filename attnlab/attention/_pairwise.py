@@ -38,7 +38,7 @@ class PairwiseAttention(nn.Module, ABC):
         super().__init__()
         self.heads = heads
         self.scale = scale
-        self.tap = AttentionTap(MapKind.PAIRWISE, MapScale.SOFTMAX)
+        self.tap = AttentionTap(MapKind.PAIRWISE, MapScale.SOFTMAX, settles=True)
 
     @abstractmethod
     def queries(self, x: Tensor, places: Sequence[Place] | None = None) -> Tensor:
@@ -107,6 +107,9 @@ class PairwiseAttention(nn.Module, ABC):
 
         On the meta device, where operations are counted and nothing is computed, only what attention itself needs is done.
         """
+        if self.tap.fixed:  # the same weight for all keys
+            read = value.sum(dim=2, keepdim=True) * self._neutral(key)
+            return read.expand(-1, -1, query.shape[2], -1)
         if query.is_meta:
             return self._weights(query, key) @ value
         narrow, wide = query.shape[-1], value.shape[-1]
@@ -115,7 +118,12 @@ class PairwiseAttention(nn.Module, ABC):
         attended = F.scaled_dot_product_attention(query, key, F.pad(value, (0, width - wide)), scale=self.scale)
         return attended[..., :wide]
 
+    def _neutral(self, key: Tensor) -> float:
+        return 1 / key.shape[2] if self.tap.neutral is None else self.tap.neutral
+
     def _weights(self, query: Tensor, key: Tensor) -> Tensor:
+        if self.tap.fixed:
+            return query.new_full((*query.shape[:3], key.shape[2]), self._neutral(key))
         return (query @ key.transpose(2, 3) * self.scale).softmax(dim=-1)
 
     def _edited(self, query: Tensor, key: Tensor, value: Tensor, x: Tensor) -> Tensor | None:

@@ -97,6 +97,16 @@ def from_rows(rows: Tensor, attention: AttentionMap) -> Tensor:
     return ordered.reshape(attention.values.shape)
 
 
+def neutral_weights(attention: AttentionMap) -> Tensor:
+    """The weights with which a block does nothing, in the shape of the map's values: what "off" and a fixed tap mean.
+
+    The map's neutral value: a product passes its input on, a readout adds nothing. A map without one reads features that
+    cannot be left out, since nothing would be left, and reads them uniformly: 1/N of the positions, 1/M of the branches.
+    """
+    value = 1 / weight_rows(attention).shape[-1] if attention.neutral is None else attention.neutral
+    return torch.full_like(attention.values, value)
+
+
 Edit = Callable[[AttentionMap], Tensor | None]
 
 
@@ -120,6 +130,11 @@ class AttentionTap(nn.Module):
         neutral: the weight with which the block does nothing, where it is not that of `attnlab.maps.neutral_weight`: 0 for a
             gate a in x (1 + a), 1/2 for each of two gated copies that are added.
         branches: what the branches of a BRANCH map are called.
+        settles: the block itself uses neutral weights where the tap is fixed. For blocks that do without the weights unless
+            somebody asks for them.
+
+    Attributes:
+        fixed: whether the weights are `neutral_weights`, whatever is passed; see `fix_weights`.
     """
 
     def __init__(
@@ -129,22 +144,30 @@ class AttentionTap(nn.Module):
         *,
         neutral: float | None = None,
         branches: Sequence[str] = (),
+        settles: bool = False,
     ) -> None:
         super().__init__()
         self.kind = kind
         self.scale = scale
         self.neutral = neutral_weight(kind, scale) if neutral is None else neutral
         self.branches = tuple(branches)
+        self.settles = settles
+        self.fixed = False
 
     @property
     def active(self) -> bool:
         """Whether a recording or an edit is active; a block asks before it computes an expensive map."""
-        return any(id(self) in watch.names for watch in _ACTIVE.get())
+        return self._replaces or any(id(self) in watch.names for watch in _ACTIVE.get())
 
     @property
     def editing(self) -> bool:
         """Whether an edit is active."""
-        return any(id(self) in watch.names and watch.edit is not None for watch in _ACTIVE.get())
+        return self._replaces or any(id(self) in watch.names and watch.edit is not None for watch in _ACTIVE.get())
+
+    @property
+    def _replaces(self) -> bool:
+        """Whether the weights must pass, because the tap and not the block makes them neutral."""
+        return self.fixed and not self.settles
 
     def forward(
         self,
@@ -156,7 +179,7 @@ class AttentionTap(nn.Module):
         prefix: int = 0,
         head: int | None = None,
     ) -> Tensor:
-        """Returns ``weights``, or their replacement by an edit.
+        """Returns ``weights``, or neutral ones where the tap is fixed, or their replacement by an edit.
 
         Args:
             weights: of the shape that belongs to `kind`.
@@ -167,6 +190,8 @@ class AttentionTap(nn.Module):
         Raises:
             ValueError: when an edit returns another shape.
         """
+        if self._replaces:
+            weights = neutral_weights(AttentionMap("", self.kind, self.scale, weights, (1, 1), neutral=self.neutral))
         for watch in _ACTIVE.get():
             name = watch.names.get(id(self))
             if name is None or (part and watch.edit is None):
@@ -225,6 +250,15 @@ class AttentionTap(nn.Module):
 def attention_taps(model: nn.Module) -> dict[str, AttentionTap]:
     """The taps of a model by path, in module order."""
     return {name: module for name, module in model.named_modules() if isinstance(module, AttentionTap)}
+
+
+def fix_weights(model: nn.Module) -> None:
+    """Fixes the weights of every tap at `neutral_weights`, from now on, in training as in evaluation.
+
+    The parameters behind them stay, and get no gradient. A recording shows the neutral weights, and an edit can change them.
+    """
+    for tap in attention_taps(model).values():
+        tap.fixed = True
 
 
 def attention_scalars(model: nn.Module) -> dict[str, float]:

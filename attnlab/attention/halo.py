@@ -78,7 +78,7 @@ class HaloAttention(nn.Module):
             nn.init.trunc_normal_(layer.weight, std=channels_in**-0.5)
         nn.init.trunc_normal_(self.height_rel, std=self.factor)
         nn.init.trunc_normal_(self.width_rel, std=self.factor)
-        self.tap = AttentionTap(MapKind.PAIRWISE, MapScale.SOFTMAX)
+        self.tap = AttentionTap(MapKind.PAIRWISE, MapScale.SOFTMAX, settles=True)
         self.tap.neutral = None  # nothing is added to the input: without weights nothing would be left
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,6 +92,8 @@ class HaloAttention(nn.Module):
         windows = windows.flatten(4).flatten(2, 3).unflatten(1, (self.heads, -1))  # (B, heads, d + v, blocks, w * w)
         key, value = windows.permute(0, 1, 3, 4, 2).split([self.width, windows.shape[2] - self.width], dim=-1)
         weights = (query @ key.transpose(-1, -2) * self.factor + self._positions(query)).softmax(dim=-1)
+        if self.tap.fixed:  # uniform over what a query can reach, which is its window and not the whole map
+            weights = torch.full_like(weights, 1 / self.window**2)
         gathered = self._edited(weights, kv) if self.tap.active else None
         if gathered is None:
             gathered = self._whole(weights @ value, height + down, width + right)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import nn
 
-from attnlab.attention import NONE, build_attention, build_mixer, split_mixer
+from attnlab.attention import NONE, attention_taps, build_attention, build_mixer, fix_weights, split_mixer
 from attnlab.config import OWN_ATTENTION, ModelConfig, Placement
 from attnlab.plugins import load_plugins
 from attnlab.registry import Registry, default_options, offered_options, refuse_unknown
@@ -147,9 +147,14 @@ def get_model(name: str) -> Network:
 def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Module:
     """Builds the network of a config for images of ``shape`` and ``classes`` logits.
 
+    With ``control="neutral"`` the weights of the variant are fixed, see `attnlab.attention.fix_weights`: gates let their input
+    pass, readouts add nothing, and what replaces a convolution weighs its branches or positions alike. The parameters are
+    the same, and so are their values before training, since the same blocks are built in the same order. Without a variant
+    it is the network's own attention whose weights are fixed; where there is a variant, that stays as it is.
+
     Raises:
         ValueError: for an unknown network, variant, option or placement, an option value of another type than those
-            offered, or an unsuitable image size; the message says what is possible.
+            offered, an unsuitable image size, or a control of a network without attention; the message says what is possible.
     """
     network = get_model(config.backbone)
     mixer_name, block_names = split_mixer(config.attention)
@@ -180,14 +185,21 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
     mixer_options = {name: values for name, values in config.attention_options.items() if name == mixer_name}
     block_options = {name: values for name, values in config.attention_options.items() if name != mixer_name}
 
+    fixed = config.control == "neutral"
+
+    def made(block: nn.Module) -> nn.Module:
+        if fixed:
+            fix_weights(block)
+        return block
+
     def attention(channels: int, size: tuple[int, int]) -> nn.Module | None:
-        return None if block_names == NONE else build_attention(block_names, channels, size, block_options)
+        return None if block_names == NONE else made(build_attention(block_names, channels, size, block_options))
 
     def mixer(channels_in: int, channels_out: int, size: tuple[int, int]) -> nn.Module | None:
-        return None if mixer_name == NONE else build_mixer(mixer_name, channels_in, channels_out, size, mixer_options)
+        return None if mixer_name == NONE else made(build_mixer(mixer_name, channels_in, channels_out, size, mixer_options))
 
     factories = {"mixer": mixer} if network.mixes else {}
-    return network.module(
+    model = network.module(
         shape,
         classes,
         attention,
@@ -196,6 +208,11 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
         **factories,
         **config.options,
     )
+    if fixed and config.attention == NONE:
+        fix_weights(model)
+    if fixed and not any(tap.fixed for tap in attention_taps(model).values()):
+        raise ValueError(f"{network.name} without attention has no weights to fix; set model.control to 'none'")
+    return model
 
 
 def _same_kind(value: Any, known: Any) -> bool:

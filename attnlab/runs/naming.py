@@ -11,6 +11,9 @@ from typing import Any
 from attnlab.config import OWN_ATTENTION, ModelConfig, RunConfig
 from attnlab.runs.records import RunRecord
 
+_NAMED = ("model.attention", "model.control")
+"""Settings that `attention_name` tells."""
+
 SPELT_OUT = 2
 """Up to this many differing settings are written out in a name; more are replaced by a letter."""
 
@@ -19,9 +22,13 @@ PLAIN = "plain"
 
 
 def attention_name(config: RunConfig) -> str:
-    """``"eca+cbam_spatial"`` -> ``"eca + cbam_spatial"``; gates of the network itself -> ``"gates"``; none -> ``"plain"``."""
+    """``"eca+cbam_spatial"`` -> ``"eca + cbam_spatial"``; gates of the network itself -> ``"gates"``; none -> ``"plain"``.
+
+    A control says so: ``"eca (weights fixed)"``.
+    """
     variant = "" if config.model.attention == "none" else config.model.attention.replace("+", " + ")
-    return " + ".join(filter(None, (_own_attention(config.model), variant))) or PLAIN
+    fixed = " (weights fixed)" if config.model.control == "neutral" else ""
+    return (" + ".join(filter(None, (_own_attention(config.model), variant))) or PLAIN) + fixed
 
 
 def _own_attention(model: ModelConfig) -> str:
@@ -121,7 +128,7 @@ def _differences(configs: Mapping[str, RunConfig]) -> tuple[dict[str, list[str]]
     own: dict[str, list[str]] = {}
     setups: dict[str, tuple[str, ...]] = {}
     for key, config in configs.items():
-        values = {name: _part(name, flat[key].get(name), config) for name in differing if name != "model.attention"}
+        values = {name: _part(name, flat[key].get(name), config) for name in differing if name not in _NAMED}
         own[key] = [part for name, part in values.items() if name.startswith("model.attention_options.") and part]
         setups[key] = tuple(part for name, part in values.items() if not name.startswith("model.attention_options."))
     return own, setups

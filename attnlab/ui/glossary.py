@@ -15,6 +15,11 @@ ATTENTION_GATE = (
     "An attention gate gives each position of a layer a weight; the network continues with the weighted sum of the layer's "
     "features."
 )
+FIXED = (
+    "This run is a control: its attention weights were fixed before training and never changed. Gates let everything pass, "
+    "what would be gathered is not added, and branches count alike. The maps show these fixed weights, so they say nothing "
+    "about the images."
+)
 UNIFORM = "1 × uniform means as much weight as if all positions shared the attention equally; 2 × is twice that."
 ENTROPY = "Relative entropy measures how spread out a map is: 1 means uniform, 0 means that one position has all the weight."
 HOLM = (

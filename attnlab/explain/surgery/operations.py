@@ -30,7 +30,15 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention import AttentionMap, MapKind, MapScale, attention_scalars, attention_taps, edit_attention
+from attnlab.attention import (
+    AttentionMap,
+    MapKind,
+    MapScale,
+    attention_scalars,
+    attention_taps,
+    edit_attention,
+    neutral_weights,
+)
 from attnlab.attention._tap import Edit, from_rows, weight_rows
 from attnlab.geometry import Cells, nearest_cells, stretched
 from attnlab.maps import FACTOR_REACH, tap_of
@@ -104,7 +112,7 @@ class Operation:
 
 def off(attention: AttentionMap) -> Tensor:
     """As if the attention were not there: the neutral weight everywhere, or the uniform one where no weight is neutral."""
-    return uniform(attention) if attention.neutral is None else torch.full_like(attention.values, attention.neutral)
+    return neutral_weights(attention)
 
 
 def uniform(attention: AttentionMap) -> Tensor:

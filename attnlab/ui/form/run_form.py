@@ -163,6 +163,7 @@ def _attention(network: Network) -> None:
         why = "has its attention built in" if network.own_attention else "takes no attention"
         st.caption(f"{network.title} {why}: {network.summary}")
         tree.update(attention=NONE, attention_options={})
+        _control(attended=bool(network.own_attention))
         return
     variants = list_attention()
     key = "form.variants"
@@ -206,7 +207,16 @@ def _attention(network: Network) -> None:
             titles={name: readable(name) for name in network.placements},
             help="Where the attention is placed in each block of the backbone.",
         )
+    _control(attended=bool(chosen or network.own_attention))
     _stages(network, attended=bool(chosen))
+
+
+def _control(*, attended: bool) -> None:
+    """Asks whether the weights of the attention are learned or fixed; without attention there is nothing to ask."""
+    if attended:
+        field("model.control")
+    else:
+        draft()["model"]["control"] = "none"
 
 
 def _stages(network: Network, *, attended: bool) -> None:

@@ -28,7 +28,7 @@ from attnlab.ui.background import show_progress
 from attnlab.ui.benchmarks import benchmark_page
 from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.format import plain
-from attnlab.ui.glossary import WEIGHTS
+from attnlab.ui.glossary import FIXED, WEIGHTS
 from attnlab.ui.inspect.images import images_to_show, run_colour, wanted_images
 from attnlab.ui.inspect.own_image import ask_image, choose_fit, say_classes
 from attnlab.ui.inspect.predictions import PREDICTED, Predictions, predicting
@@ -172,6 +172,8 @@ def variant_facts(config: ModelConfig) -> None:
     except ValueError as error:  # of a plug-in that is not here
         st.warning(plain(str(error)), icon=":material/extension_off:")
         return
+    if config.control == "neutral":
+        st.info(FIXED, icon=":material/lock:")
     if not variants:
         st.markdown(f"**{network.title}.** {network.summary}")
         _paper(network.paper)
