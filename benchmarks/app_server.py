@@ -52,7 +52,7 @@ class AppServer:
 
 @contextmanager
 def app_server(home: Path, *, classroom: bool = False) -> Iterator[AppServer]:
-    """Starts the app on this machine and ends it again, with its workers.
+    """Starts the app on this machine, in a session of its own as a service has, and ends it again with its workers.
 
     Raises:
         RuntimeError: when it does not answer; the message ends with what it printed.
@@ -67,7 +67,12 @@ def app_server(home: Path, *, classroom: bool = False) -> Iterator[AppServer]:
     log = home / "server.log"
     with log.open("wb") as stream:
         server = subprocess.Popen(
-            [*command, "--server.port", str(port)], cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT
+            [*command, "--server.port", str(port)],
+            cwd=ROOT,
+            env=environment,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         end = time.monotonic() + _START_SECONDS

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
@@ -148,7 +149,10 @@ class Visitor:
         body = head.encode() + content + f"\r\n--{mark}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={mark}", "X-Xsrftoken": self._xsrf}
         request = Request(self.address + place.upload_url, data=body, headers=headers, method="PUT")
-        self._http.open(request, timeout=self.patience).close()
+        try:
+            self._http.open(request, timeout=self.patience).close()
+        except HTTPError as error:
+            raise Stuck(f"the upload was refused: {error.code} {error.read(200).decode(errors='replace')}") from error
         state = WidgetState(id=id_)
         info = state.file_uploader_state_value.uploaded_file_info.add(name=name, size=len(content), file_id=place.file_id)
         info.file_urls.CopyFrom(place)
@@ -161,6 +165,18 @@ class Visitor:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._take(end, quiet=True)
+
+    def until(self, key: str) -> None:
+        """Looks at the page until it has this widget: one that appears after an answer that another answer overtook.
+
+        Raises:
+            Stuck: when it does not appear.
+        """
+        end = time.monotonic() + self.patience
+        while not any(name.endswith(key) for name in self.keys()):
+            if time.monotonic() > end:
+                raise Stuck(f"the page has no widget {key!r}")
+            self.stay(0.1)
 
     def leave(self) -> None:
         """Closes the tab. The cookies stay, so the next `open` is the same browser."""
@@ -207,7 +223,7 @@ class Visitor:
     def _connect(self, page: str) -> None:
         with self._http.open(Request(f"{self.address}/{page}", headers={"Accept": "text/html"}), timeout=self.patience) as got:
             got.read()
-        with self._http.open(f"{self.address}/_stcore/host-config", timeout=self.patience) as got:
+        with self._http.open(f"{self.address}/_stcore/health", timeout=self.patience) as got:
             got.read()  # it brings the token that uploads need
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._jar)
         protocols: Any = ["streamlit", self._xsrf] if self._xsrf else ["streamlit"]
@@ -242,15 +258,22 @@ class Visitor:
         return time.perf_counter() - began
 
     def _until_drawn(self, fragment: str = "") -> None:
-        """Until a run of the page, or one that drew this fragment, has ended."""
-        end, begun = time.monotonic() + self.patience, False
+        """Until a run of the page, or one that drew this fragment, has ended.
+
+        Streamlit also says of a fragment that was drawn to its end that it ended early for another run, when that run is one
+        of another fragment which begins before the message is sent.
+        """
+        end, begun, early = time.monotonic() + self.patience, False, False
         while True:
             message = self._take(end)
             kind = message.WhichOneof("type") if message is not None else None
             if kind == "new_session":
                 begun = begun or self._of_page or fragment in self._fragments
+                if early and not begun:
+                    return
             elif kind == "script_finished" and message is not None and begun:
                 before = self._of_page and bool(self._page) and self._drawn not in ("", self._page)  # still of the page before
+                early = message.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN and not self._of_page
                 if message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN and not before:
                     self._page = self._page or self._drawn
                     return

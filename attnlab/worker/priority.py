@@ -10,7 +10,6 @@ NICE, SESSION_NICE = 10, 5
 """Of the process and of its session. A session with 5 gets a third of what one with 0 gets: pages answer quickly, and where
 many programs compute, a training still goes on. With 10 it gets a tenth, and does not.
 """
-_AUTOGROUP = Path("/proc/self/autogroup")
 _TRIES, _PAUSE_SECONDS = 5, 0.12
 
 
@@ -25,14 +24,14 @@ def give_way() -> None:
         lower_session()
 
 
-def lower_session() -> bool:
-    """Gives the session of this process the nice value `SESSION_NICE`. Returns whether the kernel took it.
+def lower_session(nice: int = SESSION_NICE, pid: int | str = "self") -> bool:
+    """Gives the session of a process a nice value, as a rule that of this one. Returns whether the kernel took it.
 
     The kernel takes such a wish ten times a second from all programs together, so it is asked again a few times.
     """
     for _ in range(_TRIES):
         try:
-            _AUTOGROUP.write_text(str(SESSION_NICE))
+            Path(f"/proc/{pid}/autogroup").write_text(str(nice))
         except BlockingIOError:
             time.sleep(_PAUSE_SECONDS)
         except OSError:  # a kernel without autogroups

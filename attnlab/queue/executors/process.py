@@ -97,10 +97,11 @@ class WorkerProcessExecutor:
             raise
         finally:
             with self._lock:
-                if child.answered and child.reusable and not self._idle and not self._children:
+                keep = child.answered and child.reusable and not self._idle and not self._children
+                if keep:
                     self._idle.append(child)
-                else:
-                    child.release()
+            if not keep:
+                child.release()  # it may take a while to end, and the queue asks for the lock in each round
         return speed
 
     def close(self) -> None:
