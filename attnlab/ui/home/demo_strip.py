@@ -41,7 +41,7 @@ TERMS = (
 """,
     """
 - **Block and map.** A network is a chain of blocks. The weights of the attention in one block are a map. For *{name}*, shown
-  first is the map of {place}; the buttons above it show those of the other blocks.
+  first is the map of {place}; the buttons below it show those of the other blocks.
 - **Outline.** The white line marks the object. It is drawn for you; the network never sees it.
 - **Dashed line.** The squares are drawn where the network looks; it has no positions outside the line.
 - **N × weight.** Self-attention has no gates: each position shares a total weight of 1 among all N positions. Its maps show

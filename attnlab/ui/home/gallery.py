@@ -61,7 +61,7 @@ def _cards() -> None:
                 st.markdown(f"**{variant.title}** &nbsp; {badges}")
                 st.markdown(variant.summary)
                 st.markdown(f"${variant.formula}$")
-                with st.container(horizontal=True, horizontal_alignment="distribute"):
+                with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
                     st.page_link(
                         "pages/train.py", label="Train it", icon=":material/play_circle:", query_params={"attention": name}
                     )

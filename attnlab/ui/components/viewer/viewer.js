@@ -209,7 +209,8 @@ export class Viewer {
     const dock = this.compact ? [] : [buildControls(this)];
     this.controls = [...layerBar, ...timeBar, ...dock];
     const nodes = (/** @type {Control[]} */ controls) => controls.map(({ node }) => node);
-    this.root.replaceChildren(...nodes(layerBar), this.deck, ...nodes(timeBar));
+    const [above, below] = this.compact ? [[], layerBar] : [layerBar, []]; // pictures of several small viewers stand level
+    this.root.replaceChildren(...nodes(above), this.deck, ...nodes(timeBar), ...nodes(below));
     (this.cards.length === 1 ? this.cards[0].side : this.root).append(...nodes(dock));
     if (!this.compact) this.root.append(this.help);
     this.root.append(this.spoken);
