@@ -64,6 +64,12 @@ test("softmax weights are shown as multiples of uniform, gates as they are", () 
   assert.deepEqual([...fieldOf(gate("g", 0.2, 0.5), 0, usual, []).compute()].map((v) => v.toFixed(1)), ["0.2", "0.5", "0.2", "0.2"]);
 });
 
+test("while no position is pointed at, a pairwise map is the mean over all, and says so", () => {
+  const field = fieldOf(pairs, 0, usualView(), []);
+  assert.deepEqual([...field.compute()], [1.75, 1.75, 0.25, 0.25]);
+  assert.match(scaleWords(usualView(), pairs, field, [0, 4], field.compute()), /mean over all positions; point at one for its own/);
+});
+
 test("ignoring nearby positions takes the query's own cell away and keeps the rest", () => {
   const field = fieldOf(pairs, 0, { ...usualView(), near: 1 }, [{ u: 0.1, v: 0.9 }]); // query 2 attends to key 1
   assert.deepEqual([...field.compute()], [0, 4, 0, 0]);

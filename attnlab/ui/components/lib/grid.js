@@ -6,6 +6,9 @@
 /** @typedef {readonly [left: number, top: number, right: number, bottom: number]} Frame shares of the picture */
 /** @typedef {{ row: number, column: number, index: number }} Cell index: in reading order */
 
+/** @type {Place} */
+export const MIDDLE = { u: 0.5, v: 0.5 };
+
 /** The frame of a map that is stretched over the whole picture. @type {Frame} */
 export const WHOLE = [0, 0, 1, 1];
 

@@ -141,7 +141,7 @@ export class Card {
   precision() {
     const { layer, field, viewer } = this;
     if (!layer) return 0;
-    const rows = layer.kind === "pairwise" && viewer.state.pair === "row" && field ? field.queries : null;
+    const rows = layer.kind === "pairwise" && viewer.state.pair === "row" && field?.queries.length ? field.queries : null;
     return this.valuePrecision.get(this.key, () => precisionOf(layer, this.shownMoment, rows));
   }
 

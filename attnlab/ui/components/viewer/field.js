@@ -102,8 +102,18 @@ export function fieldOf(layer, moment, state, focus, pointed = null) {
     return field(`k${keys}`, layer.queries, () => shown(received()), { queries: keys });
   }
   const queries = focus.map((at) => cellAt(layer.queries, at, frame).index);
-  const paid = () => withoutNear(layer, meanWeights(layer, moment, queries), focus, state.near, frame);
+  const rows = queries.length ? queries : upTo(layer.rows);
+  const paid = () => withoutNear(layer, meanWeights(layer, moment, rows), focus, state.near, frame);
   return field(`r${queries}x${state.near}`, layer.grid, () => shown(paid()), { queries });
+}
+
+/**
+ * Whether a field is the mean over all positions that attend.
+ * @param {Layer} layer
+ * @param {Field | null} field
+ */
+export function ofAll(layer, field) {
+  return layer.kind === "pairwise" && !!field && !field.entropy && !field.queries.length;
 }
 
 /** @param {number} count */
@@ -210,7 +220,7 @@ export function scaleWords({ scope, smooth, blend }, layer, field, [low, high], 
   const what = field?.entropy
     ? "entropy of each position's attention (1 = uniform)"
     : layer.scale === "softmax"
-      ? "weight relative to uniform attention (1 = average)"
+      ? `weight relative to uniform attention (1 = average)${ofAll(layer, field) ? ", mean over all positions; point at one for its own" : ""}`
       : `${layer.scale} value${layer.neutral === null ? "" : ` (${formatNumber(layer.neutral)} = unchanged)`}`;
   const over = field?.entropy ? "map" : scope;
   const stretched = `colours stretched to this ${over}: ${formatNumber(low)} to ${formatNumber(high)}`;

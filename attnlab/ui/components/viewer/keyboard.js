@@ -2,7 +2,7 @@
 // The keyboard, which does all that the pointer and the controls do.
 import { COLOUR_MAPS } from "../lib/colours.js";
 import { element } from "../lib/dom.js";
-import { ARROWS, clamp } from "../lib/grid.js";
+import { ARROWS, clamp, MIDDLE } from "../lib/grid.js";
 import { MOST_BESIDE } from "./bars.js";
 import { readoutWords } from "./readout.js";
 import { BLENDS, CUTS, PAIR_VIEWS, SCOPES, usualView, VIEW_FIELDS } from "./view.js";
@@ -76,7 +76,7 @@ function actionOf(viewer, { key, shiftKey }) {
   /** @type {<Name extends keyof View>(name: Name, values: readonly View[Name][]) => () => void} */
   const next = (name, values) => set({ [name]: values[(values.indexOf(state[name]) + 1) % values.length] });
   const flip = (/** @type {"smooth" | "sorted" | "mask"} */ name) => set({ [name]: !state[name] });
-  const pin = (/** @type {boolean} */ more) => () => viewer.pin(viewer.cursor ?? viewer.lastHover, more);
+  const pin = (/** @type {boolean} */ more) => () => viewer.pin(viewer.cursor ?? viewer.lastHover ?? MIDDLE, more);
   if (key in ARROWS) return () => nudge(viewer, ...ARROWS[key]);
   const steps = viewer.steps.length > 1;
   const several = viewer.layers.length > 1 && viewer.layers.length <= MOST_BESIDE;
@@ -148,7 +148,7 @@ function nudge(viewer, down, right) {
   }
   const { height, width } = card.field ?? card.panel;
   const within = (/** @type {number} */ share) => clamp(share, 0.0001, 0.9999);
-  const { u, v } = viewer.cursor ?? viewer.lastHover;
+  const { u, v } = viewer.cursor ?? viewer.lastHover ?? MIDDLE;
   const at = { u: within(u + right / width), v: within(v + down / height) };
   viewer.hoverChannel = null;
   viewer.hover = viewer.lastHover = at;

@@ -56,7 +56,7 @@ function captionLines(card) {
   if (layer?.kind === "pairwise" && pair !== "entropy") {
     const grid = pair === "column" ? layer.grid : layer.queries;
     const places = viewer.focus().map((at) => cellWords(cellAt(grid, at, frameOf(layer, viewer.state)))).join("; ");
-    lines.push(`${pair === "column" ? "attention received by" : "attention paid by"} ${places}`);
+    lines.push(`${pair === "column" ? "attention received by" : "attention paid by"} ${places || "all positions, on average"}`);
   }
   if (field && layer?.kind === "element") lines.push(channel === null ? "mean over channels" : `channel ${card.strip.marked()}`);
   if (layer?.kind === "branch") lines.push(...branchFacts(layer, card.shownMoment).map(({ words }) => words));

@@ -5,6 +5,7 @@
 // while a person drags or hovers.
 import { isDark } from "../lib/colours.js";
 import { element, find } from "../lib/dom.js";
+import { MIDDLE } from "../lib/grid.js";
 import { bytesOf, mounted } from "../lib/mount.js";
 import { hearSteps, tellStep } from "../lib/training_step.js";
 import { buildLayerBar, buildTimeBar } from "./bars.js";
@@ -75,8 +76,8 @@ export class Viewer {
 
     /** @type {Place | null} under the pointer */
     this.hover = null;
-    /** @type {Place} */
-    this.lastHover = { u: 0.5, v: 0.5 };
+    /** @type {Place | null} */
+    this.lastHover = null;
     /** @type {number | null} */
     this.hoverChannel = null;
 
@@ -189,9 +190,11 @@ export class Viewer {
     return this.hover ?? this.state.pins.at(-1) ?? null;
   }
 
-  /** The positions a pairwise map is looked at from. */
+  /** The positions a pairwise map is looked at from; none until a person points at one: then its mean over all is shown. */
   focus() {
-    return this.state.pins.length ? this.state.pins : [this.hover ?? this.lastHover];
+    const { pins, pair } = this.state;
+    const at = this.hover ?? this.lastHover ?? (pair === "column" ? MIDDLE : null);
+    return pins.length || !at ? pins : [at];
   }
 
   build() {
@@ -273,6 +276,7 @@ export class Viewer {
    */
   set(change, done = false) {
     Object.assign(this.state, change);
+    if (change.pins?.length === 0) this.lastHover = null; // looked at from nowhere again
     this.schedule();
     if (done) this.commit();
   }
