@@ -39,7 +39,7 @@ def open_(
         which weights, where the file holds several sets, as in: --weights ema (default: the first that is not an average)
     """
     from attnlab.data import IMAGENET, absolute_name
-    from attnlab.interop import open_checkpoint, recognise, reference_config
+    from attnlab.interop import open_checkpoint, open_reference, recognise, reference_config
     from attnlab.runs.imported import NO_PICTURES, fitting_datasets, import_checkpoint
 
     checkpoint = open_checkpoint(file, take=weights)
@@ -50,6 +50,9 @@ def open_(
     tree: dict[str, Any] = {"reference": reference.name, "title": reference.title, "source": reference.source}
     tree |= {"weights": checkpoint.found, "sets": list(checkpoint.sets), "left_out": list(checkpoint.left_out)}
     if not reference.network:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            open_reference(checkpoint, **choices)  # names what is missing or does not fit
         text = f"{reference.title}: a single attention block, not a network that can be opened as a run"
         return tell(tree | {"network": False}, text, as_json=as_json)
     with warnings.catch_warnings(record=True) as assumptions:

@@ -2,10 +2,11 @@
 
 from attnlab.interop import blocks, gates, mixing, networks, report  # noqa: F401  (they register their parameter names)
 from attnlab.interop._names import ReferenceMismatch, load_reference
+from attnlab.interop._reference import Reference, UnknownReference
 from attnlab.interop._sets import TOP
 from attnlab.interop.checkpoint import Checkpoint, CheckpointRefused, open_checkpoint
 from attnlab.interop.imagenet import WeightsUnavailable, load_imagenet_features, start_weights
-from attnlab.interop.references import REFERENCES, Reference, UnknownReference, open_reference, recognise, reference_config
+from attnlab.interop.references import REFERENCES, open_reference, recognise, reference_config
 
 __all__ = [
     "REFERENCES",

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from attnlab.interop.references import REFERENCES, Reference, UnknownReference, recognise
+from attnlab.interop._reference import Reference, UnknownReference
+from attnlab.interop.references import REFERENCES, recognise
 
 SEPARATOR = "\x1f"
 """Between the levels of nested dictionaries in the names that `attnlab.interop._unpickle` writes."""

@@ -10,46 +10,17 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention import get_attention
 from attnlab.config import ModelConfig
 from attnlab.interop._names import load_reference
+from attnlab.interop._reference import Reference, UnknownReference, Weights, shape_of
+from attnlab.interop.block_references import BLOCKS, build_block
 from attnlab.models import ImageShape, build_model
 
-Weights = Mapping[str, Tensor]
-
-
-class UnknownReference(ValueError):
-    """The state dict belongs to no known reference implementation."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A reference implementation.
-
-    Attributes:
-        name: short name: report, l2pa, attnmel, eca, cbam or sagan.
-        title: shown to people.
-        source: address of its code.
-        markers: parameter names that occur together in no other reference.
-        network: whether it is a network that returns logits; otherwise a block, whose state dict has only the top-level parts
-            of the markers.
-        choices: what shapes do not determine: choice -> its values, the default first.
-    """
-
-    name: str
-    title: str
-    source: str
-    markers: tuple[str, ...]
-    network: bool = True
-    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-REFERENCES = (
+REFERENCES: tuple[Reference, ...] = (
     Reference(
         "report",
         "Network of the report",
@@ -76,21 +47,7 @@ REFERENCES = (
         ("conv_block1.0.weight", "attn1.W_l.weight", "attn2.phi.weight", "cls.weight"),
         choices={"normalize": ("sigmoid", "softmax")},
     ),
-    Reference(
-        "cbam",
-        "CBAM",
-        "https://github.com/Jongchan/attention-module",
-        ("ChannelGate.mlp.1.weight", "SpatialGate.spatial.conv.weight"),
-        network=False,
-    ),
-    Reference(
-        "sagan",
-        "Self-attention of SAGAN",
-        "https://github.com/heykeetae/Self-Attention-GAN",
-        ("gamma", "query_conv.weight", "key_conv.weight", "value_conv.weight"),
-        network=False,
-    ),
-    Reference("eca", "ECA", "https://github.com/BangguWu/ECANet", ("conv.weight",), network=False),
+    *BLOCKS,
 )
 
 
@@ -102,10 +59,10 @@ def recognise(weights: Weights) -> Reference:
     """
     names = set(_canonical(weights))
     for reference in REFERENCES:
-        if names >= set(reference.markers) and (reference.network or _parts(names) == _parts(reference.markers)):
+        if names >= set(reference.markers) and (reference.network or _only_parts(names, reference)):
             return reference
     known = ", ".join(dict.fromkeys(reference.title for reference in REFERENCES))
-    raise UnknownReference(f"these parameter names belong to no known reference implementation; known: {known}")
+    raise UnknownReference(f"these parameter names belong to no known reference implementation{_nearly(names)}; known: {known}")
 
 
 def reference_config(weights: Weights, **choices: str) -> tuple[ModelConfig, ImageShape, int]:
@@ -130,8 +87,8 @@ def open_reference(state_dict: Weights, **choices: str) -> nn.Module:
     """Our module with the weights of a public reference implementation, in evaluation mode.
 
     Args:
-        state_dict: of a network of the report, Learn To Pay Attention (with or without attention), VGG16 with attention, or
-            an ECA, CBAM or SAGAN block; with any number of classes.
+        state_dict: of a network of the report, Learn To Pay Attention (with or without attention), VGG16 with attention, with
+            any number of classes; or of a block of `attnlab.interop.block_references`.
         choices: what shapes do not determine. ``pooling="before"|"after"`` and ``normalize="softmax"|"sigmoid"`` for Learn
             To Pay Attention (defaults "after", "softmax"), ``normalize`` for VGG16 with attention (default "sigmoid").
 
@@ -150,9 +107,31 @@ def open_reference(state_dict: Weights, **choices: str) -> nn.Module:
         config, shape, classes = _CONFIGS[reference.name](weights, complete)
         module = _build_as_large_as(weights, lambda: build_model(config, shape, classes))
     else:
-        module = _build_as_large_as(weights, lambda: _BLOCKS[reference.name](weights))
+        module = _build_as_large_as(weights, lambda: build_block(reference, weights, complete))
     load_reference(module, weights)
     return module.eval()
+
+
+def _only_parts(names: Iterable[str], reference: Reference) -> bool:
+    """Whether the names have the top-level parts of a block, and no other ones."""
+    return _parts(names) - set(reference.optional) == _parts(reference.markers)
+
+
+def _nearly(names: set[str]) -> str:
+    """What is said of names that are almost those of a reference, or that hold a block among others; else nothing."""
+    for reference in REFERENCES:
+        missing = sorted(set(reference.markers) - names)
+        alone = reference.network or _parts(names) <= {*_parts(reference.markers), *reference.optional}
+        if alone and len(reference.markers) > 2 * len(missing) > 0:
+            return f" (they look like {reference.title}, but {', '.join(missing)} is missing)"
+    for reference in BLOCKS:
+        first, *_ = reference.markers
+        inside = [name[: -len(first)] for name in names if name.endswith(f".{first}")] if len(reference.markers) > 1 else []
+        whole = [prefix for prefix in sorted(inside) if all(prefix + marker in names for marker in reference.markers)]
+        if whole:
+            held = f"{len(whole)} blocks of {reference.title}, the first under {whole[0].rstrip('.')}"
+            return f" (they hold {held}, in a network that is not known here; a block alone can be opened)"
+    return ""
 
 
 def _parts(names: Iterable[str]) -> set[str]:
@@ -191,17 +170,10 @@ def _build_as_large_as(weights: Weights, build: Callable[[], nn.Module]) -> nn.M
     return build()
 
 
-def _shape(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:
-    shape = tuple(weights[name].shape)
-    if len(shape) != dimensions or 0 in shape:
-        raise ValueError(f"{name} has shape {shape}; {dimensions} non-empty dimensions are expected")
-    return shape
-
-
 def _report_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelConfig, ImageShape, int]:
-    width, channels, *_ = _shape(weights, "layer1.conv1.weight", 4)
-    hidden, features = _shape(weights, "fc1.weight", 2)
-    classes, _ = _shape(weights, "fc2.weight", 2)
+    width, channels, *_ = shape_of(weights, "layer1.conv1.weight", 4)
+    hidden, features = shape_of(weights, "fc1.weight", 2)
+    classes, _ = shape_of(weights, "fc2.weight", 2)
     parts: list[str] = []
     if "layer1.eca1.conv.weight" in weights or "layer1.att.ChannelGate.conv.weight" in weights:
         parts.append("eca")
@@ -222,35 +194,18 @@ def _report_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelC
 
 
 def _l2pa_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelConfig, ImageShape, int]:
-    width, channels, *_ = _shape(weights, "conv_block1.op.0.weight", 4)
-    *_, height, across = _shape(weights, "dense.weight", 4)
-    classes, _ = _shape(weights, "classify.weight", 2)
+    width, channels, *_ = shape_of(weights, "conv_block1.op.0.weight", 4)
+    *_, height, across = shape_of(weights, "dense.weight", 4)
+    classes, _ = shape_of(weights, "classify.weight", 2)
     options = {"depths": 3 if "attn3.op.weight" in weights else 0, **choices}
     config = ModelConfig(backbone="pay_attention_vgg", width=width, options=options)
     return config, ImageShape(channels, 32 * height, 32 * across), classes
 
 
 def _attnmel_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelConfig, ImageShape, int]:
-    width, channels, *_ = _shape(weights, "conv_block1.0.weight", 4)
-    classes, _ = _shape(weights, "cls.weight", 2)
+    width, channels, *_ = shape_of(weights, "conv_block1.0.weight", 4)
+    classes, _ = shape_of(weights, "cls.weight", 2)
     return ModelConfig(backbone="attention_vgg16", width=width, options=dict(choices)), ImageShape(channels, 224, 224), classes
 
 
-def _eca(weights: Weights) -> nn.Module:
-    *_, kernel = _shape(weights, "conv.weight", 3)
-    return get_attention("eca").block(1, (1, 1), kernel_size=kernel)
-
-
-def _cbam(weights: Weights) -> nn.Module:
-    hidden, channels = _shape(weights, "ChannelGate.mlp.1.weight", 2)
-    *_, kernel = _shape(weights, "SpatialGate.spatial.conv.weight", 4)
-    return get_attention("cbam").block(channels, (1, 1), reduction=max(1, channels // hidden), kernel_size=kernel)
-
-
-def _sagan(weights: Weights) -> nn.Module:
-    narrow, channels, *_ = _shape(weights, "query_conv.weight", 4)
-    return get_attention("self_attention").block(channels, (1, 1), reduction=max(1, channels // narrow))
-
-
 _CONFIGS = {"report": _report_config, "l2pa": _l2pa_config, "attnmel": _attnmel_config}
-_BLOCKS = {"eca": _eca, "cbam": _cbam, "sagan": _sagan}

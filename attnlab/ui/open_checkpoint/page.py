@@ -21,6 +21,7 @@ from attnlab.interop import (
     Reference,
     UnknownReference,
     open_checkpoint,
+    open_reference,
     recognise,
     reference_config,
 )
@@ -246,10 +247,11 @@ def _checkpoint(name: str, stamp: str, _source: bytes | Path, take: str | None =
     """
     weights = open_checkpoint(_source, take=take)
     reference = recognise(weights)
-    if not reference.network:
-        return Recognised(name, weights, reference)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns about assumed choices, and the page asks for them
+        warnings.simplefilter("ignore")  # of assumed choices, which the page asks for
+        if not reference.network:
+            open_reference(weights)  # names what is missing or does not fit
+            return Recognised(name, weights, reference)
         config, shape, outputs = reference_config(weights)
     if shape.height != shape.width:
         raise CheckpointRefused(f"the network expects images of {shape.height} × {shape.width}; only square ones are supported")
