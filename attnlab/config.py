@@ -18,7 +18,7 @@ from pydantic.config import JsonDict
 
 from attnlab.readable import readable
 
-Placement = Literal["every_conv", "block_first", "block_end"]
+Placement = Literal["every_conv", "block_first", "block_end", "before_classifier"]
 
 OWN_ATTENTION = {
     "attention_vgg16": "gates",
@@ -32,6 +32,10 @@ OWN_ATTENTION = {
 
 Runs are named by it before torch is loaded. `attnlab.models.register_model` refuses a network that says otherwise.
 """
+
+MIXERS = frozenset({"bottleneck", "halo", "selective_kernel", "split_attention"})
+"""The built-in variants that take the place of a convolution. For one of them alone the placement says nothing, and does not
+change the id of a run; `attnlab.attention.register_attention` refuses a variant that says otherwise."""
 
 MOST_PROBLEMS = 5
 """As many settings are named that are wrong."""
@@ -86,7 +90,16 @@ class ModelConfig(Section):
     attention_options: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="options of each variant: variant name -> option -> value"
     )
-    placement: Placement = Field("every_conv", description="where the attention sits in a block of the backbone")
+    placement: Placement = Field(
+        "every_conv",
+        description="where the attention sits: after every convolution, after the first one of each block, at the end of each "
+        "block, or once, before the classifier",
+    )
+    attention_start: Literal["published", "identity"] = _later(
+        "published",
+        description="identity: each attention block starts with weights with which it changes nothing, as for a network that "
+        "already has weights; only some variants can",
+    )
     width: int | None = Field(None, ge=1, le=512, description="channels of the first block; empty: the backbone's own width")
     options: dict[str, JsonValue] = Field(default_factory=dict, description="further options of this backbone, by name")
     control: Literal["none", "neutral"] = _later(
@@ -94,6 +107,15 @@ class ModelConfig(Section):
         description="neutral: the attention has the same parameters, but its weights are fixed, in training and afterwards, at "
         "the value with which it does nothing; what the attention gains is what it is better than this control",
     )
+
+    def identity(self) -> dict[str, Any]:
+        """As for every section, without what has no effect: how no attention starts, where a mixer alone sits."""
+        tree = super().identity()
+        if self.attention == "none":
+            tree.pop("attention_start", None)
+        if self.attention in MIXERS:
+            tree["placement"] = type(self).model_fields["placement"].default
+        return tree
 
 
 class TrainingConfig(Section):

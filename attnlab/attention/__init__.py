@@ -8,12 +8,15 @@ of them is raised, not hidden. Variants outside this package are plug-ins (`attn
 from importlib import import_module
 from pkgutil import iter_modules
 
+from attnlab.attention._calls import OnCall, reported_calls
+from attnlab.attention._derived import record_derived
 from attnlab.attention._geometry import Located, locate_calls, locate_maps, with_cells
 from attnlab.attention._pairwise import PairwiseAttention
 from attnlab.attention._registry import (
     NONE,
     Combine,
     Variant,
+    blocks_of,
     build_attention,
     build_mixer,
     get_attention,
@@ -23,6 +26,7 @@ from attnlab.attention._registry import (
     register_attention,
     split_composition,
     split_mixer,
+    start_as_identity,
 )
 from attnlab.attention._tap import (
     AttentionMap,
@@ -51,10 +55,12 @@ __all__ = [
     "Located",
     "MapKind",
     "MapScale",
+    "OnCall",
     "PairwiseAttention",
     "Variant",
     "attention_scalars",
     "attention_taps",
+    "blocks_of",
     "build_attention",
     "build_mixer",
     "edit_attention",
@@ -67,9 +73,12 @@ __all__ = [
     "neutral_weights",
     "options_of_a_new_run",
     "record_attention",
+    "record_derived",
     "register_attention",
+    "reported_calls",
     "split_composition",
     "split_mixer",
+    "start_as_identity",
     "to_spatial",
     "to_strength",
     "weight_rows",

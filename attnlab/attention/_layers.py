@@ -24,6 +24,13 @@ def divisors(number: int, offered: Iterable[int]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
+def set_to_zero(*layers: nn.Module) -> None:
+    """Sets weights and biases of some layers to 0: what they make is 0 for any input."""
+    for layer in layers:
+        for parameter in layer.parameters(recurse=False):
+            nn.init.zeros_(parameter)
+
+
 class VectorBatchNorm(nn.BatchNorm2d):
     """Batch norm of (B, C, 1, 1). A batch of one image has no variance: it is normalised with the running statistics.
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from torch import nn
 
+from attnlab.config import MIXERS
 from attnlab.maps import MapKind
 from attnlab.plugins import load_plugins
 from attnlab.registry import Registry, chosen_options, default_options, offered_options, refuse_unknown
@@ -50,6 +51,7 @@ class Variant:
         combine: how its weights act on the input.
         options: option name -> the values offered; the default is the signature's, and what the paper does.
         new_runs: option name -> the value that a new run is given unless it is told another.
+        no_identity: why the block cannot start as the identity; see `identity`.
         block: ``block(channels, size, **options)``, with ``size = (H, W)``; a mixer's is
             ``block(channels_in, channels_out, size, **options)``.
     """
@@ -64,6 +66,24 @@ class Variant:
     combine: Combine = Combine.PRODUCT
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     new_runs: Mapping[str, Any] = field(default_factory=dict)
+    no_identity: str = ""
+
+    @property
+    def identity(self) -> bool:
+        """Whether the block can start as the identity: its class has a method ``start_as_identity()``.
+
+        It sets the weights so that y == x, or raises a `ValueError` that says with which options it cannot.
+        """
+        return hasattr(self.block, "start_as_identity")
+
+    @property
+    def why_no_identity(self) -> str:
+        """Why the block cannot start as the identity, in words that follow "because"; empty where it can."""
+        if self.identity:
+            return ""
+        replaces = "it takes the place of a convolution, and has no weights with which it does nothing"
+        usual = "its class has no method start_as_identity"
+        return self.no_identity or (replaces if self.mixer else usual)
 
     @property
     def mixer(self) -> bool:
@@ -89,18 +109,23 @@ def register_attention(
     combine: Combine = Combine.PRODUCT,
     options: Mapping[str, Sequence[Any]] | None = None,
     new_runs: Mapping[str, Any] | None = None,
+    no_identity: str = "",
 ) -> Callable[[type[nn.Module]], type[nn.Module]]:
     """Registers a block class under ``name``. The arguments are those of `Variant`.
 
     Raises:
         ValueError: when the name is taken or not a plain word, an option is not a keyword-only argument of the
-            constructor, or its default or its value for new runs is not among the values offered.
+            constructor, its default or its value for new runs is not among the values offered, or `attnlab.config.MIXERS`
+            disagrees with ``combine``.
     """
 
     def decorate(block: type[nn.Module]) -> type[nn.Module]:
         offered = offered_options(name, block, options)
         chosen = chosen_options(name, new_runs, offered)
-        _VARIANTS.register(Variant(name, title, paper, summary, formula, tuple(kinds), block, combine, offered, chosen))
+        if name in MIXERS and combine is not Combine.MIX:
+            raise ValueError(f"{name}: combine is {combine.value!r}, but attnlab.config calls it a mixer")
+        about = (name, title, paper, summary, formula, tuple(kinds), block, combine, offered, chosen, no_identity)
+        _VARIANTS.register(Variant(*about))
         return block
 
     return decorate
@@ -118,6 +143,17 @@ def get_attention(name: str) -> Variant:
         ValueError: for an unknown name, listing the known ones.
     """
     return _VARIANTS.get(name)
+
+
+def blocks_of(model: nn.Module) -> dict[str, tuple[nn.Module, Variant]]:
+    """The registered blocks of a network by path, in module order, each with its variant; not those inside another one."""
+    variants: dict[type[nn.Module], Variant] = {variant.block: variant for variant in list_attention().values()}
+    found: dict[str, tuple[nn.Module, Variant]] = {}
+    for path, module in model.named_modules():
+        variant = variants.get(type(module))
+        if variant is not None and not any(not outer or path.startswith(f"{outer}.") for outer in found):
+            found[path] = (module, variant)
+    return found
 
 
 def split_composition(name: str) -> tuple[str, ...]:
@@ -153,6 +189,27 @@ def split_mixer(name: str) -> tuple[str, str]:
     parts = split_composition(name)
     mixers = [part for part in parts if get_attention(part).mixer]
     return "".join(mixers) or NONE, "+".join(part for part in parts if part not in mixers) or NONE
+
+
+def start_as_identity(model: nn.Module, name: str) -> None:
+    """Sets the blocks of a composition in ``model`` so that each returns its input, in both modes, exactly.
+
+    Raises:
+        ValueError: when a variant of the composition, or one of its options, does not allow it; the message names it.
+    """
+    for part in split_composition(name):
+        variant = get_attention(part)
+        if not variant.identity:
+            able = ", ".join(each.name for each in list_attention().values() if each.identity)
+            raise ValueError(
+                f"{part} cannot start as the identity, because {variant.why_no_identity}; variants that can: {able}"
+            )
+    for block, _ in blocks_of(model).values():
+        block.start_as_identity()  # type: ignore[operator]
+
+
+SIGMOID_GATES = "its gates are sigmoids, which leave a feature unchanged only at infinite scores, where they do not learn"
+"""`Variant.no_identity` of most gates. A gate scaled by its starting value would be another block than the published one."""
 
 
 def options_of_a_new_run(name: str) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Combine, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
 from attnlab.maps import MapKind
@@ -42,6 +42,7 @@ def _normed(layer: nn.Conv2d) -> list[nn.Module]:
         "dilation": (1, 2, 4),
     },
     new_runs={"min_hidden": 4},
+    no_identity=SIGMOID_GATES,
 )
 class BottleneckAttentionModule(nn.Module):
     """One gate per channel and position, in [0, 1], that is added to 1.

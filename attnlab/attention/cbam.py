@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import SIGMOID_GATES, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
 from attnlab.maps import MapKind
@@ -31,6 +31,7 @@ KERNEL_SIZES = (3, 5, 7)
     kinds=[MapKind.CHANNEL],
     options={"reduction": REDUCTIONS, "min_hidden": MIN_HIDDEN},
     new_runs={"min_hidden": 4},
+    no_identity=SIGMOID_GATES,
 )
 class CbamChannel(nn.Module):
     """One gate per channel from its average and its maximum.
@@ -59,6 +60,7 @@ class CbamChannel(nn.Module):
     formula=r"s = \sigma(\mathrm{BN}(\mathrm{conv}_{k \times k}[\max_c x;\ \mathrm{mean}_c\,x])),\quad y = s \odot x",
     kinds=[MapKind.SPATIAL],
     options={"kernel_size": KERNEL_SIZES},
+    no_identity=SIGMOID_GATES,
 )
 class CbamSpatial(nn.Module):
     """One gate per position from the maximum and the mean over the channels.
@@ -88,6 +90,7 @@ class CbamSpatial(nn.Module):
     kinds=[MapKind.CHANNEL, MapKind.SPATIAL],
     options={"reduction": REDUCTIONS, "min_hidden": MIN_HIDDEN, "kernel_size": KERNEL_SIZES},
     new_runs={"min_hidden": 4},
+    no_identity=SIGMOID_GATES,
 )
 class Cbam(nn.Module):
     """Channel attention followed by spatial attention."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import SIGMOID_GATES, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -60,6 +60,7 @@ def last_layer(small: int, side: int) -> LastLayer:
     formula=r"a = \sigma(D(E(x))),\quad y = a \odot x",
     kinds=[MapKind.ELEMENT],
     options={"depth": (1, 2, 3, 4), "width": (4, 8, 12, 16, 24), "activation": tuple(ACTIVATIONS)},
+    no_identity=SIGMOID_GATES,
 )
 class ConvAutoencoder(nn.Module):
     """One gate per channel and position from a convolutional autoencoder.

@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import SIGMOID_GATES, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -41,6 +41,7 @@ class Margin(nn.Module):
     formula=r"y = \sigma(F_h f_h) \odot \sigma(F_w f_w) \odot x",
     kinds=[MapKind.ELEMENT, MapKind.ELEMENT],
     options={"reduction": (4, 8, 16, 32), "min_hidden": (1, 4, 8, 16), "bias": (True, False)},
+    no_identity=SIGMOID_GATES,
 )
 class CoordinateAttention(nn.Module):
     """A gate by row and a gate by column.

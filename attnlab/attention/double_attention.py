@@ -17,6 +17,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from attnlab.attention._layers import set_to_zero
 from attnlab.attention._registry import Combine, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind, MapScale
@@ -91,6 +92,11 @@ class DoubleAttention(nn.Module):
         self.gather = _Gather()
         self.distribute = _Distribute(distribution)
         self.output = nn.Conv2d(width, channels, 1)
+
+    def start_as_identity(self) -> None:
+        if not self.residual:
+            raise ValueError("double_attention cannot start as the identity with residual = False: its input is not added")
+        set_to_zero(self.output)
 
     def forward(self, x: Tensor) -> Tensor:
         descriptors = self.gather(self.gather_scores(x), self.features(x))

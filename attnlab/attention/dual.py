@@ -69,5 +69,9 @@ class DualAttention(nn.Module):
         self.position = SelfAttention(channels, size, reduction=reduction)
         self.channel = ChannelMixing(channel_scores)
 
+    def start_as_identity(self) -> None:
+        nn.init.zeros_(self.position.gamma)
+        nn.init.zeros_(self.channel.gamma)
+
     def forward(self, x: Tensor) -> Tensor:
         return self.position(x) + self.channel(x)

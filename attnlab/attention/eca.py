@@ -14,7 +14,7 @@ import math
 
 from torch import Tensor, nn
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import SIGMOID_GATES, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -33,6 +33,7 @@ def adaptive_kernel_size(channels: int, gamma: int = 2, b: int = 1) -> int:
     formula=r"a = \sigma(\mathrm{conv1d}_k(\mathrm{mean}_{hw}\,x)),\quad y = a \odot x",
     kinds=[MapKind.CHANNEL],
     options={"kernel_size": (3, 5, 7, 9, "adaptive")},
+    no_identity=SIGMOID_GATES,
 )
 class Eca(nn.Module):
     """One gate per channel from a 1-D convolution over the channel means.

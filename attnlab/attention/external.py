@@ -31,6 +31,7 @@ from attnlab.maps import MapKind, MapScale
     kinds=[MapKind.ELEMENT],
     combine=Combine.READOUT,
     options={"slots": (64, 8, 16, 32, 128)},
+    no_identity="it ends with a ReLU, which sets negative features to 0",
 )
 class ExternalAttention(nn.Module):
     """Attention between positions and the slots of a memory.

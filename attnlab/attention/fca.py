@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import SIGMOID_GATES, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
 from attnlab.maps import MapKind
@@ -76,6 +76,7 @@ def _cosine(frequency: int, side: int) -> Tensor:
         "min_hidden": MIN_HIDDEN,
     },
     new_runs={"min_hidden": 4},
+    no_identity=SIGMOID_GATES,
 )
 class FrequencyChannelAttention(nn.Module):
     """One gate per channel from one frequency of each channel.

@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import SIGMOID_GATES, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
 from attnlab.maps import MapKind
@@ -54,6 +54,7 @@ def _learned_gather(channels: int, size: tuple[int, int], extent: int) -> nn.Seq
         "min_hidden": MIN_HIDDEN,
     },
     new_runs={"extent": 4, "min_hidden": 4},
+    no_identity=SIGMOID_GATES,
 )
 class GatherExcite(nn.Module):
     """One gate per channel and neighbourhood; per channel where the neighbourhood is the whole map.

@@ -48,6 +48,10 @@ class GatedChannelTransformation(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.tap = AttentionTap(MapKind.CHANNEL, MapScale.FACTOR)
 
+    def start_as_identity(self) -> None:
+        nn.init.zeros_(self.gamma)
+        nn.init.zeros_(self.beta)
+
     def forward(self, x: Tensor) -> Tensor:
         if self.norm == "l2":
             energy = self.alpha * (x.square().sum(dim=(2, 3), keepdim=True) + EPS).sqrt()

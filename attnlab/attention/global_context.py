@@ -21,7 +21,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._layers import set_to_zero
+from attnlab.attention._registry import SIGMOID_GATES, Combine, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
 from attnlab.maps import MapKind, MapScale
@@ -92,10 +93,12 @@ class GlobalContext(nn.Module):
         self.add = _transform(channels, hidden) if adds else None
         for transform in (self.add, self.scale.transform if self.scale else None):
             if transform is not None:
-                last = transform[-1]
-                assert isinstance(last, nn.Conv2d) and last.bias is not None
-                nn.init.zeros_(last.weight)
-                nn.init.zeros_(last.bias)
+                set_to_zero(transform[-1])
+
+    def start_as_identity(self) -> None:
+        if self.add is None or self.scale is not None:
+            raise ValueError(f"global_context can start as the identity with fusion = 'add' only: {SIGMOID_GATES}")
+        set_to_zero(self.add[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         made = self._weights(x)

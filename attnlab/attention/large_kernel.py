@@ -45,5 +45,10 @@ class LargeKernelAttention(nn.Module):
         self.mix = nn.Conv2d(channels, channels, 1)
         self.tap = AttentionTap(MapKind.ELEMENT, MapScale.FACTOR)
 
+    def start_as_identity(self) -> None:
+        assert self.mix.bias is not None
+        nn.init.zeros_(self.mix.weight)
+        nn.init.ones_(self.mix.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         return x * self.tap(self.mix(self.far(self.near(x))))

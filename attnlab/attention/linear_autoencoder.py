@@ -16,7 +16,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import SIGMOID_GATES, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.conv_autoencoder import ACTIVATIONS
 from attnlab.maps import MapKind
@@ -49,6 +49,7 @@ def _layers(sizes: list[int], activation: str) -> nn.Sequential:
         "bottleneck": (4, 8, 12, 24),
         "activation": tuple(ACTIVATIONS),
     },
+    no_identity=SIGMOID_GATES,
 )
 class LinearAutoencoder(nn.Module):
     """One gate per channel and position from a fully connected autoencoder.

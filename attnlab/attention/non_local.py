@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from attnlab.attention._layers import rounded_width
+from attnlab.attention._layers import rounded_width, set_to_zero
 from attnlab.attention._pairwise import PairwiseAttention, Place, at_places
 from attnlab.attention._registry import Combine, register_attention
 from attnlab.maps import MapKind
@@ -50,6 +50,9 @@ class NonLocal(PairwiseAttention):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.bn.weight)
+
+    def start_as_identity(self) -> None:
+        set_to_zero(self.bn)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bn(self.output(self.attend(x))) + x

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from attnlab.attention._layers import set_to_zero
 from attnlab.attention._registry import Combine, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
@@ -68,6 +69,9 @@ class ConcurrentSqueezeExcite(nn.Module):
         super().__init__()
         self.channel = ChannelCopy(channels, max(channels // reduction, min_hidden))
         self.spatial = SpatialCopy(channels)
+
+    def start_as_identity(self) -> None:
+        set_to_zero(self.channel.mlp[-1], self.spatial.conv)  # both gates are sigmoid(0): two halves of the input
 
     def forward(self, x: Tensor) -> Tensor:
         return self.channel(x) + self.spatial(x)

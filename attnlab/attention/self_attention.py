@@ -77,6 +77,9 @@ class SelfAttention(PairwiseAttention):
         self.value = nn.Conv2d(channels, channels, 1)
         self.gamma = nn.Parameter(torch.zeros(1))
 
+    def start_as_identity(self) -> None:
+        nn.init.zeros_(self.gamma)
+
     def forward(self, x: Tensor) -> Tensor:
         return self.gamma * self.attend(x) + x
 

@@ -25,6 +25,7 @@ from attnlab.maps import MapKind
     formula=r"y = \sigma\!\left(\frac{(x - \mu)^2}{4(v + \lambda)} + \tfrac12\right) \odot x",
     kinds=[MapKind.ELEMENT],
     options={"e_lambda": (1e-4, 1e-3, 1e-2, 1e-1)},
+    no_identity="nothing in it is learned or can be set, and its gates differ from 1",
 )
 class SimAM(nn.Module):
     """One gate per channel and position from its distance to the channel's mean.

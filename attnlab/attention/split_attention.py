@@ -70,7 +70,7 @@ class SplitAttention(nn.Module):
         self.fc1 = nn.Conv2d(channels_out, hidden, 1, groups=groups)
         self.bn1 = VectorBatchNorm(hidden) if batch_norm else nn.Identity()
         self.fc2 = nn.Conv2d(hidden, channels_out * radix, 1, groups=groups)
-        names = [f"split {number + 1}" for number in range(radix)]
+        names = [f"split {number + 1} (3 x 3)" for number in range(radix)]
         self.tap = AttentionTap(MapKind.BRANCH, MapScale.SOFTMAX, branches=names)
 
     def forward(self, x: Tensor) -> Tensor:

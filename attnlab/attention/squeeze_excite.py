@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import SIGMOID_GATES, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -28,6 +28,7 @@ changes nothing in the published networks: their layers have at least 64 channel
     kinds=[MapKind.CHANNEL],
     options={"reduction": REDUCTIONS, "min_hidden": MIN_HIDDEN},
     new_runs={"min_hidden": 4},
+    no_identity=SIGMOID_GATES,
 )
 class SqueezeExcite(nn.Module):
     """One gate per channel from a two-layer bottleneck over the channel means.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import SIGMOID_GATES, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -27,6 +27,7 @@ EPS = 1e-5
     summary="One weight per channel, from its own mean and standard deviation.",
     formula=r"a = \sigma(\mathrm{BN}(w_1\,\mu + w_2\,\sigma_{hw})),\quad y = a \odot x",
     kinds=[MapKind.CHANNEL],
+    no_identity=SIGMOID_GATES,
 )
 class StyleRecalibration(nn.Module):
     """One gate per channel from the mean and the standard deviation of the channel."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Combine, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -55,6 +55,7 @@ class PlaneGate(nn.Module):
     kinds=[MapKind.ELEMENT, MapKind.ELEMENT, MapKind.SPATIAL],
     combine=Combine.MEAN,
     options={"kernel_size": (3, 5, 7), "spatial": (True, False)},
+    no_identity=SIGMOID_GATES,
 )
 class TripletAttention(nn.Module):
     """Three gates, each over two sides of the features, on copies that are averaged.

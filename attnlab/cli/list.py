@@ -9,7 +9,20 @@ from typing import Any
 
 from attnlab.cli.common import OK, Json, print_json, print_table
 
-_SHOWN = ("name", "title", "summary", "paper", "source", "kinds", "placements", "options", "defaults", "class_names")
+_SHOWN = (
+    "name",
+    "title",
+    "summary",
+    "paper",
+    "source",
+    "kinds",
+    "placements",
+    "options",
+    "defaults",
+    "identity",
+    "why_no_identity",
+    "class_names",
+)
 
 
 def list_(*, as_json: Json = False) -> int:
@@ -26,6 +39,8 @@ def list_(*, as_json: Json = False) -> int:
     for kind, entries in kinds.items():
         rows = [(name, entry.title, entry.summary, ", ".join(entry.options)) for name, entry in entries.items()]
         print_table((kind, "title", "", "options"), rows)
+    able = [variant.name for variant in list_attention().values() if variant.identity]
+    print(f"Variants that can start as the identity (--attention-start identity): {', '.join(able)}")
     for failure in failures():
         print(f"warning: {failure}", file=sys.stderr)
     return OK

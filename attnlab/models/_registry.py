@@ -13,7 +13,15 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import nn
 
-from attnlab.attention import NONE, attention_taps, build_attention, build_mixer, fix_weights, split_mixer
+from attnlab.attention import (
+    NONE,
+    attention_taps,
+    build_attention,
+    build_mixer,
+    fix_weights,
+    split_mixer,
+    start_as_identity,
+)
 from attnlab.config import OWN_ATTENTION, ModelConfig, Placement
 from attnlab.plugins import load_plugins
 from attnlab.registry import Registry, default_options, offered_options, refuse_unknown
@@ -154,7 +162,8 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
 
     Raises:
         ValueError: for an unknown network, variant, option or placement, an option value of another type than those
-            offered, an unsuitable image size, or a control of a network without attention; the message says what is possible.
+            offered, an unsuitable image size, a variant that cannot start as the config says, or a control of a network without
+            attention; the message says what is possible.
     """
     network = get_model(config.backbone)
     mixer_name, block_names = split_mixer(config.attention)
@@ -170,6 +179,11 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
         if config.placement not in network.placements:
             raise ValueError(
                 f"{network.name} cannot place attention at {config.placement!r}; possible: {', '.join(network.placements)}"
+            )
+        chosen = config.options.get("stages", "all")
+        if config.placement == "before_classifier" and chosen != "all" and mixer_name == NONE:
+            raise ValueError(
+                f"before the classifier there is one place, after all stages; stages must be 'all', not {chosen!r}"
             )
     for side in (shape.height, shape.width):
         if side < network.min_size or side % network.multiple:
@@ -212,6 +226,8 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
         fix_weights(model)
     if fixed and not any(tap.fixed for tap in attention_taps(model).values()):
         raise ValueError(f"{network.name} without attention has no weights to fix; set model.control to 'none'")
+    if config.attention_start == "identity":  # after the network has drawn the weights of its parts
+        start_as_identity(model, config.attention)
     return model
 
 

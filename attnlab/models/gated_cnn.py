@@ -15,7 +15,7 @@ from attnlab.attention._gates import Normalize
 from attnlab.config import Placement
 from attnlab.models._gated_head import GatedHead
 from attnlab.models._registry import BlockFactory, ImageShape, MixerFactory, no_mixer, register_model
-from attnlab.models._stages import ALL, attended_stages, no_attention
+from attnlab.models._stages import ALL, attended_stages, last_attention, no_attention
 from attnlab.models.small_cnn import MIXES, ConvBlock
 
 
@@ -89,6 +89,7 @@ class GatedCnn(nn.Module):
             self.blocks[name] = block
             channels[name], size, before = width * 2**index, block.out_size, width * 2**index
         del channels[f"block{blocks}"]
+        self.attention_last = last_attention(attention, placement, before, size)
         self.head = GatedHead(channels, before, classes, normalize=normalize, dropout=dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,4 +98,4 @@ class GatedCnn(nn.Module):
         for name, block in self.blocks.items():
             x = block(x)
             local[name] = x
-        return self.head(local, x)
+        return self.head(local, self.attention_last(x))

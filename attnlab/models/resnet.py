@@ -12,6 +12,10 @@ Placement of attention in each residual block of the chosen stages:
     block_first   after the first convolution only, before its batch norm
     block_end     after the last batch norm, before the shortcut is added (as in the SE, CBAM and ECA papers)
 
+or once in the network, whatever the stages:
+
+    before_classifier   on the output of the last stage, before its mean is taken
+
 A mixer takes the place of the second convolution of each residual block of the chosen stages.
 
 With ``gates`` the classifier also reads the two stages before the last through gates that the last one guides
@@ -30,7 +34,7 @@ from attnlab.attention._gates import require_choice
 from attnlab.config import Placement
 from attnlab.models._gated_head import GatedHead
 from attnlab.models._registry import BlockFactory, ImageShape, MixerFactory, no_mixer, register_model
-from attnlab.models._stages import attended_stages, no_attention
+from attnlab.models._stages import attended_stages, last_attention, no_attention
 
 PAPER = "https://arxiv.org/abs/1512.03385"
 Gates = Literal["none", "softmax", "sigmoid"]
@@ -69,7 +73,7 @@ class ResidualBlock(nn.Module):
         mixed = mixer(outputs, outputs, size)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False) if mixed is None else mixed
         self.bn2 = nn.BatchNorm2d(outputs)
-        self.attention1 = None if placement == "block_end" else attention(outputs, size)
+        self.attention1 = attention(outputs, size) if placement in ("every_conv", "block_first") else None
         self.attention2 = attention(outputs, size) if placement == "every_conv" else None
         self.attention = attention(outputs, size) if placement == "block_end" else None
         self.stride = stride
@@ -148,6 +152,7 @@ class ResNet(nn.Module):
                 )
                 inputs = outputs
             self.add_module(name, nn.Sequential(*blocks))
+        self.attention_last = last_attention(attention, placement, inputs, size)
         if gates == "none":
             self.fc: nn.Module = nn.Linear(inputs, classes)
         else:
@@ -166,6 +171,7 @@ class ResNet(nn.Module):
         for name in self.stages:
             x = self.get_submodule(name)(x)
             maps[name] = x
+        x = self.attention_last(x)
         return self.fc(maps, x) if isinstance(self.fc, GatedHead) else self.fc(x.mean(dim=(2, 3)))
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from attnlab.config import Placement
 from attnlab.models._registry import BlockFactory, ImageShape, MixerFactory, no_mixer, register_model
-from attnlab.models._stages import ALL, attended_stages, no_attention
+from attnlab.models._stages import ALL, attended_stages, last_attention, no_attention
 
 MIXES = "the second convolution of each block; the border that it would cut off is cut off after the mixer"
 
@@ -78,7 +78,7 @@ Readout = Literal["flatten", "mean", "max"]
     summary="The report's network: blocks of two convolutions and a small classifier, with attention where you place it.",
     width=64,
     min_size=4,
-    placements=("every_conv", "block_first", "block_end"),
+    placements=get_args(Placement),
     mixes=MIXES,
     options={
         "blocks": (1, 2, 3, 4),
@@ -97,7 +97,8 @@ class SmallCnn(nn.Module):
         shape: of one image; any number of channels, any size that leaves a map after the last block.
         classes: number of logits.
         attention: makes an attention block for the given channels and size.
-        placement: ``every_conv``, ``block_first`` (after the first convolution of each block only) or ``block_end``.
+        placement: ``every_conv``, ``block_first`` (after the first convolution of each block only), ``block_end``, or
+            ``before_classifier`` (once, on the last map).
         width: channels of the first block; 64 in the report.
         blocks: number of blocks; each halves the map and doubles the channels.
         stages: the blocks with attention, ``"all"`` or one of them.
@@ -147,6 +148,7 @@ class SmallCnn(nn.Module):
             block = ConvBlock(before, width * 2**i, size, chosen, placement, spatial_dropout, mixed)
             self.blocks.append(block)
             size, before = block.out_size, width * 2**i
+        self.attention_last = last_attention(attention, placement, before, size)
         self.dead_block = (
             ConvBlock(before, 2 * before, size, attention, placement, spatial_dropout, mixer) if dead_block else None
         )
@@ -171,6 +173,7 @@ class SmallCnn(nn.Module):
         x = images
         for block in self.blocks:
             x = block(x)
+        x = self.attention_last(x)
         if self.readout == "mean":
             x = x.mean(dim=(2, 3))
         elif self.readout == "max":

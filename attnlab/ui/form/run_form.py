@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from attnlab.attention import NONE, list_attention
+from attnlab.attention import NONE, Variant, list_attention
 from attnlab.config import ProtocolConfig, RunConfig, explain
 from attnlab.data import list_datasets
 from attnlab.models import Network, list_models
@@ -162,7 +162,7 @@ def _attention(network: Network) -> None:
     if not network.placements:
         why = "has its attention built in" if network.own_attention else "takes no attention"
         st.caption(f"{network.title} {why}: {network.summary}")
-        tree.update(attention=NONE, attention_options={})
+        tree.update(attention=NONE, attention_options={}, attention_start="published")
         _control(attended=bool(network.own_attention))
         return
     variants = list_attention()
@@ -208,7 +208,20 @@ def _attention(network: Network) -> None:
             help="Where the attention is placed in each block of the backbone.",
         )
     _control(attended=bool(chosen or network.own_attention))
-    _stages(network, attended=bool(chosen))
+    in_stages = tree["placement"] != "before_classifier" or any(variants[name].mixer for name in chosen)
+    _stages(network, attended=bool(chosen) and in_stages)
+    if chosen:
+        _start([variants[name] for name in chosen])
+
+
+def _start(chosen: Sequence[Variant]) -> None:
+    """Asks how the blocks start where all of them can start as the identity; else says which one cannot, and why."""
+    unable = next((variant for variant in chosen if not variant.identity), None)
+    if unable is None:
+        field("model.attention_start", label="Start of the attention")
+        return
+    draft()["model"]["attention_start"] = "published"
+    st.caption(f"{unable.title} cannot start as the identity, because {unable.why_no_identity}.")
 
 
 def _control(*, attended: bool) -> None:
