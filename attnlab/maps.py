@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ is painted gets the upper end."""
 
 OUTLIERS = 0.01
 """The share of the cells of a softmax map that may not stretch a colour scale, see `colour_ends`."""
+
+_PLACES = {"attention_end": "end", "attention_last": "before the classifier"}
+"""What parts of a network that hold an attention block are called in titles."""
 
 CONTAINERS = frozenset({"tap", "readout", "head", "mixer", "gates", "attend", "attention", "features", "blocks"})
 """Modules of a network that only hold others: their names say nothing about where a map is, so titles leave them out."""
@@ -120,6 +124,65 @@ def quantise(
     return codes.clip(0, 255).astype(np.uint8), low, peak
 
 
+class DerivedMap(NamedTuple):
+    """What a map says that no tap makes, see `attnlab.attention.record_derived`.
+
+    Attributes:
+        title: as shown.
+        unit: what one of its values is called.
+        note: one sentence shown beside the map.
+        weights: whether its values are weights of the features, so that it may stand for the maps it is made of.
+    """
+
+    title: str
+    unit: str
+    note: str
+    weights: bool
+
+
+DERIVED = {
+    "product": DerivedMap(
+        "product", "product", "The weights of this block multiplied with each other: what the features are multiplied by.", True
+    ),
+    "sum": DerivedMap(
+        "sum", "sum", "The weights of this block added: what the features are multiplied by in all. 1 changes nothing.", True
+    ),
+    "mean": DerivedMap("mean", "mean", "The mean of the weights of this block: what the features are multiplied by.", True),
+    "added": DerivedMap(
+        "what is added",
+        "added",
+        "What the block changes in its features, output minus input: 0 means nothing, 1 as much as the features are large on "
+        "average (root mean square).",
+        False,
+    ),
+    "gathered": DerivedMap(
+        "what is gathered",
+        "gathered",
+        "How large the gathered features of each position are (root mean square): 1 is the average of this map.",
+        False,
+    ),
+}
+"""Last step of a derived map's name -> what it says."""
+
+
+def derived(name: str) -> DerivedMap | None:
+    """What a map says that no tap makes; `None` for the maps of taps. A tap is never named like one: it ends in ``tap``."""
+    return DERIVED.get(tap_of(name).rpartition(".")[2])
+
+
+def tap_behind(name: str, taps: Sequence[str]) -> str:
+    """The tap behind a map: its own, or of a derived map the first tap of the block.
+
+    >>> tap_behind("4.coordinate.product", ["4.coordinate.rows.tap", "4.coordinate.columns.tap"])
+    '4.coordinate.rows.tap'
+    """
+    tap = tap_of(name)
+    if derived(name) is None:
+        return tap
+    block = tap.rpartition(".")[0]
+    return next((each for each in taps if not block or each.startswith(f"{block}.")), tap)
+
+
 def unique_names(names: Sequence[str]) -> list[str]:
     """Names of the maps of one forward; a tap that was passed twice gets ``#2`` after its name the second time.
 
@@ -163,6 +226,9 @@ def scalar_titles(names: Sequence[str]) -> dict[str, str]:
 
 def _title_words(name: str) -> list[str]:
     path, _, use = name.partition("#")
+    made = derived(name)
+    if made is not None:
+        path = path.rpartition(".")[0]
     words: list[str] = []
     after_variant = False
     for step in path.split("."):
@@ -170,8 +236,8 @@ def _title_words(name: str) -> list[str]:
             words.append(f"block {int(step) + 1}")
         elif convolution := re.fullmatch(r"attention(\d+)", step):
             words.append(f"conv {convolution[1]}")
-        elif step == "attention_end":
-            words.append("end")
+        elif step in _PLACES:
+            words.append(_PLACES[step])
         elif numbered := re.fullmatch(r"([a-z]+)(\d+)", step):
             words.append(f"{numbered[1]} {numbered[2]}")
         elif step not in CONTAINERS:  # a variant, or the half of one: "cbam", then "spatial"
@@ -182,4 +248,5 @@ def _title_words(name: str) -> list[str]:
         head, _, use = use[1:].partition(".")
     if use and words:
         words[-1] += f" ({use})"
+    words += [made.title] if made is not None else []
     return [*words, f"head {head}"] if head else words

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from attnlab.attention._derived import derived_blocks
 from attnlab.attention._tap import AttentionMap, attention_taps, record_attention
 from attnlab.geometry import Axis, Cells, picture_cells
 from attnlab.maps import MapKind, tap_of
@@ -37,9 +38,9 @@ def locate_maps(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Cell
 
     Returns:
         Path of the tap -> `Cells` of the features that enter its block, of the keys where the map is PAIRWISE and small
-        enough to be recorded; a margin has one cell along the side over which it is the same. `with_cells` puts them on a
-        map. Taps behind an operation that loses the place are left out,
-        and so are taps whose block is used at several places.
+        enough to be recorded; a margin has one cell along the side over which it is the same. Derived maps
+        (`attnlab.attention.record_derived`) lie where the features lie. `with_cells` puts them on a map. Taps behind an
+        operation that loses the place are left out, and so are taps whose block is used at several places.
 
     >>> from torch import nn
     >>> from attnlab.attention import build_attention
@@ -50,15 +51,17 @@ def locate_maps(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Cell
     taps = attention_taps(model)
     if not taps:
         return {}
-    blocks = {name.rpartition(".")[0] for name in taps}
+    derived = derived_blocks(model)
+    blocks = {name.rpartition(".")[0] for name in taps} | set(derived.values())
     with record_attention(model) as maps:
         found = locate_calls(model, shape, {path: model.get_submodule(path) for path in blocks})
     coarser = {tap_of(each.name): _coarser(each, found[each.name.rpartition(".")[0]].size) for each in maps}
-    return {
+    of_taps = {
         name: cells.merged(*coarser.get(name, (1, 1)))
         for name in taps
         if (cells := found[name.rpartition(".")[0]].entering) is not None
     }
+    return of_taps | {name: cells for name, path in derived.items() if (cells := found[path].entering) is not None}
 
 
 def _coarser(attention: AttentionMap, size: tuple[int, int] | None) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attnlab.attention import AttentionMap, record_attention, with_cells
+from attnlab.attention import AttentionMap, record_attention, record_derived, with_cells
 from attnlab.data import normalise
 from attnlab.geometry import Cells
 from attnlab.maps import unique_names
@@ -24,7 +25,7 @@ class Inspection:
 
     Attributes:
         probabilities: float32 (B, classes).
-        maps: in the order of the forward, on the CPU, float32; names are unique.
+        maps: in the order of the forward, on the CPU, float32; names are unique. Derived maps come last.
     """
 
     probabilities: NDArray[np.float32]
@@ -39,6 +40,7 @@ def inspect_images(
     *,
     probabilities: Callable[[Tensor], Tensor] = class_probabilities,
     cells: Mapping[str, Cells] | None = None,
+    derived: bool = False,
 ) -> Inspection:
     """Runs ``model`` in evaluation mode on ``images`` and puts its mode back.
 
@@ -48,10 +50,13 @@ def inspect_images(
         probabilities: logits -> probabilities (B, classes); for a run whose loss head is not plain logits pass
             `OpenRun.probabilities`.
         cells: what `attnlab.attention.locate_maps` found; without it the maps do not know where they lie.
+        derived: also the maps of `attnlab.attention.record_derived`, which are to be looked at, and not measured or edited.
     """
     x = normalise(images, tuple(mean), tuple(std)).to(_device(model))
-    with evaluating(model), torch.inference_mode(), record_attention(model, required=False) as recorded:
+    with evaluating(model), torch.inference_mode(), record_attention(model, required=False) as recorded, ExitStack() as stack:
+        more = stack.enter_context(record_derived(model, recorded)) if derived else []
         predicted = probabilities(model(x)).cpu().numpy()
+    recorded += more
     names = unique_names([attention.name for attention in recorded])
     maps = [
         with_cells(replace(attention, name=name, values=attention.values.float().cpu()), cells or {})

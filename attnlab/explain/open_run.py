@@ -58,9 +58,21 @@ class OpenRun:
         """Where each tap's features lie in the picture, see `attnlab.attention.locate_maps`; found once, by one forward."""
         return locate_maps(self.model, self.shape)
 
-    def inspect(self, images: Tensor) -> Inspection:
-        """Predictions and maps for uint8 (B, C, H, W) of the run's shape. The maps know where their cells lie."""
-        return inspect_images(self.model, images, self.mean, self.std, probabilities=self.probabilities, cells=self.cells)
+    def inspect(self, images: Tensor, *, derived: bool = False) -> Inspection:
+        """Predictions and maps for uint8 (B, C, H, W) of the run's shape. The maps know where their cells lie.
+
+        Args:
+            derived: see `inspect_images`.
+        """
+        return inspect_images(
+            self.model,
+            images,
+            self.mean,
+            self.std,
+            probabilities=self.probabilities,
+            cells=self.cells,
+            derived=derived,
+        )
 
 
 def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> OpenRun:

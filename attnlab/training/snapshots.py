@@ -11,6 +11,8 @@ image's smallest weight where the weights are factors:
     BRANCH    (M, c)  every k-th channel where there are many; of more than `MOST_BRANCHES` branches the mean share over the
                       channels (M, 1), summed over groups of neighbours where M is large
 
+Derived maps (`attnlab.attention.record_derived`) are stored like those of taps, after them.
+
 h, w, k and the groups follow from the budget: all snapshots of a run stay under `RUN_BYTES` even if nothing compresses.
 """
 
@@ -25,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention import AttentionMap, attention_scalars, attention_taps, record_attention, to_spatial
+from attnlab.attention import AttentionMap, attention_scalars, attention_taps, record_attention, record_derived, to_spatial
 from attnlab.data import ImageDataset
 from attnlab.maps import MapKind, MapScale, quantise, unique_names
 from attnlab.training.events import ProbeEvent, SnapshotEvent, SnapshotMap
@@ -85,8 +87,9 @@ class Snapshots:
         probabilities: list[Tensor] = []
         with evaluating(model), torch.inference_mode():
             for x in self._x.split(1 if pairwise else len(self._x)):
-                with record_attention(model, required=False) as recorded:
+                with record_attention(model, required=False) as recorded, record_derived(model, recorded) as derived:
                     probabilities.append(objective.probabilities(model(x.to(device))).cpu())
+                recorded += derived
                 parts.append([_reduced(attention).cpu() for attention in recorded])
         weights = [torch.cat(images) for images in zip(*parts, strict=True)]
         if self._plan is None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from attnlab import paths
 from attnlab.geometry import Cells, stretched
+from attnlab.maps import derived
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.showcase import Confirmed, read_showcase
@@ -86,7 +87,7 @@ def _pointing(path: str, step: int) -> tuple[Pointing, ...]:
     masks = probes.masks[shown]
     measured = []
     for stored in snapshots[-1].maps:
-        if not stored.kind.placed or math.prod(stored.kept) < TELLING_POSITIONS:
+        if derived(stored.name) or not stored.kind.placed or math.prod(stored.kept) < TELLING_POSITIONS:
             continue
         shares = _on_object(stored.codes[shown].reshape(-1, *stored.kept), masks, probes.cells_of(stored))
         hits = int((shares >= 0.5).sum())

@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from attnlab.config import RunConfig
-from attnlab.maps import MapKind, over_one_position, scalar_titles, tap_titles
+from attnlab.maps import MapKind, MapScale, derived, over_one_position, scalar_titles, tap_titles
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import run_name
@@ -69,7 +69,7 @@ def snapshot_panel(
             scale=stored.scale,
             neutral=stored.neutral,
             branches=stored.branches,
-            note=ONE_POSITION if over_one_position(stored.kind, stored.scale, stored.grid) else _reduction(stored),
+            note=map_note(name, stored.kind, stored.scale, stored.grid, _reduction(stored)),
             cells=probes.cells_of(stored),
             picture=probes.images.shape[2:],
         )
@@ -90,6 +90,14 @@ def snapshot_panel(
         colour=colour,
         run=folder.run_id,
     )
+
+
+def map_note(name: str, kind: MapKind, scale: MapScale, grid: tuple[int, int], more: str = "") -> str:
+    """What is to be said beside a map: what a derived map says, or that a map has one position; and ``more``."""
+    if over_one_position(kind, scale, grid):
+        return ONE_POSITION
+    made = derived(name)
+    return " ".join(filter(None, ("" if made is None else made.note, more)))
 
 
 def probes_and_classes(folder: RunFolder) -> tuple[ProbeEvent, tuple[str, ...]] | None:

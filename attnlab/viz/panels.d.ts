@@ -70,6 +70,8 @@ export interface PackedLayer {
   /** how many neighbouring channels decide a gate, or 0 */
   window: number;
   note: string;
+  /** what a value of a map is called that no tap makes; empty for the maps of taps */
+  unit: string;
   /** what the branches of a branch map are called, or none */
   branches: string[];
   /** the rectangle that the cells fill, in shares of the picture; null where that is not known, and for channels */

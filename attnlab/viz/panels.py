@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from attnlab.geometry import Cells
-from attnlab.maps import MAX_POSITIONS, MapKind, MapScale, neutral_weight, quantise
+from attnlab.maps import MAX_POSITIONS, MapKind, MapScale, derived, neutral_weight, quantise
 
 _Grid: TypeAlias = tuple[int, int]
 
@@ -344,6 +344,7 @@ def _pack_layer(panel: Panel, item: Layer, writer: _Writer) -> dict[str, Any]:
         "reference": None if item.reference is None else [float(value) for value in item.reference],
         "window": item.window,
         "note": item.note,
+        "unit": "" if (made := derived(item.name)) is None else made.unit,
         "branches": list(item.branches),
         "frame": None if item.cells is None else list(item.cells.frame(item.grid, item.picture)),
         "field": None if item.cells is None else [item.cells.rows.field, item.cells.columns.field],

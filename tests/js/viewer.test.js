@@ -6,7 +6,7 @@ import { formatTo } from "../../attnlab/ui/components/lib/numbers.js";
 import { branchFacts, isStacked, sharesInWords, winnersOf } from "../../attnlab/ui/components/viewer/branches.js";
 import { barAt, stackOf, stripPlan } from "../../attnlab/ui/components/viewer/channel_strip.js";
 import { fieldOf, scaleEnds, scaleWords, valueWords } from "../../attnlab/ui/components/viewer/field.js";
-import { headsOf } from "../../attnlab/ui/components/viewer/heads.js";
+import { headsOf } from "../../attnlab/ui/components/viewer/group.js";
 import {
   colourIndex,
   columnWeights,

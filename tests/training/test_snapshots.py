@@ -143,6 +143,8 @@ def test_softmax_weights_still_sum_to_one_on_a_smaller_grid(model: ModelConfig, 
     snapshot = Snapshots(choose_probes(data), data, 1000).take(network, OBJECTIVE, 0, CPU)
     assert any(stored.kept != stored.grid for stored in snapshot.maps)
     for stored in snapshot.maps:
+        if stored.scale is not MapScale.SOFTMAX:  # what the block adds
+            continue
         sums = (stored.codes / 255 * stored.peaks[:, None, None]).sum(axis=(1, 2))
         rounding = stored.codes[0].size * stored.peaks / 510  # half a level each
         assert (np.abs(sums - 1) <= rounding).all(), stored.name

@@ -74,6 +74,8 @@ def test_a_test_picture_shows_every_map_and_the_prediction(app: AppTest, run_id:
         ("pairwise", "block 1 · self attention", "softmax"),
         ("channel", "block 2 · eca", "gate"),
         ("pairwise", "block 2 · self attention", "softmax"),
+        ("spatial", "block 1 · self attention · what is added", "factor"),
+        ("spatial", "block 2 · self attention · what is added", "factor"),
     ]
     assert panel["layers"][0]["window"] == 3
     assert panel["layers"][1]["rows"] == panel["layers"][1]["length"] == 15 * 15
@@ -185,7 +187,7 @@ def test_an_upload_is_fitted_like_the_training_pictures(small_maps_run: Path) ->
     image = torch.randint(0, 256, opened.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     sharp = np.zeros((384, 384, 3), np.uint8)
     panel = network_panel(opened, image, title="t", picture=sharp)
-    inspected = opened.inspect(image[None])
+    inspected = opened.inspect(image[None], derived=True)
     np.testing.assert_array_equal(panel.probabilities, inspected.probabilities[0])
     for layer, seen in zip(panel.layers, inspected.maps, strict=True):
         span = float((layer.peak - layer.floor).max())

@@ -14,7 +14,7 @@ from pathlib import Path
 import streamlit as st
 
 from attnlab import paths
-from attnlab.maps import MapKind, MapScale, tap_titles
+from attnlab.maps import MapKind, MapScale, derived, tap_titles
 from attnlab.paths import DEMO_RUNS
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder, run_folders
@@ -204,7 +204,7 @@ def _demo_run(folder: RunFolder) -> DemoRun | None:
     except FolderError:
         return None
     last = snapshots[-1]
-    spatial = [stored for stored in last.maps if stored.kind in REDUCED]
+    spatial = [stored for stored in last.maps if stored.kind in REDUCED and derived(stored.name) is None]
     maps = {stored.name: stored for stored in spatial or last.maps}
     if not maps:
         return None

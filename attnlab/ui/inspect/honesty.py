@@ -23,7 +23,7 @@ from attnlab.explain.honesty.depth import by_depth, measures_shown
 from attnlab.explain.honesty.measure import Honesty
 from attnlab.explain.honesty.process import Measurement, MeasurementState, finished_measurements
 from attnlab.explain.open_run import OpenRun
-from attnlab.maps import tap_titles
+from attnlab.maps import tap_behind, tap_titles
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord
 from attnlab.stats.significance import p_words
@@ -117,7 +117,7 @@ def _first_map(folder: RunFolder, taps: Sequence[str], selection: Selection) -> 
     best = next((each for each in pointing(folder) if each.tap in taps), None)
     if best is None:
         layers = selection.panels[0].layers
-        shown = layers[first_layer(selection.panels[:1])].name
+        shown = tap_behind(layers[first_layer(selection.panels[:1])].name, taps)
         why = "This run kept no images with outlined objects, so the section begins with the deepest map that can show a place."
         return (shown if shown in taps else taps[0]), why
     where = f"{best.hits} of the {best.images} images that the run kept maps of"

@@ -20,7 +20,7 @@ from attnlab.data import DataError, ImageDataset
 from attnlab.data.decode import Fit, Region, fit_array, fit_image, seen_region
 from attnlab.explain.block_features import features_before
 from attnlab.explain.open_run import OpenError, OpenRun
-from attnlab.maps import MapKind, over_one_position, tap_of, tap_titles
+from attnlab.maps import MapKind, derived, tap_of, tap_titles
 from attnlab.models import get_model
 from attnlab.runs.naming import attention_name, short_names
 from attnlab.runs.records import RunRecord
@@ -33,7 +33,7 @@ from attnlab.ui.inspect.images import images_to_show, run_colour, wanted_images
 from attnlab.ui.inspect.own_image import ask_image, choose_fit, say_classes
 from attnlab.ui.inspect.predictions import PREDICTED, Predictions, predicting
 from attnlab.ui.run_cache import network_stamp, opened_network, pictures_changed, pictures_stamp, run_dataset
-from attnlab.ui.snapshots import ONE_POSITION
+from attnlab.ui.snapshots import map_note
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.panels import Layer, Panel, layer
 from attnlab.viz.raw_maps import place_arrays
@@ -155,7 +155,7 @@ def raw_arrays(records: Sequence[RunRecord], images: Sequence[Tensor], names: Se
     """For each run and image: ``<name>/image`` (uint8 C, H, W), ``<name>/probabilities`` and ``<name>/<tap>`` (float32)."""
     arrays: dict[str, NDArray[Any]] = {}
     for record, image, name in zip(records, images, names, strict=True):
-        inspection = opened_network(record).inspect(image[None])
+        inspection = opened_network(record).inspect(image[None], derived=True)
         arrays[f"{name}/image"] = image.numpy()
         arrays[f"{name}/probabilities"] = inspection.probabilities[0]
         for attention in inspection.maps:
@@ -205,9 +205,10 @@ def network_panel(
         picture: uint8 (h, w, 3), the same image at a higher resolution, drawn instead of it.
         ranges: tap -> smallest and largest weight, for the scale "this layer".
     """
-    inspection = opened.inspect(image[None])
+    inspection = opened.inspect(image[None], derived=True)
     titles = tap_titles([attention.name for attention in inspection.maps])
-    channel_taps = [attention.name for attention in inspection.maps if attention.kind is MapKind.CHANNEL]
+    shown = [attention for attention in inspection.maps if attention.kind is MapKind.CHANNEL]
+    channel_taps = [attention.name for attention in shown if derived(attention.name) is None]
     features = features_before(opened.model, image[None], opened.mean, opened.std, channel_taps) if channel_taps else {}
     layers = [
         layer(
@@ -223,7 +224,7 @@ def network_panel(
             branches=attention.branches,
             reference=(ranges or {}).get(attention.name),
             window=_window(opened, attention.name),
-            note=ONE_POSITION if over_one_position(attention.kind, attention.scale, attention.grid) else "",
+            note=map_note(attention.name, attention.kind, attention.scale, attention.grid),
             cells=attention.cells,
             picture=opened.shape[1:],
             features=_features(features.get(attention.name), opened, attention.name),
@@ -257,6 +258,8 @@ def _features(entering: Tensor | None, opened: OpenRun, tap: str) -> Layer | Non
 
 def _window(opened: OpenRun, tap: str) -> int:
     """How many neighbouring channels decide one gate: the width of the block's 1-D convolution, 0 without one."""
+    if derived(tap) is not None:
+        return 0
     block = opened.model.get_submodule(tap_of(tap).rpartition(".")[0])
     widths = [module.kernel_size[0] for module in block.children() if isinstance(module, torch.nn.Conv1d)]
     return widths[0] if widths else 0

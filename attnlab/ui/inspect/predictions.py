@@ -74,7 +74,7 @@ def _predict(opened: OpenRun, images: Tensor, tell: Callable[[int, int], None]) 
             parts.append(opened.probabilities(opened.model(normalise(batch, opened.mean, opened.std))).numpy())
             tell(sum(map(len, parts)), len(images))
     for image in images[:RANGE_IMAGES].split(1):
-        for attention in opened.inspect(image).maps:
+        for attention in opened.inspect(image, derived=True).maps:
             ends.setdefault(attention.name, []).append(_ends(attention))
     ranges = {name: (min(low for low, _ in pairs), max(high for _, high in pairs)) for name, pairs in ends.items()}
     return Predictions(np.concatenate(parts), ranges)

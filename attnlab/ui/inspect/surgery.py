@@ -23,7 +23,7 @@ from attnlab.data import DataError
 from attnlab.explain.open_run import OpenRun
 from attnlab.explain.surgery.effect import AccuracyChange, accuracy_change, operate, standard_interventions
 from attnlab.explain.surgery.operations import OPERATIONS, Intervention, Operation, applicable, painted_weight
-from attnlab.maps import MapKind, relative_weights, scalar_titles, tap_of, tap_titles
+from attnlab.maps import MapKind, derived, relative_weights, scalar_titles, tap_behind, tap_of, tap_titles
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.before_after import before_after
@@ -74,7 +74,7 @@ def surgery_section(selection: Selection) -> None:
     if box is None:
         return
     with box:
-        intervention = _choose(opened, offered, panel.layers, _in_view(record, panel))
+        intervention = _choose(opened, offered, panel.layers, _in_view(record, panel, list(attention_taps(opened.model))))
         moved = _effect(opened, selection, intervention)
         with st.container():
             if not moved and panel.truth is not None and intervention.operation != "paint":
@@ -82,13 +82,13 @@ def surgery_section(selection: Selection) -> None:
         _over_many(record, opened, intervention.taps)
 
 
-def _in_view(record: RunRecord, panel: Panel) -> str | None:
-    """The tap of the map that the viewer shows; `None` where it shows none."""
+def _in_view(record: RunRecord, panel: Panel, taps: Sequence[str]) -> str | None:
+    """The tap behind the map that the viewer shows; `None` where it shows none."""
     if not panel.layers:
         return None
     told = [item.name for item in panel.layers if item.name in layers_in_view(VIEWER)]
     first = panel.layers[first_layer([panel], finder(RunFolder(record.folder)))].name
-    return tap_of((told or [first])[0])
+    return tap_behind((told or [first])[0], taps)
 
 
 def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Layer], in_view: str | None) -> Intervention:
@@ -264,7 +264,8 @@ def row_title(intervention: Intervention) -> str:
 def _drawn_layer(layers: Sequence[Layer], intervention: Intervention) -> Layer | None:
     """The map on the canvas: of those that are changed, the one with the most positions; `None` without any."""
     kinds, taps = OPERATIONS[intervention.operation].kinds, intervention.taps
-    changed = [item for item in layers if item.kind in kinds and (taps is None or tap_of(item.name) in taps)]
+    of_taps = [item for item in layers if derived(item.name) is None]
+    changed = [item for item in of_taps if item.kind in kinds and (taps is None or tap_of(item.name) in taps)]
     return max(changed, key=lambda item: (item.kind.placed, item.grid[0] * item.grid[1]), default=None)
 
 

@@ -2,7 +2,7 @@
 // The bars that choose a map and a training step.
 import { button, element, menu, range, setPressed, setText } from "../lib/dom.js";
 import { fillTrack } from "./controls.js";
-import { KIND_WORDS } from "./field.js";
+import { kindWords } from "./field.js";
 import { placeOnTrack } from "./time_lapse.js";
 
 /** @import { Control, Viewer } from "./viewer.js" */
@@ -35,8 +35,8 @@ export function buildLayerBar(viewer) {
  */
 function layerButtons(viewer) {
   const node = element("div", "choices");
-  const buttons = viewer.layers.map(({ title, kind }, index) =>
-    button(title, () => viewer.showLayer(index), { title: `${title}: ${KIND_WORDS[kind]}` }),
+  const buttons = viewer.layers.map((layer, index) =>
+    button(layer.title, () => viewer.showLayer(index), { title: `${layer.title}: ${kindWords(layer)}` }),
   );
   node.append(...buttons);
   const sync = () =>
@@ -55,7 +55,7 @@ function layerButtons(viewer) {
 function layerMenu(viewer) {
   const node = element("div", "choices");
   /** @type {[string, string][]} */
-  const options = viewer.layers.map(({ title, kind }, index) => [String(index), `${title} (${KIND_WORDS[kind]})`]);
+  const options = viewer.layers.map((layer, index) => [String(index), `${layer.title} (${kindWords(layer)})`]);
   const select = menu(options, (value) => viewer.showLayer(Number(value)), { label: "Map" });
   const step = (/** @type {number} */ by, /** @type {string} */ text, /** @type {string} */ words) =>
     button(text, () => viewer.showLayer(viewer.layerIndex + by), { className: "push", title: words, label: words });

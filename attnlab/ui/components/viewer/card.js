@@ -8,8 +8,8 @@ import { extent } from "../lib/numbers.js";
 import { BranchLegend, winnersOf } from "./branches.js";
 import { ChannelStrip } from "./channel_strip.js";
 import { ColourBar } from "./colour_bar.js";
-import { centreOf, fieldOf, KIND_WORDS, scaleEnds, shownFactor } from "./field.js";
-import { HeadGrid } from "./heads.js";
+import { centreOf, fieldOf, kindWords, scaleEnds, shownFactor } from "./field.js";
+import { MapGroup } from "./group.js";
 import { colourIndex, precisionOf, quantile, rowMeans, rowWeights } from "./maths.js";
 import { Prediction } from "./prediction.js";
 import { factsOf, readoutWords } from "./readout.js";
@@ -64,13 +64,13 @@ export class Card {
     this.stage.root.append(this.readout);
     this.side = element("div", "side");
     this.sideWidth = 0;
-    this.heads = new HeadGrid(this);
+    this.group = new MapGroup(this);
     this.strip = new ChannelStrip(this);
     this.branches = new BranchLegend(this);
     this.colourBar = new ColourBar(this);
     this.facts = element("p", "facts");
     this.prediction = new Prediction(this, continued);
-    this.side.append(this.heads.root, this.strip.canvas, this.branches.root, this.colourBar.root, this.facts, this.prediction.root);
+    this.side.append(this.group.root, this.strip.canvas, this.branches.root, this.colourBar.root, this.facts, this.prediction.root);
     this.root.append(header, this.stage.root, this.side);
   }
 
@@ -166,7 +166,7 @@ export class Card {
   draw() {
     this.prepare();
     this.stage.draw();
-    this.heads.draw();
+    this.group.draw();
     this.strip.draw();
     this.branches.draw();
     this.colourBar.draw();
@@ -192,7 +192,7 @@ export class Card {
     const prediction = this.prediction.words();
     this.stage.canvas.setAttribute(
       "aria-label",
-      `${panel.title}: ${layer.title}, ${KIND_WORDS[layer.kind]}; ${words.join(", ")}${prediction && `; predicted ${prediction}`}`,
+      `${panel.title}: ${layer.title}, ${kindWords(layer)}; ${words.join(", ")}${prediction && `; predicted ${prediction}`}`,
     );
   }
 }

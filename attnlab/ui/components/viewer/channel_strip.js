@@ -8,6 +8,7 @@ import { element } from "../lib/dom.js";
 import { clamp } from "../lib/grid.js";
 import { Latest } from "../lib/latest.js";
 import { branchLevel, isStacked } from "./branches.js";
+import { centreOf } from "./field.js";
 import { rowWeights } from "./maths.js";
 
 /** @import { Card } from "./card.js" */
@@ -162,6 +163,7 @@ export class ChannelStrip {
       const out = new Uint32Array(width * height);
       const [low, high] = card.ends;
       const inset = plan.step > 4 ? 0.5 : 0;
+      const middle = card.layer && centreOf(card.layer) !== null ? 0.5 : 0; // of the scale of factors, from which bars grow up or down
       /** @type {(channel: number) => { share: number, colour: number }[]} from the tallest to the lowest, which covers it */
       const barsOf = (channel) => {
         if (card.layer && isStacked(card.layer)) return stackOf(card.layer, card.shownMoment, channel, pixels);
@@ -177,7 +179,10 @@ export class ChannelStrip {
         const to = Math.min(Math.max(Math.round((left + plan.step - inset) * ratio), from + 1), width);
         const end = Math.min(Math.round(bottom * ratio), height);
         for (const { share, colour } of barsOf(order ? order[place] : place)) {
-          for (let y = Math.round((bottom - Math.max(1.5, share * plan.tall)) * ratio); y < end; y++) {
+          const high = Math.max(share, middle) * plan.tall;
+          const first = Math.round((bottom - Math.max(1.5, high)) * ratio);
+          const last = Math.min(end, Math.max(Math.round((bottom - Math.min(share, middle) * plan.tall) * ratio), first + Math.ceil(ratio)));
+          for (let y = first; y < last; y++) {
             for (let at = y * width + from; at < y * width + to; at++) out[at] = colour;
           }
         }

@@ -24,7 +24,7 @@ export const SCOPE_TITLES = {
 };
 
 /** @type {Record<Kind, string>} */
-export const KIND_WORDS = {
+const KIND_WORDS = {
   channel: "one weight per channel",
   spatial: "one weight per position",
   element: "one weight per channel and position",
@@ -195,6 +195,25 @@ function foundEnds(scope, layer, moment, field, values, panel, panels) {
 }
 
 /**
+ * What a layer holds, in words.
+ * @param {Layer} layer
+ */
+export function kindWords(layer) {
+  return NEUTRAL_WORDS[layer.unit] ? KIND_WORDS[layer.kind].replace("weight", "value") : KIND_WORDS[layer.kind];
+}
+
+/** What the neutral value of a map means that no tap makes, where it is not that the features stay as they are. @type {Record<string, string>} */
+const NEUTRAL_WORDS = { added: "nothing", gathered: "average" };
+
+/**
+ * What a value of a layer is called that is no softmax weight.
+ * @param {Layer} layer
+ */
+function nameOf(layer) {
+  return layer.unit || layer.scale;
+}
+
+/**
  * A shown value in words.
  * @param {Layer} layer
  * @param {Field | null} field
@@ -203,7 +222,7 @@ function foundEnds(scope, layer, moment, field, values, panel, panels) {
  */
 export function valueWords(layer, field, value, precision) {
   if (field?.entropy) return `entropy ${formatNumber(value)} of 1`;
-  if (layer.scale !== "softmax") return `${layer.scale} ${formatTo(value, precision)}`;
+  if (layer.scale !== "softmax") return `${nameOf(layer)} ${formatTo(value, precision)}`;
   const times = formatTo(value, precision * layer.length);
   return `${times}× uniform (weight ${formatTo(value / layer.length, precision)})`;
 }
@@ -221,13 +240,14 @@ export function scaleWords({ scope, smooth, blend }, layer, field, [low, high], 
     ? "entropy of each position's attention (1 = uniform)"
     : layer.scale === "softmax"
       ? `weight relative to uniform attention (1 = average)${ofAll(layer, field) ? ", mean over all positions; point at one for its own" : ""}`
-      : `${layer.scale} value${layer.neutral === null ? "" : ` (${formatNumber(layer.neutral)} = unchanged)`}`;
+      : `${nameOf(layer)} value${layer.neutral === null ? "" : ` (${formatNumber(layer.neutral)} = ${NEUTRAL_WORDS[layer.unit] ?? "unchanged"})`}`;
   const over = field?.entropy ? "map" : scope;
   const stretched = `colours stretched to this ${over}: ${formatNumber(low)} to ${formatNumber(high)}`;
   const above = values.reduce((count, value) => count + Number(isAbove(value, high)), 0);
-  const saturated = above ? `${above} of ${values.length} cells above ${formatNumber(high)}, up to ${formatNumber(extent(values)[1])}` : "";
+  const cells = field ? "cells" : "channels";
+  const saturated = above ? `${above} of ${values.length} ${cells} above ${formatNumber(high)}, up to ${formatNumber(extent(values)[1])}` : "";
   const below = values.reduce((count, value) => count + Number(isBelow(value, low)), 0);
-  const sunk = below ? `${below} of ${values.length} cells below ${formatNumber(low)}, down to ${formatNumber(extent(values)[0])}` : "";
+  const sunk = below ? `${below} of ${values.length} ${cells} below ${formatNumber(low)}, down to ${formatNumber(extent(values)[0])}` : "";
   const between = blend === "contour" ? "contours drawn on a smoothed map" : smooth ? "colours between cell centres are interpolated" : "";
   const fixed = high === SOFTMAX_TOP ? `fixed scale, capped at ${high}` : "fixed scale";
   const parts = [what, scope === "absolute" ? fixed : stretched, saturated, sunk, field ? between : ""];

@@ -11,6 +11,7 @@ import { hearSteps, tellStep } from "../lib/training_step.js";
 import { buildLayerBar, buildTimeBar } from "./bars.js";
 import { Card } from "./card.js";
 import { buildControls } from "./controls.js";
+import { makes } from "./group.js";
 import { buildHelp, onKey } from "./keyboard.js";
 import { decodePanels } from "./payload.js";
 import { listenToPointer } from "./pointer.js";
@@ -173,7 +174,7 @@ export class Viewer {
     const count = panel.layers.length;
     if (!count) return null;
     if (!this.manyLayers || this.layers.length < 2) return panel.layers[Math.min(this.layerIndex, count - 1)];
-    return panel.layers[Math.round((this.layerIndex * (count - 1)) / (this.layers.length - 1))];
+    return layerBeside(this.layers, this.layers[this.layerIndex], panel.layers);
   }
 
   /** The chosen layer, until one is chosen the one that the page begins with. */
@@ -367,6 +368,23 @@ export class Viewer {
     button.before(field);
     field.select();
   }
+}
+
+/**
+ * The layer of another panel that is shown beside a chosen one, where the panels have different maps: of the same name, else
+ * the map of a tap that lies about as deep as the chosen one, or as one of those that make it.
+ * @param {Layer[]} layers that can be chosen
+ * @param {Layer} chosen
+ * @param {Layer[]} others of the other panel
+ */
+export function layerBeside(layers, chosen, others) {
+  const same = others.find(({ name }) => name === chosen.name);
+  if (same) return same;
+  const taps = layers.filter(({ unit }) => !unit);
+  const theirs = others.filter(({ unit }) => !unit);
+  const at = taps.findLastIndex((layer) => layer === chosen || (chosen.unit && makes(layer, chosen)));
+  if (!theirs.length || taps.length < 2) return others[0];
+  return theirs[Math.round((Math.max(at, 0) * (theirs.length - 1)) / (taps.length - 1))];
 }
 
 /**
