@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,24 @@ from attnlab.maps import MAX_POSITIONS, MapKind, MapScale
 
 Place = tuple[int, int]
 _PIECE = 2**22  # weights of one head and image held at once where all queries are needed: 16 MiB
+
+
+@runtime_checkable
+class RowsOnDemand(Protocol):
+    """Attention between positions whose maps need not be held whole: single rows and columns can be computed.
+
+    The methods are those of `PairwiseAttention`; the block is an `nn.Module` and its tap is called ``tap``.
+    """
+
+    heads: int
+
+    def key_grid(self, x: Tensor) -> Place: ...
+
+    def keys(self, x: Tensor) -> Tensor: ...
+
+    def row(self, x: Tensor, queries: Sequence[Place], keys: Tensor | None = None) -> Tensor: ...
+
+    def column(self, x: Tensor, key: Place, keys: Tensor | None = None) -> Tensor: ...
 
 
 class PairwiseAttention(nn.Module, ABC):

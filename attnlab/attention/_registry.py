@@ -293,6 +293,9 @@ def _build(
         values = dict(options.get(part, {}))
         refuse_unknown(part, values, variant.options)
         values = {option: _offered(variant, option, value) for option, value in values.items()}
+        if min(channels_in, channels, *size) < 1:
+            given = f"{min(channels_in, channels)} channels and {size[0]} x {size[1]} positions"
+            raise ValueError(f"{part} needs at least one channel and one position, got {given}")
         label = part if part not in blocks else f"{part}{sum(key.rstrip('0123456789') == part for key in blocks) + 1}"
         widths = (channels_in, channels) if variant.mixer else (channels,)
         blocks[label] = variant.block(*widths, size, **values)

@@ -7,12 +7,15 @@
 Windows reach over the edge of the map, where keys and values are zeros that are not left out: they take a share of the
 softmax and give nothing, as in timm's code. Local windows are recorded as a map of all positions to all positions, with one
 key more in front that stands for everything outside the map, so that each row sums to 1. Memory is linear in N; a recording
-holds N x N weights of at most `MAX_POSITIONS` positions, and an edit of larger maps gets them block by block.
+holds N x N weights of at most `MAX_POSITIONS` positions, and an edit of larger maps gets them block by block. Rows and columns
+of chosen positions are computed on demand (`row`, `column`), as for other attention between positions.
 
 Departures from timm's code: a map whose sides are no multiples of the block is continued with zeros, where timm stops.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -91,13 +94,74 @@ class HaloAttention(nn.Module):
         windows = wide.unfold(2, self.window, self.block).unfold(3, self.window, self.block)
         windows = windows.flatten(4).flatten(2, 3).unflatten(1, (self.heads, -1))  # (B, heads, d + v, blocks, w * w)
         key, value = windows.permute(0, 1, 3, 4, 2).split([self.width, windows.shape[2] - self.width], dim=-1)
-        weights = (query @ key.transpose(-1, -2) * self.factor + self._positions(query)).softmax(dim=-1)
-        if self.tap.fixed:  # uniform over what a query can reach, which is its window and not the whole map
-            weights = torch.full_like(weights, 1 / self.window**2)
+        weights = self._weights(query, key)
         gathered = self._edited(weights, kv) if self.tap.active else None
         if gathered is None:
             gathered = self._whole(weights @ value, height + down, width + right)
         return gathered[:, :, :height, :width].contiguous()
+
+    def key_grid(self, x: Tensor) -> tuple[int, int]:
+        """(H, W) of the keys for an input ``x``: every position is one."""
+        return x.shape[2], x.shape[3]
+
+    def keys(self, x: Tensor) -> Tensor:
+        """What rows and columns of ``x`` are computed from: ``x`` itself, since each needs few windows only."""
+        return x
+
+    def row(self, x: Tensor, queries: Sequence[tuple[int, int]], keys: Tensor | None = None) -> Tensor:
+        """The weights with which ``queries`` attend to all positions: (B, heads, Q, H, W).
+
+        A row sums to 1 less the share that goes to what its window sees beyond the edge of the map.
+
+        Raises:
+            ValueError: for a position outside the map.
+        """
+        rows = []
+        for row, column in queries:
+            self._inside(x, row, column)
+            top, left = row // self.block * self.block, column // self.block * self.block
+            weights = self._of_block(x, top, left)[:, :, row - top, column - left]  # (B, heads, w, w)
+            wide = weights.new_zeros(*weights.shape[:2], *(side + 2 * self.window for side in x.shape[2:]))
+            up, right = top - self.halo + self.window, left - self.halo + self.window
+            wide[:, :, up : up + self.window, right : right + self.window] = weights
+            rows.append(wide[:, :, self.window : -self.window, self.window : -self.window])
+        return torch.stack(rows, dim=2)
+
+    def column(self, x: Tensor, key: tuple[int, int], keys: Tensor | None = None) -> Tensor:
+        """The attention that one position receives from each query: (B, heads, H, W), 0 where no window reaches it.
+
+        Raises:
+            ValueError: for a position outside the map.
+        """
+        self._inside(x, *key)
+        height, width = x.shape[2:]
+        out = x.new_zeros(len(x), self.heads, height + self.block, width + self.block)
+        for top in range(0, height, self.block):
+            for left in range(0, width, self.block):
+                down, right = key[0] - top + self.halo, key[1] - left + self.halo  # the key's place in the window
+                if 0 <= down < self.window and 0 <= right < self.window:
+                    received = self._of_block(x, top, left)[..., down, right]
+                    out[:, :, top : top + self.block, left : left + self.block] = received
+        return out[:, :, :height, :width]
+
+    def _inside(self, x: Tensor, row: int, column: int) -> None:
+        height, width = x.shape[2:]
+        if not (0 <= row < height and 0 <= column < width):
+            raise ValueError(f"position {(row, column)} lies outside the {height} x {width} map")
+
+    def _of_block(self, x: Tensor, top: int, left: int) -> Tensor:
+        """The weights of the block of queries that begins at a place: (B, heads, b, b, w, w)."""
+        b, w, edge = self.block, self.window, self.halo
+        wide = F.pad(x, (edge, edge + b, edge, edge + b))[:, :, top : top + w, left : left + w]  # zeros give keys of zeros
+        query = self._blocks(self.q(wide[:, :, edge : edge + b, edge : edge + b]))
+        key = self.kv(wide).unflatten(1, (self.heads, -1))[:, :, : self.width].flatten(3).transpose(2, 3)[:, :, None]
+        return self._weights(query, key)[:, :, 0].unflatten(3, (w, w)).unflatten(2, (b, b))
+
+    def _weights(self, query: Tensor, key: Tensor) -> Tensor:
+        """Of each query the softmax over its window: (B, heads, blocks, b * b, w * w)."""
+        weights = (query @ key.transpose(-1, -2) * self.factor + self._positions(query)).softmax(dim=-1)
+        # Fixed, they are uniform over what a query can reach, which is its window and not the whole map.
+        return torch.full_like(weights, 1 / self.window**2) if self.tap.fixed else weights
 
     def _positions(self, query: Tensor) -> Tensor:
         """The part of the scores that depends on how far key and query are apart: (B, heads, blocks, b * b, w * w)."""

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attnlab.attention import PairwiseAttention
+from attnlab.attention import RowsOnDemand
 from attnlab.data import normalise
 from attnlab.explain.calls import observe_calls
 from attnlab.maps import MAX_POSITIONS, unique_names
@@ -39,13 +39,13 @@ class LargeMap:
         key_grid: (H', W') of the keys; smaller where keys are pooled.
         block: in evaluation mode; its weights must not change while this map is in use.
         features: input of the block, float (1, C, H, W).
-        keys: `PairwiseAttention.keys` of it, (1, heads, M, d).
+        keys: `RowsOnDemand.keys` of it, as in (1, heads, M, d).
     """
 
     name: str
     grid: Place
     key_grid: Place
-    block: PairwiseAttention
+    block: RowsOnDemand
     features: Tensor
     keys: Tensor
 
@@ -54,7 +54,7 @@ class LargeMap:
         return self.block.heads
 
     def row(self, query: Place, head: int | None = None) -> NDArray[np.float32]:
-        """The attention that ``query`` gives: float32 (H', W') over the keys, summing to 1.
+        """The attention that ``query`` gives: float32 (H', W') over the keys, summing to 1 less what goes to no position.
 
         Args:
             head: from 0; `None` takes the mean over the heads.
@@ -95,7 +95,7 @@ def large_maps(model: nn.Module, image: Tensor, mean: Sequence[float], std: Sequ
     """
     if image.shape[0] != 1:
         raise ValueError(f"one image needed, got {image.shape[0]}")
-    blocks = {name: module for name, module in model.named_modules() if isinstance(module, PairwiseAttention)}
+    blocks = {name: module for name, module in model.named_modules() if isinstance(module, RowsOnDemand)}
     if not blocks:
         return ()
     maps: list[LargeMap] = []

@@ -19,6 +19,7 @@ from attnlab.attention import (
     build_attention,
     build_mixer,
     fix_weights,
+    split_composition,
     split_mixer,
     start_as_identity,
 )
@@ -173,6 +174,9 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
             offered = ", ".join(map(repr, network.options[option]))
             raise ValueError(f"{network.name}: {option} takes values such as {offered}; got {value!r}")
     if config.attention != NONE:
+        if absent := set(config.attention_options) - set(split_composition(config.attention)):
+            named = ", ".join(sorted(absent))
+            raise ValueError(f"options given for {named}, which {config.attention!r} does not contain")
         if not network.placements:
             why = "has its own attention" if network.own_attention else "takes no attention"
             raise ValueError(f"{network.name} {why}; set model.attention to {NONE!r}, not {config.attention!r}")

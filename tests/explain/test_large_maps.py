@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from attnlab.attention import record_attention
+from attnlab.attention import RowsOnDemand, build_mixer, fix_weights, record_attention
 from attnlab.attention.self_attention import SelfAttention
 from attnlab.data import normalise
 from attnlab.explain.large_maps import LargeMap, large_maps
@@ -192,3 +192,33 @@ def test_an_answer_belongs_to_one_picture_and_one_network() -> None:
         identity([], image, "a"),
     }
     assert len(names) == 4 and identity(LAYERS, image.copy(), "a") in names
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("size", [(9, 7), (8, 8), (3, 5)], ids=str)
+def test_rows_of_windows_are_those_of_the_recorded_map(size: tuple[int, int], fixed: bool) -> None:
+    """Halo attention: each query sees a window; what lies beyond the edge takes its share of the weight."""
+    torch.manual_seed(0)
+    block = build_mixer("halo", 4, 8, size, {"halo": {"heads": 2, "block": 4, "halo": 2}}).get_submodule("halo").eval()
+    assert isinstance(block, RowsOnDemand)
+    if fixed:
+        fix_weights(block)
+    x = torch.randn(1, 4, *size)
+    with torch.no_grad(), record_attention(block) as maps:
+        block(x)
+    whole = torch.stack([each.values[0, :, each.prefix :] for each in maps]).unflatten(1, size).unflatten(3, size)
+    with torch.no_grad():
+        for row in range(size[0]):
+            for column in range(size[1]):
+                torch.testing.assert_close(block.row(x, [(row, column)])[0, :, 0], whole[:, row, column])
+                torch.testing.assert_close(block.column(x, (row, column))[0], whole[:, :, :, row, column])
+    with pytest.raises(ValueError, match="lies outside"):
+        block.row(x, [(size[0], 0)])
+
+
+def test_large_maps_of_windows_are_found() -> None:
+    size = (40, 36)
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), build_mixer("halo", 8, 8, size), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    (large,) = large_maps(model.eval(), pictures(size), MEAN, STD)
+    assert (large.name, large.grid, large.key_grid, large.heads) == ("1.halo.tap", size, size, 8)
+    assert 0 < large.row((0, 0)).sum() < 1 and large.row((20, 20)).sum() == pytest.approx(1, abs=1e-5)
