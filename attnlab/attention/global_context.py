@@ -13,6 +13,9 @@ epsilon in its layer norm (1e-6 for 1e-5).
 The map has no weight left where it is switched off, and then nothing is added: under an edit the context is the weighted mean,
 and what is added counts as much as the weights sum to. For weights that sum to 1 that changes nothing.
 
+On a map of one position its weight is 1, and the context is the features themselves: what is added is then made by a small
+network of the channels, and nothing is gathered. The form says so before a training (`attnlab.maps.over_one_position`).
+
 With one hidden channel the layer norm leaves nothing of the context; ``min_hidden`` keeps it from that.
 """
 
