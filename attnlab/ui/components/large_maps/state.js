@@ -1,6 +1,7 @@
 // @ts-check
 // What a person can choose, as it stands in the page's address: rl the map, rq the position, rp the pins, rc attention
 // received instead of paid, rh the head from 1.
+import { MIDDLE } from "../lib/grid.js";
 import { flagField, placesField, readLink, usualState, wholeField, writeLink } from "../lib/link.js";
 
 /** @import { Place } from "../lib/grid.js" */
@@ -15,7 +16,6 @@ import { flagField, placesField, readLink, usualState, wholeField, writeLink } f
  * @property {number} head -1: the mean of all
  */
 
-const MIDDLE = { u: 0.5, v: 0.5 };
 const places = placesField("rp", 4);
 const head = wholeField("rh", -1, 0, 999);
 
