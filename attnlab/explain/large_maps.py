@@ -95,13 +95,14 @@ def large_maps(model: nn.Module, image: Tensor, mean: Sequence[float], std: Sequ
     """
     if image.shape[0] != 1:
         raise ValueError(f"one image needed, got {image.shape[0]}")
-    blocks = {name: module for name, module in model.named_modules() if isinstance(module, RowsOnDemand)}
+    blocks: dict[str, nn.Module] = {name: part for name, part in model.named_modules() if isinstance(part, RowsOnDemand)}
     if not blocks:
         return ()
     maps: list[LargeMap] = []
 
     def keep(path: str, features: Tensor, output: Tensor) -> None:
         block = blocks[path]
+        assert isinstance(block, RowsOnDemand)
         grid, key_grid = (features.shape[2], features.shape[3]), block.key_grid(features)
         if max(grid[0] * grid[1], key_grid[0] * key_grid[1]) <= MAX_POSITIONS:
             return
