@@ -26,6 +26,7 @@ ROOT = _BUNDLE if INSTALLED else _PACKAGE.parent
 
 DEMO_RUNS = ROOT / "checkpoints" / "demo"
 DEMO_TABLES = ROOT / "checkpoints" / "tables"
+DEMO_LEAGUES = ROOT / "checkpoints" / "league"
 SHOWCASE = ROOT / "checkpoints" / "showcase.json"
 DOCS = ROOT / "docs"
 

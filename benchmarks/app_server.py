@@ -17,7 +17,7 @@ from urllib.error import URLError
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("", "train", "inspect", "compare", "reproduce", "search", "melanoma", "open")
+PAGES = ("", "train", "inspect", "compare", "league", "reproduce", "search", "melanoma", "open")
 """Addresses of the pages that everybody has."""
 _START_SECONDS, _END_SECONDS = 120, 30
 

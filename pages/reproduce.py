@@ -14,7 +14,8 @@ st.markdown(
 )
 wait_for_torch()
 
-from attnlab.ui.reproduce import departures, grids, results  # noqa: E402  (needs torch, which the line above waits for)
+from attnlab.ui.grid_board import board  # noqa: E402  (needs torch, which the line above waits for)
+from attnlab.ui.reproduce import departures, grids, results  # noqa: E402
 
 with st.expander("Start a table", icon=":material/add:", expanded=not grids.tables(), key="reproduce.new"):
     grids.start_form()
@@ -32,6 +33,6 @@ else:
         with tabs["Charts"]:
             results.charts(found)
     with tabs["Runs"]:
-        grids.board(view)
+        board(view, "reproduce")
     with tabs["Departures"]:
         departures.departures_section()

@@ -22,6 +22,7 @@ PAGES = {
     "train": "train",
     "inspect": "inspect",
     "compare": "compare",
+    "league": "league",
     "reproduce": "reproduce",
     "melanoma": "melanoma",
     "search": "search",

@@ -293,6 +293,16 @@ def _time_rows(grid: Grid) -> dict[str, Speed]:
 
 def run_grid(grid: Grid, *, as_json: bool) -> int:
     """Starts a grid and waits for it."""
+    grid, current = train_grid(grid)
+    report(grid, current, as_json=as_json)
+    if grid.state is not GridState.DONE:
+        print(f"{grid.state}; to continue: attnlab grid run {grid.grid_id}", file=sys.stderr)
+        return STOPPED
+    return OK if current.finished == len(current.cells) else WRONG
+
+
+def train_grid(grid: Grid) -> tuple[Grid, Progress]:
+    """Starts a grid, and waits until it is done, or paused or stopped by a person. Returns it as it is then."""
     from attnlab.experiments.grid_queue import pause_grid, start_grid
 
     with open_manager() as manager:
@@ -305,12 +315,7 @@ def run_grid(grid: Grid, *, as_json: bool) -> int:
             print("\npausing; running runs write a checkpoint", file=sys.stderr)
             grid = pause_grid(manager, grid.grid_id)
             _settle(manager)
-        current = progress(grid, manager.runs())
-    report(grid, current, as_json=as_json)
-    if grid.state is not GridState.DONE:
-        print(f"{grid.state}; to continue: attnlab grid run {grid.grid_id}", file=sys.stderr)
-        return STOPPED
-    return OK if current.finished == len(current.cells) else WRONG
+        return grid, progress(grid, manager.runs())
 
 
 def report(grid: Grid, current: Progress, *, as_json: bool) -> int:

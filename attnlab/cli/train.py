@@ -83,7 +83,9 @@ def train(
     if config is None:
         chosen = as_new_run(chosen)
     if config is None and not any(text.startswith("blocks=") for text in given.get("model.options") or ()):
-        chosen = _as_deep_as_fits(chosen)
+        from attnlab.training.presets import as_deep_as_fits
+
+        chosen = as_deep_as_fits(chosen)
     if (reading := reading_of(chosen.dataset)) and not as_json:
         print_reading(reading, choices=False)
         if reading.choices:
@@ -269,29 +271,6 @@ def _preset(given: Mapping[str, Any]) -> dict[str, Any]:
     if "dataset.name" in given:
         tree["dataset"]["options"] = {}
     return tree
-
-
-def _as_deep_as_fits(config: RunConfig) -> RunConfig:
-    """The config with the network's own number of blocks where images are too small for the preset's."""
-    import torch
-
-    from attnlab.data import list_datasets, own_side
-    from attnlab.models import ImageShape, build_model
-
-    dataset, options = config.dataset, config.model.options
-    if "blocks" not in options or not (dataset.name in list_datasets() or Path(dataset.name).exists()):
-        return config
-    known = list_datasets().get(dataset.name)
-    try:
-        side = dataset.image_size or (known.image_size if known else own_side(Path(dataset.name), dataset.options))
-    except ValueError:  # images that cannot be read: whoever reads them next says why
-        return config
-    try:
-        with torch.device("meta"):
-            build_model(config.model, ImageShape(3, side, side), 2)
-    except ValueError:
-        return config.changed(model__options={name: value for name, value in options.items() if name != "blocks"})
-    return config
 
 
 def _read_config(path: Path) -> dict[str, Any]:

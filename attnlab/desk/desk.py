@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from attnlab.experiments.grid import Grid
+    from attnlab.experiments.league import League
     from attnlab.experiments.search import Search, SearchThread
     from attnlab.explain.honesty.process import Measurement
     from attnlab.queue.lesson import Offer
@@ -321,6 +322,17 @@ class Desk:
 
         self.person.ask(Action.CHANGE_GRID, load_grid(self.home, grid_id).owner)
         return stop_grid(self.__manager, grid_id)
+
+    def measure_league(self, league: League, tell: Callable[[int, int], None]) -> League:
+        """As `attnlab.desk.measuring.measure_league`, in this home.
+
+        Raises:
+            NotAllowed: in a classroom, except to the teacher: it slows every training meanwhile, and is kept for everybody.
+        """
+        from attnlab.desk.measuring import measure_league
+
+        self.person.ask(Action.MEASURE_COSTS)
+        return measure_league(self.home, league, tell)
 
     def start_search(self, search: Search) -> SearchThread:
         """As `attnlab.experiments.search.start_search`.

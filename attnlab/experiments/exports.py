@@ -52,7 +52,9 @@ PRINTED = (
 """Columns of Markdown and LaTeX tables; those without any value are left out."""
 COMPARED = ("name", "accuracy", "std", "n", "difference", "verdict", "auc", "parameters", "mflops", "milliseconds", "seconds")
 """Columns of a printed comparison of groups; those without any value are left out."""
-_TEXT = ("row", "name", "verdict")
+_TEXT = ("row", "name", "verdict", "against_plain", "against_control", "finds", "note")
+_DIFFERENCES = ("difference", "difference_plain", "difference_control")
+_MILLISECONDS = ("milliseconds", "forward", "backward")
 _LATEX = {
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -319,11 +321,11 @@ def _cell(name: str, value: Any) -> str:
         return "–"
     if name in ("n", "needed", "parameters", "report_parameters"):
         return f"{int(value):,}"
-    if name == "p_holm":
+    if name.startswith("p_"):
         return f"{value:.2g}"
-    if name in ("auc", "milliseconds"):
+    if name in ("auc", *_MILLISECONDS):
         return f"{value:.3f}"
-    if name == "difference":
+    if name in _DIFFERENCES:
         return f"{round(value, 1) + 0.0:+.1f}"
     return f"{value:.1f}" if isinstance(value, float) else str(value)
 

@@ -41,6 +41,7 @@ class GridKind(StrEnum):
     GRID = "grid"
     TABLE1 = "table1"
     DEPARTURES = "departures"
+    LEAGUE = "league"
 
     @classmethod
     def _missing_(cls, value: object) -> GridKind | None:

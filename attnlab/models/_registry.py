@@ -153,6 +153,20 @@ def get_model(name: str) -> Network:
     return _NETWORKS.get(name)
 
 
+def check_placement(backbone: str, placement: str) -> None:
+    """
+    Raises:
+        ValueError: for an unknown network, or one that takes no variants, or none at this place; the message says what is
+            possible.
+    """
+    network = get_model(backbone)
+    if not network.placements:
+        why = "has its own attention" if network.own_attention else "takes no attention"
+        raise ValueError(f"{network.name} {why}; set model.attention to {NONE!r}, or choose another network")
+    if placement not in network.placements:
+        raise ValueError(f"{network.name} cannot place attention at {placement!r}; possible: {', '.join(network.placements)}")
+
+
 def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Module:
     """Builds the network of a config for images of ``shape`` and ``classes`` logits.
 
@@ -177,13 +191,7 @@ def build_model(config: ModelConfig, shape: ImageShape, classes: int) -> nn.Modu
         if absent := set(config.attention_options) - set(split_composition(config.attention)):
             named = ", ".join(sorted(absent))
             raise ValueError(f"options given for {named}, which {config.attention!r} does not contain")
-        if not network.placements:
-            why = "has its own attention" if network.own_attention else "takes no attention"
-            raise ValueError(f"{network.name} {why}; set model.attention to {NONE!r}, not {config.attention!r}")
-        if config.placement not in network.placements:
-            raise ValueError(
-                f"{network.name} cannot place attention at {config.placement!r}; possible: {', '.join(network.placements)}"
-            )
+        check_placement(network.name, config.placement)
         chosen = config.options.get("stages", "all")
         if config.placement == "before_classifier" and chosen != "all" and mixer_name == NONE:
             raise ValueError(

@@ -33,10 +33,12 @@ def needed_runs(differences: Sequence[float], tests: int = 1) -> int | None:
     >>> needed_runs([0.0, 0.5, 1.0])
     10
     """
-    spread = stdev(differences)
-    if spread < ROUNDING:
-        return None
-    return _needed(abs(fmean(differences)) / spread, LEVEL / tests)
+    return needed_for(abs(fmean(differences)), stdev(differences), tests)
+
+
+def needed_for(difference: float, spread: float, tests: int = 1) -> int | None:
+    """As `needed_runs`, for a mean difference above 0 and a standard deviation of the differences, in the same unit."""
+    return None if spread < ROUNDING else _needed(difference / spread, LEVEL / tests)
 
 
 @lru_cache(maxsize=1024)  # a page asks for the same ones each time it is drawn, and one takes 20 ms
@@ -51,6 +53,36 @@ def _needed(effect: float, level: float) -> int | None:
         else:
             high = middle
     return low
+
+
+def findable_difference(spread: float, runs: int, tests: int = 1) -> float | None:
+    """The smallest mean difference that a paired t-test finds with power `POWER`, in the unit of ``spread``.
+
+    Args:
+        spread: standard deviation of the differences of the pairs.
+        runs: pairs. tests: as in `needed_runs`.
+
+    Returns:
+        `None` below two pairs, which no test can judge.
+
+    The inverse of `needed_runs`: with 10 pairs an effect of about one standard deviation is found.
+
+    >>> round(findable_difference(2.0, 10), 1)
+    2.0
+    """
+    return None if runs < 2 else spread * _findable(runs, LEVEL / tests)
+
+
+@lru_cache(maxsize=256)
+def _findable(runs: int, level: float) -> float:
+    """The effect, in standard deviations."""
+    low, high = 0.0, 1.0
+    while paired_t_power(high, runs, level) < POWER:
+        low, high = high, 2 * high
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if paired_t_power(middle, runs, level) < POWER else (low, middle)
+    return high
 
 
 def paired_t_power(effect: float, runs: int, level: float) -> float:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from attnlab.attention import MapKind, get_attention, options_of_a_new_run, split_composition
-from attnlab.config import DatasetConfig, ModelConfig, RunConfig, TrainingConfig
+from attnlab.config import DatasetConfig, ModelConfig, Placement, RunConfig, TrainingConfig
+from attnlab.data import absolute_name, list_datasets, own_side, unknown_name
 from attnlab.data import options_of_a_new_run as options_of_new_data
+from attnlab.models import ImageShape, build_model
+from attnlab.paths import written_path
 
 ONE_MINUTE_VARIANT = "self_attention"
 
@@ -62,3 +67,76 @@ def photographs(source: str, seed: int = 0) -> RunConfig:
         ),
         seed=seed,
     )
+
+
+def league(
+    dataset: str = "digits",
+    *,
+    backbone: str = "small_cnn",
+    placement: Placement = "block_end",
+    width: int | None = 8,
+    image_size: int | None = None,
+    subset: int | None = 4000,
+    test_subset: int | None = 1000,
+    epochs: int = 8,
+    batch_size: int = 32,
+) -> RunConfig:
+    """The plain network of a league: narrow, and trained on few images, so that all variants are trained with many seeds.
+
+    The small CNN is that of `one_minute`. Its second block alone has attention, as there with pairs of positions: its maps of
+    15 x 15 positions are small enough for all variants, also for those that take the place of a convolution.
+
+    Raises:
+        ValueError: for a data set that is neither registered nor a path, an unknown network, or a number that no config takes.
+    """
+    name = absolute_name(dataset)
+    if name not in list_datasets() and not written_path(name).exists():
+        raise unknown_name(dataset)
+    small: dict[str, Any] = {"blocks": 3, "spatial_dropout": 0.0, "dropout": 0.0}
+    if placement != "before_classifier":  # which lies after all blocks
+        small["stages"] = "2"
+    options: dict[str, dict[str, Any]] = {
+        "small_cnn": small | {"hidden": 128, "readout": "mean"},
+        "gated_cnn": small,
+    }
+    config = RunConfig().changed(
+        dataset__name=name,
+        dataset__options=options_of_new_data(name),
+        dataset__image_size=image_size,
+        dataset__subset=subset,
+        dataset__test_subset=test_subset,
+        model__backbone=backbone,
+        model__placement=placement,
+        model__width=width,
+        model__options=options.get(backbone, {}),
+        training__epochs=epochs,
+        training__batch_size=batch_size,
+        training__lr=8e-3,
+    )
+    return as_deep_as_fits(config)
+
+
+def as_deep_as_fits(config: RunConfig) -> RunConfig:
+    """The config with the network's own number of blocks where images are too small for the preset's."""
+    if "blocks" not in config.model.options or (side := image_side(config.dataset)) is None:
+        return config
+    try:
+        with torch.device("meta"):
+            build_model(config.model, ImageShape(3, side, side), 2)
+    except ValueError:
+        return config.changed(model__options={name: value for name, value in config.model.options.items() if name != "blocks"})
+    return config
+
+
+def image_side(dataset: DatasetConfig) -> int | None:
+    """Pixels of a side of the images as a network gets them; `None` where there are none, or none that can be read."""
+    if dataset.image_size is not None:
+        return dataset.image_size
+    known = list_datasets().get(dataset.name)
+    if known is not None:
+        return known.image_size
+    path = written_path(dataset.name)
+    try:
+        return own_side(path, dataset.options) if path.exists() else None
+    except ValueError:  # whoever reads them next says why
+        return None

@@ -20,6 +20,11 @@ FIXED = (
     "what would be gathered is not added, and branches count alike. The maps show these fixed weights, so they say nothing "
     "about the images."
 )
+CONTROL = (
+    "A control is the same variant with the same parameters, whose weights are fixed before the training so that they change "
+    "nothing: gates let everything pass, what would be gathered is not added, and branches or positions that must be weighed "
+    "count alike. Before training, both have the same numbers in all parameters."
+)
 UNIFORM = "1 × uniform means as much weight as if all positions shared the attention equally; 2 × is twice that."
 ENTROPY = "Relative entropy measures how spread out a map is: 1 means uniform, 0 means that one position has all the weight."
 HOLM = (

@@ -20,6 +20,7 @@ PAGES = (
     ("pages/train.py", "Train", "Choose a variant, train it in the background, and watch loss and accuracy."),
     ("pages/inspect_attention.py", "Inspect", "See the attention maps of a trained run, image by image and step by step."),
     ("pages/compare.py", "Compare", "Mean, spread and significance of many runs; parameters, cost and curves side by side."),
+    ("pages/league.py", "League", "Every variant against the plain network and a neutral control, with what it costs."),
     ("pages/reproduce.py", "Reproduce", "Train the report's Table 1 again, and see what each departure of its code costs."),
     ("pages/search.py", "Search", "Try other depths, widths, activations and placements of an attention block."),
     ("pages/melanoma.py", "Melanoma", "The article's two gates on a VGG16, and whether they look at the lesion."),

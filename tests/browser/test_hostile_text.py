@@ -20,7 +20,7 @@ from tests.hostile import EVERYTHING, HOST, fill
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PLACES = ("", "train", "inspect", "compare", "reproduce", "search", "melanoma", "open", "classroom")
+PLACES = ("", "train", "inspect", "compare", "league", "reproduce", "search", "melanoma", "open", "classroom")
 SHOWN = ("train", "inspect", "compare", "reproduce")
 """Pages that show at least one of the names as text."""
 LOCAL = ("127.0.0.1", "localhost", "", None)

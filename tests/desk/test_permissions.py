@@ -152,7 +152,12 @@ TOUCHING: dict[str, tuple[Action, Callable[[Room, Desk], Any]]] = {
 """What a method of the desk does, and what it asks for."""
 
 STARTING = {"measure": Action.MEASURE, "open_checkpoint": Action.OPEN_CHECKPOINT, "start_search": Action.START_SEARCH}
-STARTING |= {"pause_search": Action.CHANGE_SEARCH, "plan": Action.START, "row_speeds": Action.CHANGE_GRID}
+STARTING |= {
+    "measure_league": Action.MEASURE_COSTS,
+    "pause_search": Action.CHANGE_SEARCH,
+    "plan": Action.START,
+    "row_speeds": Action.CHANGE_GRID,
+}
 """They need a network or a search; whoever may not is refused before either is looked at."""
 
 READING = {
@@ -194,6 +199,7 @@ def test_the_desk_refuses_what_is_not_allowed_and_does_the_rest(room: Room, name
 @pytest.mark.parametrize("name", STARTING)
 def test_the_desk_asks_before_it_starts_anything(room: Room, name: str) -> None:
     arguments: dict[str, tuple[Any, ...]] = {"measure": (room.ended, None), "start_search": (None,), "pause_search": (None,)}
+    arguments["measure_league"] = (None, None)
     arguments |= {"plan": (RunConfig(), None), "row_speeds": (load_grid(room.home, room.grid), None)}
     named: dict[str, Any] = {"open_checkpoint": {"dataset": DatasetConfig()}, "plan": {"fresh": True, "tell": None}}
     extra = named.get(name, {})

@@ -12,11 +12,15 @@ from tests.pages import ROOT
 
 VISIT = """
 import os
+import time
 from streamlit.testing.v1 import AppTest
 from attnlab import paths
+from attnlab.experiments.grid import list_grids, save_grid
+from attnlab.experiments.league import every_variant, plan_league
 from attnlab.experiments.managers import get_manager, shutdown_all
 from attnlab.ui import warmup
 from attnlab.ui.form.draft import EXACTLY
+from tests.example_runs import finished_run
 
 paths.DEMO_RUNS = paths.home() / "no-shipped-runs"
 warmup.wait()
@@ -43,6 +47,29 @@ assert not app.exception, app.exception
 (run,) = [record for record in get_manager().runs() if not record.demo]
 assert run.config.model.attention_options == {"brightness": {"power": 2}}
 assert get_manager().wait(run.run_id, 120).state == "finished"
+
+base = run.config.changed(model__attention="none", model__attention_options={})
+table, _ = plan_league(base, variants=[name for name in every_variant() if name != "brightness"], seeds=[0])
+for row in table.rows:
+    finished_run(paths.home(), table.cells[row.label, 0], 0.5)
+save_grid(paths.home(), table)
+get_manager().store.sync()
+before = {record.run_id for record in get_manager().runs()}
+app.switch_page("pages/league.py").run()
+assert not app.exception, app.exception
+assert app.button("league.add").label == "Put my variant into the table", app.button("league.add").label
+app.button("league.add").click().run()
+(table,) = list_grids(paths.home())
+assert {"brightness", "brightness, weights fixed"} < {row.label for row in table.rows}
+learned, fixed = (row.config for row in table.rows if row.config.model.attention == "brightness")
+assert (learned.model.control, fixed.model.control) == ("none", "neutral")
+while table.state != "done":
+    time.sleep(0.1)
+    table = list_grids(paths.home())[0]
+assert {record.run_id for record in get_manager().runs()} == before | {learned.run_id, fixed.run_id}, "a cell was trained twice"
+app.run()
+told = next(each.value for each in app.dataframe if "against_plain" in each.value).set_index("name")
+assert told.loc["brightness", "n"] == 1 and told.loc["brightness", "control"] >= 0
 
 app.switch_page("pages/compare.py").run()
 assert not app.exception, app.exception

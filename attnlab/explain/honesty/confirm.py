@@ -93,7 +93,7 @@ def confirm(
         figures = {number: _figures(open_run(by_seed[number].path), taps, test) for number in confirming}
         tests, found = _tested({number: of_run[tap] for number, of_run in figures.items()})
         comparisons += found
-        titles = tap_titles(list(first.cells))
+        titles = tap_titles([*first.cells, *taps])  # of several heads each has a map, but all have one tap
         maps = [
             MapFigures(tap=name, title=titles[name], score=rounded(scores[name]), means=_means(figures, name)) for name in taps
         ]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from attnlab.maps import MapKind
 from attnlab.ui import warmup
+
+if TYPE_CHECKING:
+    from attnlab.attention import Variant
 
 KIND_BADGES = {
     MapKind.CHANNEL: ":blue-badge[one weight per channel]",
@@ -55,15 +60,19 @@ def _cards() -> None:
     )
     with st.grid(3, min_column_width=280, border=True) as grid:
         for name in of_kind[chosen]:
-            variant = variants[name]
             with grid.cell():
-                badges = " ".join(KIND_BADGES[kind] for kind in dict.fromkeys(variant.kinds))
-                st.markdown(f"**{variant.title}** &nbsp; {badges}")
-                st.markdown(variant.summary)
-                st.markdown(f"${variant.formula}$")
-                with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-                    st.page_link(
-                        "pages/train.py", label="Train it", icon=":material/play_circle:", query_params={"attention": name}
-                    )
-                    if variant.paper.startswith("http"):
-                        st.link_button("Paper", variant.paper, type="tertiary", icon=":material/open_in_new:")
+                variant_card(variants[name])
+
+
+def variant_card(variant: Variant) -> None:
+    """What a variant is, with a link to train it and one to its paper."""
+    badges = " ".join(KIND_BADGES[kind] for kind in dict.fromkeys(variant.kinds))
+    st.markdown(f"**{variant.title}** &nbsp; {badges}")
+    st.markdown(variant.summary)
+    st.markdown(f"${variant.formula}$")
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.page_link(
+            "pages/train.py", label="Train it", icon=":material/play_circle:", query_params={"attention": variant.name}
+        )
+        if variant.paper.startswith("http"):
+            st.link_button("Paper", variant.paper, type="tertiary", icon=":material/open_in_new:")

@@ -21,7 +21,7 @@ from attnlab.ui.columns import column_config
 from attnlab.ui.costs import costs_of, measure
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import HOLM
-from attnlab.ui.reproduce.grids import GridView
+from attnlab.ui.grid_board import GridView
 from attnlab.viz.figures import Series, accuracy_against_parameters, strip_plot
 from attnlab.viz.grid_figures import Difference, accuracy_against_milliseconds, difference_plot
 
