@@ -95,7 +95,8 @@ def large_maps(model: nn.Module, image: Tensor, mean: Sequence[float], std: Sequ
     """
     if image.shape[0] != 1:
         raise ValueError(f"one image needed, got {image.shape[0]}")
-    blocks: dict[str, nn.Module] = {name: part for name, part in model.named_modules() if isinstance(part, RowsOnDemand)}
+    names = [name for name, module in model.named_modules() if isinstance(module, RowsOnDemand)]
+    blocks = {name: model.get_submodule(name) for name in names}
     if not blocks:
         return ()
     maps: list[LargeMap] = []
@@ -110,5 +111,5 @@ def large_maps(model: nn.Module, image: Tensor, mean: Sequence[float], std: Sequ
         maps.append(LargeMap(tap, grid, key_grid, block, features.detach(), block.keys(features)))
 
     observe_calls(model, normalise(image, tuple(mean), tuple(std)), blocks, keep)
-    names = unique_names([large.name for large in maps])
-    return tuple(replace(large, name=name) for name, large in zip(names, maps, strict=True))
+    unique = unique_names([large.name for large in maps])
+    return tuple(replace(large, name=name) for name, large in zip(unique, maps, strict=True))
