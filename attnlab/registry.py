@@ -112,6 +112,20 @@ def chosen_options(owner: str, chosen: Mapping[str, Any] | None, offered: Mappin
     return dict(chosen or {})
 
 
+def as_offered(values: Mapping[str, Any], offered: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """Options from a command line, where ``3`` is read as a number, in the type in which they are offered.
+
+    A value that is not on offer stays as it is, and so is refused where it is used.
+
+    >>> as_offered({"stages": 3, "blocks": 3}, {"stages": ("all", "3"), "blocks": (2, 3)})
+    {'stages': '3', 'blocks': 3}
+    """
+    return {
+        name: str(value) if value not in offered.get(name, ()) and str(value) in offered.get(name, ()) else value
+        for name, value in values.items()
+    }
+
+
 def default_options(build: Callable[..., Any], names: Iterable[str]) -> dict[str, Any]:
     """The defaults of the named keyword arguments of ``build``."""
     parameters = inspect.signature(build).parameters

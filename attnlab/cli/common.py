@@ -48,6 +48,19 @@ def choose_executor(name: str | None) -> None:
         os.environ[EXECUTOR] = name
 
 
+def with_offered_values(config: RunConfig) -> RunConfig:
+    """The config with the options of its network in the type in which they are offered, see `attnlab.registry.as_offered`.
+
+    Raises:
+        ValueError: for an unknown network.
+    """
+    from attnlab.models import get_model
+    from attnlab.registry import as_offered
+
+    options = as_offered(config.model.options, get_model(config.model.backbone).options)
+    return config if options == config.model.options else config.changed(model__options=options)
+
+
 def as_new_run(config: RunConfig) -> RunConfig:
     """The config of a run that no file describes: what it leaves open is what its data set and variants start new runs with.
 
@@ -57,6 +70,7 @@ def as_new_run(config: RunConfig) -> RunConfig:
     from attnlab.attention import options_of_a_new_run
     from attnlab.data import options_of_a_new_run as data_options_of_a_new_run
 
+    config = with_offered_values(config)
     dataset, model = config.dataset, config.model
     chosen = options_of_a_new_run(model.attention)
     of_variants = {

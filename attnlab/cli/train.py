@@ -29,6 +29,7 @@ from attnlab.cli.common import (
     open_store,
     prepare_training,
     print_json,
+    with_offered_values,
 )
 from attnlab.cli.progress import progress_bar
 from attnlab.cli.read import print_left_out, print_reading, reading_of
@@ -296,11 +297,9 @@ def _checked(config: RunConfig) -> RunConfig:
     """
     from attnlab.attention import split_composition
     from attnlab.data import absolute_name
-    from attnlab.models import get_model
 
-    get_model(config.model.backbone)
     split_composition(config.model.attention)
-    return config.changed(dataset__name=absolute_name(config.dataset.name))
+    return with_offered_values(config).changed(dataset__name=absolute_name(config.dataset.name))
 
 
 @contextmanager

@@ -65,6 +65,8 @@ def test_without_a_network_it_is_that_of_the_apps_preset(
     assert RunConfig.from_json(capsys.readouterr().out) == as_new_run(one_minute(attention))
     assert main(["train", "--attention", "eca", "--backbone", "resnet_cifar"]) == 0
     assert RunConfig.from_json(capsys.readouterr().out).model.options == {}
+    assert main(["train", "--attention", "eca", "--backbone", "resnet_cifar", "--option", "stages=3"]) == 0
+    assert RunConfig.from_json(capsys.readouterr().out).model.options == {"stages": "3"}, "a word, as it is offered"
 
 
 def test_smaller_images_get_a_network_that_takes_them(
