@@ -460,3 +460,20 @@ def test_where_runs_train_is_chosen_and_kept(app: AppTest, private_home: Path, m
     assert load_settings(private_home).executor == "process"
     assert isinstance(get_manager().executor, WorkerProcessExecutor)
     assert any("new runs train in" in message.value for message in app.success)
+
+
+def test_the_form_says_which_variants_can_start_as_the_identity_and_asks_for_stages_only_where_they_matter(app: AppTest) -> None:
+    def keys() -> set[str]:
+        return {str(box.key) for box in app.selectbox}
+
+    open_page(app, PAGE)
+    app.multiselect("form.variants").set_value(["gct"]).run()
+    assert app.selectbox("form.model.attention_start").options == ["published", "identity"]
+    app.selectbox("form.model.attention_start").set_value("identity").run()
+    assert not app.exception and "form.model.small_cnn.stages" in keys()
+    app.selectbox("form.model.placement").set_value("before_classifier").run()
+    assert not app.exception and "form.model.small_cnn.stages" not in keys(), "there is one place, after all stages"
+    app.multiselect("form.variants").set_value(["gct", "eca"]).run()
+    assert "form.model.attention_start" not in keys()
+    assert "ECA cannot start as the identity, because its gates are sigmoids" in texts(app)
+    assert not app.error, "the start is the published one again"
