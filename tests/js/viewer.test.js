@@ -6,7 +6,7 @@ import { formatTo } from "../../attnlab/ui/components/lib/numbers.js";
 import { branchFacts, isStacked, sharesInWords, winnersOf } from "../../attnlab/ui/components/viewer/branches.js";
 import { barAt, stackOf, stripPlan } from "../../attnlab/ui/components/viewer/channel_strip.js";
 import { fieldOf, scaleEnds, scaleWords, valueWords } from "../../attnlab/ui/components/viewer/field.js";
-import { headsOf } from "../../attnlab/ui/components/viewer/group.js";
+import { headsOf, membersOf } from "../../attnlab/ui/components/viewer/group.js";
 import {
   colourIndex,
   columnWeights,
@@ -23,6 +23,7 @@ import {
 } from "../../attnlab/ui/components/viewer/maths.js";
 import { momentAt, placeOnTrack } from "../../attnlab/ui/components/viewer/time_lapse.js";
 import { linkWithView, usualView, viewFromLink } from "../../attnlab/ui/components/viewer/view.js";
+import { layerBeside } from "../../attnlab/ui/components/viewer/viewer.js";
 
 // Two queries over four keys on a 2 x 2 grid; codes 0..255 between floor and peak.
 const pairs = {
@@ -267,4 +268,30 @@ test("the heads of one attention are found among the layers, and one head alone 
   const layers = names.map((name) => ({ ...pairs, name }));
   assert.deepEqual(headsOf(layers[1], layers).map(({ name }) => name), ["a.tap#h1", "a.tap#h2"]);
   assert.deepEqual([layers[2], layers[3], null].map((layer) => headsOf(layer, layers).length), [0, 0, 0]);
+});
+
+const map = (name, unit = "") => ({ name, title: `block 1 · ${unit || name}`, unit });
+
+test("the maps of a block stand beside what is made of them, with the signs of how", () => {
+  const [rows, columns, product] = [map("a.coordinate.rows.tap"), map("a.coordinate.columns.tap"), map("a.coordinate.product", "product")];
+  const other = map("b.coordinate.rows.tap");
+  const words = (layer, layers) => membersOf(layer, layers).map(({ sign, words }) => `${sign}${words}`);
+  const layers = [rows, columns, other, product];
+  for (const shown of [rows, product]) assert.deepEqual(words(shown, layers), ["rows", "×columns", "=product"]);
+  assert.deepEqual(words(other, layers), []);
+  const [heads, gathered] = [[1, 2].map((head) => map(`a.halo.tap#h${head}`)), map("a.halo.gathered", "gathered")];
+  assert.deepEqual(words(heads[1], [...heads, gathered]), ["1", "2", "→gathered"]);
+  assert.deepEqual(words(gathered, [gathered]), [], "a map whose parts are too large to be sent stands alone");
+  assert.deepEqual(words(map("tap"), [map("tap"), map("added", "added")]), ["tap", "→added"], "of a block that is no part of a network");
+});
+
+test("beside a derived map another network shows the map that lies as deep as its parts", () => {
+  const first = ["a.dual.position.tap", "a.dual.channel.tap", "b.dual.position.tap", "b.dual.channel.tap"].map((name) => map(name));
+  const [added, deeper] = [map("a.dual.added", "added"), map("b.dual.added", "added")];
+  const layers = [...first, added, deeper];
+  const others = ["a.eca.tap", "b.eca.tap"].map((name) => map(name));
+  assert.equal(layerBeside(layers, deeper, others).name, "b.eca.tap");
+  assert.equal(layerBeside(layers, added, others).name, "a.eca.tap");
+  assert.equal(layerBeside(layers, first[3], [...others, map("a.dual.added", "added")]).name, "b.eca.tap");
+  assert.equal(layerBeside(layers, added, [...others, map("a.dual.added", "added")]).name, "a.dual.added");
 });

@@ -51,7 +51,8 @@ export function makes(layer, made) {
  */
 export function partsOf(layer, layers) {
   const made = layers.find((other) => layer && other.unit && (other === layer || makes(layer, other)));
-  return made ? [...layers.filter((other) => makes(other, made)), made] : [];
+  const parts = made ? layers.filter((other) => makes(other, made)) : []; // none where the maps are too large to be sent
+  return made && parts.length ? [...parts, made] : [];
 }
 
 /**
@@ -83,7 +84,7 @@ export function membersOf(layer, layers) {
   const between = BETWEEN[made.unit] ?? "";
   const before = { mean: `÷ ${parts.length} =`, added: "→", gathered: "→" }[made.unit] ?? "=";
   return [
-    ...parts.map((each, at) => ({ layer: each, words: wordsIn(each, made), sign: at ? between : "" })),
+    ...parts.map((each, at) => ({ layer: each, words: wordsIn(each, made) || last(each), sign: at ? between : "" })),
     { layer: made, words: last(made), sign: before },
   ];
 }
