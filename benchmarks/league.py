@@ -26,7 +26,7 @@ from attnlab.experiments.league_table import (
     ordered,
     outcome_words,
     power,
-    power_words,
+    power_in_words,
 )
 from attnlab.runs.measured import Measured
 from attnlab.training.budget import duration
@@ -87,7 +87,7 @@ def part(league: League) -> str:
     for of in ("plain", "control"):
         lines += [outcome_words(rows, of=of), ""]
         if (found := power(rows, of=of, plain=league.plain)) is not None:
-            lines += [power_words(found, of=of), ""]
+            lines += [power_in_words(found, of=of), ""]
     lines += [*(front_words(rows, unit) + "\n" for unit in COSTS if any(row.cost_in(unit) is not None for row in rows))]
     lines += [league_markdown(league_table(ordered(rows, "accuracy"), refused)), *_missing(rows, refused)]
     notes = league.shipped.notes if league.shipped else ()

@@ -22,8 +22,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from attnlab import paths
 from attnlab.experiments.exports import Exported, table_markdown
 from attnlab.experiments.grid import GridKind, progress
-from attnlab.experiments.grid_table import compared, grid_table, row_groups
+from attnlab.experiments.grid_table import compared, grid_power, grid_table, row_groups
 from attnlab.experiments.groups import Verdict
+from attnlab.experiments.power import power_words
 from attnlab.experiments.reproduce import DEPARTURES, SEEDS, report_comparisons
 from attnlab.experiments.shipped import shipped_grids
 from attnlab.models import REPORT_ROWS, report_network
@@ -151,6 +152,12 @@ def outcome(told: Exported) -> str:
     )
 
 
+def power(told: Exported) -> str:
+    """What the table could have shown."""
+    found = grid_power(told.grid, row_groups(told.grid, progress(told.grid, told.records)))
+    return "" if found is None else power_words(found, "a row and the plain CNN", "not significant")
+
+
 def report_claims() -> str:
     """What the report's own figures say of its rows."""
     lines = ["| row | report: accuracy (%) | ± std | against the plain CNN |", "|---|---:|---:|---|"]
@@ -205,7 +212,7 @@ def report(shipped: list[Exported]) -> str:
     departure_grids = [told for told in shipped if told.grid.kind is GridKind.DEPARTURES]
     text = [INTRODUCTION]
     for told in tables:
-        text += [f"## {told.grid.title}", scale(told), section(told, TABLE_COLUMNS)]
+        text += [f"## {told.grid.title}", scale(told), section(told, TABLE_COLUMNS), f"{outcome(told)} {power(told)}"]
     text += ["## What the report's own figures say", CLAIMS, report_claims()]
     text += ["## Why everything lands near 66%", WHY]
     text += ["## The seven departures", mechanics(departure_grids), MEASURED]

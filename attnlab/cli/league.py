@@ -205,7 +205,7 @@ def _tell(found: League, refused: dict[str, str], *, as_json: bool) -> None:
         league_table,
         outcome_words,
         power,
-        power_words,
+        power_in_words,
     )
 
     rows = league_rows(found)
@@ -214,7 +214,7 @@ def _tell(found: League, refused: dict[str, str], *, as_json: bool) -> None:
     for of in ("plain", "control"):
         sentences.append(outcome_words(rows, of=of))
         if (told := power(rows, of=of, plain=found.plain)) is not None:
-            sentences.append(power_words(told, of=of))
+            sentences.append(power_in_words(told, of=of))
     sentences.append(front_words(rows, "parameters"))
     if as_json:
         tree: dict[str, Any] = {"league": found.key, "title": found.title, "rows": json.loads(table.to_json(orient="records"))}

@@ -8,6 +8,7 @@ import pandas as pd
 
 from attnlab.experiments.grid import Grid, Progress
 from attnlab.experiments.groups import Group, GroupComparison, Verdict, compare_pairs
+from attnlab.experiments.power import Power, power_of
 from attnlab.experiments.table import Cost
 
 GRID_COLUMNS = {
@@ -48,13 +49,23 @@ def compared(grid: Grid, groups: Mapping[str, Group]) -> dict[str, GroupComparis
     Where no row names another, all are compared with the first. Rows that others are compared with are "the baseline"; a
     row that is neither has no comparison.
     """
+    pairs = {label: other for label, other in _against(grid).items() if other in groups and other != label}
+    comparisons = compare_pairs([(groups[other], groups[label]) for label, other in pairs.items()])
+    baselines = {label: GroupComparison(Verdict.BASELINE, "the baseline") for label in {*_against(grid).values()} & {*groups}}
+    return baselines | dict(zip(pairs, comparisons, strict=True))
+
+
+def grid_power(grid: Grid, groups: Mapping[str, Group]) -> Power | None:
+    """What the comparisons of `compared` could have shown; `None` before there are pairs of runs to judge by."""
+    against = _against(grid).items()
+    return power_of((groups[other], groups[label]) for label, other in against if other in groups and other != label)
+
+
+def _against(grid: Grid) -> dict[str, str]:
+    """Row label -> the row that it is compared with: itself or an empty name for none."""
     labels = [row.label for row in grid.rows]
     named = {row.label: row.against for row in grid.rows if row.against is not None}
-    against = {label: named.get(label, "" if named else labels[0]) for label in labels}
-    pairs = {label: other for label, other in against.items() if other in groups and other != label}
-    comparisons = compare_pairs([(groups[other], groups[label]) for label, other in pairs.items()])
-    baselines = {label: GroupComparison(Verdict.BASELINE, "the baseline") for label in set(against.values()) & set(labels)}
-    return baselines | dict(zip(pairs, comparisons, strict=True))
+    return {label: named.get(label, "" if named else labels[0]) for label in labels}
 
 
 def grid_table(

@@ -7,10 +7,8 @@ rows, for each of the two questions by itself. Rows without a difference stand a
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import stdev
 from typing import Literal
 
 import pandas as pd
@@ -18,11 +16,11 @@ import pandas as pd
 from attnlab.experiments.exports import table_latex, table_markdown
 from attnlab.experiments.groups import Group, GroupComparison, Verdict, compare_pairs
 from attnlab.experiments.league import League
+from attnlab.experiments.power import Power, power_of, power_words
 from attnlab.runs.measured import NetworkCost
 from attnlab.runs.naming import PLAIN
 from attnlab.runs.records import RunState
 from attnlab.runs.showcase import MAP, RIVALS, Confirmed
-from attnlab.stats.power import findable_difference, needed_for
 from attnlab.stats.significance import LEVEL
 
 NONE_SEEN = "no difference seen"
@@ -181,60 +179,19 @@ def front(rows: Sequence[LeagueRow], unit: str) -> list[LeagueRow]:
 # In words
 
 
-@dataclass(frozen=True)
-class Power:
-    """What this many seeds could have shown, in points of accuracy.
-
-    Attributes:
-        seeds: pairs of runs behind a comparison. rows: that were tested.
-        spread: standard deviation of the differences between the runs of a pair, pooled over the rows.
-        findable: the difference that is found with 80% power after Holm's correction. alone: of one row named beforehand.
-        needed: seeds for a difference of one point; `None` above 10,000.
-    """
-
-    seeds: int
-    rows: int
-    spread: float
-    findable: float
-    alone: float
-    needed: int | None
-
-
 def power(rows: Sequence[LeagueRow], *, of: Literal["plain", "control"] = "plain", plain: Group) -> Power | None:
     """The power of the comparisons with the plain network or with the controls; `None` before there are pairs to judge by.
 
     Args:
         plain: the runs of the plain network.
     """
-    variances, pairs = [], []
-    for row in rows:
-        other = plain if of == "plain" else row.control
-        if other is None or row.name == PLAIN:
-            continue
-        shared = sorted(row.group.accuracies.keys() & other.accuracies.keys())
-        if len(shared) > 1:
-            pairs.append(len(shared))
-            variances.append(stdev(100 * (row.group.accuracies[seed] - other.accuracies[seed]) for seed in shared) ** 2)
-    if not variances:
-        return None
-    seeds, spread = Counter(pairs).most_common(1)[0][0], math.sqrt(sum(variances) / len(variances))
-    corrected, alone = findable_difference(spread, seeds, len(pairs)), findable_difference(spread, seeds)
-    assert corrected is not None and alone is not None  # there are at least two pairs
-    return Power(seeds, len(pairs), spread, corrected, alone, needed_for(1.0, spread, len(pairs)))
+    others = [(plain if of == "plain" else row.control, row.group) for row in rows if row.name != PLAIN]
+    return power_of([(other, group) for other, group in others if other is not None])
 
 
-def power_words(found: Power, *, of: Literal["plain", "control"] = "plain") -> str:
+def power_in_words(found: Power, *, of: Literal["plain", "control"] = "plain") -> str:
     """The power in sentences."""
-    other = "the plain network" if of == "plain" else "its control"
-    rows = f"{found.rows} rows" if found.rows > 1 else "one row"
-    seeds = f"{found.needed:,} seeds" if found.needed is not None else "more than 10,000 seeds"
-    return (
-        f"With {found.seeds} seeds, a difference between a variant and {other} is found with 80% power if it is above "
-        f"{found.findable:.1f} points, after Holm's correction for {rows}; for one variant named before the training it would "
-        f"be {found.alone:.1f} points. The difference varies by {found.spread:.1f} points (standard deviation) from seed to "
-        f"seed. To find a difference of one point among {rows} it would take about {seeds}. So *{NONE_SEEN}* does not mean "
-        "*no difference*."
-    )
+    return power_words(found, f"a variant and {'the plain network' if of == 'plain' else 'its control'}", NONE_SEEN)
 
 
 def outcome_words(rows: Sequence[LeagueRow], *, of: Literal["plain", "control"] = "plain") -> str:

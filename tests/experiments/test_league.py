@@ -29,7 +29,7 @@ from attnlab.experiments.league_table import (
     ordered,
     outcome_words,
     power,
-    power_words,
+    power_in_words,
 )
 from attnlab.runs.folder import run_folders
 from attnlab.runs.index import Index, to_record
@@ -156,7 +156,7 @@ def test_outcome_and_power_are_said_in_words(league: League) -> None:
     assert found.spread == pytest.approx(1)  # both differences have a standard deviation of one point
     assert paired_t_power(found.alone, 3, 0.05) == pytest.approx(0.8, abs=1e-3)
     assert paired_t_power(found.findable, 3, 0.05 / 2) == pytest.approx(0.8, abs=1e-3)
-    words = power_words(found)
+    words = power_in_words(found)
     assert f"above {found.findable:.1f} points" in words and "With 3 seeds" in words and "80% power" in words
 
 

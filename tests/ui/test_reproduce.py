@@ -42,6 +42,7 @@ def test_a_table_shows_the_reports_figures_beside_ours(app: AppTest, private_hom
     assert "(67% to 67% there, 51% to 54% here)" in said
     for reason in ("the images are from digits", "train for 2 epochs, in the report for 10", "4 channels, in the report 64"):
         assert reason in said
+    assert "With 3 seeds, a difference between a row" in said and "The difference varies by 1.0 points" in said
     assert "6 of 6 runs finished" in texts(app)
     told = next(each.value for each in app.dataframe if "the code" in each.value)
     assert len(told) == 7 and "never called" in told["the code"][0]

@@ -462,7 +462,9 @@ def test_where_runs_train_is_chosen_and_kept(app: AppTest, private_home: Path, m
     assert any("new runs train in" in message.value for message in app.success)
 
 
-def test_the_form_says_which_variants_can_start_as_the_identity_and_asks_for_stages_only_where_they_matter(app: AppTest) -> None:
+def test_the_form_says_which_variants_can_start_as_the_identity_and_asks_for_stages_only_where_they_matter(
+    app: AppTest,
+) -> None:
     def keys() -> set[str]:
         return {str(box.key) for box in app.selectbox}
 

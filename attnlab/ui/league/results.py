@@ -27,7 +27,7 @@ from attnlab.experiments.league_table import (
     ordered,
     outcome_words,
     power,
-    power_words,
+    power_in_words,
     verdict_words,
 )
 from attnlab.experiments.table import safe_csv
@@ -85,7 +85,7 @@ def _sentences(found: League, rows: Sequence[LeagueRow]) -> None:
         with place:
             st.markdown(f"**{outcome_words(rows, of=of)}**")
             if (told_power := power(rows, of=of, plain=found.plain)) is not None:
-                st.caption(power_words(told_power, of=of), help=HOLM)
+                st.caption(power_in_words(told_power, of=of), help=HOLM)
 
 
 def _chart(rows: Sequence[LeagueRow]) -> None:

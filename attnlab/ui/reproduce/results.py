@@ -11,8 +11,9 @@ import streamlit as st
 
 from attnlab.experiments import exports, tensorboard
 from attnlab.experiments.grid import Grid
-from attnlab.experiments.grid_table import GRID_COLUMNS, compared, grid_table, row_groups
+from attnlab.experiments.grid_table import GRID_COLUMNS, compared, grid_power, grid_table, row_groups
 from attnlab.experiments.groups import Group, GroupComparison, Verdict
+from attnlab.experiments.power import power_words
 from attnlab.experiments.reproduce import Scale
 from attnlab.experiments.table import Cost
 from attnlab.runs.folder import RunFolder
@@ -131,6 +132,8 @@ def result_table(found: Results) -> None:
             "after Holm's correction. The others are not significant, which is not the same as equal.",
             help=HOLM,
         )
+        if (power := grid_power(grid, groups)) is not None:
+            st.caption(power_words(power, "a row and the row it is compared with", "not significant"))
     single = [row.label for row in grid.rows if groups[row.label].n == 1]
     if single:
         st.caption(f":orange-badge[n = 1] Only one run, so neither spread nor test: {plain(', '.join(single))}.")
