@@ -252,7 +252,7 @@ def league_table(rows: Sequence[LeagueRow], refused: Mapping[str, str] | None = 
                 "std": _percent(row.group.std),
                 "n": row.group.n,
                 "difference_plain": _percent(row.against_plain.difference if row.against_plain else None),
-                "against_plain": verdict_words(row.against_plain) if row.name != PLAIN else "it is the plain network",
+                "against_plain": _verdict(row),
                 "p_plain": row.against_plain.p_holm if row.against_plain else None,
                 "control": _percent(row.control.mean if row.control else None),
                 "difference_control": _percent(row.against_control.difference if row.against_control else None),
@@ -267,9 +267,17 @@ def league_table(rows: Sequence[LeagueRow], refused: Mapping[str, str] | None = 
             }
         )
     for name, why in (refused or {}).items():
-        lines.append(dict.fromkeys(_TEXTS, "") | {"name": name, "n": 0, "note": f"does not work here: {why}"})
+        said = {"name": name, "n": 0, "against_plain": "does not work here", "note": f"does not work here: {why}"}
+        lines.append(dict.fromkeys(_TEXTS, "") | said)
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
     return frame.astype({name: "Int64" if name in _WHOLE else "Float64" for name in COLUMNS if name not in _TEXTS})
+
+
+def _verdict(row: LeagueRow) -> str:
+    """Against the plain network; of a row that has no runs, that it has none."""
+    if row.name == PLAIN:
+        return "it is the plain network"
+    return verdict_words(row.against_plain) if row.group.n else row.note.partition(":")[0]
 
 
 def _finds(maps: Confirmed | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,6 +50,17 @@ class Point:
     hover: str
 
 
+_STEPS = (1, 1.5, 2, 3, 5, 7)
+"""Where a logarithmic axis has its ticks, in each decade; Plotly's own say only their last digit."""
+
+
+def _ticks(points: Sequence[Point]) -> list[float]:
+    low, high = min(point.cost for point in points), max(point.cost for point in points)
+    decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    steps = _STEPS if high < 30 * low else (1, 2, 5)
+    return [step * 10**decade for decade in decades for step in steps if 0.9 * low <= step * 10**decade <= 1.1 * high]
+
+
 def accuracy_against_cost(points: Sequence[Point], unit: str, *, logarithmic: bool = False) -> go.Figure:
     """One mark per row with its interval, and the front as a line. Names are written at the front and at the plain network.
 
@@ -78,7 +90,7 @@ def accuracy_against_cost(points: Sequence[Point], unit: str, *, logarithmic: bo
             y=[point.accuracy for point in chosen],
             mode="markers+text",
             text=[plain(point.name) if point.front or outcome is Outcome.PLAIN else "" for point in chosen],
-            textposition="top center",
+            textposition="bottom center" if outcome is Outcome.PLAIN else "top center",
             name=outcome,
             marker={"symbol": symbol, "color": colour, "size": size},
             error_y={
@@ -93,6 +105,11 @@ def accuracy_against_cost(points: Sequence[Point], unit: str, *, logarithmic: bo
             hovertemplate="%{customdata}<extra></extra>",
         )
     layout(figure, height=460, entries=len(figure.data))
-    figure.update_xaxes(title=unit, type="log" if logarithmic else "linear", zeroline=False)
+    figure.update_xaxes(title=unit, zeroline=False)
+    if logarithmic:
+        ticks = _ticks(points)
+        figure.update_xaxes(
+            type="log", tickvals=ticks, ticktext=[f"{tick:,.4g}" if tick < 1000 else f"{tick:,.0f}" for tick in ticks]
+        )
     figure.update_yaxes(title="test accuracy", ticksuffix="%", zeroline=False)
     return figure

@@ -14,6 +14,7 @@ from attnlab.experiments.managers import get_manager
 from attnlab.queue.manager import Manager
 from attnlab.runs.measured import Measured, NetworkCost
 from attnlab.training.presets import league as preset
+from attnlab.ui.league import results
 from tests.example_runs import finished_run
 from tests.pages import open_page, seen
 from tests.queue.test_manager import Never
@@ -74,6 +75,13 @@ def test_a_table_shows_null_results_beside_gains(app: AppTest, private_home: Pat
     app.selectbox("league.variant").set_value("cbam").run()
     assert not app.exception, app.exception
     assert "no difference seen (+0.0 points" in seen(app)
+    app.button("league.measure").click().run()
+    (job,) = results._jobs.values()
+    measured = job.result(patience=60)
+    assert measured is not None and measured.measured.costs[measured.key].forward > 0
+    app.run()
+    assert not app.exception, app.exception
+    assert leagues(private_home, get_manager().runs())[0].measured.costs == measured.measured.costs
 
 
 def test_a_shipped_league_is_there_at_once_and_takes_more_variants(app: AppTest, private_home: Path, idle: None) -> None:

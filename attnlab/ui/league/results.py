@@ -103,7 +103,7 @@ def _chart(rows: Sequence[LeagueRow]) -> None:
         for row in rows
         if (cost := row.cost_in(unit)) is not None and row.group.mean is not None
     ]
-    wide = max(point.cost for point in points) > 5 * min(point.cost for point in points) > 0
+    wide = max(point.cost for point in points) > 2 * min(point.cost for point in points) > 0
     words = front_words(rows, unit)
     st.plotly_chart(
         accuracy_against_cost(points, COSTS[unit], logarithmic=wide),
@@ -123,24 +123,38 @@ def _table(found: League, rows: Sequence[LeagueRow], refused: Mapping[str, str])
     )
     table = league_table(ordered(rows, by), refused)
     columns = [name for name in COLUMNS if table[name].replace("", pd.NA).notna().any()]
-    st.dataframe(
+    event = st.dataframe(
         table,
         hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
         column_order=columns,
         column_config=column_config(COLUMNS, _FORMATS, pinned="name", help=_HELP)
         | {
             "name": st.column_config.TextColumn(COLUMNS["name"], width=150, pinned=True),
+            "against_plain": st.column_config.TextColumn(COLUMNS["against_plain"], width=150),
+            "against_control": st.column_config.TextColumn(COLUMNS["against_control"], width=150),
             "note": st.column_config.TextColumn(COLUMNS["note"], width="large"),
         },
-        height=min(38 + 35 * len(table), 1100),
+        height="content",
         key="league.table",
         placeholder="–",
         alt="One row per variant: accuracy, both comparisons, cost, and what its map finds",
     )
+    _choose(found, [str(table["name"].iloc[place]) for place in event.selection.rows])
+    st.caption("Click on a row to see that variant below: its card, its comparisons in full, and its runs.")
     notes = [*_where_from(found), *_measured_words(found)]
     st.caption(" ".join(map(plain, notes)))
     _files(found, table, notes)
     _measure(found)
+
+
+def _choose(found: League, picked: Sequence[str]) -> None:
+    """Shows the variant of the row that was just clicked; later choices of another one stay."""
+    if list(picked) != st.session_state.get("league.picked", []):
+        st.session_state["league.picked"] = list(picked)
+        if picked and picked[0] in found.variants:
+            st.session_state["league.variant"] = picked[0]
 
 
 def _where_from(found: League) -> tuple[str, ...]:
