@@ -280,7 +280,7 @@ test("the maps of a block stand beside what is made of them, with the signs of h
   for (const shown of [rows, product]) assert.deepEqual(words(shown, layers), ["rows", "×columns", "=product"]);
   assert.deepEqual(words(other, layers), []);
   const [heads, gathered] = [[1, 2].map((head) => map(`a.halo.tap#h${head}`)), map("a.halo.gathered", "gathered")];
-  assert.deepEqual(words(heads[1], [...heads, gathered]), ["1", "2", "→gathered"]);
+  for (const shown of [heads[1], gathered]) assert.deepEqual(words(shown, [...heads, gathered]), ["1", "2", "→gathered"]);
   assert.deepEqual(words(gathered, [gathered]), [], "a map whose parts are too large to be sent stands alone");
   assert.deepEqual(words(map("tap"), [map("tap"), map("added", "added")]), ["tap", "→added"], "of a block that is no part of a network");
 });

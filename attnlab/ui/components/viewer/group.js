@@ -72,21 +72,35 @@ function wordsIn(layer, made) {
  * @returns {Member[]}
  */
 export function membersOf(layer, layers) {
-  const heads = headsOf(layer, layers);
   const made = partsOf(layer, layers).at(-1);
+  if (!made) return headsOf(layer, layers).map((each) => ({ layer: each, words: headOf(each), sign: "" }));
   const last = (/** @type {Layer} */ each) => each.title.split(" · ").at(-1) ?? each.title;
-  if (heads.length) {
-    const members = heads.map((each) => ({ layer: each, words: each.name.split("#h")[1], sign: "" }));
-    return made ? [...members, { layer: made, words: last(made), sign: "→" }] : members;
-  }
-  if (!made) return [];
   const parts = partsOf(layer, layers).slice(0, -1);
+  const oneTap = parts.every((each) => tapOf(each) === tapOf(parts[0]));
+  const words = (/** @type {Layer} */ each) =>
+    (oneTap && headOf(each)) || [wordsIn(each, made), headOf(each)].filter(Boolean).join(" ") || last(each);
   const between = BETWEEN[made.unit] ?? "";
   const before = { mean: `÷ ${parts.length} =`, added: "→", gathered: "→" }[made.unit] ?? "=";
   return [
-    ...parts.map((each, at) => ({ layer: each, words: wordsIn(each, made) || last(each), sign: at ? between : "" })),
+    ...parts.map((each, at) => ({ layer: each, words: words(each), sign: at ? between : "" })),
     { layer: made, words: last(made), sign: before },
   ];
+}
+
+/**
+ * The path of the tap of a layer.
+ * @param {Layer} layer
+ */
+function tapOf(layer) {
+  return layer.name.split("#")[0];
+}
+
+/**
+ * The number of the head that a layer is a map of; empty where there is one head.
+ * @param {Layer} layer
+ */
+function headOf(layer) {
+  return layer.name.split("#h")[1] ?? "";
 }
 
 export class MapGroup {
