@@ -14,7 +14,7 @@ from attnlab.attention import attention_scalars, build_attention, list_attention
 from attnlab.config import ModelConfig, RunConfig
 from attnlab.explain import open_run
 from attnlab.explain.cost import single_positions
-from attnlab.maps import scalar_titles
+from attnlab.maps import derived, scalar_titles
 from attnlab.models import ImageShape, build_model
 from attnlab.runs.folder import RunFolder
 from attnlab.training.events import SnapshotEvent
@@ -109,7 +109,7 @@ def test_a_map_of_one_position_says_so_beside_the_picture(private_home: Path) ->
         now = network_panel(opened, image, title="now")
         before = snapshot_panel(folder, 0, title="while it learned")
         for layer in (*now.layers, *before.layers):
-            assert (layer.note == ONE_POSITION) == told
+            assert (layer.note == ONE_POSITION) == (told and derived(layer.name) is None)
 
 
 def test_over_one_position_self_attention_adds_gamma_times_the_value() -> None:
