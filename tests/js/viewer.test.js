@@ -6,7 +6,7 @@ import { formatTo } from "../../attnlab/ui/components/lib/numbers.js";
 import { branchFacts, isStacked, sharesInWords, winnersOf } from "../../attnlab/ui/components/viewer/branches.js";
 import { barAt, stackOf, stripPlan } from "../../attnlab/ui/components/viewer/channel_strip.js";
 import { fieldOf, scaleEnds, scaleWords, valueWords } from "../../attnlab/ui/components/viewer/field.js";
-import { headsOf, membersOf } from "../../attnlab/ui/components/viewer/group.js";
+import { headsOf, layerBeside, membersOf } from "../../attnlab/ui/components/viewer/group.js";
 import {
   colourIndex,
   columnWeights,
@@ -23,7 +23,6 @@ import {
 } from "../../attnlab/ui/components/viewer/maths.js";
 import { momentAt, placeOnTrack } from "../../attnlab/ui/components/viewer/time_lapse.js";
 import { linkWithView, usualView, viewFromLink } from "../../attnlab/ui/components/viewer/view.js";
-import { layerBeside } from "../../attnlab/ui/components/viewer/viewer.js";
 
 // Two queries over four keys on a 2 x 2 grid; codes 0..255 between floor and peak.
 const pairs = {

@@ -67,11 +67,10 @@ class Recognised:
 
 def known_references() -> None:
     """Lists the repositories whose checkpoints can be opened."""
-    for reference in REFERENCES:
-        title = f"[{reference.title}]({reference.source})" if reference.source.startswith("http") else reference.title
-        kind = "network" if reference.network else "block"
-        cite = "" if reference.source.startswith("http") else f": {reference.source}"
-        st.markdown(f"- {title} :gray-badge[{kind}]{cite}")
+    for title, source, network in dict.fromkeys((each.title, each.source, each.network) for each in REFERENCES):
+        linked = source.startswith("http")
+        named, cite = (f"[{title}]({source})", "") if linked else (title, f": {source}")
+        st.markdown(f"- {named} :gray-badge[{'network' if network else 'block'}]{cite}")
 
 
 def choose_file() -> Recognised | None:

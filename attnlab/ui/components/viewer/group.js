@@ -40,7 +40,7 @@ function blockOf(made) {
  * @param {Layer} layer
  * @param {Layer} made
  */
-export function makes(layer, made) {
+function makes(layer, made) {
   return !layer.unit && layer.name.startsWith(blockOf(made));
 }
 
@@ -101,6 +101,23 @@ function tapOf(layer) {
  */
 function headOf(layer) {
   return layer.name.split("#h")[1] ?? "";
+}
+
+/**
+ * The layer of another panel that is shown beside a chosen one, where the panels have different maps: of the same name, else
+ * the map of a tap that lies about as deep as the chosen one, or as one of those that make it.
+ * @param {Layer[]} layers that can be chosen
+ * @param {Layer} chosen
+ * @param {Layer[]} others of the other panel
+ */
+export function layerBeside(layers, chosen, others) {
+  const same = others.find(({ name }) => name === chosen.name);
+  if (same) return same;
+  const taps = layers.filter(({ unit }) => !unit);
+  const theirs = others.filter(({ unit }) => !unit);
+  const at = taps.findLastIndex((layer) => layer === chosen || (chosen.unit && makes(layer, chosen)));
+  if (!theirs.length || taps.length < 2) return others[0];
+  return theirs[Math.round((Math.max(at, 0) * (theirs.length - 1)) / (taps.length - 1))];
 }
 
 export class MapGroup {

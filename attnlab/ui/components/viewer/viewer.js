@@ -11,7 +11,7 @@ import { hearSteps, tellStep } from "../lib/training_step.js";
 import { buildLayerBar, buildTimeBar } from "./bars.js";
 import { Card } from "./card.js";
 import { buildControls } from "./controls.js";
-import { makes } from "./group.js";
+import { layerBeside } from "./group.js";
 import { buildHelp, onKey } from "./keyboard.js";
 import { decodePanels } from "./payload.js";
 import { listenToPointer } from "./pointer.js";
@@ -368,23 +368,6 @@ export class Viewer {
     button.before(field);
     field.select();
   }
-}
-
-/**
- * The layer of another panel that is shown beside a chosen one, where the panels have different maps: of the same name, else
- * the map of a tap that lies about as deep as the chosen one, or as one of those that make it.
- * @param {Layer[]} layers that can be chosen
- * @param {Layer} chosen
- * @param {Layer[]} others of the other panel
- */
-export function layerBeside(layers, chosen, others) {
-  const same = others.find(({ name }) => name === chosen.name);
-  if (same) return same;
-  const taps = layers.filter(({ unit }) => !unit);
-  const theirs = others.filter(({ unit }) => !unit);
-  const at = taps.findLastIndex((layer) => layer === chosen || (chosen.unit && makes(layer, chosen)));
-  if (!theirs.length || taps.length < 2) return others[0];
-  return theirs[Math.round((Math.max(at, 0) * (theirs.length - 1)) / (taps.length - 1))];
 }
 
 /**
