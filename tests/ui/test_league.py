@@ -114,3 +114,15 @@ def test_the_form_starts_a_league(app: AppTest, private_home: Path, idle: None) 
     assert not app.exception, app.exception
     (grid,) = list_grids(private_home)
     assert [row.label for row in grid.rows] == ["plain", "simam", "simam, weights fixed"]
+
+
+def test_a_run_with_fixed_weights_says_so_beside_its_maps() -> None:
+    def facts() -> None:
+        from attnlab.config import ModelConfig
+        from attnlab.ui.inspect.network import variant_facts
+
+        for control in ("none", "neutral"):
+            variant_facts(ModelConfig(attention="eca", control=control))
+
+    (said,) = AppTest.from_function(facts).run().info
+    assert "fixed before training" in said.value

@@ -146,7 +146,7 @@ def _table(found: League, rows: Sequence[LeagueRow], refused: Mapping[str, str])
     notes = [*_where_from(found), *_measured_words(found)]
     st.caption(" ".join(map(plain, notes)))
     _files(found, table, notes)
-    _measure(found)
+    _measure(found, rows)
 
 
 def _choose(found: League, picked: Sequence[str]) -> None:
@@ -198,7 +198,7 @@ def _files(found: League, table: pd.DataFrame, notes: Sequence[str]) -> None:
             )
 
 
-def _measure(found: League) -> None:
+def _measure(found: League, rows: Sequence[LeagueRow]) -> None:
     """The button that measures on this machine, and how far that is."""
     desk = manager()
     key = (str(desk.home), found.key)
@@ -209,7 +209,7 @@ def _measure(found: League) -> None:
             return
         with told():
             job.result()
-    missing = [row.name for row in league_rows(found) if row.cost is None and row.group.n]
+    missing = [row.name for row in rows if row.cost is None and row.group.n]
     if missing and found.measured.costs:
         st.caption(f"Not measured with the others: {plain(', '.join(missing))}. Only costs measured together can be compared.")
     if desk.may(Action.MEASURE_COSTS) and st.button(
