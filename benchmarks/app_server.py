@@ -41,8 +41,9 @@ class AppServer:
         return times.user + times.system
 
     def workers_cpu_seconds(self) -> float:
-        """What its worker processes have used."""
-        total = 0.0
+        """What its worker processes have used, those that have ended included."""
+        ended = self.process.cpu_times()
+        total = ended.children_user + ended.children_system
         for child in self.process.children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 times = child.cpu_times()

@@ -177,6 +177,14 @@ def test_a_worker_times_a_run_refuses_an_impossible_one_and_trains_the_next(priv
         end = wait_until(folder.end, "the run ends", PATIENCE)
         assert (end["state"], folder.progress()["total_steps"]) == ("finished", 3 * speed.steps)
         assert len(executor._children) == 1, "one process did it all"
+        executor.start(Job(RunFolder.create(private_home / "runs", plan.config.changed(seed=1, training__epochs=500)).path, 1))
+        beside = []
+        for _ in range(2):
+            executor.measure(TINY, lambda words, done: None, seconds=0.1)
+            beside += [child.process.pid for child in executor._idle]
+        assert len(beside) == 2 and len(set(beside)) == 1, "another process times beside a training, and is kept for the next"
+        for job in list(executor._children):
+            executor.cancel(job, force=True)
     finally:
         executor.close()
     assert not list((private_home / "cache").glob("timing-*")), "nothing is left behind"

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from queue import Queue
@@ -28,6 +29,10 @@ from attnlab.worker.session import NEEDS_LESS
 from attnlab.worker.timing import Tell
 
 _CLOSE_SECONDS = 2.0
+_SPARE_SECONDS = 120.0
+"""A process that has timed a run while another trains is kept for so long: in a class somebody asks again soon, and loading
+torch costs more than timing. It holds half a gigabyte, so it does not stay longer.
+"""
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
 
@@ -97,8 +102,9 @@ class WorkerProcessExecutor:
             raise
         finally:
             with self._lock:
-                keep = child.answered and child.reusable and not self._idle and not self._children
+                keep = child.answered and child.reusable and not self._idle
                 if keep:
+                    child.idle_since = time.monotonic()
                     self._idle.append(child)
             if not keep:
                 child.release()  # it may take a while to end, and the queue asks for the lock in each round
@@ -112,13 +118,19 @@ class WorkerProcessExecutor:
             self._children.clear()
 
     def _collect_idle(self) -> None:
-        """Makes children that have finished their job idle again, and drops dead ones."""
+        """Makes children that have finished their job idle again, and drops dead ones and those that nobody needs."""
+        now = time.monotonic()
         for job, child in list(self._children.items()):
             if child.job != job:
                 del self._children[job]
                 if child.reusable and child.process.poll() is None:
+                    child.idle_since = now
                     self._idle.append(child)
         self._idle = [child for child in self._idle if child.process.poll() is None]
+        spare = len(self._idle) + len(self._children) - self.slots
+        for child in [child for child in self._idle if now > child.idle_since + _SPARE_SECONDS][: max(0, spare)]:
+            self._idle.remove(child)
+            child.end_soon()
 
 
 class _Child:
@@ -126,6 +138,7 @@ class _Child:
 
     def __init__(self) -> None:
         self.job: Job | None = None
+        self.idle_since = 0.0
         self.reusable = True
         self.answered = True
         """Whether it has answered what it was asked to measure."""
@@ -170,11 +183,15 @@ class _Child:
             self.process.stdin.write(json.dumps(tree).encode() + b"\n")
             self.process.stdin.flush()
 
-    def release(self) -> None:
-        """Closes the input of the process, so that it ends after its job. Waits for an idle process to end."""
+    def end_soon(self) -> None:
+        """Closes the input of the process, so that it ends after its job."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.close()
+
+    def release(self) -> None:
+        """As `end_soon`, and waits for an idle process to end."""
+        self.end_soon()
         if self.job is None:
             try:
                 self.process.wait(_CLOSE_SECONDS)
