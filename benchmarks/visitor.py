@@ -272,7 +272,7 @@ class Visitor:
                 if early and not begun:
                     return
             elif kind == "script_finished" and message is not None and begun:
-                before = self._of_page and bool(self._page) and self._drawn not in ("", self._page)  # still of the page before
+                before = self._of_page and bool(self._page) and self._drawn != self._page  # still of the page before
                 early = message.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN and not self._of_page
                 if message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN and not before:
                     self._page = self._page or self._drawn

@@ -53,6 +53,8 @@ Request = Literal["stop", "pause"]
 Content = TypeVar("Content")
 TRAINING = "training"
 """The phase in `state.json` once the first step can begin."""
+WRITTEN_BY_THE_APP = tuple(f".{name}." for name in ("meta.json", "queued.json", "control"))
+"""How the temporary files of what others than the worker write begin, see `attnlab.files`."""
 _DRAFT, _TRASH = ".new-", ".trash-"
 """What the names of folders begin with that are not runs yet, or no longer."""
 _CLOCK_SECONDS = 24 * 3600

@@ -31,8 +31,8 @@ from urllib.request import url2pathname
 from attnlab.config import RunConfig
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
-from attnlab.worker.openmp import THREADS, spin_briefly
-from attnlab.worker.priority import give_way
+from attnlab.worker.openmp import THREADS, a_core_is_left, spin_briefly
+from attnlab.worker.priority import give_way, share_cores
 from attnlab.worker.session import Terminated, dataset, load, run_with_waiting_seeds
 from attnlab.worker.timing import CannotBeTimed, measure
 
@@ -60,11 +60,13 @@ def main() -> int:
         for line in sys.stdin.buffer:
             job = json.loads(line)
             if "time" in job:
+                share_cores(leaves_one=False)  # beside a training
                 if not _time(RunConfig.model_validate(job["time"]), job["seconds"], replies):
                     return 3
                 continue
             folder = RunFolder(Path(job["run"]))
             reusable = True
+            share_cores(leaves_one=a_core_is_left())
             with _output_to(folder.log_path):
                 try:
                     reusable = run_with_waiting_seeds(folder.path, attempt=job["attempt"]).reusable

@@ -27,5 +27,13 @@ def leave_a_core() -> None:
     For a server that many people use. Its pages keep one core busy, and threads that share it hold up all others: they wait for
     each other many times in every step.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.setdefault(THREADS, str(max(1, cores - 1)))
+    os.environ.setdefault(THREADS, str(max(1, _cores() - 1)))
+
+
+def a_core_is_left() -> bool:
+    """Whether the threads of a worker leave a core to the pages."""
+    return THREADS in os.environ and int(os.environ[THREADS]) < _cores()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -24,6 +24,16 @@ def give_way() -> None:
         lower_session()
 
 
+def share_cores(*, leaves_one: bool) -> None:
+    """Sets the session of this process to what its next job leaves to the pages, where the session is its own.
+
+    A training that leaves them a core of their own takes its cores as anybody does. With a lower session it would come after
+    every other program there, and the pages would not be quicker: the app computes on one core at a time.
+    """
+    if os.getsid(0) == os.getpid():
+        lower_session(0 if leaves_one else SESSION_NICE)
+
+
 def lower_session(nice: int = SESSION_NICE, pid: int | str = "self") -> bool:
     """Gives the session of a process a nice value, as a rule that of this one. Returns whether the kernel took it.
 

@@ -25,7 +25,7 @@ from attnlab.config import DatasetConfig
 from attnlab.files import is_full
 from attnlab.runs import checkpoints
 from attnlab.runs.errors import FolderError
-from attnlab.runs.folder import RunFolder
+from attnlab.runs.folder import WRITTEN_BY_THE_APP, RunFolder
 from attnlab.runs.metrics_log import MetricsLog, truncate
 from attnlab.runs.records import RunState
 from attnlab.training.events import ResultEvent, to_dict
@@ -247,7 +247,8 @@ def _train(claims: Sequence[_Claim], watch: Watch | None) -> list[Outcome]:
 def _go_back(folder: RunFolder) -> TrainState | None:
     """Brings a folder back to its newest valid checkpoint. Returns the state in it; `None` starts from the beginning."""
     for unfinished in (*folder.path.glob(".*.tmp"), *folder.snapshots_path.glob(".*.tmp")):
-        unfinished.unlink()
+        if not unfinished.name.startswith(WRITTEN_BY_THE_APP):  # it may be writing one right now
+            unfinished.unlink(missing_ok=True)
     newest = checkpoints.find(folder.checkpoints_path)
     for name, reason in newest.skipped:
         _log.warning("checkpoint %s cannot be used: %s", name, reason)

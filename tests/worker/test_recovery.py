@@ -156,8 +156,9 @@ def test_what_a_killed_process_left_half_written_is_removed(stopped_midway: RunF
     for place in (folder.path / ".end.json.1-2.tmp", folder.snapshots_path / ".000007.npz.1-2.tmp"):
         place.write_bytes(b"half of")
     (folder.checkpoints_path / ".00000009-0001.tmp").mkdir()
+    (title := folder.path / ".meta.json.1-2.tmp").write_bytes(b"the app is at it")
     assert run(folder.path).state is RunState.FINISHED
-    assert not list(folder.path.rglob("*.tmp"))
+    assert list(folder.path.rglob("*.tmp")) == [title]
 
 
 def test_without_any_valid_checkpoint_it_begins_anew(stopped_midway: RunFolder, unbroken: RunFolder, tmp_path: Path) -> None:
