@@ -3,14 +3,16 @@
     python -m benchmarks.load --browsers 30 --minutes 10 --out docs/load.md
 
 The app starts as a classroom on a temporary home. A run trains alone on the empty server for a while; then the browsers
-come and it trains on. Most browsers are protocol clients (`benchmarks.visitor`), each with its own cookie, which open pages,
-choose widgets, pick images, point at maps, upload a picture, start a run and stop it, with time to think between; two are
-Chromium and measure what a person sees. In the last fifth of the time the run is stopped, so that those of the class train.
+come and it trains on. They are protocol clients (`benchmarks.visitor`), each with its own cookie, which open pages, choose
+widgets, pick images, point at maps, upload a picture, start a run and stop it, with time to think between. Two Chromium come
+for a fifth of the time and measure what a person sees; the speed of the training is measured before that, since Chromium draws
+without a graphics card here, on cores that a server has for itself. In the last fifth the run is stopped, so that those of the
+class train.
 
 Reported are errors, the time of each action, first paint and answer in Chromium, the speed of the training against the
-empty server, and memory, threads, open files and connections of the server. Clients and Chromium work on the same cores,
-in sessions of the lowest precedence (a kernel that shares cores between sessions looks at nothing else); what each of them
-used is reported too.
+empty server, and memory, threads, open files and connections of the server. The clients work on the same cores, in a session of
+the lowest precedence (a kernel that shares cores between sessions looks at nothing else); what each of them used is
+reported too.
 """
 
 from __future__ import annotations
@@ -54,8 +56,8 @@ LOWEST_PRIORITY = 19
 SAMPLE_SECONDS = 2.0
 FORGOTTEN_SECONDS = 125
 """After two minutes Streamlit forgets the sessions of closed tabs, with three open files each, when somebody else comes."""
-OWN_RUNS_SHARE = 0.2
-"""Of the time: the class's own runs train."""
+WATCHED_SHARE, OWN_RUNS_SHARE = 0.2, 0.2
+"""Of the time, at the end: Chromium opens pages; and the class's own runs train."""
 LARGE_MAPS = RunConfig().changed(
     dataset__options={"train_images": 100, "test_images": 40},
     dataset__subset=40,
@@ -282,8 +284,6 @@ def chromium_visits(address: str, seconds: float, first: int) -> tuple[dict[str,
     end = time.monotonic() + seconds
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        for child in psutil.Process().children(recursive=True):  # it is started in a session of its own
-            lower_session(LOWEST_PRIORITY, child.pid)
         page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("response", lambda got: complaints.append(f"{got.status} {got.url}") if got.status >= 500 else None)
@@ -418,16 +418,18 @@ def measure(browsers: int, minutes: float, think: float, alone: float) -> str:
             before = sample(server)
             seconds = 60 * minutes
             began = time.monotonic()
-            crowd = ProcessPoolExecutor(CHROMIUMS + 1, mp_context=get_context("spawn"), initializer=give_way_entirely)
-            with sampled(server) as samples, crowd:
+            spawn = get_context("spawn")
+            crowd = ProcessPoolExecutor(1, mp_context=spawn, initializer=give_way_entirely)
+            with sampled(server) as samples, crowd, ProcessPoolExecutor(CHROMIUMS, mp_context=spawn) as chromiums:
                 class_ = crowd.submit(students_visit, server.address, browsers - CHROMIUMS, seconds, think)
-                watched = [crowd.submit(chromium_visits, server.address, seconds, 2 * each) for each in range(CHROMIUMS)]
                 time.sleep(min(15.0, seconds / 8))  # until the class is there
-                crowded = speed(run, (1 - OWN_RUNS_SHARE) * seconds - (time.monotonic() - began))
-                run.request("stop")
+                crowded = speed(run, (1 - WATCHED_SHARE - OWN_RUNS_SHARE) * seconds - (time.monotonic() - began))
                 crowd_ends = time.monotonic()
-                figures = class_.result()
+                share = WATCHED_SHARE * seconds
+                watched = [chromiums.submit(chromium_visits, server.address, share, 2 * each) for each in range(CHROMIUMS)]
                 seen = [each.result() for each in watched]
+                run.request("stop")
+                figures = class_.result()
             last = sample(server)
             time.sleep(FORGOTTEN_SECONDS)
             for _ in range(2):
@@ -531,9 +533,9 @@ Made by `python -m benchmarks.load --browsers {browsers} --minutes {minutes} --t
 {browsers} browsers on one server for {minutes} minutes, on {cores} cores without a GPU, Python {python}. {clients} of them are
 protocol clients (`benchmarks/visitor.py`): they open every page, choose widgets, pick images, scrub a time-lapse, point at
 large maps, upload pictures, start runs and stop them, with {think} s to think between two actions on average; pages that
-refresh themselves do so. {chromiums} are Chromium. A run trains meanwhile; in the last fifth of the time it has been stopped
-and those of the class train. The clients and Chromium work on the same cores as the server, in
-sessions of the lowest precedence.
+refresh themselves do so. {chromiums} are Chromium, which come for a fifth of the time. A run trains meanwhile; its speed is
+measured before Chromium comes, and in the last fifth of the time it has been stopped and those of the class train. The clients
+work on the same cores as the server, in a session of the lowest precedence, so their seconds hold what they wait for a core.
 
 | | median | p95 |
 |---|---:|---:|
