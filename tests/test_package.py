@@ -91,7 +91,8 @@ def test_the_wheel_holds_what_the_pages_read(installed: Installed) -> None:
         "docs/*.md",
     ):
         expected = {path.relative_to(ROOT) for path in ROOT.glob(pattern) if path.is_file() and "__pycache__" not in path.parts}
-        assert expected and expected == {path.relative_to(bundle) for path in bundle.glob(pattern) if path.is_file()}
+        assert expected or pattern == "checkpoints/league/*"  # no league has been shipped yet
+        assert expected == {path.relative_to(bundle) for path in bundle.glob(pattern) if path.is_file()}
     assert not (bundle / "docs" / "screenshots").exists()
     for variant in list_attention():
         page = bundle / "docs" / f"{variant}.md"
