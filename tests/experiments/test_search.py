@@ -31,7 +31,7 @@ TINY = RunConfig().changed(
 def test_the_space_is_what_the_registry_offers() -> None:
     space = make_search(TINY.changed(model__attention="eca+conv_autoencoder"), 3).space()
     assert space["conv_autoencoder.depth"] == tuple(get_attention("conv_autoencoder").options["depth"])
-    assert set(space["placement"]) == {"every_conv", "block_first", "block_end"}
+    assert set(space["placement"]) == {"every_conv", "block_first", "block_end", "before_classifier"}
     assert {name.split(".")[0] for name in space} == {"eca", "conv_autoencoder", "placement"}
     with pytest.raises(SearchError, match="1 to 200 trials, not 0"):
         make_search(TINY, 0)
