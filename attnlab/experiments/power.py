@@ -60,10 +60,14 @@ def power_words(found: Power, between: str, none_seen: str) -> str:
     """
     rows = f"{found.rows} rows" if found.rows > 1 else "one row"
     seeds = f"{found.needed:,} seeds" if found.needed is not None else "more than 10,000 seeds"
+    reach = (
+        f"a difference between {between} is found with 80% power if it is above {found.findable:.1f} points, after Holm's "
+        f"correction for {rows}"
+        if found.findable < 100
+        else f"no difference between {between} is found with 80% power after Holm's correction for {rows}, however large"
+    )
     return (
-        f"With {found.seeds} seeds, a difference between {between} is found with 80% power if it is above "
-        f"{found.findable:.1f} points, after Holm's correction for {rows}; for one row named before the training it would "
-        f"be {found.alone:.1f} points. The difference varies by {found.spread:.1f} points (standard deviation) from seed to "
-        f"seed. To find a difference of one point among {rows} it would take about {seeds}. So *{none_seen}* does not mean "
-        "*no difference*."
+        f"With {found.seeds} seeds, {reach}; for one row named before the training the limit is {found.alone:.1f} points. The "
+        f"difference varies by {found.spread:.1f} points (standard deviation) from seed to seed. To find a difference of one "
+        f"point among {rows} it would take about {seeds}. So *{none_seen}* does not mean *no difference*."
     )

@@ -1,5 +1,6 @@
 """The league: what is planned, what is never trained twice, and what the table says of accuracies written by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,10 +153,13 @@ def test_outcome_and_power_are_said_in_words(league: League) -> None:
     )
     assert "0 better, 0 worse, and 2 with no difference seen (eca, cbam)" in outcome_words(rows, of="control")
     found = power(rows, plain=league.plain)
+    assert found is not None
     assert (found.seeds, found.rows) == (3, 2)
     assert found.spread == pytest.approx(1)  # both differences have a standard deviation of one point
     assert paired_t_power(found.alone, 3, 0.05) == pytest.approx(0.8, abs=1e-3)
     assert paired_t_power(found.findable, 3, 0.05 / 2) == pytest.approx(0.8, abs=1e-3)
+    hopeless = replace(found, findable=281.4)  # more than accuracies can differ by
+    assert "no difference between a variant and its control is found" in power_in_words(hopeless, of="control")
     words = power_in_words(found)
     assert f"above {found.findable:.1f} points" in words and "With 3 seeds" in words and "80% power" in words
 
