@@ -45,7 +45,7 @@ from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 from attnlab.training.presets import one_minute
 from attnlab.worker import session
-from attnlab.worker.priority import lower_session
+from attnlab.worker.priority import set_session_nice
 from benchmarks.app_server import PAGES, AppServer, app_server
 from benchmarks.visitor import Stuck, Visitor
 
@@ -249,7 +249,7 @@ def give_way_entirely() -> None:
     """Puts this process into a session of its own that runs when nobody else wants a core."""
     os.setsid()
     os.nice(LOWEST_PRIORITY - os.nice(0))
-    lower_session(LOWEST_PRIORITY)
+    set_session_nice(LOWEST_PRIORITY)
 
 
 def students_visit(address: str, students: int, seconds: float, think: float) -> Figures:

@@ -21,7 +21,7 @@ def give_way() -> None:
     """
     os.nice(NICE)
     if os.getsid(0) == os.getpid():
-        lower_session()
+        set_session_nice()
 
 
 def share_cores(*, leaves_one: bool) -> None:
@@ -31,10 +31,10 @@ def share_cores(*, leaves_one: bool) -> None:
     every other program there, and the pages would not be quicker: the app computes on one core at a time.
     """
     if os.getsid(0) == os.getpid():
-        lower_session(0 if leaves_one else SESSION_NICE)
+        set_session_nice(0 if leaves_one else SESSION_NICE)
 
 
-def lower_session(nice: int = SESSION_NICE, pid: int | str = "self") -> bool:
+def set_session_nice(nice: int = SESSION_NICE, pid: int | str = "self") -> bool:
     """Gives the session of a process a nice value, as a rule that of this one. Returns whether the kernel took it.
 
     The kernel takes such a wish ten times a second from all programs together, so it is asked again a few times.
