@@ -1,0 +1,91 @@
+"""Tokens on their way through the layers: what each would be classified as, and how long it is.
+
+    patch_logits  the head of the network, applied to each token after each layer, head(norm(x_l)) ("logit lens",
+                  nostalgebraist 2020; of patches, ViT-Prisma). The head was trained for what is classified after the last
+                  layer, so what it says of earlier layers and of patches is a reading, not what the network decides.
+    token_norms   the Euclidean length of each token after each layer; a few very long patches are a sign of tokens that
+                  serve as registers (Darcet et al., ICLR 2024, arXiv:2309.16588)
+
+A network offers these readings by a method ``token_parts() -> TokenParts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from attnlab.attention import reported_calls
+from attnlab.training.modes import evaluating
+
+
+@dataclass(frozen=True, eq=False)
+class TokenParts:
+    """The parts of a transformer through which its tokens are read.
+
+    Attributes:
+        blocks: the layers, each of which returns tokens (B, N, D), the patches last.
+        norm: applied to the tokens after the last layer.
+        head: (..., D) -> logits (..., classes).
+        positions: the embeddings of the positions (N, D) or (1, N, D), of patches last; `None` where there is no table.
+    """
+
+    blocks: Sequence[nn.Module]
+    norm: nn.Module
+    head: nn.Module
+    positions: Tensor | None = None
+
+
+@runtime_checkable
+class OffersTokenParts(Protocol):
+    """A network whose tokens can be read."""
+
+    def token_parts(self) -> TokenParts: ...
+
+
+def token_parts(model: nn.Module) -> TokenParts | None:
+    """What the network offers; `None` for one that does not."""
+    return model.token_parts() if isinstance(model, OffersTokenParts) else None
+
+
+def token_states(model: nn.Module, x: Tensor, parts: TokenParts) -> Tensor:
+    """The tokens after each layer, before the final norm: (layers, B, N, D). Takes one forward.
+
+    Args:
+        x: normalised images (B, C, H, W).
+
+    Raises:
+        ValueError: when a layer does not return tokens (B, N, D), or does not run once.
+    """
+    states: dict[str, Tensor] = {}
+
+    def keep(name: str, entering: Tensor, leaving: Tensor) -> None:
+        states[name] = leaving.detach()
+
+    blocks = {str(index): block for index, block in enumerate(parts.blocks)}
+    with reported_calls(blocks, keep), evaluating(model), torch.inference_mode():
+        model(x)
+    if list(states) != list(blocks) or any(state.ndim != 3 for state in states.values()):
+        raise ValueError("the layers of this network do not return tokens (B, N, D)")
+    return torch.stack(list(states.values()))
+
+
+def patch_logits(states: Tensor, parts: TokenParts, grid: tuple[int, int]) -> Tensor:
+    """The logits of each patch after each layer: (layers, B, H, W, classes).
+
+    Args:
+        states: as `token_states` gives them. grid: (H, W) of the patches, which are the last H * W tokens.
+    """
+    with torch.inference_mode():
+        logits: Tensor = parts.head(parts.norm(states[:, :, -grid[0] * grid[1] :]))
+    return logits.unflatten(2, grid)
+
+
+def token_norms(states: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """How long each token is after each layer: (layers, B, P) of tokens without a position, (layers, B, H, W) of patches."""
+    norms = states.norm(dim=-1)
+    patches = grid[0] * grid[1]
+    return norms[:, :, :-patches], norms[:, :, -patches:].unflatten(2, grid)
