@@ -22,11 +22,13 @@ Placement = Literal["every_conv", "block_first", "block_end", "before_classifier
 
 OWN_ATTENTION = {
     "attention_vgg16": "gates",
+    "cct": "attention between patches",
     "gated_cnn": "gates",
     "pay_attention_vgg": "attention of its own",
     "resnet18": "",
     "resnet_cifar": "",
     "small_cnn": "",
+    "vit": "attention between patches",
 }
 """What the attention of each built-in network is called that has some without a variant; empty for the others.
 

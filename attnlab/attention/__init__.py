@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 from attnlab.attention._calls import OnCall, reported_calls
 from attnlab.attention._derived import record_derived
 from attnlab.attention._geometry import Located, locate_calls, locate_maps, with_cells
-from attnlab.attention._pairwise import PairwiseAttention, RowsOnDemand
+from attnlab.attention._pairwise import PairwiseAttention, RowsOnDemand, TokenAttention
 from attnlab.attention._registry import (
     NONE,
     Combine,
@@ -58,6 +58,7 @@ __all__ = [
     "OnCall",
     "PairwiseAttention",
     "RowsOnDemand",
+    "TokenAttention",
     "Variant",
     "attention_scalars",
     "attention_taps",

@@ -5,6 +5,10 @@ One forward of an empty picture runs under a dispatch mode that sees every opera
 move them, element-wise operations keep them, and what else there is loses them. A map lies where the features lie that its
 weights act on, which are those that enter its block. What happens inside a block is not counted: its weights may depend on
 the whole picture, and each still scales or reads one place.
+
+In a transformer the features of a place become a token, and stay at this place through all blocks. So a network of tokens says
+by the attribute ``tokens_of`` which of its modules makes the map whose positions become tokens, and its maps lie where that
+lies.
 """
 
 from __future__ import annotations
@@ -52,16 +56,28 @@ def locate_maps(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Cell
     if not taps:
         return {}
     derived = derived_blocks(model)
-    blocks = {name.rpartition(".")[0] for name in taps} | set(derived.values())
+    patches = {name: path for name in taps if (path := _patches(model, name)) is not None}
+    blocks = {name.rpartition(".")[0] for name in taps} | set(derived.values()) | set(patches.values())
     with record_attention(model) as maps:
         found = locate_calls(model, shape, {path: model.get_submodule(path) for path in blocks})
     coarser = {tap_of(each.name): _coarser(each, found[each.name.rpartition(".")[0]].size) for each in maps}
     of_taps = {
         name: cells.merged(*coarser.get(name, (1, 1)))
         for name in taps
-        if (cells := found[name.rpartition(".")[0]].entering) is not None
+        if (cells := found[patches[name]].leaving if name in patches else found[name.rpartition(".")[0]].entering) is not None
     }
     return of_taps | {name: cells for name, path in derived.items() if (cells := found[path].entering) is not None}
+
+
+def _patches(model: nn.Module, tap: str) -> str | None:
+    """The path of the module that makes the patches behind a tap in a network of tokens, see the top of this file."""
+    path = tap
+    while path:
+        path = path.rpartition(".")[0]
+        made_of = getattr(model.get_submodule(path), "tokens_of", None)
+        if isinstance(made_of, str):
+            return f"{path}.{made_of}" if path else made_of
+    return None
 
 
 def _coarser(attention: AttentionMap, size: tuple[int, int] | None) -> tuple[int, int]:

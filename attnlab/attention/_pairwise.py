@@ -6,12 +6,16 @@
 The map A alone has 65,536^2 weights at 256 x 256: 16 GiB per image. The fast path is scaled dot product attention, which
 never holds it, neither forward nor backward; rows and columns of chosen positions are computed on demand (`row`, `column`).
 A recording computes A beside the fast path and still returns the fast path's output, bit for bit; it does so only up to
-`MAX_POSITIONS` queries and keys, and larger maps are not recorded. An edit works at any size: of a larger map it is given
+`MAX_POSITIONS` positions, and larger maps are not recorded. An edit works at any size: of a larger map it is given
 some queries at a time, each with all its keys. One map per head passes through the tap, in order.
+
+Networks of tokens use the same part: `TokenAttention` takes (B, N, D) in place of a map, and tokens without a position, a class
+token and registers, come first among queries and keys (``prefix``).
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -36,6 +40,8 @@ class RowsOnDemand(Protocol):
 
     heads: int
 
+    def query_grid(self, x: Tensor) -> Place: ...
+
     def key_grid(self, x: Tensor) -> Place: ...
 
     def keys(self, x: Tensor) -> Tensor: ...
@@ -51,12 +57,16 @@ class PairwiseAttention(nn.Module, ABC):
     Args:
         heads: how many attend separately.
         scale: of the scores.
+        prefix: how many queries and keys have no position; they come first.
+        dropout: share of the weights that is dropped in training. A recording shows the weights before it.
     """
 
-    def __init__(self, heads: int = 1, scale: float = 1.0) -> None:
+    def __init__(self, heads: int = 1, scale: float = 1.0, *, prefix: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
         self.scale = scale
+        self.prefix = prefix
+        self.dropout = dropout
         self.tap = AttentionTap(MapKind.PAIRWISE, MapScale.SOFTMAX, settles=True)
 
     @abstractmethod
@@ -71,35 +81,49 @@ class PairwiseAttention(nn.Module, ABC):
     def values(self, x: Tensor) -> Tensor:
         """Values (B, heads, M, v) of an input (B, C, H, W)."""
 
+    def query_grid(self, x: Tensor) -> Place:
+        """(H, W) of the queries for an input ``x``."""
+        return x.shape[2], x.shape[3]
+
     def key_grid(self, x: Tensor) -> Place:
         """(H, W) of the keys for an input ``x``."""
-        return x.shape[2], x.shape[3]
+        return self.query_grid(x)
 
     def attend(self, x: Tensor) -> Tensor:
         """What each position gathers: (B, heads * v, H, W)."""
-        query, key, value = self.queries(x), self.keys(x), self.values(x)
-        attended = self._edited(query, key, value, x) if self.tap.active else None
-        if attended is None:
-            attended = self._fast(query, key, value)
+        grids = self.query_grid(x), self.key_grid(x)
+        attended = self.attended(self.queries(x), self.keys(x), self.values(x), grids)
         return attended.transpose(2, 3).reshape(len(x), -1, *x.shape[2:])
 
-    def row(self, x: Tensor, queries: Sequence[Place], keys: Tensor | None = None) -> Tensor:
-        """The weights with which ``queries`` attend to all keys: (B, heads, Q, H', W') on the keys' grid, each summing to 1.
+    def attended(self, query: Tensor, key: Tensor, value: Tensor, grids: tuple[Place, Place]) -> Tensor:
+        """What each query gathers: (B, heads, Q, v).
 
         Args:
-            x: the block's input (B, C, H, W).
+            query, key, value: as `queries`, `keys` and `values` give them.
+            grids: (H, W) of the queries and of the keys that have a position.
+        """
+        edited = self._edited(query, key, value, grids) if self.tap.active else None
+        return self._fast(query, key, value) if edited is None else edited
+
+    def row(self, x: Tensor, queries: Sequence[Place], keys: Tensor | None = None) -> Tensor:
+        """The weights with which ``queries`` attend to all keys: (B, heads, Q, H', W') on the keys' grid.
+
+        Each sums to 1, less what goes to keys without a position.
+
+        Args:
+            x: the block's input.
             queries: (row, column) of each query.
             keys: `keys` of ``x``; computed when left out.
 
         Raises:
             ValueError: for a position outside the map.
         """
-        height, width = x.shape[2:]
+        height, width = self.query_grid(x)
         for row, column in queries:
             if not (0 <= row < height and 0 <= column < width):
                 raise ValueError(f"query {(row, column)} lies outside the {height} x {width} map")
         rows = self._weights(self.queries(x, queries), self.keys(x) if keys is None else keys)
-        return rows.unflatten(-1, self.key_grid(x))
+        return rows[..., self.prefix :].unflatten(-1, self.key_grid(x))
 
     def column(self, x: Tensor, key: Place, keys: Tensor | None = None) -> Tensor:
         """The attention that one key receives from each query: (B, heads, H, W).
@@ -113,9 +137,10 @@ class PairwiseAttention(nn.Module, ABC):
         if not (0 <= key[0] < height and 0 <= key[1] < width):
             raise ValueError(f"key {key} lies outside the {height} x {width} grid of the keys")
         keys = self.keys(x) if keys is None else keys
-        index = key[0] * width + key[1]
-        parts = [self._weights(part, keys)[..., index] for part in _pieces(self.queries(x), keys)]
-        return torch.cat(parts, dim=2).unflatten(-1, (x.shape[2], x.shape[3]))
+        index = self.prefix + key[0] * width + key[1]
+        queries = self.queries(x)[:, :, self.prefix :]
+        parts = [self._weights(part, keys)[..., index] for part in _pieces(queries, keys)]
+        return torch.cat(parts, dim=2).unflatten(-1, self.query_grid(x))
 
     def split(self, x: Tensor) -> Tensor:
         """(B, heads * d, H, W) -> (B, heads, N, d), contiguous: the fast kernel accepts no other strides."""
@@ -132,10 +157,10 @@ class PairwiseAttention(nn.Module, ABC):
         if query.is_meta:
             return self._weights(query, key) @ value
         narrow, wide = query.shape[-1], value.shape[-1]
-        width = max(narrow, wide)
-        query, key = (F.pad(part, (0, width - narrow)) for part in (query, key))
-        attended = F.scaled_dot_product_attention(query, key, F.pad(value, (0, width - wide)), scale=self.scale)
-        return attended[..., :wide]
+        if narrow != wide:
+            query, key, value = (F.pad(part, (0, max(narrow, wide) - part.shape[-1])) for part in (query, key, value))
+        dropped = self.dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropped, scale=self.scale)[..., :wide]
 
     def _neutral(self, key: Tensor) -> float:
         return 1 / key.shape[2] if self.tap.neutral is None else self.tap.neutral
@@ -145,18 +170,73 @@ class PairwiseAttention(nn.Module, ABC):
             return query.new_full((*query.shape[:3], key.shape[2]), self._neutral(key))
         return (query @ key.transpose(2, 3) * self.scale).softmax(dim=-1)
 
-    def _edited(self, query: Tensor, key: Tensor, value: Tensor, x: Tensor) -> Tensor | None:
+    def _edited(self, query: Tensor, key: Tensor, value: Tensor, grids: tuple[Place, Place]) -> Tensor | None:
         """Passes the map through the tap; returns the attended values if an edit changed it, else `None`."""
-        whole = max(query.shape[2], key.shape[2]) <= MAX_POSITIONS
+        whole = max(map(math.prod, grids)) <= MAX_POSITIONS
         if not (whole or self.tap.editing):
             return None
         changed, attended = False, []
         for part in [query] if whole else _pieces(query, key):
             before = self._weights(part, key)
-            after = self.tap.heads(before, self.key_grid(x), queries=(x.shape[2], x.shape[3]), part=not whole)
+            after = self.tap.heads(before, grids[1], queries=grids[0], prefix=self.prefix, part=not whole)
+            if whole and after is before:
+                return None
             changed = changed or after is not before
-            attended.append(after @ value)
+            attended.append(F.dropout(after, self.dropout, self.training) @ value)
         return torch.cat(attended, dim=2) if changed else None
+
+
+class TokenAttention(PairwiseAttention):
+    """Multi-head self-attention of tokens (B, N, D), as in Vaswani et al. (NeurIPS 2017, arXiv:1706.03762).
+
+        [q | k | v] = W x,    A = softmax_keys(q k^T / sqrt(d)),    y = W_o [A_1 v_1, ..., A_n v_n]
+
+    Tokens without a position come first, then the positions of a grid, row by row. Neutral weights read all tokens uniformly:
+    a class token that gathers nothing would know nothing of the picture.
+
+    Args:
+        width: D, a multiple of ``heads``.
+        grid: (H, W) of the tokens that have a position, where a call names no other.
+        prefix: how many tokens have none.
+        bias: whether queries, keys and values have biases.
+        dropout: share of the weights that is dropped in training.
+    """
+
+    def __init__(
+        self, width: int, heads: int, grid: Place, *, prefix: int = 0, bias: bool = True, dropout: float = 0.0
+    ) -> None:
+        super().__init__(heads, (width // heads) ** -0.5, prefix=prefix, dropout=dropout)
+        self.tap.neutral = None
+        self.grid = grid
+        self.qkv = nn.Linear(width, 3 * width, bias=bias)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, *, grid: Place | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D); ``grid`` where the picture has another size than the network was made for."""
+        place = grid or self.grid
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        return self.proj(self.attended(query, key, value, (place, place)).transpose(1, 2).flatten(2))
+
+    def query_grid(self, x: Tensor) -> Place:
+        return self.grid
+
+    def queries(self, x: Tensor, places: Sequence[Place] | None = None) -> Tensor:
+        if places is not None:
+            x = x[:, [self.prefix + row * self.grid[1] + column for row, column in places]]
+        return self._part(x, 0)
+
+    def keys(self, x: Tensor) -> Tensor:
+        return self._part(x, 1)
+
+    def values(self, x: Tensor) -> Tensor:
+        return self._part(x, 2)
+
+    def _part(self, x: Tensor, part: int) -> Tensor:
+        """Queries (0), keys (1) or values (2) of tokens, (B, heads, N, d)."""
+        wide = self.qkv.in_features
+        rows = slice(part * wide, (part + 1) * wide)
+        bias = None if self.qkv.bias is None else self.qkv.bias[rows]
+        return F.linear(x, self.qkv.weight[rows], bias).unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 def at_places(x: Tensor, places: Sequence[Place] | None) -> Tensor:

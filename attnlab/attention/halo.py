@@ -100,6 +100,10 @@ class HaloAttention(nn.Module):
             gathered = self._whole(weights @ value, height + down, width + right)
         return gathered[:, :, :height, :width].contiguous()
 
+    def query_grid(self, x: Tensor) -> tuple[int, int]:
+        """(H, W) of the queries for an input ``x``."""
+        return x.shape[2], x.shape[3]
+
     def key_grid(self, x: Tensor) -> tuple[int, int]:
         """(H, W) of the keys for an input ``x``: every position is one."""
         return x.shape[2], x.shape[3]

@@ -38,7 +38,7 @@ class LargeMap:
         grid: (H, W) of the queries.
         key_grid: (H', W') of the keys; smaller where keys are pooled.
         block: in evaluation mode; its weights must not change while this map is in use.
-        features: input of the block, float (1, C, H, W).
+        features: input of the block, float (1, C, H, W), or tokens (1, N, D).
         keys: `RowsOnDemand.keys` of it, as in (1, heads, M, d).
     """
 
@@ -104,7 +104,7 @@ def large_maps(model: nn.Module, image: Tensor, mean: Sequence[float], std: Sequ
     def keep(path: str, features: Tensor, output: Tensor) -> None:
         block = blocks[path]
         assert isinstance(block, RowsOnDemand)
-        grid, key_grid = (features.shape[2], features.shape[3]), block.key_grid(features)
+        grid, key_grid = block.query_grid(features), block.key_grid(features)
         if max(grid[0] * grid[1], key_grid[0] * key_grid[1]) <= MAX_POSITIONS:
             return
         tap = f"{path}.tap" if path else "tap"

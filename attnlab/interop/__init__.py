@@ -1,6 +1,6 @@
 """Weights of public reference implementations, under the names used there, and safe opening of checkpoint files."""
 
-from attnlab.interop import blocks, gates, mixing, networks, report  # noqa: F401  (they register their parameter names)
+from attnlab.interop import blocks, gates, mixing, networks, report, transformers  # noqa: F401  (they register their parameter names)
 from attnlab.interop._names import ReferenceMismatch, load_reference
 from attnlab.interop._reference import Reference, UnknownReference
 from attnlab.interop._sets import TOP

@@ -15,8 +15,12 @@ from torch import Tensor, nn
 Rename = Callable[[Any, str], str]
 """``rename(module, our_name) -> reference name``, for one type of module."""
 
-_RENAMES: dict[type[nn.Module], Rename] = {}
+Fit = Callable[[Any, str, Tensor], Tensor]
+"""``fit(module, our_name, value)`` gives a parameter of the reference in the shape that the module needs, where that can be."""
+
+_RENAMES: dict[type[nn.Module], list[Rename]] = {}
 _CONSTANTS: dict[type[nn.Module], Mapping[str, str]] = {}
+_FITS: dict[type[nn.Module], Fit] = {}
 
 
 class ReferenceMismatch(ValueError):
@@ -33,17 +37,23 @@ class ReferenceMismatch(ValueError):
         super().__init__("the state dict does not fit this module; " + "; ".join(parts))
 
 
-def reference_names(module_type: type[nn.Module], constants: Mapping[str, str] | None = None) -> Callable[[Rename], Rename]:
-    """Registers a `Rename` for a module type.
+def reference_names(
+    module_type: type[nn.Module], constants: Mapping[str, str] | None = None, *, fit: Fit | None = None
+) -> Callable[[Rename], Rename]:
+    """Registers a `Rename` for a module type; several for a type that several references name differently.
 
     Args:
         constants: numbers that the reference stores and ours computes: reference name -> our buffer. They may be missing in a
-            state dict, and must be the same where they are in it.
+            state dict, and must be the same where they are in it. They count only for modules that have the buffer.
+        fit: for parameters that may come in another shape.
     """
 
     def decorate(rename: Rename) -> Rename:
-        _RENAMES[module_type] = rename
-        _CONSTANTS[module_type] = constants or {}
+        _RENAMES.setdefault(module_type, []).append(rename)
+        if constants is not None:
+            _CONSTANTS[module_type] = constants
+        if fit is not None:
+            _FITS[module_type] = fit
         return rename
 
     return decorate
@@ -70,15 +80,23 @@ def load_reference(module: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     target = module
     if type(target) is nn.Sequential and len(target) == 1:
         target = target[0]
-    rename = _RENAMES.get(type(target))
-    if rename is None:
+    renames = _RENAMES.get(type(target))
+    if renames is None:
         known = ", ".join(sorted(cls.__name__ for cls in _RENAMES))
         raise ValueError(f"no reference implementation is known for {type(target).__name__}; known: {known}")
     ours = target.state_dict()
-    theirs = {name: rename(target, name) for name in ours}
+    named = [{name: rename(target, name) for name in ours} for rename in renames]
+    theirs = max(named, key=lambda names: len(set(names.values()) & set(state_dict)))  # of the reference it comes from
+    if type(target) in _FITS:
+        fit = _FITS[type(target)]
+        state_dict = dict(state_dict)
+        for name, reference in theirs.items():
+            if reference in state_dict and state_dict[reference].shape != ours[name].shape:
+                state_dict[reference] = fit(target, name, state_dict[reference])
     counters = {reference for reference in theirs.values() if reference.endswith("num_batches_tracked")}
     missing = [name for name in theirs.values() if name not in state_dict and name not in counters]
-    constants = _CONSTANTS[type(target)]
+    buffers = dict(target.named_buffers())
+    constants = {name: buffers[own] for name, own in _CONSTANTS.get(type(target), {}).items() if own in buffers}
     unexpected = sorted(set(state_dict) - set(theirs.values()) - set(constants))
     misshaped = [
         f"{reference} is {tuple(state_dict[reference].shape)}, needed {tuple(ours[name].shape)}"
@@ -86,9 +104,9 @@ def load_reference(module: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         if reference in state_dict and state_dict[reference].shape != ours[name].shape
     ]
     misshaped += [
-        f"{reference} holds other constants than this module, which has {tuple(target.get_buffer(name).shape)}"
-        for reference, name in constants.items()
-        if reference in state_dict and not _same(state_dict[reference], target.get_buffer(name))
+        f"{reference} holds other constants than this module, which has {tuple(own.shape)}"
+        for reference, own in constants.items()
+        if reference in state_dict and not _same(state_dict[reference], own)
     ]
     if missing or unexpected or misshaped:
         raise ReferenceMismatch(missing, unexpected, misshaped)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 Weights = Mapping[str, Tensor]
+Choices = Mapping[str, str]
 
 
 class UnknownReference(ValueError):
@@ -27,6 +28,7 @@ class Reference:
             of the markers, and of ``optional``.
         choices: what shapes do not determine: choice -> its values, the default first.
         optional: top-level parts of a block that may be there or not.
+        outside: names of a network's parameters that lie in no layer.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Reference:
     network: bool = True
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
 
 
 def shape_of(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:

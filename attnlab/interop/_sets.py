@@ -113,11 +113,14 @@ def _reference(tensors: Mapping[str, Tensor], prefix: str) -> Reference | None:
 
 
 def _set(tensors: Mapping[str, Tensor], prefix: str, reference: Reference, prefixes: Iterable[str]) -> WeightSet:
-    """The weights below ``prefix`` and below no longer one; parameters of a network all lie in layers, so others are none."""
+    """The weights below ``prefix`` and below no longer one.
+
+    Parameters of a network lie in layers, so others are none, but for those that its reference names.
+    """
     inner = tuple(longer[len(prefix) :] for longer in prefixes if longer.startswith(prefix) and longer != prefix)
     weights = {name: value for name, value in below(tensors, prefix).items() if not name.startswith(inner)}
     if reference.network:
-        weights = {name: value for name, value in weights.items() if "." in name}
+        weights = {name: value for name, value in weights.items() if "." in name or name in reference.outside}
     return WeightSet(label(prefix), prefix, weights)
 
 

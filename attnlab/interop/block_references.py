@@ -15,11 +15,10 @@ from torch import nn
 from attnlab.attention import get_attention
 from attnlab.attention._layers import rounded_width
 from attnlab.attention.fca import FREQUENCIES, cosine_filters
-from attnlab.interop._reference import Reference, Weights, shape_of
+from attnlab.interop._reference import Choices, Reference, Weights, shape_of
 
 TIMM = "https://github.com/huggingface/pytorch-image-models"
 Size = tuple[int, int]
-Choices = Mapping[str, str]
 _ANY: Size = (1, 1)  # the size of the map says nothing about the weights
 _HEADS = (1, 2, 4, 8, 16)
 

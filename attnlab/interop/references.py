@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 from attnlab.config import ModelConfig
 from attnlab.interop._names import load_reference
-from attnlab.interop._reference import Reference, UnknownReference, Weights, shape_of
+from attnlab.interop._reference import Choices, Reference, UnknownReference, Weights, shape_of
 from attnlab.interop.block_references import BLOCKS, build_block
+from attnlab.interop.transformers import TRANSFORMERS, cct_config, vit_config
 from attnlab.models import ImageShape, build_model
 
 REFERENCES: tuple[Reference, ...] = (
@@ -47,6 +48,7 @@ REFERENCES: tuple[Reference, ...] = (
         ("conv_block1.0.weight", "attn1.W_l.weight", "attn2.phi.weight", "cls.weight"),
         choices={"normalize": ("sigmoid", "softmax")},
     ),
+    *TRANSFORMERS,
     *BLOCKS,
 )
 
@@ -75,12 +77,18 @@ def reference_config(weights: Weights, **choices: str) -> tuple[ModelConfig, Ima
 
     Raises:
         UnknownReference: when the weights belong to no known network.
-        ValueError: for an unknown choice, or shapes that no such network has.
+        ValueError: for an unknown choice, shapes that no such network has, or a network without a classifier.
     """
     reference = recognise(weights)
     if not reference.network:
         raise UnknownReference(f"{reference.title} is a block, not a network")
-    return _CONFIGS[reference.name](_canonical(weights), _complete(reference, choices))
+    config, shape, classes = _CONFIGS[reference.name](_canonical(weights), _complete(reference, choices))
+    if classes == 0:
+        raise ValueError(
+            f"the file holds a {reference.title} without its classifier, so it makes no prediction; "
+            "attnlab.interop.open_reference loads it as a module that returns features"
+        )
+    return config, shape, classes
 
 
 def open_reference(state_dict: Weights, **choices: str) -> nn.Module:
@@ -88,12 +96,15 @@ def open_reference(state_dict: Weights, **choices: str) -> nn.Module:
 
     Args:
         state_dict: of a network of the report, Learn To Pay Attention (with or without attention), VGG16 with attention, with
-            any number of classes; or of a block of `attnlab.interop.block_references`.
+            any number of classes; of a transformer of `attnlab.interop.transformers`; or of a block of
+            `attnlab.interop.block_references`.
         choices: what shapes do not determine. ``pooling="before"|"after"`` and ``normalize="softmax"|"sigmoid"`` for Learn
-            To Pay Attention (defaults "after", "softmax"), ``normalize`` for VGG16 with attention (default "sigmoid").
+            To Pay Attention (defaults "after", "softmax"), ``normalize`` for VGG16 with attention (default "sigmoid"),
+            ``heads="3"`` for transformers (default: as many as give each 64 channels).
 
     Returns:
-        A network that returns logits, or a block that returns the map with attention applied.
+        A network that returns logits (features, where a transformer has no classifier), or a block that returns the map with
+        attention applied.
 
     Raises:
         UnknownReference: when the names belong to no known reference.
@@ -145,8 +156,9 @@ def _canonical(weights: Weights) -> dict[str, Tensor]:
     return {f"cls.{name[9:]}" if name.startswith("classify.") else name: value for name, value in weights.items()}
 
 
-def _complete(reference: Reference, choices: Mapping[str, str]) -> dict[str, str]:
+def _complete(reference: Reference, choices: Choices) -> dict[str, str]:
     """The choices, completed by the reference's defaults."""
+    choices = {name: str(value) for name, value in choices.items()}
     for name, value in choices.items():
         if name not in reference.choices:
             known = ", ".join(reference.choices) or "none"
@@ -170,7 +182,7 @@ def _build_as_large_as(weights: Weights, build: Callable[[], nn.Module]) -> nn.M
     return build()
 
 
-def _report_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelConfig, ImageShape, int]:
+def _report_config(weights: Weights, choices: Choices) -> tuple[ModelConfig, ImageShape, int]:
     width, channels, *_ = shape_of(weights, "layer1.conv1.weight", 4)
     hidden, features = shape_of(weights, "fc1.weight", 2)
     classes, _ = shape_of(weights, "fc2.weight", 2)
@@ -193,7 +205,7 @@ def _report_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelC
     return config, ImageShape(channels, side, side), classes
 
 
-def _l2pa_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelConfig, ImageShape, int]:
+def _l2pa_config(weights: Weights, choices: Choices) -> tuple[ModelConfig, ImageShape, int]:
     width, channels, *_ = shape_of(weights, "conv_block1.op.0.weight", 4)
     *_, height, across = shape_of(weights, "dense.weight", 4)
     classes, _ = shape_of(weights, "classify.weight", 2)
@@ -202,10 +214,16 @@ def _l2pa_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelCon
     return config, ImageShape(channels, 32 * height, 32 * across), classes
 
 
-def _attnmel_config(weights: Weights, choices: Mapping[str, str]) -> tuple[ModelConfig, ImageShape, int]:
+def _attnmel_config(weights: Weights, choices: Choices) -> tuple[ModelConfig, ImageShape, int]:
     width, channels, *_ = shape_of(weights, "conv_block1.0.weight", 4)
     classes, _ = shape_of(weights, "cls.weight", 2)
     return ModelConfig(backbone="attention_vgg16", width=width, options=dict(choices)), ImageShape(channels, 224, 224), classes
 
 
-_CONFIGS = {"report": _report_config, "l2pa": _l2pa_config, "attnmel": _attnmel_config}
+_CONFIGS = {
+    "report": _report_config,
+    "l2pa": _l2pa_config,
+    "attnmel": _attnmel_config,
+    "vit": vit_config,
+    "cct": cct_config,
+}

@@ -30,8 +30,10 @@ NORMALISATION: dict[str, Normalisation] = {
     "report": ((0.491, 0.482, 0.447), (0.247, 0.243, 0.262)),
     "l2pa": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
     "attnmel": ((0.6820, 0.5312, 0.4736), (0.0840, 0.1140, 0.1282)),
+    "vit": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cct": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
-"""The values in the training script of each reference network: those of CIFAR-10, CIFAR-100 and ISIC 2017."""
+"""The values in the training script of each reference network: those of CIFAR-10, CIFAR-100, ISIC 2017 and ImageNet."""
 
 
 def fitting_datasets(channels: int, classes: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -23,20 +24,25 @@ def networks() -> Iterator[tuple[str, str, str, dict[str, object]]]:
     for name in list_models():
         info = get_model(name)
         placements = info.placements or ("block_end",)
+        heads: dict[str, object] = {"heads": 1} if "heads" in info.options else {}
         for placement in placements:
-            yield name, "none" if info.own_attention and not info.placements else "eca+cbam_spatial", placement, {}
+            yield name, "none" if info.own_attention and not info.placements else "eca+cbam_spatial", placement, heads
     yield "pay_attention_vgg", "none", "block_end", {"pooling": "after"}
     yield "resnet_cifar", "none", "block_end", {"depth": 8, "gates": "sigmoid"}
 
 
 def features_at(model: nn.Module, blocks: dict[str, nn.Module], picture: Tensor) -> dict[str, Tensor]:
-    """The features that enter some blocks, with their graph."""
+    """The features that enter some blocks, with their graph; tokens as a map."""
     seen: dict[str, Tensor] = {}
     hooks = []
     for name, block in blocks.items():
 
         def keep(module: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-            seen[name] = inputs[-1]  # a readout gets its scores first, then the features
+            features = inputs[-1]  # a readout gets its scores first, then the features
+            if features.ndim == 3:  # tokens, those without a position first
+                grid = model.get_submodule("blocks.0.attention").grid
+                features = features[:, -math.prod(grid) :].transpose(1, 2).unflatten(2, grid)
+            seen[name] = features
 
         hooks.append(block.register_forward_pre_hook(keep))
     model(picture)
@@ -49,6 +55,9 @@ def linear(model: nn.Module) -> nn.Module:
     """The network with every weight positive and every bias 0, so that no path to a pixel cancels another."""
     for name, parameter in model.named_parameters():
         nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):  # which makes the same of all features of a token that are the same
+            module.forward = nn.Identity().forward  # type: ignore[method-assign]
     return model.eval()
 
 

@@ -23,7 +23,7 @@ from attnlab.interop.networks import attention_vgg16_name, pay_attention_name
 from attnlab.interop.report import small_cnn_name
 from attnlab.models import ImageShape, build_model
 from attnlab.models.report import REPORT_ROWS, report_model
-from tests.interop import independent, parity_gates, parity_mixing
+from tests.interop import independent, parity_gates, parity_mixing, parity_tokens
 from tests.interop.parity import Case, Reference, Size, block, functional, module, network, same_name, without_mode
 
 
@@ -35,6 +35,7 @@ def cases() -> Iterator[Case]:
     yield from parity_mixing.cases()
     yield from _guided()
     yield from _residual()
+    yield from parity_tokens.cases()
 
 
 def _report() -> Iterator[Case]:

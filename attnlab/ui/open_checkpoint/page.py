@@ -35,13 +35,21 @@ from attnlab.ui.uploads import file_uploader
 MOST_MEGABYTES = 256
 FROM_PATH = "a folder or archive"
 DRAWN_COUNTS = ("train_images", "test_images")
-QUESTIONS = {"pooling": "Local features are taken", "normalize": "Scores become weights by"}
+QUESTIONS = {
+    "pooling": "Local features are taken",
+    "normalize": "Scores become weights by",
+    "heads": "Heads of each block",
+    "positions": "Positions are told by",
+}
 ANSWERS = {
     "before": "before pooling",
     "after": "after pooling",
     "softmax": "softmax, then a sum",
     "sigmoid": "sigmoid, then a mean",
+    "none": "nothing",
+    "sine": "sines and cosines",
 }
+"""What the values of choices are called that do not speak for themselves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +207,7 @@ def _choices(reference: Reference) -> dict[str, str]:
                 list(values),
                 default=values[0],
                 required=True,
-                format_func=ANSWERS.__getitem__,
+                format_func=lambda value: ANSWERS.get(value, value),
                 key=f"checkpoint.{reference.name}.{name}",
             )
             or values[0]
