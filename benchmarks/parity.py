@@ -24,10 +24,10 @@ Names, shapes and parameter counts of weights do not answer this: one ReLU too m
 block with a public reference is given the same weights as an independent evaluation of that reference, and both get the same
 random images, in float64 on a CPU: a module of torchvision or timm where there is one, else plain functions written from the
 description of the public code, which share nothing with attnlab ([independent.py](../tests/interop/independent.py),
-[independent_gates.py](../tests/interop/independent_gates.py)). For both modes the table shows the largest absolute
-difference of the outputs; in training mode also that of the running statistics of batch norm after one step, and in
-both that of the gradients of the input and of all weights (relative to the largest gradient where that is above 1).
-Dropout draws the same numbers on both sides.
+[independent_gates.py](../tests/interop/independent_gates.py), [parity_tokens.py](../tests/interop/parity_tokens.py)).
+For both modes the table shows the largest absolute difference of the outputs; in training mode also that of the running
+statistics of batch norm after one step, and in both that of the gradients of the input and of all weights (relative to the
+largest gradient where that is above 1). Dropout draws the same numbers on both sides.
 
 A difference below {TOLERANCE:g} is rounding, and is tested (`tests/interop/test_parity.py`). What differs by definition
 is said in the column *reference*; there the weights were chosen so that both must agree.

@@ -57,7 +57,7 @@ def public(name: str, options: dict[str, object]) -> tuple[nn.Module, dict[str, 
     ours = made.get_submodule(name).eval()
     for parameter in ours.parameters():
         nn.init.normal_(parameter, std=0.3)
-    rename = _RENAMES[type(ours)]
+    rename, *_ = _RENAMES[type(ours)]
     return ours, {rename(ours, key): value for key, value in ours.state_dict().items()}
 
 
