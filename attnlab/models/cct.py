@@ -68,8 +68,7 @@ class Block(nn.Module):
         """In training, leaves out what is added of some images of the batch, and enlarges it of the others."""
         if not (self.training and self.drop_path):
             return x
-        kept = 1 - self.drop_path
-        return x * torch.empty(len(x), 1, 1, dtype=x.dtype, device=x.device).bernoulli_(kept) / kept
+        return x * F.dropout(x.new_ones(len(x), 1, 1), self.drop_path)
 
 
 class SequencePooling(nn.Module):
