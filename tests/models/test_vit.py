@@ -13,6 +13,7 @@ from attnlab.attention import edit_attention, locate_maps, record_attention, to_
 from attnlab.config import ModelConfig
 from attnlab.geometry import Axis
 from attnlab.interop import ReferenceMismatch, load_reference, open_reference, reference_config
+from attnlab.interop._sets import weight_sets
 from attnlab.maps import MapKind, MapScale, tap_titles
 from attnlab.models import ImageShape, build_model
 from attnlab.models.vit import VisionTransformer
@@ -141,6 +142,13 @@ def test_weights_of_timm_are_opened(arguments: dict[str, object], expected: dict
     else:
         with pytest.raises(ValueError, match="without its classifier, so it makes no prediction"):
             reference_config(weights, heads="3")
+
+
+def test_tokens_and_positions_which_lie_in_no_layer_belong_to_the_weights_of_a_file() -> None:
+    weights = timm.models.VisionTransformer(32, 8, embed_dim=WIDTH, depth=1, num_heads=3, reg_tokens=2).state_dict()
+    file = {f"model\x1fmodule.{name}": value for name, value in weights.items()} | {"epoch": torch.tensor(3)}
+    (found,) = weight_sets(file)
+    assert set(found.weights) == set(weights)
 
 
 def test_what_the_shapes_leave_open_is_said_and_what_does_not_fit_is_named() -> None:
