@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from attnlab.adapters import adopt
     from attnlab.attention import build_attention, edit_attention, record_attention
     from attnlab.config import RunConfig
     from attnlab.explain.open_run import open_run
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["RunConfig", "build_attention", "edit_attention", "open_run", "record_attention", "train"]
+__all__ = ["RunConfig", "adopt", "build_attention", "edit_attention", "open_run", "record_attention", "train"]
 
 _MODULES = {
     "RunConfig": "attnlab.config",
+    "adopt": "attnlab.adapters",
     "build_attention": "attnlab.attention",
     "edit_attention": "attnlab.attention",
     "open_run": "attnlab.explain.open_run",

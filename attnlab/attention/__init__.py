@@ -10,7 +10,8 @@ from pkgutil import iter_modules
 
 from attnlab.attention._calls import OnCall, reported_calls
 from attnlab.attention._derived import record_derived
-from attnlab.attention._geometry import Located, locate_calls, locate_maps, with_cells
+from attnlab.attention._geometry import CellWalk, Located, locate_calls, locate_maps, walk_cells, with_cells
+from attnlab.attention._modes import evaluating
 from attnlab.attention._pairwise import PairwiseAttention, RowsOnDemand, TokenAttention
 from attnlab.attention._registry import (
     NONE,
@@ -29,6 +30,7 @@ from attnlab.attention._registry import (
     start_as_identity,
 )
 from attnlab.attention._tap import (
+    ASIDE,
     AttentionMap,
     AttentionTap,
     attention_scalars,
@@ -48,9 +50,11 @@ for _module in iter_modules(__path__):
         import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
+    "ASIDE",
     "NONE",
     "AttentionMap",
     "AttentionTap",
+    "CellWalk",
     "Combine",
     "Located",
     "MapKind",
@@ -66,6 +70,7 @@ __all__ = [
     "build_attention",
     "build_mixer",
     "edit_attention",
+    "evaluating",
     "fix_weights",
     "get_attention",
     "list_attention",
@@ -83,6 +88,7 @@ __all__ = [
     "start_as_identity",
     "to_spatial",
     "to_strength",
+    "walk_cells",
     "weight_rows",
     "with_cells",
 ]

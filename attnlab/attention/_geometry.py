@@ -14,23 +14,31 @@ lies.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnlab.attention._derived import derived_blocks
+from attnlab.attention._modes import evaluating
 from attnlab.attention._tap import AttentionMap, attention_taps, record_attention
 from attnlab.geometry import Axis, Cells, picture_cells
 from attnlab.maps import MapKind, tap_of
 
 _OPS = torch.ops.aten
+
+
+@runtime_checkable
+class KnowsItsPlaces(Protocol):
+    """A network that says itself where its maps lie, as that of `attnlab.adapters.adopt` does."""
+
+    def located_maps(self, shape: tuple[int, int, int]) -> dict[str, Cells]: ...
 
 
 def locate_maps(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Cells]:
@@ -52,6 +60,8 @@ def locate_maps(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Cell
     >>> locate_maps(net, (3, 32, 32))["2.cbam_spatial.tap"].rows
     Axis(start=2.0, step=2, field=4)
     """
+    if isinstance(model, KnowsItsPlaces):
+        return model.located_maps(shape)
     taps = attention_taps(model)
     if not taps:
         return {}
@@ -112,7 +122,7 @@ def locate_calls(model: nn.Module, shape: tuple[int, int, int], modules: Mapping
     """
     weight = next(model.parameters(), None)
     picture = torch.zeros(1, *shape, device=None if weight is None else weight.device)
-    walk = _Walk()
+    walk = CellWalk()
     walk.put(picture, picture_cells())
     calls: dict[str, set[Located]] = {name: set() for name in modules}
     thread = threading.get_ident()  # the network may be shared, and another thread may run it meanwhile
@@ -131,19 +141,31 @@ def locate_calls(model: nn.Module, shape: tuple[int, int, int], modules: Mapping
             size = None if sharpest is None else (sharpest.shape[-2], sharpest.shape[-1])
             calls[name].add(Located(walk.get(sharpest), walk.get(output), size))
 
-    modes = {module: module.training for module in model.modules()}
     with ExitStack() as cleanup:
         for path in {name.rpartition(".")[0] for name in attention_taps(model)}:
             cleanup.callback(model.get_submodule(path).register_forward_hook(pass_over).remove)
         for name, module in modules.items():
             cleanup.callback(module.register_forward_hook(partial(note, name)).remove)
-        for module, training in modes.items():
-            cleanup.callback(setattr, module, "training", training)
-        model.eval()
-        with torch.no_grad(), walk:  # inference mode would show the walk whole layers instead of their operations
+        with (
+            evaluating(model),
+            torch.no_grad(),
+            walk,
+        ):  # inference mode would show the walk whole layers instead of their operations
             model(picture)
     nowhere = Located(None, None)
     return {name: next(iter(places)) if len(places) == 1 else nowhere for name, places in calls.items()}
+
+
+@contextmanager
+def walk_cells(picture: Tensor) -> Iterator[CellWalk]:
+    """Follows the place of cells through what this thread computes from a picture (B, C, H, W) inside the ``with``.
+
+    The walk's ``get`` says where the rows and columns of a tensor lie in the picture, or `None`; ``put`` tells it what it lost.
+    """
+    walk = CellWalk()
+    walk.put(picture, picture_cells())
+    with walk:
+        yield walk
 
 
 def with_cells(attention: AttentionMap, located: Mapping[str, Cells]) -> AttentionMap:
@@ -152,7 +174,7 @@ def with_cells(attention: AttentionMap, located: Mapping[str, Cells]) -> Attenti
     return replace(attention, cells=cells)
 
 
-class _Walk(TorchDispatchMode):
+class CellWalk(TorchDispatchMode):
     """Carries the place of cells through the operations of one forward.
 
     Tensors are known by identity, and kept, so that no other one takes the identity over.

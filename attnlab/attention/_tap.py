@@ -247,9 +247,19 @@ class AttentionTap(nn.Module):
         return f"{self.kind}, {self.scale}"
 
 
+ASIDE = "taps_aside"
+"""An attribute of a module that is not ours: a dict of taps by name, which are no children of it (see `attnlab.adapters`)."""
+
+
 def attention_taps(model: nn.Module) -> dict[str, AttentionTap]:
     """The taps of a model by path, in module order."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, AttentionTap)}
+    taps: dict[str, AttentionTap] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, AttentionTap):
+            taps[path] = module
+        for name, tap in getattr(module, ASIDE, {}).items():
+            taps[f"{path}.{name}" if path else name] = tap
+    return taps
 
 
 def fix_weights(model: nn.Module) -> None:

@@ -25,14 +25,13 @@ import torch
 from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 from torch import Tensor, nn
 
-from attnlab.attention import attention_taps, locate_calls, to_spatial, to_strength
+from attnlab.attention import attention_taps, evaluating, locate_calls, to_spatial, to_strength
 from attnlab.attention._gates import WeightedReadout
 from attnlab.data import normalise
 from attnlab.explain.calls import observe_calls
 from attnlab.explain.open_run import OpenRun
 from attnlab.geometry import Cells, place_map
 from attnlab.models import ImageShape, build_model
-from attnlab.training.modes import evaluating
 from attnlab.training.seeding import mix
 
 CENTRE_SIGMA = 0.25

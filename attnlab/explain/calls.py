@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention import OnCall, reported_calls
-from attnlab.training.modes import evaluating
+from attnlab.attention import OnCall, evaluating, reported_calls
 
 
 def observe_calls(model: nn.Module, x: Tensor, modules: Mapping[str, nn.Module], on_call: OnCall) -> None:

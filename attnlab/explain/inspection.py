@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attnlab.attention import AttentionMap, record_attention, record_derived, with_cells
+from attnlab.attention import AttentionMap, evaluating, record_attention, record_derived, with_cells
 from attnlab.data import normalise
 from attnlab.geometry import Cells
 from attnlab.maps import unique_names
 from attnlab.training.losses import class_probabilities
-from attnlab.training.modes import evaluating
 
 
 @dataclass(frozen=True, eq=False)

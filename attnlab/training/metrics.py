@@ -13,12 +13,12 @@ from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attnlab.attention import evaluating
 from attnlab.config import ProtocolConfig
 from attnlab.stats.intervals import auc_interval
 from attnlab.stats.ranks import roc_auc
 from attnlab.training.feed import Feed
 from attnlab.training.losses import Objective
-from attnlab.training.modes import evaluating
 
 CURVE_POINTS = 200
 

@@ -27,12 +27,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention import AttentionMap, attention_scalars, attention_taps, record_attention, record_derived, to_spatial
+from attnlab.attention import (
+    AttentionMap,
+    attention_scalars,
+    attention_taps,
+    evaluating,
+    record_attention,
+    record_derived,
+    to_spatial,
+)
 from attnlab.data import ImageDataset
 from attnlab.maps import MapKind, MapScale, quantise, unique_names
 from attnlab.training.events import ProbeEvent, SnapshotEvent, SnapshotMap
 from attnlab.training.losses import Objective
-from attnlab.training.modes import evaluating
 
 PROBES = 8
 SNAPSHOTS = 40

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from attnlab.attention import evaluating
 from attnlab.config import RunConfig
 from attnlab.data import ImageDataset, Progress, load_dataset
 from attnlab.training.device import choose_device
@@ -34,7 +35,6 @@ from attnlab.training.events import Event, ResultEvent
 from attnlab.training.feed import Feed
 from attnlab.training.loop import Training
 from attnlab.training.metrics import Evaluation, RunningMetrics, Stopped
-from attnlab.training.modes import evaluating
 from attnlab.training.reporting import TrainingFailed
 from attnlab.training.seeding import mix
 from attnlab.training.state import TrainState

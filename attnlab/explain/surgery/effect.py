@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from attnlab.attention import evaluating
 from attnlab.data import normalise
 from attnlab.explain.inspection import Inspection, inspect_images
 from attnlab.explain.surgery.operations import Intervention, applicable, operated
 from attnlab.stats.intervals import Interval, mean_interval, paired_interval
 from attnlab.stats.significance import holm, mcnemar_test
 from attnlab.training.losses import class_probabilities
-from attnlab.training.modes import evaluating
 from attnlab.training.seeding import mix
 
 

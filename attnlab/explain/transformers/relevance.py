@@ -18,9 +18,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention import AttentionMap, edit_attention
+from attnlab.attention import AttentionMap, edit_attention, evaluating
 from attnlab.explain.transformers.rollout import with_residual
-from attnlab.training.modes import evaluating
 
 
 def attention_gradients(

@@ -18,8 +18,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention import reported_calls
-from attnlab.training.modes import evaluating
+from attnlab.attention import evaluating, reported_calls
 
 
 @dataclass(frozen=True, eq=False)
