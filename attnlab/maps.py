@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -129,7 +129,7 @@ class DerivedMap(NamedTuple):
 
     Attributes:
         title: as shown.
-        unit: what one of its values is called.
+        unit: what one of its values is called; empty for weights of attention.
         note: one sentence shown beside the map.
         weights: whether its values are weights of the features, so that it may stand for the maps it is made of.
     """
@@ -159,6 +159,13 @@ DERIVED = {
         "what is gathered",
         "gathered",
         "How large the gathered features of each position are (root mean square): 1 is the average of this map.",
+        False,
+    ),
+    "rollout": DerivedMap(
+        "attention rollout",
+        "",
+        "The attention of all layers multiplied, each with the path around it: how much of each patch reaches the place you "
+        "point at. What the network computes between its attention layers is left out of it.",
         False,
     ),
 }
@@ -203,6 +210,21 @@ def tap_of(name: str) -> str:
     return name.partition("#")[0]
 
 
+def without_use(name: str) -> str:
+    """A map's name without the number of its use, still of one head: ``tap#h1.2`` -> ``tap#h1``, ``tap#2`` -> ``tap``."""
+    tap, _, use = name.partition("#")
+    return f"{tap}#{use.partition('.')[0]}" if use.startswith("h") else tap
+
+
+def is_of(name: str, chosen: Collection[str]) -> bool:
+    """Whether a map belongs to one of the chosen taps, or is one of the chosen heads.
+
+    >>> [is_of("a.tap#h1.2", chosen) for chosen in (["a.tap"], ["a.tap#h1"], ["a.tap#h2"])]
+    [True, True, False]
+    """
+    return tap_of(name) in chosen or without_use(name) in chosen
+
+
 def tap_titles(names: Sequence[str]) -> dict[str, str]:
     """A title for each map of one network: ``blocks.0.attention1.eca.tap`` -> ``block 1 · conv 1 · eca``.
 
@@ -240,7 +262,7 @@ def _title_words(name: str) -> list[str]:
             words.append(_PLACES[step])
         elif numbered := re.fullmatch(r"([a-z]+)(\d+)", step):
             words.append(f"{numbered[1]} {numbered[2]}")
-        elif step not in CONTAINERS:  # a variant, or the half of one: "cbam", then "spatial"
+        elif step and step not in CONTAINERS:  # a variant, or the half of one: "cbam", then "spatial"
             words.append(f"{words.pop()} {step}" if after_variant else step.replace("_", " "))
             after_variant = True
     head = ""

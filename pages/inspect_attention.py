@@ -16,9 +16,11 @@ if runs is not None:
             from attnlab.ui.inspect.honesty import honesty_section
             from attnlab.ui.inspect.large_maps import large_maps_section
             from attnlab.ui.inspect.surgery import surgery_section
+            from attnlab.ui.inspect.tokens import tokens_section
 
             one = choose_one(selection)
             large_maps_section(one)
+            tokens_section(one)
             surgery_section(one)
             honesty_section(one)
     with told():

@@ -34,7 +34,7 @@ def honesty(
     again
         measure again even if there is a result
     """
-    from attnlab.explain.baselines import spatial_taps
+    from attnlab.explain.baselines import measured_maps
     from attnlab.explain.honesty.job import measure
     from attnlab.explain.honesty.measure import Honesty
     from attnlab.explain.honesty.process import Measurement
@@ -44,7 +44,7 @@ def honesty(
     if images < 1:
         raise ValueError(f"--images {images}: at least one is needed")
     opened = open_run(folder.path, folder.best_or_last)
-    taps = spatial_taps(opened)
+    taps = measured_maps(opened)
     if not taps:
         raise ValueError(f"{folder.run_id} has no map over positions; gates per channel cannot be compared with images")
     if layer and layer not in taps:

@@ -8,8 +8,11 @@
     edges                 the length of the Sobel gradient of the grey image
     random                a random weight for every cell of the tap's own map, drawn anew for each image
 
-Only `untrained` and `random` depend on the tap; only the first three depend on the class. Signs: Grad-CAM and occlusion keep
-evidence for the class; integrated gradients take the absolute value of evidence for or against it, summed over the colours.
+and of transformers the maps that put their layers together (`attnlab.explain.token_maps`), which are measured as maps too.
+
+Only `untrained` and `random` depend on the tap. On the class depend the first three, and those of transformers but for
+attention rollout. Signs: Grad-CAM and occlusion keep evidence for the class; integrated gradients take the absolute value of
+evidence for or against it, summed over the colours.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,7 +32,9 @@ from attnlab.attention._gates import WeightedReadout
 from attnlab.data import normalise
 from attnlab.explain.calls import observe_calls
 from attnlab.explain.open_run import OpenRun
-from attnlab.geometry import Cells, place_map
+from attnlab.explain.placed import PlacedMaps as PlacedMaps
+from attnlab.explain.token_maps import TOKEN_MAPS, has_token_maps, token_map
+from attnlab.geometry import Cells
 from attnlab.models import ImageShape, build_model
 from attnlab.training.seeding import mix
 
@@ -57,22 +61,6 @@ class BaselineContext:
     tap: str
 
 
-class PlacedMaps(NamedTuple):
-    """Maps by position, and where they lie.
-
-    Attributes:
-        values: float32 (B, h, w).
-        cells: where the cells lie in the images; `None` for a map of one weight per pixel.
-    """
-
-    values: Tensor
-    cells: Cells | None
-
-    def on(self, images: Tensor) -> Tensor:
-        """The maps on the pixels of images (B, C, H, W): float32 (B, H, W)."""
-        return torch.from_numpy(place_map(self.values.numpy(), self.cells, (images.shape[2], images.shape[3]))).float()
-
-
 @dataclass(frozen=True)
 class Baseline:
     """One kind of map.
@@ -83,6 +71,7 @@ class Baseline:
         make: (context, uint8 images (B, C, H, W), classes (B,)) -> maps with no weight below 0.
         slow: takes many forward or backward passes per image.
         of_tap: whether it depends on the tap; the others are the same for every map of a network.
+        applies: whether it can be made of a network.
     """
 
     name: str
@@ -92,19 +81,23 @@ class Baseline:
     make: Callable[[BaselineContext, Tensor, Tensor], PlacedMaps]
     slow: bool = False
     of_tap: bool = False
+    applies: Callable[[OpenRun], bool] = lambda run: True
 
 
-def attention_map(run: OpenRun, images: Tensor, tap: str) -> PlacedMaps:
-    """The map of ``tap`` by position, as the network made it.
+def attention_map(run: OpenRun, images: Tensor, tap: str, classes: Tensor | None = None) -> PlacedMaps:
+    """The map of ``tap`` by position, as the network made it, or one of `TOKEN_MAPS`.
 
     SPATIAL as it is, ELEMENT the mean over the channels, PAIRWISE the attention each position receives; of factors, their size.
 
     Args:
         images: uint8 (B, C, H, W).
+        classes: (B,) of maps that depend on a class; the predicted ones when `None`.
 
     Raises:
         ValueError: when there is no such map, or it has no positions (channel gates).
     """
+    if tap in TOKEN_MAPS:
+        return token_map(run, images, tap, classes)
     by_name = {attention.name: attention for attention in run.inspect(images).maps}
     if tap not in by_name:
         raise ValueError(f"the network makes no map {tap!r} of these images; it makes {', '.join(by_name) or 'none'}")
@@ -118,6 +111,16 @@ def spatial_taps(run: OpenRun) -> list[str]:
     """The taps whose maps have positions, in the order of the forward. Takes one forward."""
     maps = run.inspect(torch.zeros(1, *run.shape, dtype=torch.uint8)).maps
     return [attention.name for attention in maps if to_spatial(attention)[0].numel() > 1]
+
+
+def measured_maps(run: OpenRun) -> list[str]:
+    """The maps of a network that can be measured: of `spatial_taps`, and those that put a transformer's layers together."""
+    return [*spatial_taps(run), *(TOKEN_MAPS if has_token_maps(run) else ())]
+
+
+def baselines_of(run: OpenRun) -> dict[str, Baseline]:
+    """The baselines that can be made of a network, by name."""
+    return {name: baseline for name, baseline in BASELINES.items() if baseline.applies(run)}
 
 
 def untrained_twin(run: OpenRun) -> OpenRun:
@@ -161,16 +164,11 @@ def _attention_blocks(model: nn.Module) -> set[str]:
     return {path.rpartition(".")[0] if isinstance(model.get_submodule(path), WeightedReadout) else path for path in owners}
 
 
-def class_scores(run: OpenRun, logits: Tensor) -> Tensor:
-    """Scores before the softmax, (B, classes), whose gradients are taken; a single output is the score of class 1 of two."""
-    return torch.cat([-logits, logits], dim=1) / 2 if logits.shape[1] == 1 else logits
-
-
 def _grad_cam(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedMaps:
     run = context.run
     layer, cells = last_convolution(run)
     with evaluating(run.model), torch.enable_grad():
-        cam = LayerGradCam(lambda x: class_scores(run, run.model(x)), layer)
+        cam = LayerGradCam(lambda x: run.class_scores(run.model(x)), layer)
         maps = cam.attribute(_input(run, images), target=classes, relu_attributions=True)
     assert isinstance(maps, Tensor)
     return PlacedMaps(maps[:, 0].detach().float(), cells)
@@ -196,7 +194,7 @@ def _occlusion(context: BaselineContext, images: Tensor, classes: Tensor) -> Pla
 def _integrated_gradients(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedMaps:
     run = context.run
     with evaluating(run.model), torch.enable_grad():
-        attributions = IntegratedGradients(lambda x: class_scores(run, run.model(x))).attribute(
+        attributions = IntegratedGradients(lambda x: run.class_scores(run.model(x))).attribute(
             _input(run, images), baselines=0.0, target=classes, n_steps=GRADIENT_STEPS, internal_batch_size=128
         )
     assert isinstance(attributions, Tensor)
@@ -204,7 +202,7 @@ def _integrated_gradients(context: BaselineContext, images: Tensor, classes: Ten
 
 
 def _untrained(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedMaps:
-    return attention_map(context.twin, images, context.tap)
+    return attention_map(context.twin, images, context.tap, classes)
 
 
 def _centre_prior(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedMaps:
@@ -223,12 +221,32 @@ def _edges(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedM
 
 def _random(context: BaselineContext, images: Tensor, classes: Tensor) -> PlacedMaps:
     """Drawn by the image itself, so that the same image gets the same map in whatever company it is measured."""
-    like = attention_map(context.run, images, context.tap)
+    like = attention_map(context.run, images, context.tap, classes)
     weights = torch.empty_like(like.values)
     for weight, image in zip(weights, images, strict=True):
         seed = mix(zlib.crc32(image.numpy().tobytes()), "random map", context.tap)
         weight.uniform_(generator=torch.Generator().manual_seed(seed))
     return PlacedMaps(weights, like.cells)
+
+
+def _token_baseline(name: str) -> Baseline:
+    about = TOKEN_MAPS[name]
+    return Baseline(
+        name,
+        about.title,
+        about.phrase,
+        about.meaning,
+        lambda context, images, classes: token_map(context.run, images, name, classes),
+        applies=has_token_maps,
+    )
+
+
+def _has_convolution(run: OpenRun) -> bool:
+    try:
+        last_convolution(run)
+    except ValueError:
+        return False
+    return True
 
 
 BASELINES: dict[str, Baseline] = {
@@ -240,6 +258,7 @@ BASELINES: dict[str, Baseline] = {
             "Grad-CAM",
             "features of the last convolution, weighted by the gradient of the class score",
             _grad_cam,
+            applies=_has_convolution,
         ),
         Baseline(
             "occlusion",
@@ -257,6 +276,7 @@ BASELINES: dict[str, Baseline] = {
             _integrated_gradients,
             slow=True,
         ),
+        *map(_token_baseline, TOKEN_MAPS),
         Baseline(
             "untrained",
             "Untrained network",

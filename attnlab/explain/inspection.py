@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from attnlab.attention import AttentionMap, evaluating, record_attention, record_derived, with_cells
 from attnlab.data import normalise
+from attnlab.explain.transformers.layers import token_layers
+from attnlab.explain.transformers.rollout import rollout_map
 from attnlab.geometry import Cells
 from attnlab.maps import unique_names
 from attnlab.training.losses import class_probabilities
@@ -49,7 +51,8 @@ def inspect_images(
         probabilities: logits -> probabilities (B, classes); for a run whose loss head is not plain logits pass
             `OpenRun.probabilities`.
         cells: what `attnlab.attention.locate_maps` found; without it the maps do not know where they lie.
-        derived: also the maps of `attnlab.attention.record_derived`, which are to be looked at, and not measured or edited.
+        derived: also the maps of `attnlab.attention.record_derived`, and attention rollout of a transformer, which are to be
+            looked at, and not edited.
     """
     x = normalise(images, tuple(mean), tuple(std)).to(_device(model))
     with evaluating(model), torch.inference_mode(), record_attention(model, required=False) as recorded, ExitStack() as stack:
@@ -61,6 +64,8 @@ def inspect_images(
         with_cells(replace(attention, name=name, values=attention.values.float().cpu()), cells or {})
         for name, attention in zip(names, recorded, strict=True)
     ]
+    if derived and (layers := token_layers(maps)) is not None:
+        maps.append(rollout_map(layers))
     return Inspection(predicted, tuple(maps))
 
 

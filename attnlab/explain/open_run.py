@@ -15,6 +15,7 @@ from attnlab import plugins
 from attnlab.attention import locate_maps
 from attnlab.config import RunConfig
 from attnlab.explain.inspection import Inspection, inspect_images
+from attnlab.explain.transformers.relevance import layers_with_gradients
 from attnlab.geometry import Cells
 from attnlab.models import ImageShape, build_model
 from attnlab.runs import checkpoints
@@ -52,6 +53,17 @@ class OpenRun:
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits -> float32 (B, classes), by the run's own loss head."""
         return Objective(self.config).probabilities(logits)
+
+    def class_scores(self, logits: Tensor) -> Tensor:
+        """Scores before the softmax, (B, classes), for gradients; a single output is the score of class 1 of two."""
+        return torch.cat([-logits, logits], dim=1) / 2 if logits.shape[1] == 1 else logits
+
+    @cached_property
+    def class_token(self) -> bool:
+        """Whether the network is a transformer that classifies a first token without a position; found by one gradient."""
+        black = torch.zeros(1, *self.shape, device=next((weight.device for weight in self.model.parameters()), None))
+        layers = layers_with_gradients(self.model, black, lambda logits: self.class_scores(logits).amax(dim=1))[0]
+        return layers is not None and layers.class_token
 
     @cached_property
     def cells(self) -> dict[str, Cells]:

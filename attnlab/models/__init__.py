@@ -13,6 +13,7 @@ from attnlab.models._registry import (
     list_models,
     register_model,
 )
+from attnlab.models._tokens import TokenParts, token_parts
 
 for _module in iter_modules(__path__):
     if not _module.name.startswith("_"):
@@ -27,9 +28,11 @@ __all__ = [
     "BlockFactory",
     "ImageShape",
     "Network",
+    "TokenParts",
     "build_model",
     "check_placement",
     "get_model",
     "list_models",
     "register_model",
+    "token_parts",
 ]

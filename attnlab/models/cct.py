@@ -26,6 +26,7 @@ from attnlab.attention import AttentionTap, MapKind, MapScale, TokenAttention
 from attnlab.attention._gates import require_choice
 from attnlab.config import Placement
 from attnlab.models._registry import BlockFactory, ImageShape, register_model
+from attnlab.models._tokens import TokenParts
 from attnlab.models.vit import check_heads, start_linear_layers
 
 Size = tuple[int, int]
@@ -164,6 +165,10 @@ class CompactTransformer(nn.Module):
         self.pooling = SequencePooling(width)
         self.fc = nn.Linear(width, classes)
         start_linear_layers(self)
+
+    def token_parts(self) -> TokenParts:
+        """The parts through which each token can be read as what is pooled of them is."""
+        return TokenParts(list(self.blocks), self.norm, self.fc, self.positions)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, classes).

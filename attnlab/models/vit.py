@@ -27,6 +27,7 @@ from attnlab.attention._gates import require_choice
 from attnlab.attention._layers import divisors
 from attnlab.config import Placement
 from attnlab.models._registry import BlockFactory, ImageShape, register_model
+from attnlab.models._tokens import TokenParts
 
 Size = tuple[int, int]
 Readout = Literal["class_token", "mean", "max", "mean_beside_class_token"]
@@ -206,6 +207,10 @@ class VisionTransformer(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, grid)
         return tokens
+
+    def token_parts(self) -> TokenParts:
+        """The parts through which each token can be read as the classified one is."""
+        return TokenParts(list(self.blocks), self.norm, self.head, self.pos_embed)
 
     def position_table(self, grid: Size) -> Tensor:
         """The position table for a grid of patches: as it is for the network's own grid, else resampled."""

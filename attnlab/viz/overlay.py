@@ -32,6 +32,14 @@ def overlay(
     return np.rint(below * (1 - opacity) + above * opacity).astype(np.uint8)
 
 
+def own_range_overlay(image: NDArray[np.uint8], values: NDArray[np.floating], side: int = 144) -> NDArray[np.uint8]:
+    """The image, enlarged to at least ``side`` pixels, with the map stretched to its own range; a flat one is drawn as 0."""
+    low, span = float(values.min()), float(np.ptp(values))
+    factor = max(1, -(-side // max(image.shape[:2])))
+    large = image.repeat(factor, axis=0).repeat(factor, axis=1)
+    return overlay(large, (values - low) / span if span else np.zeros_like(values), opacity=0.7)
+
+
 def thumbnails(images: NDArray[np.uint8], side: int = 72) -> NDArray[np.uint8]:
     """The central square of each image, as uint8 (n, side, side, 3).
 

@@ -82,4 +82,6 @@ export interface PackedLayer {
   /** the weight that changes nothing; null where no weight does */
   neutral: number | null;
   features: PackedLayer | null;
+  /** what the class token attends to, as a spatial layer; null where there is none */
+  class_token: PackedLayer | null;
 }

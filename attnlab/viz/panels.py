@@ -49,6 +49,7 @@ class Layer:
         features: the features that the gates of a channel map multiply, as an element layer with one row per channel.
         neutral: the weight that changes nothing; `None` where no weight does. Factors are drawn around it.
         branches: what the branches of a branch map are called; empty where they have no names.
+        class_token: what the class token attends to, as a spatial layer; `None` where there is none.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Layer:
     features: Layer | None = None
     neutral: float | None = None
     branches: tuple[str, ...] = ()
+    class_token: Layer | None = None
 
     @property
     def moments(self) -> int:
@@ -131,6 +133,7 @@ def layer(
     queries: tuple[int, int] | None = None,
     prefix: int = 0,
     branches: Sequence[str] = (),
+    class_token: bool = False,
 ) -> Layer:
     """A `Layer` from float weights.
 
@@ -144,6 +147,7 @@ def layer(
             Queries lie on a grid of the keys' proportions where nothing is said.
         cells, picture: where the map lies, and in a picture of which size; see `Layer`.
         neutral: the weight that changes nothing; that of `attnlab.maps.neutral_weight` when left out.
+        class_token: whether the first of the queries in front of the grid is a class token, whose row is shown on demand.
 
     Raises:
         ValueError: for an unknown kind or scale, a wrong number of axes, a missing grid, or weights that are not finite.
@@ -154,7 +158,11 @@ def layer(
         weights = weights[None]
     if not np.isfinite(weights).all():
         raise ValueError(f"layer {name!r}: weights must be finite numbers")
+    read: Layer | None = None
     if kind is MapKind.PAIRWISE and queries is not None:
+        if class_token and grid is not None and weights.shape[1] > math.prod(queries):
+            row = weights[:, 0, prefix:].reshape(-1, *grid)
+            read = layer(name, MapKind.SPATIAL, row, scale=scale, over_time=True, cells=cells, picture=picture)
         weights, aside = _placed(weights, queries, prefix)
         note = " ".join(filter(None, (note, aside)))
     rows, keys, queries = _arrange(name, kind, weights, grid)
@@ -183,6 +191,7 @@ def layer(
         features,
         neutral,
         tuple(branches),
+        read,
     )
 
 
@@ -351,6 +360,7 @@ def _pack_layer(panel: Panel, item: Layer, writer: _Writer) -> dict[str, Any]:
         "picture": list(item.picture),
         "neutral": item.neutral,
         "features": None if item.features is None else _pack_layer(panel, item.features, writer),
+        "class_token": None if item.class_token is None else _pack_layer(panel, item.class_token, writer),
     }
 
 

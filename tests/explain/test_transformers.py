@@ -20,8 +20,9 @@ from attnlab.explain.transformers.rollout import (
     rollout_map,
     with_residual,
 )
-from attnlab.explain.transformers.tokens import patch_logits, token_norms, token_parts, token_states
+from attnlab.explain.transformers.tokens import patch_logits, token_norms, token_states
 from attnlab.geometry import Axis, Cells
+from attnlab.models import token_parts
 from tests.explain.token_network import TokenNetwork
 
 IMAGES = torch.randn(2, 3, 16, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

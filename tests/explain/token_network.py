@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention import AttentionTap, MapKind, MapScale
-from attnlab.explain.transformers.tokens import TokenParts
+from attnlab.models import TokenParts
 
 
 class TokenAttention(nn.Module):

@@ -70,6 +70,15 @@ test("while no position is pointed at, a pairwise map is the mean over all, and 
   assert.match(scaleWords(usualView(), pairs, field, [0, 4], field.compute()), /mean over all positions; point at one for its own/);
 });
 
+test("the row of a class token is shown where it is asked for and there is one, and says so", () => {
+  const row = { ...gate("p", 0, 0.5), scale: "softmax" };
+  const state = { ...usualView(), pair: "token" };
+  const field = fieldOf({ ...pairs, class_token: row }, 0, state, [{ u: 0.9, v: 0.1 }]);
+  assert.deepEqual([...field.compute()], [0, 2, 0, 0]);
+  assert.match(scaleWords(state, pairs, field, [0, 4], field.compute()), /given by the class token/);
+  assert.deepEqual([...fieldOf(pairs, 0, state, [{ u: 0.9, v: 0.1 }]).compute()], [1, 1, 1, 1]);
+});
+
 test("ignoring nearby positions takes the query's own cell away and keeps the rest", () => {
   const field = fieldOf(pairs, 0, { ...usualView(), near: 1 }, [{ u: 0.1, v: 0.9 }]); // query 2 attends to key 1
   assert.deepEqual([...field.compute()], [0, 4, 0, 0]);

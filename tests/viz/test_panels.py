@@ -175,7 +175,18 @@ def test_keys_and_queries_without_a_position_are_left_out_and_it_is_said_what_th
     shown = layer("p", "pairwise", weights, scale="softmax", grid=(2, 2), queries=(2, 2), prefix=1)
     assert (shown.codes.shape, shown.grid, shown.queries) == ((1, 4, 4), (2, 2), (2, 2))
     assert np.allclose(shown.weights(), 0.1875, atol=0.002)
-    assert "25%" in shown.note
+    assert "25%" in shown.note and shown.class_token is None
+
+
+def test_the_row_of_a_class_token_is_sent_beside_the_rows_of_the_patches() -> None:
+    weights = np.full((6, 6), 0.125)  # a class token and a register in front of 2 x 2 patches
+    weights[0] = [0, 0.25, 0.5, 0.125, 0.125, 0]
+    shown = layer("p", "pairwise", weights, scale="softmax", grid=(2, 2), queries=(2, 2), prefix=2, class_token=True)
+    assert shown.class_token is not None and (shown.codes.shape, shown.class_token.grid) == ((1, 4, 4), (2, 2))
+    assert np.allclose(shown.class_token.weights()[0], [0.5, 0.125, 0.125, 0], atol=0.002)
+    assert np.allclose(shown.weights(), 0.125, atol=0.002)
+    meta, _ = pack([Panel("run", np.zeros((8, 8), np.uint8), [shown])])
+    assert meta["panels"][0]["layers"][0]["class_token"]["kind"] == "spatial"
 
 
 def test_a_branch_map_has_one_row_per_channel() -> None:

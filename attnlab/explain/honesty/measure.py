@@ -22,11 +22,19 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from attnlab.data import Split, normalise
-from attnlab.explain.baselines import BASELINES, BaselineContext, PlacedMaps, attention_map, spatial_taps, untrained_twin
+from attnlab.explain.baselines import (
+    BASELINES,
+    BaselineContext,
+    attention_map,
+    baselines_of,
+    measured_maps,
+    untrained_twin,
+)
 from attnlab.explain.ceiling import ceilings
 from attnlab.explain.faithfulness import ImageValues, best_overlap, perturbation_curve, pointing_game, weight_on_mask
 from attnlab.explain.honesty.comparison import CEILING, MAP, BaselineComparison, compare, corrected
 from attnlab.explain.open_run import OpenRun
+from attnlab.explain.placed import PlacedMaps
 from attnlab.stats.intervals import Interval, mean_interval, proportion_interval
 from attnlab.stats.ranks import rank_correlation
 from attnlab.training.seeding import mix
@@ -178,9 +186,10 @@ def measure_honesty(
     """Measures maps and their baselines on images of a split. The class is the one that the network predicts.
 
     Args:
-        taps: whose maps; without any, all that have positions. The result is in the order of the forward.
+        taps: whose maps; without any, all of `attnlab.explain.baselines.measured_maps`. The result is in that order.
         count, seed: as in `choose_images`.
         steps: of deletion and insertion.
+        baselines: those that can be made of this network are measured. A map is not compared with itself.
         progress: called with the images done and the images in all.
         should_stop: called before every map.
 
@@ -188,13 +197,15 @@ def measure_honesty(
         ValueError: when the network makes no map with positions, there is no such tap or baseline, or no image.
         MeasurementStopped: once ``should_stop`` returns true.
     """
-    known = spatial_taps(run)
+    known = measured_maps(run)
     if not known:
         raise ValueError(f"the network of {run.folder.name} makes no map with positions; channel gates have none to measure")
     if unknown := [tap for tap in taps or () if tap not in known]:
         raise ValueError(f"there is no map with positions at {unknown[0]!r}; there is at: {', '.join(known)}")
     if strange := set(baselines) - set(BASELINES):
         raise ValueError(f"unknown baselines {', '.join(sorted(strange))}; known: {', '.join(BASELINES)}")
+    possible = baselines_of(run)
+    baselines = [name for name in baselines if name in possible]
     chosen = choose_images(split.labels, count, seed)
     if not len(chosen):
         raise ValueError("there is no image to measure maps on")
@@ -209,13 +220,13 @@ def measure_honesty(
             batch.made(next(iter(contexts.values())), [name for name in baselines if not BASELINES[name].of_tap])
         )
         for tap, context in contexts.items():
-            maps = {MAP: attention_map(run, batch.images, tap)}
+            maps = {MAP: attention_map(run, batch.images, tap, batch.classes)}
             maps |= batch.made(context, [name for name in baselines if BASELINES[name].of_tap])
-            figures = batch.figures(maps) | shared
+            figures = batch.figures(maps) | {name: values for name, values in shared.items() if name != tap}
             if batch.masks is not None:
                 figures[CEILING] = _ceilings(batch.masks, maps[MAP], figures[MAP])
             parts[tap].append({name: figures[name] for name in (MAP, *baselines, CEILING) if name in figures})
-            twin_map = maps["untrained"] if "untrained" in maps else attention_map(twin, batch.images, tap)
+            twin_map = maps["untrained"] if "untrained" in maps else attention_map(twin, batch.images, tap, batch.classes)
             correlations[tap].append(rank_correlations(maps[MAP].on(batch.images), twin_map.on(batch.images)))
         done += len(index)
         if progress is not None:

@@ -41,7 +41,7 @@ from attnlab.attention import (
 )
 from attnlab.attention._tap import Edit, from_rows, weight_rows
 from attnlab.geometry import Cells, nearest_cells, stretched
-from attnlab.maps import FACTOR_REACH, tap_of
+from attnlab.maps import FACTOR_REACH, head_name, is_of, tap_of
 from attnlab.training.seeding import mix
 
 PAINTED_SOFTMAX = 4.0
@@ -58,7 +58,7 @@ class Intervention:
     Attributes:
         operation: name in `OPERATIONS`.
         amount: see the operation's `Amount`; its default when `None`.
-        taps: paths of the taps it acts on, every use of them; all taps when `None`.
+        taps: paths of the taps it acts on, or of single heads (``tap#h1``), every use of them; all taps when `None`.
         target: for ``paint`` only: the weight of each position, float (H, W) of any size, of which each map takes the nearest
             position, or of each channel, (C,). NaN leaves a weight unchanged. Gates are in [0, 1], factors at least 0,
             softmax weights in units of the uniform one.
@@ -220,10 +220,10 @@ def alone(kind: MapKind) -> Edit:
 
 
 def at(taps: Collection[str], edit: Edit) -> Edit:
-    """``edit`` at the named taps only; other maps stay unchanged."""
+    """``edit`` at the named taps or heads only; other maps stay unchanged."""
 
     def edit_some(attention: AttentionMap) -> Tensor | None:
-        return edit(attention) if tap_of(attention.name) in taps else None
+        return edit(attention) if is_of(attention.name, taps) else None
 
     return edit_some
 
@@ -346,7 +346,7 @@ def operated(model: nn.Module, intervention: Intervention) -> Iterator[nn.Module
     if operation is None:
         raise ValueError(f"unknown operation {intervention.operation!r}; known: {', '.join(OPERATIONS)}")
     known = attention_taps(model)
-    if missing := sorted(set(intervention.taps or ()) - set(known)):
+    if missing := sorted(tap for tap in intervention.taps or () if not _exists(tap, model, known)):
         raise ValueError(f"the network has no tap {', '.join(map(repr, missing))}; it has {', '.join(known) or 'none'}")
     limits = operation.amount
     amount = limits.default if intervention.amount is None else intervention.amount
@@ -354,12 +354,21 @@ def operated(model: nn.Module, intervention: Intervention) -> Iterator[nn.Module
         raise ValueError(f"{limits.label.lower()} must be in [{limits.low:g}, {limits.high:g}], got {amount:g}")
     taps = frozenset(known if intervention.taps is None else intervention.taps)
     if operation.edit is None:
-        holders = {tap.rpartition(".")[0] for tap in taps}
+        holders = {tap_of(tap).rpartition(".")[0] for tap in taps}
         yield _with_scalars(model, {name: amount for name in attention_scalars(model) if name.rpartition(".")[0] in holders})
         return
     edit = operation.edit(replace(intervention, amount=amount))
     with edit_attention(model, at(taps, blend(amount, edit) if limits is _SHARE else edit)):
         yield model
+
+
+def _exists(name: str, model: nn.Module, taps: Collection[str]) -> bool:
+    """Whether a network has this tap, or this head of a tap."""
+    tap = tap_of(name)
+    if name == tap or tap not in taps:
+        return name in taps
+    heads = getattr(model.get_submodule(tap.rpartition(".")[0]), "heads", None)
+    return not isinstance(heads, int) or name in {head_name(tap, head) for head in range(heads)}
 
 
 def _with_scalars(model: nn.Module, values: Mapping[str, float]) -> nn.Module:

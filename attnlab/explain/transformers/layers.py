@@ -29,9 +29,10 @@ class TokenLayers:
         prefix: how many tokens have no position: the class token, then registers.
         grid: (H, W) of the patches.
         cells: where the patches lie in the picture; `None` where that is not known.
-        read: (B, N), how much of each token the classifier reads after the last layer; sums to 1. That is the first token where
-            there are tokens without a position, else the weights of a softmax over the tokens that comes last (sequence
-            pooling), else all tokens alike.
+        read: (B, N), how much of each token the classifier reads after the last layer; sums to 1. By the maps alone that is the
+            first token where there are tokens without a position, else all tokens alike; by gradients it can be told
+            (`attnlab.explain.transformers.relevance.tokens_read`).
+        pooled: whether it is the weights of a map instead, a softmax over the tokens after the last layer (sequence pooling).
     """
 
     names: tuple[str, ...]
@@ -40,10 +41,12 @@ class TokenLayers:
     grid: tuple[int, int]
     cells: Cells | None
     read: Tensor
+    pooled: bool = False
 
     @property
-    def has_class_token(self) -> bool:
-        return self.prefix > 0
+    def class_token(self) -> bool:
+        """Whether the classifier reads the first token alone, and that has no position."""
+        return self.prefix > 0 and bool((self.read[:, 0] == 1).all())
 
     def on_patches(self, matrices: Tensor) -> Tensor:
         """The rows of the tokens that are read, by patch: (B, ..., N, N) -> (B, ..., H, W).
@@ -70,13 +73,15 @@ def token_layers(maps: Sequence[AttentionMap]) -> TokenLayers | None:
     if len(layers) < 2:
         return None
     first = pairs[0]
+    pooling = _pooling(maps[-1], first)
     return TokenLayers(
         names=tuple(tap_of(heads[0].name) for heads in layers),
         weights=tuple(torch.stack([head.values for head in heads], dim=1) for heads in layers),
         prefix=first.prefix,
         grid=first.grid,
         cells=first.cells,
-        read=_read(maps, first),
+        read=_first_or_all(first) if pooling is None else pooling,
+        pooled=pooling is not None,
     )
 
 
@@ -90,11 +95,14 @@ def _tokens(attention: AttentionMap) -> tuple[int, tuple[int, int], int]:
     return attention.prefix, attention.grid, len(attention.values)
 
 
-def _read(maps: Sequence[AttentionMap], first: AttentionMap) -> Tensor:
+def _pooling(last: AttentionMap, first: AttentionMap) -> Tensor | None:
+    """The weights of the last map of a network if they pool all of its tokens."""
+    pools = last.kind is MapKind.SPATIAL and last.scale is MapScale.SOFTMAX and last.grid == first.grid and not first.prefix
+    return last.values.flatten(1) if pools else None
+
+
+def _first_or_all(first: AttentionMap) -> Tensor:
     batch, tokens = first.values.shape[:2]
-    if first.prefix:
-        return torch.eye(tokens, dtype=first.values.dtype)[0].to(first.values.device).expand(batch, -1)
-    last = maps[-1]
-    if last.kind is MapKind.SPATIAL and last.scale is MapScale.SOFTMAX and last.grid == first.grid:
-        return last.values.flatten(1)
-    return first.values.new_full((batch, tokens), 1 / tokens)
+    read = first.values.new_zeros(batch, tokens)
+    read[:, : 1 if first.prefix else tokens] = 1 if first.prefix else 1 / tokens
+    return read

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attnlab.explain.transformers.layers import TokenLayers
-from attnlab.geometry import Cells, Size, stretched
+from attnlab.geometry import Size, stretched
 
 
 def read_rows(layers: TokenLayers) -> Tensor:
@@ -39,7 +39,7 @@ def attention_distances(layers: TokenLayers, picture: Size) -> NDArray[np.float6
     Args:
         picture: (H, W) in pixels. Cells whose place is not known divide it evenly.
     """
-    apart = torch.from_numpy(_distances(layers.cells or stretched(layers.grid, picture), layers.grid))
+    apart = torch.from_numpy(patch_distances(layers, picture))
     return np.stack(
         [
             (weights[:, :, layers.prefix :, layers.prefix :].cpu().double() * apart).sum(dim=-1).mean(dim=(0, 2)).numpy()
@@ -48,9 +48,10 @@ def attention_distances(layers: TokenLayers, picture: Size) -> NDArray[np.float6
     )
 
 
-def _distances(cells: Cells, grid: Size) -> NDArray[np.float64]:
-    """Between the centres of all cells, in pixels: (H * W, H * W)."""
-    rows, columns = np.meshgrid(cells.rows.centres(grid[0]), cells.columns.centres(grid[1]), indexing="ij")
+def patch_distances(layers: TokenLayers, picture: Size) -> NDArray[np.float64]:
+    """Between the centres of all patches, in pixels: (H * W, H * W). Arguments of `attention_distances`."""
+    cells = layers.cells or stretched(layers.grid, picture)
+    rows, columns = np.meshgrid(cells.rows.centres(layers.grid[0]), cells.columns.centres(layers.grid[1]), indexing="ij")
     y, x = rows.ravel(), columns.ravel()
     distances: NDArray[np.float64] = np.hypot(y[:, None] - y, x[:, None] - x)
     return distances

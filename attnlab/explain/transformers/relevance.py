@@ -12,14 +12,17 @@ queries and keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention import AttentionMap, edit_attention, evaluating
+from attnlab.attention import AttentionMap, edit_attention, evaluating, with_cells
+from attnlab.explain.transformers.layers import TokenLayers, token_layers
 from attnlab.explain.transformers.rollout import with_residual
+from attnlab.geometry import Cells
+from attnlab.maps import MapKind
 
 
 def attention_gradients(
@@ -58,6 +61,40 @@ def attention_gradients(
             for each, gradient in zip(seen, gradients, strict=True)
         ),
     )
+
+
+def layers_with_gradients(
+    model: nn.Module, x: Tensor, score: Callable[[Tensor], Tensor], cells: Mapping[str, Cells] | None = None
+) -> tuple[TokenLayers | None, tuple[Tensor, ...]]:
+    """The layers of a transformer, which know what of their tokens is read, and the gradient of a score for each.
+
+    Arguments of `attention_gradients`, and where the maps lie, see `attnlab.attention.locate_maps`.
+
+    Returns:
+        Layers, `None` where the network is no transformer, and for each layer the gradient (B, heads, N, N).
+    """
+    maps, gradients = attention_gradients(model, x, score)
+    layers = token_layers([with_cells(each, cells or {}) for each in maps])
+    if layers is None:
+        return None, ()
+    of_heads = [gradient for each, gradient in zip(maps, gradients, strict=True) if each.kind is MapKind.PAIRWISE]
+    parts = torch.stack(of_heads, dim=1).split([each.shape[1] for each in layers.weights], dim=1)
+    return replace(layers, read=tokens_read(layers, parts)), tuple(parts)
+
+
+def tokens_read(layers: TokenLayers, gradients: Sequence[Tensor]) -> Tensor:
+    """How much of each token the classifier reads after the last layer, (B, N): those whose attention there changes the score.
+
+    Tokens count alike, unless the network shows how it pools them. So a class token is told from registers, and from one that
+    is there though the mean of the patches is read. Where no attention there changes the score, `TokenLayers.read` stays.
+
+    Args:
+        gradients: of a score with respect to the attention of each layer, (B, heads, N, N).
+    """
+    changes = (gradients[-1] != 0).any(dim=-1).any(dim=1)
+    if layers.pooled or not changes.any(dim=1).all():
+        return layers.read
+    return changes / changes.sum(dim=1, keepdim=True)
 
 
 def class_relevance(layers: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:

@@ -6,48 +6,16 @@
     token_norms   the Euclidean length of each token after each layer; a few very long patches are a sign of tokens that
                   serve as registers (Darcet et al., ICLR 2024, arXiv:2309.16588)
 
-A network offers these readings by a method ``token_parts() -> TokenParts``.
+A network offers these readings by a method `token_parts`, see `attnlab.models.TokenParts`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from attnlab.attention import evaluating, reported_calls
-
-
-@dataclass(frozen=True, eq=False)
-class TokenParts:
-    """The parts of a transformer through which its tokens are read.
-
-    Attributes:
-        blocks: the layers, each of which returns tokens (B, N, D), the patches last.
-        norm: applied to the tokens after the last layer.
-        head: (..., D) -> logits (..., classes).
-        positions: the embeddings of the positions (N, D) or (1, N, D), of patches last; `None` where there is no table.
-    """
-
-    blocks: Sequence[nn.Module]
-    norm: nn.Module
-    head: nn.Module
-    positions: Tensor | None = None
-
-
-@runtime_checkable
-class OffersTokenParts(Protocol):
-    """A network whose tokens can be read."""
-
-    def token_parts(self) -> TokenParts: ...
-
-
-def token_parts(model: nn.Module) -> TokenParts | None:
-    """What the network offers; `None` for one that does not."""
-    return model.token_parts() if isinstance(model, OffersTokenParts) else None
+from attnlab.models import TokenParts
 
 
 def token_states(model: nn.Module, x: Tensor, parts: TokenParts) -> Tensor:

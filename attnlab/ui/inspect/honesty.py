@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import streamlit as st
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from attnlab.desk.permissions import Action
-from attnlab.explain.baselines import BASELINES, BaselineContext, attention_map, spatial_taps, untrained_twin
+from attnlab.explain.baselines import BASELINES, BaselineContext, attention_map, baselines_of, measured_maps, untrained_twin
 from attnlab.explain.honesty.comparison import CEILING, CEILING_MEANING, MAP, MEASURES, title_of
 from attnlab.explain.honesty.depth import by_depth, measures_shown
 from attnlab.explain.honesty.measure import Honesty
@@ -37,7 +36,7 @@ from attnlab.ui.reading import has_pictures
 from attnlab.ui.run_cache import network_stamp, opened_network, separate_network
 from attnlab.ui.state import manager
 from attnlab.viz.honesty_figures import DepthLine, Dot, depth_plot, dot_plot
-from attnlab.viz.overlay import overlay
+from attnlab.viz.overlay import own_range_overlay
 
 COUNTS = (50, 100, 200, 500)
 DEFAULT_COUNT = 200
@@ -83,7 +82,7 @@ def honesty_section(selection: Selection) -> None:
                 icon=":material/info:",
             )
             return
-        titles = tap_titles([item.name for item in selection.panels[0].layers])
+        titles = tap_titles(list(dict.fromkeys([*(item.name for item in selection.panels[0].layers), *networks.taps])))
         first, why = _first_map(folder, networks.taps, selection)
         tap = st.selectbox(
             "Map",
@@ -131,12 +130,12 @@ def _strip(networks: _Networks, tap: str, image: Tensor) -> None:
     slow = st.toggle(
         "Show slow baselines too", key=SLOW, help="Occlusion and integrated gradients, which take many passes per image."
     )
-    baselines = [baseline for baseline in BASELINES.values() if slow or not baseline.slow]
+    baselines = [each for each in baselines_of(networks.run).values() if (slow or not each.slow) and each.name != tap]
     with networks.lock:
         context = BaselineContext(networks.run, networks.twin, tap)
         probabilities = networks.run.inspect(image[None]).probabilities[0]
         classes = torch.tensor([int(probabilities.argmax())])
-        maps = [("This map", "the attention the network computed", attention_map(networks.run, image[None], tap))]
+        maps = [("This map", "the attention the network computed", attention_map(networks.run, image[None], tap, classes))]
         for baseline in baselines:
             maps.append((baseline.title, baseline.meaning, baseline.make(context, image[None], classes)))
     picture = image.permute(1, 2, 0).numpy()
@@ -145,19 +144,12 @@ def _strip(networks: _Networks, tap: str, image: Tensor) -> None:
             values = placed.on(image[None])[0].numpy()
             with st.container(width=150):
                 st.markdown(f"**{title}**", help=HELP.get(title))
-                st.image(_drawn(picture, values), width=144)
+                st.image(own_range_overlay(picture, values), width=144)
                 st.caption(meaning[0].upper() + meaning[1:] + ("; the same everywhere here." if np.ptp(values) == 0 else "."))
     st.caption(
         "Each map is stretched to its own range, since only their shapes can be compared. The class is the predicted one, "
         f"{plain(networks.run.class_names[int(classes)])}."
     )
-
-
-def _drawn(picture: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray[np.uint8]:
-    low, span = float(values.min()), float(np.ptp(values))
-    factor = max(1, -(-144 // max(picture.shape[:2])))
-    large = picture.repeat(factor, axis=0).repeat(factor, axis=1)
-    return overlay(large, (values - low) / span if span else np.zeros_like(values), opacity=0.7)
 
 
 def _measurement(record: RunRecord, folder: RunFolder, tap: str, titles: Mapping[str, str]) -> None:
@@ -293,4 +285,4 @@ def rows(honesty: Honesty, measure: str) -> Sequence[dict[str, str]]:
 @st.cache_resource(max_entries=2, show_spinner="Opening the network, trained and untrained")
 def _networks(folder: str, stamp: int, _record: RunRecord) -> _Networks:
     run = separate_network(opened_network(_record))
-    return _Networks(run, untrained_twin(run), spatial_taps(run))
+    return _Networks(run, untrained_twin(run), measured_maps(run))

@@ -221,6 +221,7 @@ def network_panel(
             grid=attention.grid,
             queries=attention.queries,
             prefix=attention.prefix,
+            class_token=attention.prefix > 0 and opened.class_token,
             branches=attention.branches,
             reference=(ranges or {}).get(attention.name),
             window=_window(opened, attention.name),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ from attnlab.data import DataError
 from attnlab.explain.open_run import OpenRun
 from attnlab.explain.surgery.effect import AccuracyChange, accuracy_change, operate, standard_interventions
 from attnlab.explain.surgery.operations import OPERATIONS, Intervention, Operation, applicable, painted_weight
-from attnlab.maps import MapKind, derived, relative_weights, scalar_titles, tap_behind, tap_of, tap_titles
+from attnlab.maps import MapKind, derived, is_of, relative_weights, scalar_titles, tap_behind, tap_of, tap_titles, without_use
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.before_after import before_after
@@ -83,12 +83,13 @@ def surgery_section(selection: Selection) -> None:
 
 
 def _in_view(record: RunRecord, panel: Panel, taps: Sequence[str]) -> str | None:
-    """The tap behind the map that the viewer shows; `None` where it shows none."""
+    """The tap or head of the map that the viewer shows, of a derived map the tap behind it; `None` where it shows none."""
     if not panel.layers:
         return None
     told = [item.name for item in panel.layers if item.name in layers_in_view(VIEWER)]
     first = panel.layers[first_layer([panel], finder(RunFolder(record.folder)))].name
-    return tap_behind((told or [first])[0], taps)
+    shown = (told or [first])[0]
+    return without_use(shown) if derived(shown) is None else tap_behind(shown, taps)
 
 
 def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Layer], in_view: str | None) -> Intervention:
@@ -110,8 +111,9 @@ def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Laye
     st.caption(operation.meaning)
     places, amounts, seeds = st.columns([3, 3, 1], vertical_alignment="bottom")
     taps = attention_taps(opened.model)
-    fitting = [tap for tap in taps if taps[tap].kind in operation.kinds]
-    named = tap_titles(list(dict.fromkeys(tap_of(item.name) for item in layers)))
+    maps = _taps_and_heads(taps, layers)
+    fitting = [name for name in maps if taps[tap_of(name)].kind in operation.kinds]
+    named = tap_titles(maps)
     whole = bool(operation.needs)
     shown = [IN_VIEW] if in_view in fitting else []
     where = places.selectbox(
@@ -135,6 +137,12 @@ def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Laye
     return Intervention(name, amount, None if tap == EVERYWHERE else (tap,), seed=int(seed))
 
 
+def _taps_and_heads(taps: Mapping[str, Any], layers: Sequence[Layer]) -> list[str]:
+    """Each tap, followed by its heads where the layers show several of it."""
+    heads = list(dict.fromkeys(name for item in layers if (name := without_use(item.name)) != tap_of(name)))
+    return [each for tap in taps for each in (tap, *(head for head in heads if tap_of(head) == tap))]
+
+
 def _amount(opened: OpenRun, operation: Operation, tap: str, place: Any) -> float:
     label = operation.amount.label
     if operation.name == "temperature":
@@ -143,7 +151,7 @@ def _amount(opened: OpenRun, operation: Operation, tap: str, place: Any) -> floa
         learned = {
             name: value
             for name, value in attention_scalars(opened.model).items()
-            if tap == EVERYWHERE or name.rpartition(".")[0] == tap.rpartition(".")[0]
+            if tap == EVERYWHERE or name.rpartition(".")[0] == tap_of(tap).rpartition(".")[0]
         }
         names = scalar_titles(list(learned))
         values = ", ".join(
@@ -265,7 +273,7 @@ def _drawn_layer(layers: Sequence[Layer], intervention: Intervention) -> Layer |
     """The map on the canvas: of those that are changed, the one with the most positions; `None` without any."""
     kinds, taps = OPERATIONS[intervention.operation].kinds, intervention.taps
     of_taps = [item for item in layers if derived(item.name) is None]
-    changed = [item for item in of_taps if item.kind in kinds and (taps is None or tap_of(item.name) in taps)]
+    changed = [item for item in of_taps if item.kind in kinds and (taps is None or is_of(item.name, taps))]
     return max(changed, key=lambda item: (item.kind.placed, item.grid[0] * item.grid[1]), default=None)
 
 
@@ -299,7 +307,7 @@ def _over_many(record: RunRecord, opened: OpenRun, taps: Sequence[str] | None) -
         return
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     count = right.selectbox("Test images", COUNTS, index=1, key="surgery.count")
-    where = "" if taps is None else f" at {tap_titles(list(attention_taps(opened.model)))[taps[0]]}"
+    where = "" if taps is None else f" at {tap_titles(list(dict.fromkeys([*attention_taps(opened.model), *taps])))[taps[0]]}"
     key = f"surgery.table.{record.run_id}.{record.step}.{count}.{taps}"
     if left.button(f"All operations on {count} test images{where}", key="surgery.all", icon=":material/table_chart:"):
         interventions = [

@@ -141,6 +141,8 @@ export class Card {
   precision() {
     const { layer, field, viewer } = this;
     if (!layer) return 0;
+    const token = field?.token;
+    if (token) return this.valuePrecision.get(this.key, () => precisionOf(token, this.shownMoment, [0]));
     const rows = layer.kind === "pairwise" && viewer.state.pair === "row" && field?.queries.length ? field.queries : null;
     return this.valuePrecision.get(this.key, () => precisionOf(layer, this.shownMoment, rows));
   }

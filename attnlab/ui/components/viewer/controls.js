@@ -86,9 +86,10 @@ function labelledChoice(viewer, name, text, options) {
  * @param {NameOf<string>} name
  * @param {string} text
  * @param {[value: string, title: string][]} options
+ * @param {(value: string) => boolean} [offered] whether a button is there now
  * @returns {Control}
  */
-function segments(viewer, name, text, options) {
+function segments(viewer, name, text, options, offered = () => true) {
   const node = element("div", "control");
   const row = element("div", "segments");
   row.setAttribute("role", "group");
@@ -97,7 +98,11 @@ function segments(viewer, name, text, options) {
   row.append(...buttons);
   node.append(element("span", "caption", text), row);
   if (options.map(([, title]) => title).join("").length > 24) node.classList.add("wide");
-  const sync = () => options.forEach(([value], at) => setPressed(buttons[at], viewer.state[name] === value));
+  const sync = () =>
+    options.forEach(([value], at) => {
+      setPressed(buttons[at], viewer.state[name] === value);
+      buttons[at].hidden = !offered(value);
+    });
   return { node, sync };
 }
 
@@ -146,7 +151,7 @@ export function buildControls(viewer) {
     labelledChoice(viewer, "scope", "Scale", SCOPES.map((scope) => [scope, SCOPE_TITLES[scope]])),
   ];
   const pairs = [
-    segments(viewer, "pair", "Show", [["row", "attention paid"], ["column", "attention received"], ["entropy", "entropy"]]),
+    segments(viewer, "pair", "Show", [["row", "attention paid"], ["column", "attention received"], ["entropy", "entropy"], ["token", "class token"]], (view) => view !== "token" || viewer.hasClassToken),
     slider(viewer, "near", "Ignore nearby positions", { min: 0, max: 8, step: 1, words: nearWords }),
   ];
   const smooth = toggle(viewer, "smooth", "smooth");

@@ -41,6 +41,7 @@ const KIND_WORDS = {
  * @property {boolean} softmax whether the values are relative to uniform attention
  * @property {boolean} entropy
  * @property {number[]} queries indices of the positions looked from (or at)
+ * @property {Layer | null} token the layer of the class token, where its row is shown
  * @property {() => Float32Array} compute the values
  */
 
@@ -85,7 +86,7 @@ export function fieldOf(layer, moment, state, focus, pointed = null) {
   const frame = frameOf(layer, state);
   const shown = (/** @type {Float32Array} */ weights) => (softmax ? weights.map((weight) => weight * layer.length) : weights);
   /** @type {(key: string, grid: Grid, compute: () => Float32Array, more?: Partial<Field>) => Field} */
-  const field = (key, [height, width], compute, more) => ({ key: moment + key, height, width, frame, softmax, entropy: false, queries: [], compute, ...more });
+  const field = (key, [height, width], compute, more) => ({ key: moment + key, height, width, frame, softmax, entropy: false, queries: [], token: null, compute, ...more });
   if (layer.kind === "spatial") return field("", layer.grid, () => shown(rowWeights(layer, moment, 0)));
   if (layer.kind === "element") {
     const wanted = pointed ?? state.channel;
@@ -93,6 +94,8 @@ export function fieldOf(layer, moment, state, focus, pointed = null) {
     const channel = Math.min(wanted, layer.rows - 1);
     return field(`c${channel}`, layer.grid, () => shown(rowWeights(layer, moment, channel)));
   }
+  const token = tokenShown(layer, state);
+  if (token) return field("t", token.grid, () => shown(rowWeights(token, moment, 0)), { token });
   if (state.pair === "entropy") {
     return field("e", layer.queries, () => entropyMap(layer, moment), { softmax: false, entropy: true });
   }
@@ -108,12 +111,21 @@ export function fieldOf(layer, moment, state, focus, pointed = null) {
 }
 
 /**
+ * The layer of the class token, where its row is asked for and there is one.
+ * @param {Layer | null} layer
+ * @param {Pick<View, "pair">} state
+ */
+export function tokenShown(layer, { pair }) {
+  return (pair === "token" && layer?.class_token) || null;
+}
+
+/**
  * Whether a field is the mean over all positions that attend.
  * @param {Layer} layer
  * @param {Field | null} field
  */
 export function ofAll(layer, field) {
-  return layer.kind === "pairwise" && !!field && !field.entropy && !field.queries.length;
+  return layer.kind === "pairwise" && !!field && !field.entropy && !field.token && !field.queries.length;
 }
 
 /** @param {number} count */
@@ -239,7 +251,7 @@ export function scaleWords({ scope, smooth, blend }, layer, field, [low, high], 
   const what = field?.entropy
     ? "entropy of each position's attention (1 = uniform)"
     : layer.scale === "softmax"
-      ? `weight relative to uniform attention (1 = average)${ofAll(layer, field) ? ", mean over all positions; point at one for its own" : ""}`
+      ? `weight relative to uniform attention (1 = average)${field?.token ? ", given by the class token" : ofAll(layer, field) ? ", mean over all positions; point at one for its own" : ""}`
       : `${nameOf(layer)} value${layer.neutral === null ? "" : ` (${formatNumber(layer.neutral)} = ${NEUTRAL_WORDS[layer.unit] ?? "unchanged"})`}`;
   const over = field?.entropy ? "map" : scope;
   const stretched = `colours stretched to this ${over}: ${formatNumber(low)} to ${formatNumber(high)}`;

@@ -103,7 +103,7 @@ function actionOf(viewer, { key, shiftKey }) {
     c: next("colours", COLOUR_MAPS.map(([name]) => name)),
     b: next("blend", BLENDS),
     s: next("scope", SCOPES),
-    v: next("pair", PAIR_VIEWS),
+    v: next("pair", PAIR_VIEWS.filter((view) => view !== "token" || viewer.hasClassToken)),
     n: add("near", -1),
     N: add("near", 1),
     i: flip("smooth"),

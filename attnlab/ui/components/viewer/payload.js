@@ -4,8 +4,8 @@
 /** @import { PackedLayer, PackedPanel, PackedPanels } from "../../../viz/panels" */
 
 /**
- * @typedef {Omit<PackedLayer, "codes" | "floor" | "peak" | "features"> & {
- *   codes: Uint8Array, floor: Float32Array, peak: Float32Array, features: Layer | null }} Layer
+ * @typedef {Omit<PackedLayer, "codes" | "floor" | "peak" | "features" | "class_token"> & {
+ *   codes: Uint8Array, floor: Float32Array, peak: Float32Array, features: Layer | null, class_token: Layer | null }} Layer
  */
 
 /**
@@ -29,6 +29,7 @@ export function decodePanels(meta, bytes) {
     floor: floats(layer.floor, layer.moments * layer.rows),
     peak: floats(layer.peak, layer.moments * layer.rows),
     features: layer.features ? decodeLayer(layer.features) : null,
+    class_token: layer.class_token ? decodeLayer(layer.class_token) : null,
   });
   return meta.panels.map(({ image, mask, probabilities, layers, ...panel }) => {
     const { width, height, at } = image;

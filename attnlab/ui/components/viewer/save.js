@@ -53,7 +53,8 @@ function captionLines(card) {
   const lines = [card.fixedLayer ? panel.title : "", panel.run && panel.run !== panel.title ? `run ${panel.run}` : "", panel.subtitle];
   if (layer) lines.push(`map ${layer.title}${layer.title === layer.name ? "" : ` (${layer.name})`}`);
   if (panel.steps.length) lines.push(`training step ${panel.steps[card.moment].toLocaleString("en")}`);
-  if (layer?.kind === "pairwise" && pair !== "entropy") {
+  if (field?.token) lines.push("attention paid by the class token");
+  else if (layer?.kind === "pairwise" && pair !== "entropy") {
     const grid = pair === "column" ? layer.grid : layer.queries;
     const places = viewer.focus().map((at) => cellWords(cellAt(grid, at, frameOf(layer, viewer.state)))).join("; ");
     lines.push(`${pair === "column" ? "attention received by" : "attention paid by"} ${places || "all positions, on average"}`);

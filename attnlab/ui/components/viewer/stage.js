@@ -241,7 +241,7 @@ export class Stage {
       cross.lineTo(wide, y);
       strokeTwice(context, cross, 2.5, 1, "rgb(0 0 0 / 0.28)", "rgb(255 255 255 / 0.75)");
     }
-    if (layer?.kind !== "pairwise" || pair === "entropy") return;
+    if (layer?.kind !== "pairwise" || pair === "entropy" || field?.token) return;
     const grid = pair === "column" ? layer.grid : layer.queries;
     const frame = frameOf(layer, viewer.state);
     const map = boxOf(frame, wide, tall);

@@ -12,8 +12,8 @@ export const BLENDS = /** @type {const} */ (["heat", "reveal", "contour"]);
 /** What the ends of the colour scale are, the first one always the same, the others read off the weights. */
 export const SCOPES = /** @type {const} */ (["absolute", "map", "image", "layer"]);
 
-/** What of a pairwise map is shown: the row of a query, the column of a key, or the entropy of every row. */
-export const PAIR_VIEWS = /** @type {const} */ (["row", "column", "entropy"]);
+/** What of a pairwise map is shown: the row of a query, the column of a key, the entropy of every row, or the row of the class token. */
+export const PAIR_VIEWS = /** @type {const} */ (["row", "column", "entropy", "token"]);
 
 /** What the threshold is a share of: the colour scale, or the cells. */
 export const CUTS = /** @type {const} */ (["value", "percentile"]);

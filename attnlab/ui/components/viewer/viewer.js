@@ -182,6 +182,11 @@ export class Viewer {
     return this.state.layer ?? Math.min(this.options.first, Math.max(this.layers.length - 1, 0));
   }
 
+  /** Whether a map that is shown has a class token. */
+  get hasClassToken() {
+    return this.cards.some((card) => card.layer?.class_token);
+  }
+
   get step() {
     return this.state.step ?? Infinity;
   }

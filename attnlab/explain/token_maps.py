@@ -1,0 +1,122 @@
+"""Maps of transformers that put all layers together, by position, as any other map: to be looked at, measured and compared.
+
+They exist for every network whose maps are attention of all layers over the same tokens (`attnlab.explain.transformers`). What
+is shown is what reaches the tokens that the classifier reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attnlab.data import normalise
+from attnlab.explain.open_run import OpenRun
+from attnlab.explain.placed import PlacedMaps
+from attnlab.explain.transformers.layers import TokenLayers, token_layers
+from attnlab.explain.transformers.relevance import class_relevance, gradient_rollout, layers_with_gradients
+from attnlab.explain.transformers.rollout import ROLLOUT, attention_rollout
+
+
+@dataclass(frozen=True, eq=False)
+class TokenReading:
+    """The attention of all layers, and how the score of a class depends on it.
+
+    Attributes:
+        gradients: of each layer, of the shape of its weights.
+    """
+
+    layers: TokenLayers
+    gradients: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class TokenMap:
+    """One way to put the layers together.
+
+    Attributes:
+        name: key in `TOKEN_MAPS`. title: as a heading. phrase: inside a sentence.
+        meaning: how the map comes about, without a full stop.
+        joint: the matrix (B, N, N) of what each token at the end has of each token at the start.
+    """
+
+    name: str
+    title: str
+    phrase: str
+    meaning: str
+    joint: Callable[[TokenReading], Tensor]
+
+
+TOKEN_MAPS: dict[str, TokenMap] = {
+    each.name: each
+    for each in (
+        TokenMap(
+            ROLLOUT,
+            "Attention rollout",
+            "attention rollout",
+            "attention of all layers multiplied, each with the path around it; the same for every class",
+            lambda reading: attention_rollout(reading.layers.weights),
+        ),
+        TokenMap(
+            "gradient_rollout",
+            "Gradient rollout",
+            "gradient rollout",
+            "attention rollout with weights that count as much as they raise the score of the class",
+            lambda reading: gradient_rollout(reading.layers.weights, reading.gradients),
+        ),
+        TokenMap(
+            "class_relevance",
+            "Class relevance",
+            "class relevance",
+            "attention of all layers, weighted by its gradient for the class and added up (Chefer et al. 2021)",
+            lambda reading: class_relevance(reading.layers.weights, reading.gradients),
+        ),
+    )
+}
+"""Every way, by name."""
+
+
+def read_tokens(run: OpenRun, images: Tensor, classes: Tensor | None = None) -> TokenReading | None:
+    """The attention of all layers with its gradients for some classes; `None` where the network is no transformer.
+
+    Args:
+        images: uint8 (B, C, H, W).
+        classes: (B,); the predicted ones when `None`.
+    """
+
+    def score(logits: Tensor) -> Tensor:
+        scores = run.class_scores(logits)
+        wanted = scores.argmax(dim=1) if classes is None else classes.to(scores.device)
+        return scores.gather(1, wanted[:, None])[:, 0]
+
+    weight = next(run.model.parameters(), images)
+    x = normalise(images, run.mean, run.std).to(weight.device)
+    layers, gradients = layers_with_gradients(run.model, x, score, run.cells)
+    return None if layers is None else TokenReading(layers, gradients)
+
+
+def has_token_maps(run: OpenRun) -> bool:
+    """Whether the network is a transformer in the sense of `attnlab.explain.transformers.layers`. Takes one forward."""
+    return token_layers(run.inspect(torch.zeros(1, *run.shape, dtype=torch.uint8)).maps) is not None
+
+
+def token_map(run: OpenRun, images: Tensor, name: str, classes: Tensor | None = None) -> PlacedMaps:
+    """One of `TOKEN_MAPS` of some images. Arguments as of `read_tokens`.
+
+    Raises:
+        ValueError: where the network has no such map.
+    """
+    reading = read_tokens(run, images, classes)
+    if reading is None:
+        raise ValueError(f"{TOKEN_MAPS[name].title} needs attention of several layers over the same tokens")
+    return token_maps_of(reading, [name])[name]
+
+
+def token_maps_of(reading: TokenReading, names: list[str] | None = None) -> dict[str, PlacedMaps]:
+    """Some of `TOKEN_MAPS`, all when `None`, of what was read."""
+    return {
+        name: PlacedMaps(reading.layers.on_patches(TOKEN_MAPS[name].joint(reading)).float().cpu(), reading.layers.cells)
+        for name in names or TOKEN_MAPS
+    }
