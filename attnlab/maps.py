@@ -164,7 +164,7 @@ DERIVED = {
     "rollout": DerivedMap(
         "attention rollout",
         "",
-        "The attention of all layers multiplied, each with the path around it: how much of each patch reaches the place you "
+        "The attention of all blocks multiplied, each with the path around it: how much of each patch reaches the place you "
         "point at. What the network computes between its attention layers is left out of it.",
         False,
     ),

@@ -56,7 +56,7 @@ TOKEN_MAPS: dict[str, TokenMap] = {
             ROLLOUT,
             "Attention rollout",
             "attention rollout",
-            "attention of all layers multiplied, each with the path around it; the same for every class",
+            "attention of all blocks multiplied, each with the path around it; the same for every class",
             lambda reading: attention_rollout(reading.layers.weights),
         ),
         TokenMap(
@@ -70,7 +70,7 @@ TOKEN_MAPS: dict[str, TokenMap] = {
             "class_relevance",
             "Class relevance",
             "class relevance",
-            "attention of all layers, weighted by its gradient for the class and added up (Chefer et al. 2021)",
+            "attention of all blocks, weighted by its gradient for the class and added up (Chefer et al. 2021)",
             lambda reading: class_relevance(reading.layers.weights, reading.gradients),
         ),
     )
@@ -110,7 +110,7 @@ def token_map(run: OpenRun, images: Tensor, name: str, classes: Tensor | None = 
     """
     reading = read_tokens(run, images, classes)
     if reading is None:
-        raise ValueError(f"{TOKEN_MAPS[name].title} needs attention of several layers over the same tokens")
+        raise ValueError(f"{TOKEN_MAPS[name].title} needs attention of several blocks over the same tokens")
     return token_maps_of(reading, [name])[name]
 
 

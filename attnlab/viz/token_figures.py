@@ -14,8 +14,6 @@ from attnlab.viz.palette import colour
 
 _GAP = 1
 """Cells between two maps, which are empty."""
-MOST_PIXELS = 620
-"""The longer side of a picture of many maps."""
 
 
 def tiles(
@@ -26,8 +24,7 @@ def tiles(
     *,
     title: str,
     colours: str = "viridis",
-    down: str = "",
-    along: str = "",
+    pixels: int = 520,
 ) -> go.Figure:
     """Small maps in rows and columns, all on one colour scale, each with its values under the cursor.
 
@@ -36,7 +33,8 @@ def tiles(
     Args:
         maps: (R, C, h, w). rows, columns: their names, R and C.
         ends: of the colour scale.
-        title: of the colour scale. down, along: what rows and columns are, as titles of the axes.
+        title: of the colour scale.
+        pixels: the longer side of the picture.
     """
     height, width = maps.shape[2:]
     tall, wide = height + _GAP, width + _GAP
@@ -61,7 +59,7 @@ def tiles(
         )
     )
     places = [(row, column) for row in range(len(rows)) for column in range(len(columns))]
-    side = MOST_PIXELS / max(picture.shape)
+    side = pixels / max(picture.shape)
     figure.add_scatter(
         x=[column * wide + (width - 1) / 2 for _, column in places],
         y=[row * tall + (height - 1) / 2 for row, _ in places],
@@ -75,16 +73,16 @@ def tiles(
     )
     layout(figure, height=round(side * picture.shape[0]) + 70)
     figure.update_xaxes(
-        title=along or None,
         tickvals=[column * wide + (width - 1) / 2 for column in range(len(columns))],
         ticktext=[plain(name) for name in columns],
         showgrid=False,
         zeroline=False,
         constrain="domain",
+        constraintoward="left",
+        ticks="",
         side="top",
     )
     figure.update_yaxes(
-        title=down or None,
         tickvals=[row * tall + (height - 1) / 2 for row in range(len(rows))],
         ticktext=[plain(name) for name in rows],
         showgrid=False,
@@ -92,6 +90,8 @@ def tiles(
         autorange="reversed",
         scaleanchor="x",
         constrain="domain",
+        constraintoward="top",
+        ticks="",
     )
     figure.update_layout(clickmode="event+select", dragmode=False, hovermode="closest")
     return figure
@@ -114,13 +114,13 @@ def distance_plot(distances: NDArray[np.floating], uniform: float) -> go.Figure:
         name="a head",
         marker={"size": 9, "color": colour(0), "opacity": 0.7},
         customdata=[head + 1 for _ in places for head in range(heads)],
-        hovertemplate="layer %{x}, head %{customdata}: %{y:.1f} pixels<extra></extra>",
+        hovertemplate="block %{x}, head %{customdata}: %{y:.1f} pixels<extra></extra>",
     )
     figure.add_scatter(
         x=places, y=distances.mean(axis=1), mode="lines", name="mean of the heads", line={"color": colour(1), "width": 2}
     )
     figure.add_hline(y=uniform, line={"dash": "dot", "width": 1, "color": colour(6)}, annotation_text="all patches alike")
     layout(figure, height=320, entries=2)
-    figure.update_xaxes(title="layer", dtick=1, range=[0.5, layers + 0.5], zeroline=False)
+    figure.update_xaxes(title="block", dtick=1, range=[0.5, layers + 0.5], zeroline=False)
     figure.update_yaxes(title="mean distance, pixels", rangemode="tozero")
     return figure

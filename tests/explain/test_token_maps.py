@@ -64,6 +64,17 @@ def test_what_is_read_after_the_last_layer_is_found_by_gradients_not_by_names(re
     assert net.class_token == (readout == "class_token")
 
 
+def test_a_network_that_pools_its_tokens_is_read_by_the_weights_of_its_pooling() -> None:
+    config = CONFIG.changed(model__backbone="cct", model__attention="none", model__width=8, model__options={})
+    net = opened(build_model(config.model, ImageShape(3, 14, 12), 2), config=config)
+    reading = read_tokens(net, IMAGES)
+    assert reading is not None and reading.layers.pooled and not net.class_token
+    pooling = net.inspect(IMAGES).maps[-1].values.flatten(1)
+    torch.testing.assert_close(reading.layers.read, pooling)
+    rows = (pooling[:, None] @ attention_rollout(reading.layers.weights)).unflatten(2, (4, 3))[:, 0]
+    torch.testing.assert_close(attention_map(net, IMAGES, "rollout").values, rows)
+
+
 def test_relevance_depends_on_the_class_and_rollout_does_not(run: OpenRun) -> None:
     classes = torch.zeros(3, dtype=torch.long)
     for name in TOKEN_MAPS:
@@ -79,7 +90,7 @@ def test_networks_that_are_no_transformers_have_none_of_these_maps_and_are_measu
     assert not has_token_maps(net) and not net.class_token
     assert measured_maps(net) == spatial_taps(net) == ["tap"]
     assert list(baselines_of(net)) == [name for name in BASELINES if name not in TOKEN_MAPS]
-    with pytest.raises(ValueError, match="Class relevance needs attention of several layers over the same tokens"):
+    with pytest.raises(ValueError, match="Class relevance needs attention of several blocks over the same tokens"):
         token_map(net, IMAGES, "class_relevance")
 
 

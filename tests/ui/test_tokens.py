@@ -70,9 +70,9 @@ def test_a_person_opens_all_layers_and_enlarges_a_head(app: AppTest, private_hom
     app.query_params["tokens"] = "true"
     open_page(app, INSPECT)
     said = texts(app)
-    for heading in ("Every head of every layer", "All layers put together", "How far heads look", "What each patch would be"):
+    for heading in ("Every head of every block", "All blocks put together", "How far heads look", "What each patch would be"):
         assert heading in said
     chosen = app.selectbox(key="tokens.head")
-    assert [*chosen.options] == [f"layer {layer}, head {head}" for layer in (1, 2) for head in (1, 2)]
+    assert [*chosen.options] == [f"block {layer} · head {head}" for layer in (1, 2) for head in (1, 2)]
     chosen.select_index(1).run()
     assert not app.exception and app.selectbox(key="tokens.head").value == (0, 1)

@@ -1,4 +1,4 @@
-"""A transformer as a whole on the Inspect page: all heads of all layers, rollout, and what each token has become.
+"""A transformer as a whole on the Inspect page: all heads of all blocks, rollout, and what each token has become.
 
 Nothing is computed while the section is folded. It is there for every network whose maps are attention of several layers over
 the same tokens, see `attnlab.explain.transformers.layers`.
@@ -39,13 +39,13 @@ def tokens_section(selection: Selection) -> None:
     record, panel = selection.records[0], selection.panels[0]
     if not any(item.name == "rollout" for item in panel.layers):
         return
-    box = open_section("All layers: heads, rollout and tokens", key="tokens", icon=":material/grid_view:")
+    box = open_section("All blocks: heads, rollout and tokens", key="tokens", icon=":material/grid_view:")
     if box is None:
         return
     with box:
         view = _view(record, selection.images[0])
         if view is None:
-            st.info("The layers of this network have different numbers of heads, so they cannot be put into one grid.")
+            st.info("The blocks of this network have different numbers of heads, so they cannot be put into one grid.")
             return
         reads = "the class token" if view.class_token else "the patches that are classified, on average,"
         left, right = st.columns([3, 2], gap="large")
@@ -64,21 +64,22 @@ def tokens_section(selection: Selection) -> None:
 
 
 def _heads(view: TokenView, reads: str) -> None:
-    st.markdown("#### Every head of every layer")
+    st.markdown("#### Every head of every block")
     layers, heads = view.rows.shape[:2]
     st.plotly_chart(
         tiles(
             view.rows,
-            [f"layer {at + 1}" for at in range(layers)],
+            [f"block {at + 1}" for at in range(layers)],
             [f"head {at + 1}" for at in range(heads)],
             (0.0, SOFTMAX_TOP),
             title="× uniform",
+            pixels=380,
         ),
         key=GRID,
         on_select=_choose_clicked,
         selection_mode="points",
         config=CONFIG,
-        alt="What each head of each layer attends to",
+        alt="What each head of each block attends to",
     )
     st.caption(
         f"Each small map shows where {reads} looks: 1 is the weight of uniform attention over the patches, and the colours end "
@@ -100,12 +101,12 @@ def _enlarged(view: TokenView, panel: Panel, record: RunRecord) -> None:
     if st.session_state.get(HEAD) not in offered:
         st.session_state[HEAD] = offered[-1]
     layer, head = st.selectbox(
-        "Enlarged", offered, format_func=lambda place: f"layer {place[0] + 1}, head {place[1] + 1}", key=HEAD
+        "Enlarged", offered, format_func=lambda place: f"block {place[0] + 1} · head {place[1] + 1}", key=HEAD
     )
     name = view.map_name(layer, head)
     shown = [item for item in panel.layers if item.name == name]
     viewer(
-        [replace(panel, layers=shown, probabilities=None, title=f"layer {layer + 1}, head {head + 1}", subtitle="")],
+        [replace(panel, layers=shown, probabilities=None, title=f"block {layer + 1} · head {head + 1}", subtitle="")],
         key="tokens.enlarged",
         compact=True,
         initial={"pair": "token" if view.class_token else "row"},
@@ -119,7 +120,7 @@ def _enlarged(view: TokenView, panel: Panel, record: RunRecord) -> None:
 
 
 def _all_layers(view: TokenView, panel: Panel, image: Tensor) -> None:
-    st.markdown("#### All layers put together")
+    st.markdown("#### All blocks put together")
     picture = image.permute(1, 2, 0).numpy()
     with st.container(horizontal=True, gap="small"):
         for name, placed in view.maps.items():
@@ -130,8 +131,8 @@ def _all_layers(view: TokenView, panel: Panel, image: Tensor) -> None:
     predicted = int(np.atleast_2d(np.asarray(panel.probabilities))[-1].argmax())
     st.caption(
         f"Each map is stretched to its own range. The class is the predicted one, {plain(panel.classes[predicted])}. None of "
-        "these maps is an explanation by itself: the section on baselines below measures them against maps that need no "
-        "attention, a random one among them."
+        "these maps is an explanation by itself: *Honesty* below measures them against maps that need no attention, "
+        "a random one among them."
     )
 
 
@@ -140,7 +141,7 @@ def _distances(view: TokenView) -> None:
     st.plotly_chart(distance_plot(view.distances, view.uniform), key="tokens.distances", config=CONFIG)
     st.caption(
         "The mean distance between a patch and what it attends to, on this image, weighted by the attention. Heads of first "
-        "layers that look near work as convolutions do. Weight on tokens without a place counts as distance 0."
+        "blocks that look near work as convolutions do. Weight on tokens without a place counts as distance 0."
     )
 
 
@@ -159,7 +160,7 @@ def _patches(view: TokenView, panel: Panel) -> None:
         tiles(
             view.patches[None, ..., chosen],
             [""],
-            [f"layer {at + 1}" for at in range(len(view.patches))],
+            [f"block {at + 1}" for at in range(len(view.patches))],
             (0.0, 1.0),
             title="probability",
         ),
@@ -167,7 +168,7 @@ def _patches(view: TokenView, panel: Panel) -> None:
         config=CONFIG,
     )
     st.caption(
-        "The last norm and the classifier of the network, applied to each patch after each layer. They were trained for what "
+        "The last norm and the classifier of the network, applied to each patch after each block. They were trained for what "
         "is classified at the end only, so this is a way to read the patches, and not what the network decides."
     )
 
@@ -179,7 +180,7 @@ def _lengths(view: TokenView) -> None:
         tiles(
             view.lengths[None],
             [""],
-            [f"layer {at + 1}" for at in range(len(view.lengths))],
+            [f"block {at + 1}" for at in range(len(view.lengths))],
             (0.0, float(view.lengths.max())),
             title="length",
         ),
@@ -189,7 +190,7 @@ def _lengths(view: TokenView) -> None:
     ratio = view.lengths[-1].max() / np.median(view.lengths[-1])
     without = ", ".join(f"{value:.1f}" for value in view.others[-1])
     st.caption(
-        f"After the last layer the longest patch is {ratio:.1f} times as long as the median patch"
+        f"After the last block the longest patch is {ratio:.1f} times as long as the median patch"
         + (f"; tokens without a place have lengths of {without}. " if without else ". ")
         + "Large vision transformers use a few patches, much longer than the others, to keep what concerns the whole picture "
         "([Darcet et al. 2024](https://arxiv.org/abs/2309.16588)); small ones mostly do not."
@@ -215,7 +216,7 @@ def _positions(view: TokenView) -> None:
     )
     st.caption(
         "Each small map belongs to one position and shows how similar its position embedding is to those of all others: 1 "
-        "the same, 0 unrelated. Nothing tells the network where a patch lies but this table."
+        "the same, 0 unrelated. A transformer without convolutions knows by this table alone where a patch lies."
     )
 
 
