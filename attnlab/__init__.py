@@ -20,19 +20,33 @@ if TYPE_CHECKING:
     from attnlab.attention import build_attention, edit_attention, record_attention
     from attnlab.config import RunConfig
     from attnlab.explain.open_run import open_run
+    from attnlab.notebook import show
+    from attnlab.recording import Recorder
     from attnlab.training import train
 
 __version__ = "0.1.0"
 
-__all__ = ["RunConfig", "adopt", "build_attention", "edit_attention", "open_run", "record_attention", "train"]
+__all__ = [
+    "Recorder",
+    "RunConfig",
+    "adopt",
+    "build_attention",
+    "edit_attention",
+    "open_run",
+    "record_attention",
+    "show",
+    "train",
+]
 
 _MODULES = {
+    "Recorder": "attnlab.recording",
     "RunConfig": "attnlab.config",
     "adopt": "attnlab.adapters",
     "build_attention": "attnlab.attention",
     "edit_attention": "attnlab.attention",
     "open_run": "attnlab.explain.open_run",
     "record_attention": "attnlab.attention",
+    "show": "attnlab.notebook",
     "train": "attnlab.training",
 }
 

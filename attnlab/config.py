@@ -35,6 +35,9 @@ OWN_ATTENTION = {
 Runs are named by it before torch is loaded. `attnlab.models.register_model` refuses a network that says otherwise.
 """
 
+RECORDED = "recorded"
+"""The backbone of a run that `attnlab.Recorder` wrote: a network that is not one of attnlab's, which it cannot build."""
+
 MIXERS = frozenset({"bottleneck", "halo", "selective_kernel", "split_attention"})
 """The built-in variants that take the place of a convolution. For one of them alone the placement says nothing, and does not
 change the id of a run; `attnlab.attention.register_attention` refuses a variant that says otherwise."""
@@ -224,6 +227,15 @@ class RunConfig(Section):
                 node = node[parent]
             node[leaf] = value
         return RunConfig.model_validate(tree)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether another program trained the run and `attnlab.Recorder` wrote it down.
+
+        Its network cannot be built here, so there are no maps of other images; and only that program can stop or continue it.
+        What is said of the training (epochs, optimizer and so on) are defaults that mean nothing.
+        """
+        return self.model.backbone == RECORDED
 
     @property
     def config_hash(self) -> str:

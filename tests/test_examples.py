@@ -8,7 +8,15 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "attnlab"
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
-PUBLIC = {"attnlab.build_attention", "attnlab.edit_attention", "attnlab.open_run", "attnlab.record_attention", "attnlab.train"}
+PUBLIC = {
+    "attnlab.Recorder",
+    "attnlab.build_attention",
+    "attnlab.edit_attention",
+    "attnlab.open_run",
+    "attnlab.record_attention",
+    "attnlab.show",
+    "attnlab.train",
+}
 
 
 def module_name(path: Path) -> str:

@@ -119,10 +119,13 @@ def resume(run: str, *, as_json: Json = False) -> int:
     run
         the id of a run, or its folder
     """
+    from attnlab.runs.folder import refuse_recorded
+
     folder = find_run(run)
     state = folder.observe().state
     if folder.path.parent == paths.DEMO_RUNS:
         raise ValueError(f"{folder.run_id} is a demo run and cannot be changed")
+    refuse_recorded(folder)
     if not state.resumable:
         raise ValueError(f"{folder.run_id} is {state}; only a paused, stopped, interrupted or failed run can be resumed")
     return _train_here(folder, as_json=as_json)
@@ -150,7 +153,7 @@ def _tell_existing(config: RunConfig, records: Sequence[RunRecord], *, again: bo
         exists = f"These settings have been trained already: {run.run_id}, test accuracy {run.test_accuracy:.1%}."
     else:
         exists = f"A run of these settings exists: {run.run_id} is {run.state}."
-    go_on = f"Continue it with `attnlab resume {run.run_id}`" if run.state.resumable else "`attnlab app` shows it"
+    go_on = f"Continue it with `attnlab resume {run.run_id}`" if run.resumable else "`attnlab app` shows it"
     raise ValueError(f"{exists} {go_on}. Another seed (--seed {free} is free) or --again starts a new run.")
 
 

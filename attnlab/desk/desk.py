@@ -143,7 +143,7 @@ class Desk:
         guess = _Guess(self.__manager.runs())
         before: float | None = 0.0
         waits: dict[str, float | None] = {}
-        for number, run in enumerate(self.__manager.live()):
+        for number, run in enumerate(run for run in self.__manager.live() if not run.config.recorded):
             if run.state is RunState.QUEUED:
                 waits[run.run_id] = before
             left = waiting_seconds([run], self.home, 1) if number < _FORESEEN else None
@@ -515,7 +515,8 @@ class _Guess:
     """How long a run takes, by the newest finished ones: those of the same settings, or else all of them by their epochs."""
 
     def __init__(self, records: Iterable[RunRecord]) -> None:
-        ended = [run for run in records if run.state is RunState.FINISHED and run.seconds and not run.demo][:_NEWEST]
+        counts = (run for run in records if not (run.demo or run.config.recorded))
+        ended = [run for run in counts if run.state is RunState.FINISHED and run.seconds][:_NEWEST]
         self._of_group: dict[str, float] = {run.group: run.seconds or 0.0 for run in ended}
         per_epoch = [(run.seconds or 0.0) / run.config.training.epochs for run in ended]
         self._per_epoch = fmean(per_epoch) if per_epoch else None
@@ -536,6 +537,8 @@ def _end_long_runs(manager: Manager) -> None:
     """Stops what has trained for longer than a classroom allows, except the teacher's runs and those of the machine's owner."""
     teachers = teachers_door(manager.home)
     for record in manager.store.in_states(RunState.RUNNING):
+        if record.config.recorded:
+            continue
         trained = RunFolder(record.folder).progress().get("seconds")
         long = isinstance(trained, (int, float)) and trained > LIMITS.seconds
         if long and record.owner and not teachers.is_teacher(record.owner):

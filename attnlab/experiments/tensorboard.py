@@ -63,7 +63,8 @@ def _write(folder: RunFolder, place: str) -> None:
         for row in folder.metrics():
             if row["kind"] == "step":
                 writer.add_scalar("train/loss_of_step", row["loss"], row["step"])
-                writer.add_scalar("train/learning_rate", row["lr"], row["step"])
+                if row.get("lr") is not None:
+                    writer.add_scalar("train/learning_rate", row["lr"], row["step"])
                 continue
             for name in _OF_EPOCH:
                 if row.get(name) is not None:

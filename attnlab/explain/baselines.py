@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -131,7 +131,7 @@ def untrained_twin(run: OpenRun) -> OpenRun:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(run.config.seed, "weights"))
         model = build_model(run.config.model, ImageShape(*run.shape), len(run.class_names))
-    return OpenRun(run.folder, run.config, model.eval(), run.class_names, run.mean, run.std, run.shape)
+    return replace(run, model=model.eval(), notice="")
 
 
 def last_convolution(run: OpenRun) -> tuple[nn.Conv2d, Cells | None]:

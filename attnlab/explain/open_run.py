@@ -2,96 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from attnlab import plugins
-from attnlab.attention import locate_maps
 from attnlab.config import RunConfig
-from attnlab.explain.inspection import Inspection, inspect_images
-from attnlab.explain.transformers.relevance import layers_with_gradients
-from attnlab.geometry import Cells
+from attnlab.explain.inspection import OpenNetwork
 from attnlab.models import ImageShape, build_model
 from attnlab.runs import checkpoints
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.weights import load
-from attnlab.training.losses import Objective
+from attnlab.training.losses import Objective, output_probabilities
 
 
 class OpenError(ValueError):
     """The run cannot be opened; the message says which file is missing or damaged."""
 
 
-@dataclass(frozen=True, eq=False)
-class OpenRun:
-    """A run's network, ready for inspection.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OpenRun(OpenNetwork):
+    """A run's network, ready for inspection: in evaluation mode, on the CPU, with the classes and images of its data set.
 
     Attributes:
         folder: of the run.
-        model: in evaluation mode, on the CPU.
-        class_names, mean, std, shape: of the run's data set; mean and std per channel, on images in [0, 1]; shape is
-            (C, H, W).
+        config: its settings.
         notice: a sentence where these are not the weights that were asked for, because those are damaged.
     """
 
     folder: Path
     config: RunConfig
-    model: nn.Module
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    shape: tuple[int, int, int]
     notice: str = ""
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits -> float32 (B, classes), by the run's own loss head."""
+        if self.config.recorded:
+            return output_probabilities(logits)
         return Objective(self.config).probabilities(logits)
 
-    def class_scores(self, logits: Tensor) -> Tensor:
-        """Scores before the softmax, (B, classes), for gradients; a single output is the score of class 1 of two."""
-        return torch.cat([-logits, logits], dim=1) / 2 if logits.shape[1] == 1 else logits
 
-    @cached_property
-    def class_token(self) -> bool:
-        """Whether the network is a transformer that classifies a first token without a position; found by one gradient."""
-        black = torch.zeros(1, *self.shape, device=next((weight.device for weight in self.model.parameters()), None))
-        layers = layers_with_gradients(self.model, black, lambda logits: self.class_scores(logits).amax(dim=1))[0]
-        return layers is not None and layers.class_token
-
-    @cached_property
-    def cells(self) -> dict[str, Cells]:
-        """Where each tap's features lie in the picture, see `attnlab.attention.locate_maps`; found once, by one forward."""
-        return locate_maps(self.model, self.shape)
-
-    def inspect(self, images: Tensor, *, derived: bool = False) -> Inspection:
-        """Predictions and maps for uint8 (B, C, H, W) of the run's shape. The maps know where their cells lie.
-
-        Args:
-            derived: see `inspect_images`.
-        """
-        return inspect_images(
-            self.model,
-            images,
-            self.mean,
-            self.std,
-            probabilities=self.probabilities,
-            cells=self.cells,
-            derived=derived,
-        )
-
-
-def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> OpenRun:
+def open_run(folder: Path, which: Literal["best", "last"] | int = "best", *, model: nn.Module | None = None) -> OpenRun:
     """Loads the network of a run folder.
 
     Args:
         which: the best epoch by validation, the newest checkpoint, or the checkpoint of this step.
+        model: the network of a run that `attnlab.Recorder` wrote, which attnlab cannot build; it gets the weights that the
+            recording kept at its end.
 
     Raises:
         OpenError: when a file of the run is missing or damaged, its network cannot be built, or its weights do not
@@ -119,6 +81,8 @@ def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> Ope
         channels, height, width = summary["shape"]
         if not len(summary.get("mean", ())) == len(summary.get("std", ())) == channels:
             raise OpenError(f"{folder.name}/dataset.json has no mean and std for each of {channels} channels")
+        if config.recorded:
+            return _recorded(files, summary, model)
         model = _network(config, ImageShape(channels, height, width), len(summary["class_names"]), folder.name)
         weights = _best_weights(folder) if which == "best" else _checkpoint_weights(folder, which)
     except FolderError as error:
@@ -127,9 +91,31 @@ def open_run(folder: Path, which: Literal["best", "last"] | int = "best") -> Ope
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise OpenError(f"the weights of {folder.name} do not fit its config: {error}") from error
+    return _opened(files, summary, model)
+
+
+def _recorded(files: RunFolder, summary: Mapping[str, Any], model: nn.Module | None) -> OpenRun:
+    """A run of a network that only the program can build that trained it."""
+    if model is None:
+        raise OpenError(
+            f"{files.run_id} was recorded from another program's training, so attnlab cannot build its network; in Python, "
+            "attnlab.open_run(folder, model=...) puts its weights into yours"
+        )
+    if not files.final_path.is_file():
+        raise OpenError(f"{files.run_id} has no weights: its recording was not closed, or kept none")
+    try:
+        model.load_state_dict(load(files.final_path, load_file))
+    except RuntimeError as error:
+        raise OpenError(f"the weights of {files.run_id} do not fit this network: {error}") from error
+    return _opened(files, summary, model)
+
+
+def _opened(files: RunFolder, summary: Mapping[str, Any], model: nn.Module) -> OpenRun:
+    channels, height, width = summary["shape"]
     return OpenRun(
-        folder=folder,
-        config=config,
+        name=files.run_id,
+        folder=files.path,
+        config=files.config,
         model=model.eval(),
         class_names=tuple(summary["class_names"]),
         mean=tuple(summary["mean"]),

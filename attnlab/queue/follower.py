@@ -8,7 +8,8 @@ import time
 from filelock import Timeout
 
 from attnlab.queue.executors.base import Answer, Executor, Job, JobState
-from attnlab.runs.folder import Request, RunFolder
+from attnlab.runs.folder import Request, RunFolder, ended_unexpectedly
+from attnlab.runs.ownership import is_locked
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.runs.store import Store
 
@@ -43,6 +44,10 @@ class Follower:
         end = folder.end()
         if end is not None and end["attempt"] >= record.attempt:
             self._forget(job)
+            return
+        if record.config.recorded:  # somebody's own program: it is watched, and never asked or signalled
+            if not is_locked(folder.lock_path):
+                self.settle(job, Answer(JobState.GONE), again=False)
             return
         answer = self._executor.poll(job)
         if answer.state is JobState.GONE:
@@ -97,5 +102,7 @@ def _how_it_ended(folder: RunFolder, job: Job, answer: Answer) -> tuple[RunState
     if request is not None:
         return (RunState.PAUSED if request == "pause" else RunState.STOPPED), "its process did not respond and was killed"
     if owner is not None and owner["attempt"] >= job.attempt:
-        return RunState.INTERRUPTED, f"{answer.detail or 'its process ended unexpectedly'}; it can be resumed"
+        if answer.detail:
+            return RunState.INTERRUPTED, f"{answer.detail}; it can be resumed"
+        return RunState.INTERRUPTED, ended_unexpectedly(folder.config)
     return RunState.FAILED, f"the worker could not start: {answer.detail or 'its process is gone'}"

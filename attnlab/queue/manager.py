@@ -27,7 +27,7 @@ from attnlab.queue.follower import ACTIVE, GRACE_SECONDS, Follower
 from attnlab.runs.bin import Bin, Deleted
 from attnlab.runs.errors import FolderError, RequestRefused, RunRefused
 from attnlab.runs.files import read_json, write_json
-from attnlab.runs.folder import Request, RunFolder, clear_left_behind
+from attnlab.runs.folder import Request, RunFolder, clear_left_behind, refuse_recorded
 from attnlab.runs.ownership import folder_lock, identity
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.runs.store import Store
@@ -177,6 +177,7 @@ class Manager:
         with self._changing():
             folder = self._own_folder(run_id)
             state = self._state(folder)
+            refuse_recorded(folder)
             if not state.resumable:
                 raise RequestRefused(f"{run_id} is {state}; only a paused, stopped, interrupted or failed run can be resumed")
             folder.enqueue(self.store.last_place() + 1)
@@ -302,7 +303,7 @@ class Manager:
         with self.lock:
             if not self.owns_queue:
                 raise RequestRefused(f"{self.queue_owner}; change it there")
-            if active := self.store.in_states(*ACTIVE):
+            if active := self._training():
                 count = "1 run is" if len(active) == 1 else f"{len(active)} runs are"
                 raise RequestRefused(f"{count} still training; pause them or wait until they have ended")
             self.executor.close()
@@ -462,6 +463,7 @@ class Manager:
             state = self._state(folder)
             if not state.live:
                 raise RequestRefused(f"{run_id} is {state}; there is nothing to {what}")
+            refuse_recorded(folder)
             folder.request(what)
             if state is RunState.QUEUED and self.owns_queue:
                 self._remove_from_queue(folder, what)
@@ -496,6 +498,10 @@ class Manager:
         self.store.refresh(folder)
         return self.store.get(folder.run_id).state
 
+    def _training(self) -> list[RunRecord]:
+        """The runs that this queue has workers for; a program that records a run of its own takes no place."""
+        return [record for record in self.store.in_states(*ACTIVE) if not record.config.recorded]
+
     def _own_folder(self, run_id: str) -> RunFolder:
         """The folder of a run that may be changed."""
         folder = self.store.folder(run_id)
@@ -504,7 +510,7 @@ class Manager:
         return folder
 
     def _start_next(self) -> None:
-        free = self.executor.slots - len(self.store.in_states(*ACTIVE))
+        free = self.executor.slots - len(self._training())
         for record in self.store.in_states(RunState.QUEUED, most=max(0, free)):
             if self._was_asked_to_leave(RunFolder(record.folder)):
                 continue

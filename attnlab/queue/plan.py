@@ -206,6 +206,8 @@ def waiting_seconds(live: Sequence[RunRecord], home: Path, slots: int) -> float 
     """How long what is training or waits will still take; `None` where that is not known."""
     total = 0.0
     for record in live:
+        if record.config.recorded:  # by a program of its own, for which no run waits
+            continue
         if record.eta_seconds is not None:
             total += record.eta_seconds
         elif record.state is not RunState.RUNNING and (speed := known_speed(record.config, home, WORKER)) is not None:

@@ -136,7 +136,7 @@ class Provenance(Content):
 class DatasetSummary(Content):
     """`dataset.json`"""
 
-    class_names: list[str] = Field(min_length=1)
+    class_names: list[str]
     shape: Annotated[list[Side], Field(min_length=3, max_length=3)]
     mean: list[float] = []
     std: list[Annotated[float, Field(gt=0)]] = []

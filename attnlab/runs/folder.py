@@ -11,6 +11,7 @@
     metrics.jsonl     steps and epochs, see `attnlab.runs.metrics_log`
     probes.npz        the probe images; snapshots/000123.npz: their maps after 123 steps
     best.safetensors  weights of the best epoch; checkpoints/: see `attnlab.runs.checkpoints`
+    final.safetensors weights of a recorded run (`attnlab.Recorder`) at its end; it has no others, and no checkpoints
     end.json          how the attempt ended; written last
     log.txt           what the worker printed
 
@@ -24,8 +25,8 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +40,7 @@ from attnlab.config import RunConfig, explain
 from attnlab.files import write_file
 from attnlab.runs import checkpoints
 from attnlab.runs.contents import DatasetSummary, End, Meta, Owner, Progress, Queued, read_content
-from attnlab.runs.errors import FolderError
+from attnlab.runs.errors import FolderError, RequestRefused
 from attnlab.runs.files import read_small, short, write_json
 from attnlab.runs.metrics_log import read_rows
 from attnlab.runs.ownership import folder_lock, identity, is_locked
@@ -57,6 +58,7 @@ WRITTEN_BY_THE_APP = tuple(f".{name}." for name in ("meta.json", "queued.json", 
 """How the temporary files of what others than the worker write begin, see `attnlab.files`."""
 _DRAFT, _TRASH = ".new-", ".trash-"
 """What the names of folders begin with that are not runs yet, or no longer."""
+_RESERVE_BYTES = 1 << 16
 _CLOCK_SECONDS = 24 * 3600
 """More than a clock is set by when it is set right: what seems older was left behind, and a later date is damage."""
 _SNAPSHOT = re.compile(r"[0-9]{1,15}\.npz")
@@ -117,6 +119,7 @@ class RunFolder:
         queued: float | None = None,
         fill: Callable[[RunFolder], None] | None = None,
         avoid: Collection[str] = (),
+        name: str = "",
     ) -> RunFolder:
         """Makes a new folder below ``parent``, named after the config's run id; the second of a name ends in ``-2``.
 
@@ -128,6 +131,7 @@ class RunFolder:
             queued: its place in the queue; `None` when it does not wait for a worker.
             fill: writes more into the folder before anybody can see it.
             avoid: further names that it may not get.
+            name: another one than the config's run id.
 
         Raises:
             OSError: when it cannot be written; nothing is left of it then.
@@ -145,7 +149,7 @@ class RunFolder:
             if fill is not None:
                 fill(draft)
             shipped = {folder.run_id for folder in run_folders(paths.DEMO_RUNS)}
-            return cls(move_to_free_name(draft.path, parent, config.run_id, shipped.union(avoid)))
+            return cls(move_to_free_name(draft.path, parent, name or config.run_id, shipped.union(avoid)))
         except BaseException:
             shutil.rmtree(draft.path, ignore_errors=True)
             raise
@@ -192,7 +196,7 @@ class RunFolder:
             return Observed(RunState.QUEUED, attempt, progress=progress, queued=queued["order"])
         if end is not None and end["attempt"] == attempt:
             return Observed(RunState(end["state"]), attempt, end["reason"], progress, end["result"])
-        reason = "its process ended unexpectedly; it can be resumed" if owner else "it was never started"
+        reason = ended_unexpectedly(self.config) if owner else "it was never started"
         return Observed(RunState.INTERRUPTED, attempt, reason, progress, guessed=True)
 
     def progress(self) -> dict[str, Any]:
@@ -337,6 +341,10 @@ class RunFolder:
     def best_path(self) -> Path:
         return self.path / "best.safetensors"
 
+    @property
+    def final_path(self) -> Path:
+        return self.path / "final.safetensors"
+
     # Requests, from any process
 
     def enqueue(self, order: float) -> None:
@@ -377,6 +385,17 @@ class RunFolder:
     def lock(self) -> FileLock:
         """The run's lock, not yet acquired."""
         return folder_lock(self.lock_path)
+
+    @contextmanager
+    def reserve(self) -> Iterator[None]:
+        """Keeps some space while the run trains, and frees it afterwards, so that its end can be written on a full disk."""
+        path = self.path / ".reserve"
+        try:
+            path.write_bytes(bytes(_RESERVE_BYTES))
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def begin_attempt(self, attempt: int | None = None) -> int:
         """Makes this process the owner of the run and removes it from the queue. Returns the number of the attempt.
@@ -434,6 +453,22 @@ class RunFolder:
         trash = self.path.with_name(f"{_TRASH}{uuid.uuid4().hex}")
         self.path.rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
+
+
+def ended_unexpectedly(config: RunConfig) -> str:
+    """What is said of a run whose process is gone and has written no end."""
+    if config.recorded:
+        return "the program that recorded it ended, or was ended, without closing the recording"
+    return "its process ended unexpectedly; it can be resumed"
+
+
+def refuse_recorded(folder: RunFolder) -> None:
+    """
+    Raises:
+        RequestRefused: when the run was recorded, so that no worker can stop it or go on with it.
+    """
+    if folder.config.recorded:
+        raise RequestRefused(f"{folder.run_id} was recorded by a program of its own, which alone can stop or continue it")
 
 
 def _told(path: Path, read: Callable[[Path], Content]) -> Content:

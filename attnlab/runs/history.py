@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from attnlab.config import RunConfig
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.metrics_log import MetricsReader
 from attnlab.runs.records import RunRecord
@@ -62,3 +63,17 @@ def history(record: RunRecord) -> History:
         if len(_known) > _MOST_RUNS:
             _known.popitem(last=False)
         return known
+
+
+def tested_step(result: Mapping[str, Any] | None, total_steps: int, config: RunConfig) -> int | None:
+    """The step at the end of the epoch that was tested, by the result of a run; `None` before the test."""
+    best = (result or {}).get("best_epoch")
+    return None if best is None else best * (total_steps // config.training.epochs)
+
+
+def steps_per_epoch(record: RunRecord, rows: History) -> int:
+    """By the settings of a run; of a recorded one by the epochs it has logged. 0 where that is not known."""
+    if not record.config.recorded:
+        return record.total_steps // record.config.training.epochs
+    last = rows.epochs[-1] if rows.epochs else None
+    return last["step"] // last["epoch"] if last is not None and last["epoch"] > 0 else 0

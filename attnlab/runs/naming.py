@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from attnlab.config import OWN_ATTENTION, ModelConfig, RunConfig
+from attnlab.config import OWN_ATTENTION, RECORDED, ModelConfig, RunConfig
 from attnlab.runs.records import RunRecord
 
 _NAMED = ("model.attention", "model.control")
@@ -33,6 +33,8 @@ def attention_name(config: RunConfig) -> str:
 
 def _own_attention(model: ModelConfig) -> str:
     """What the network's attention is called that needs no variant; empty where it has none."""
+    if model.backbone == RECORDED:
+        return str(model.options.get("network", RECORDED))
     if model.options.get("depths") == 0:
         return ""
     if model.backbone in OWN_ATTENTION:

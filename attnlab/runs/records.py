@@ -85,3 +85,8 @@ class RunRecord:
     test_auc: float | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
     queue_position: int | None = None
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a worker can go on with it."""
+        return self.state.resumable and not self.config.recorded

@@ -35,7 +35,7 @@ class ProbeEvent:
 
     Attributes:
         images: uint8 (images, C, H, W).
-        labels: int64 (images,).
+        labels: int64 (images,); -1 where the class is not known, as it may be in a recorded run.
         masks: bool (images, H, W), or `None` where the data has none.
         names: one per image.
         cells: tap -> where its features lie in the images, see `attnlab.attention.locate_maps`; nothing in old runs.

@@ -12,13 +12,16 @@ of the paper is ``(1 - alpha, alpha)``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from attnlab.adapters import logits_of
 from attnlab.config import RunConfig
 
+_NEARLY = 1e-3  # how far the sum of shares may be from 1
 _TINY = 1e-7  # probabilities are raised to this before a logarithm or power
 
 
@@ -104,3 +107,20 @@ def class_probabilities(logits: Tensor) -> Tensor:
         positive = logits.sigmoid()
         return torch.cat([1 - positive, positive], dim=1)
     return logits.softmax(dim=1)
+
+
+def output_probabilities(output: Any) -> Tensor:
+    """What any network returns -> float32 (B, classes); (B, 0) where it does not look like scores of classes.
+
+    Scores are a tensor (B, classes), alone, first of several, or under the name ``logits``, as networks of transformers return
+    them. Rows of shares that sum to 1 are probabilities already.
+    """
+    try:
+        found = logits_of(output)
+    except ValueError:
+        return torch.zeros(1, 0)
+    if found.ndim != 2 or not found.is_floating_point():
+        return torch.zeros(len(found) if found.ndim else 1, 0)
+    scores = found.float()
+    shares = scores.shape[1] > 1 and bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < _NEARLY).all())
+    return scores if shares else class_probabilities(scores)

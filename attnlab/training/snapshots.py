@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -39,7 +40,6 @@ from attnlab.attention import (
 from attnlab.data import ImageDataset
 from attnlab.maps import MapKind, MapScale, quantise, unique_names
 from attnlab.training.events import ProbeEvent, SnapshotEvent, SnapshotMap
-from attnlab.training.losses import Objective
 
 PROBES = 8
 SNAPSHOTS = 40
@@ -78,15 +78,34 @@ class _Plan:
     channels: int
 
 
-class Snapshots:
-    """Takes snapshots of one network. How small maps must be is decided at the first one: only a forward shows the maps."""
+class Normaliser(Protocol):
+    """Makes uint8 images into what a network takes, as a data set does."""
 
-    def __init__(self, probes: ProbeEvent, dataset: ImageDataset, total_steps: int) -> None:
+    def normalise(self, images: Tensor, /) -> Tensor: ...
+
+
+class Outputs(Protocol):
+    """Makes what a network returns into probabilities (B, classes), as the loss of a run does."""
+
+    def probabilities(self, logits: Tensor, /) -> Tensor: ...
+
+
+class Snapshots:
+    """Takes snapshots of one network. How small maps must be is decided at the first one: only a forward shows the maps.
+
+    Args:
+        dataset: normalises the probe images.
+        total_steps: of the training.
+        most: bytes that all snapshots together may take.
+    """
+
+    def __init__(self, probes: ProbeEvent, dataset: Normaliser, total_steps: int, *, most: int = RUN_BYTES) -> None:
         self.steps = frozenset(snapshot_steps(total_steps))
+        self._most = most
         self._x = dataset.normalise(torch.from_numpy(probes.images))
         self._plan: _Plan | None = None
 
-    def take(self, model: nn.Module, objective: Objective, step: int, device: torch.device) -> SnapshotEvent:
+    def take(self, model: nn.Module, objective: Outputs, step: int, device: torch.device) -> SnapshotEvent:
         """The maps and predictions of the probe images, by ``model`` in evaluation mode."""
         # A PAIRWISE map is N x N per image, so networks that make one see the images one by one.
         pairwise = any(tap.kind is MapKind.PAIRWISE for tap in attention_taps(model).values())
@@ -100,7 +119,7 @@ class Snapshots:
                 parts.append([_reduced(attention).cpu() for attention in recorded])
         weights = [torch.cat(images) for images in zip(*parts, strict=True)]
         if self._plan is None:
-            self._plan = _plan(recorded, weights, probabilities[0].shape[1], len(self.steps))
+            self._plan = _plan(recorded, weights, probabilities[0].shape[1], self._most // len(self.steps))
         names = unique_names([attention.name for attention in recorded])
         return SnapshotEvent(
             step=step,
@@ -162,11 +181,11 @@ def _grid(height: int, width: int, side: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _plan(maps: Sequence[AttentionMap], weights: Sequence[Tensor], classes: int, snapshots: int) -> _Plan:
-    """The largest maps with which every snapshot of the run stays within the budget."""
+def _plan(maps: Sequence[AttentionMap], weights: Sequence[Tensor], classes: int, most: int) -> _Plan:
+    """The largest maps with which a snapshot takes at most so many bytes."""
     images = len(weights[0]) if weights else 0
     fixed = _FILE_BYTES + len(weights) * (_MAP_BYTES + images * 8) + images * classes * 2
-    room = RUN_BYTES / snapshots - fixed
+    room = most - fixed
     for side in range(_MAX_SIDE, 0, -1):
         plan = _Plan(side, max(8, side * side))
         size = sum(_shrunk(one.kind, reduced[:1], plan).numel() for one, reduced in zip(maps, weights, strict=True))

@@ -63,7 +63,9 @@ def _count(model: str, shape: tuple[int, int, int], classes: int) -> int:
 
 
 def _data_of(group: Group) -> tuple[tuple[int, int, int], int] | None:
-    """((C, H, W), classes) of a group's data, from the first run that has recorded them."""
+    """((C, H, W), classes) of a group's data, from the first run that has recorded them; `None` where it cannot be built."""
+    if group.config.recorded:
+        return None
     for run in group.runs:
         try:
             summary = RunFolder(run.folder).dataset_summary() or _summaries.get(run.group)

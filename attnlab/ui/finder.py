@@ -18,7 +18,7 @@ from attnlab.maps import derived
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.showcase import Confirmed, read_showcase
-from attnlab.ui.components.viewer import TELLING_POSITIONS
+from attnlab.viz.first_layer import TELLING_POSITIONS
 
 BETTER_THAN_CHANCE = 2.0
 """A map finds the object if it points at it this many times as often as a random place would."""

@@ -19,11 +19,11 @@ MOST_CLASSES = 6
 
 
 def has_pictures(record: RunRecord) -> bool:
-    """Whether the run's test images may be looked for: an opened checkpoint can have none, and those of a shipped run on real
-    pictures are not shipped.
+    """Whether the run's test images may be looked for: an opened checkpoint can have none, those of a shipped run on real
+    pictures are not shipped, and those of a recorded run are with the program that trained it.
     """
     name = record.config.dataset.name
-    return name != NO_PICTURES and (not record.demo or name in list_datasets())
+    return not record.config.recorded and name != NO_PICTURES and (not record.demo or name in list_datasets())
 
 
 def describe(reading: Reading, key: str, mask_name: str = "mask") -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -48,7 +48,6 @@ _AFTER_GPU_ERROR = (
     "environment of the app, log.txt of the run names the line."
 )
 LOCK_SECONDS = 5.0
-_RESERVE_BYTES = 1 << 16
 _LOG_BYTES = 1 << 20
 
 
@@ -185,7 +184,7 @@ def _attempt(claims: Sequence[_Claim], logs: ExitStack, watch: Watch | None) -> 
         try:
             for claim in claims:
                 logs.enter_context(_logging_to(claim.folder.log_path))
-                reserves.enter_context(_reserve(claim.folder))
+                reserves.enter_context(claim.folder.reserve())
             for claim in claims:
                 _log.info("attempt %d at %s in process %d", claim.number, claim.folder.run_id, os.getpid())
             return _train(claims, watch)
@@ -327,18 +326,6 @@ def _write_end(claim: _Claim, outcome: Outcome) -> None:
     _log.info("%s: %s %s", claim.folder.run_id, outcome.state, outcome.reason)
     claim.folder.write_end(outcome.state, claim.number, reason=outcome.reason, result=outcome.result)
     claim.folder.clear_request()
-
-
-@contextmanager
-def _reserve(folder: RunFolder) -> Iterator[None]:
-    """Keeps some space while a run trains, and frees it afterwards, so that its end can be written on a full disk."""
-    path = folder.path / ".reserve"
-    try:
-        path.write_bytes(bytes(_RESERVE_BYTES))
-        yield
-    finally:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attnlab.ui.components.viewer import offline_page
+from attnlab.ui.components.offline import offline_page
 from attnlab.viz.panels import Panel, layer
 
 if TYPE_CHECKING:

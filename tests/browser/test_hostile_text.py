@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from attnlab.ui.components.viewer import offline_page
+from attnlab.ui.components.offline import offline_page
 from attnlab.viz.panels import Panel, layer
 from tests.browser.map_page import IMAGE
 from tests.browser.streamlit_server import ROOT, serve

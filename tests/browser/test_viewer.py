@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from attnlab.ui.components.viewer import offline_page
+from attnlab.ui.components.offline import offline_page
 from attnlab.viz.panels import Panel, layer
 from tests.browser.map_page import IMAGE, choose, colour, frame, hover, open_file, panels, slide
 from tests.browser.streamlit_server import serve

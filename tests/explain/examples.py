@@ -37,7 +37,16 @@ DATA = ImageDataset(
 
 def opened(model: nn.Module, shape: tuple[int, int, int] = (3, 14, 12), config: RunConfig = CONFIG) -> OpenRun:
     """A network as if it were of a run that was opened."""
-    return OpenRun(Path("run"), config, model.eval(), ("even", "odd"), DATA.mean, DATA.std, shape)
+    return OpenRun(
+        name="run",
+        folder=Path("run"),
+        config=config,
+        model=model.eval(),
+        class_names=("even", "odd"),
+        mean=DATA.mean,
+        std=DATA.std,
+        shape=shape,
+    )
 
 
 class FirstPixels(nn.Module):

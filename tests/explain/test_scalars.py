@@ -19,8 +19,8 @@ from attnlab.models import ImageShape, build_model
 from attnlab.runs.folder import RunFolder
 from attnlab.training.events import SnapshotEvent
 from attnlab.training.snapshots_io import read_snapshot, write_snapshot
-from attnlab.ui.inspect.network import network_panel
-from attnlab.ui.snapshots import ONE_POSITION, snapshot_panel
+from attnlab.ui.network_panel import network_panel
+from attnlab.viz.snapshots import ONE_POSITION, snapshot_panel
 from tests.example_runs import trained_run
 from tests.pages import open_page, texts
 

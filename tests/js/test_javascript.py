@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from attnlab.ui.components import colour_tables
-from attnlab.ui.components.modules import ModuleError, joined
-from attnlab.ui.components.mount import HERE
+from attnlab.ui.components.modules import HERE, ModuleError, joined
 
 HERE_JS = Path(__file__).parent
 ENTRIES = sorted(path for path in HERE.glob("*/*.js") if "\nexport default " in path.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from attnlab.ui.components.large_maps import encode_weights
 from attnlab.ui.components.mask_editor import Canvas, cells_from_link, cells_to_link, decode_cells
-from attnlab.ui.components.viewer import offline_page
+from attnlab.ui.components.offline import offline_page
 from attnlab.viz.panels import Panel, pack
 from tests.viz.test_panels import IMAGE, panels
 

@@ -20,12 +20,13 @@ from attnlab.models import ImageShape, build_model
 from attnlab.training.losses import Objective
 from attnlab.training.snapshots import Snapshots, choose_probes
 from attnlab.training.snapshots_io import read_snapshot, write_snapshot
-from attnlab.ui.components.viewer import first_layer, offline_page
-from attnlab.ui.inspect.network import network_panel
+from attnlab.ui.components.offline import offline_page
 from attnlab.ui.inspect.surgery import _as_layer, _drawn_layer, field
-from attnlab.ui.snapshots import map_note
+from attnlab.ui.network_panel import network_panel
+from attnlab.viz.first_layer import first_layer
 from attnlab.viz.panels import Panel, layer_from_codes
 from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
+from attnlab.viz.snapshots import map_note
 from tests.explain.examples import CONFIG, DATA, opened
 
 SHAPE = ImageShape(3, 14, 12)

@@ -14,20 +14,24 @@ import pytest
 import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
+from torch import nn
 
+from attnlab.attention import build_attention
 from attnlab.data.decode import decode_image
 from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import OpenRun, open_run
 from attnlab.maps import MapKind
 from attnlab.paths import DEMO_RUNS
+from attnlab.recording import Recorder
 from attnlab.runs.folder import RunFolder, run_folders
 from attnlab.ui import background
 from attnlab.ui.components.paste import pasted_bytes
 from attnlab.ui.inspect import predictions
-from attnlab.ui.inspect.network import network_panel, raw_arrays
+from attnlab.ui.inspect.network import raw_arrays
+from attnlab.ui.network_panel import network_panel
 from attnlab.ui.run_cache import run_dataset
-from attnlab.ui.snapshots import snapshot_panel
 from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
+from attnlab.viz.snapshots import snapshot_panel
 from tests.pages import INSPECT, open_page, texts
 from tests.waiting import wait_until
 
@@ -39,6 +43,27 @@ def shown(app: AppTest) -> dict:
         if "meta" in data:
             return data["meta"]
     raise AssertionError("there is no viewer on the page")
+
+
+def test_a_recorded_run_is_shown_on_every_page_with_what_it_cannot_do(app: AppTest) -> None:
+    recorded = []
+    for network in (nn.Flatten(), nn.Identity()):  # with scores of classes, and without
+        model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), build_attention("cbam", 4, (8, 8)), network)
+        with Recorder(model, torch.rand(2, 3, 8, 8), mean=0, std=1, name="mine *x*") as recorder:
+            for epoch in (1, 2):
+                recorder.log(loss=1 / epoch)
+                recorder.log(epoch=epoch, val_acc=0.5)
+            recorder.close(test_accuracy=0.5)
+        recorded.append(recorder.run_id)
+    for run_id in recorded:
+        app.query_params["run"] = run_id
+        page = open_page(app, INSPECT)
+        panel = shown(page)["panels"][0]
+        assert panel["steps"] == [0, 1, 2] and panel["truth"] is None and len(panel["layers"]) == 2
+        assert "cannot build its network" in texts(page)
+    for file in ("pages/train.py", "pages/compare.py", "pages/home.py"):
+        page = open_page(app, file)
+        assert "Resume" not in [button.label for button in page.button]
 
 
 def strip(app: AppTest) -> list[dict]:

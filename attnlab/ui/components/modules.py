@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+HERE = Path(__file__).parent
+
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.[^"]*)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:const|let|function|class) )", re.MULTILINE)
 _DECLARATION = re.compile(r"^(export )?(?:async )?(?:const|let|function|class) (\w+)", re.MULTILINE)
@@ -61,6 +63,12 @@ def joined(entry: Path) -> str:
 
     visit(entry.resolve(), ())
     return "\n".join(order.values())
+
+
+def style(folder: str, entry: str = "") -> str:
+    """The style sheets whose names begin with the entry's, in order; empty where there are none."""
+    sheets = sorted((HERE / folder).glob(f"{entry or folder}*.css"))
+    return "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
 
 
 def _plain(text: str, path: Path, *, is_entry: bool) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol
 
 import streamlit as st
 
-from attnlab.ui.components.modules import joined
-
-HERE = Path(__file__).parent
+from attnlab.ui.components.modules import HERE, joined, style
 
 
 class Mount(Protocol):
@@ -33,9 +30,3 @@ def mount(folder: str, entry: str = "") -> Mount:
     return st.components.v2.component(
         f"attnlab_{entry}", html=html, css=style(folder, entry) or None, js=joined(HERE / folder / f"{entry}.js")
     )
-
-
-def style(folder: str, entry: str = "") -> str:
-    """The style sheets whose names begin with the entry's, in order; empty where there are none."""
-    sheets = sorted((HERE / folder).glob(f"{entry or folder}*.css"))
-    return "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)

@@ -23,9 +23,9 @@ from attnlab.runs.showcase import LEVEL, Confirmed, read_showcase
 from attnlab.ui.components.viewer import viewer
 from attnlab.ui.finder import Pointing, pointing, tested
 from attnlab.ui.format import plain
-from attnlab.ui.snapshots import REDUCED, probes_and_classes, snapshot_panel
 from attnlab.viz.palette import colour
 from attnlab.viz.panels import Panel
+from attnlab.viz.snapshots import REDUCED, probes_and_classes, snapshot_panel
 
 SIDE = 2
 """So many maps find the object, and so many do not."""

@@ -26,7 +26,6 @@ from attnlab.maps import tap_behind, tap_titles
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord
 from attnlab.stats.significance import p_words
-from attnlab.ui.components.viewer import first_layer
 from attnlab.ui.finder import pointing, tested
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import CENTRE_PRIOR, HOLM
@@ -35,6 +34,7 @@ from attnlab.ui.inspect.section import open_section
 from attnlab.ui.reading import has_pictures
 from attnlab.ui.run_cache import network_stamp, opened_network, separate_network
 from attnlab.ui.state import manager
+from attnlab.viz.first_layer import first_layer
 from attnlab.viz.honesty_figures import DepthLine, Dot, depth_plot, dot_plot
 from attnlab.viz.overlay import own_range_overlay
 

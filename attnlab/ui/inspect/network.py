@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-import torch
 from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
@@ -18,9 +17,7 @@ from attnlab.attention import get_attention, split_composition
 from attnlab.config import ModelConfig
 from attnlab.data import DataError, ImageDataset
 from attnlab.data.decode import Fit, Region, fit_array, fit_image, seen_region
-from attnlab.explain.block_features import features_before
-from attnlab.explain.open_run import OpenError, OpenRun
-from attnlab.maps import MapKind, derived, tap_of, tap_titles
+from attnlab.explain.open_run import OpenError
 from attnlab.models import get_model
 from attnlab.runs.naming import attention_name, short_names
 from attnlab.runs.records import RunRecord
@@ -32,17 +29,15 @@ from attnlab.ui.glossary import FIXED, WEIGHTS
 from attnlab.ui.inspect.images import images_to_show, run_colour, wanted_images
 from attnlab.ui.inspect.own_image import ask_image, choose_fit, say_classes
 from attnlab.ui.inspect.predictions import PREDICTED, Predictions, predicting
+from attnlab.ui.network_panel import network_panel
 from attnlab.ui.run_cache import network_stamp, opened_network, pictures_changed, pictures_stamp, run_dataset
-from attnlab.ui.snapshots import map_note
 from attnlab.viz.overlay import thumbnails
-from attnlab.viz.panels import Layer, Panel, layer
+from attnlab.viz.panels import Panel
 from attnlab.viz.raw_maps import place_arrays
 
 MOST_THUMBNAILS = 60
 MOST_IMAGES = 4
 """Images of one run that can be shown side by side."""
-FEATURE_BYTES = 131_072
-"""Most bytes of features of one block that are sent to the browser."""
 SHARP_SIDE = 384
 """An image of one's own is drawn at least this large, though the network sees fewer pixels."""
 
@@ -184,86 +179,6 @@ def variant_facts(config: ModelConfig) -> None:
             st.latex(variant.formula)
             _paper(variant.paper)
             benchmark_page(variant.name, "inspect")
-
-
-def network_panel(
-    opened: OpenRun,
-    image: Tensor,
-    *,
-    title: str,
-    subtitle: str = "",
-    truth: int | None = None,
-    mask: NDArray[np.bool_] | None = None,
-    picture: NDArray[np.uint8] | None = None,
-    ranges: dict[str, tuple[float, float]] | None = None,
-    colour: str = "",
-) -> Panel:
-    """One image through one network: prediction and every map.
-
-    Args:
-        image: uint8 (C, H, W) of the run's shape.
-        picture: uint8 (h, w, 3), the same image at a higher resolution, drawn instead of it.
-        ranges: tap -> smallest and largest weight, for the scale "this layer".
-    """
-    inspection = opened.inspect(image[None], derived=True)
-    titles = tap_titles([attention.name for attention in inspection.maps])
-    shown = [attention for attention in inspection.maps if attention.kind is MapKind.CHANNEL]
-    channel_taps = [attention.name for attention in shown if derived(attention.name) is None]
-    features = features_before(opened.model, image[None], opened.mean, opened.std, channel_taps) if channel_taps else {}
-    layers = [
-        layer(
-            attention.name,
-            attention.kind,
-            attention.values[0].numpy(),
-            title=titles[attention.name],
-            scale=attention.scale,
-            neutral=attention.neutral,
-            grid=attention.grid,
-            queries=attention.queries,
-            prefix=attention.prefix,
-            class_token=attention.prefix > 0 and opened.class_token,
-            branches=attention.branches,
-            reference=(ranges or {}).get(attention.name),
-            window=_window(opened, attention.name),
-            note=map_note(attention.name, attention.kind, attention.scale, attention.grid),
-            cells=attention.cells,
-            picture=opened.shape[1:],
-            features=_features(features.get(attention.name), opened, attention.name),
-        )
-        for attention in inspection.maps
-    ]
-    return Panel(
-        title=title,
-        subtitle=subtitle,
-        image=image.permute(1, 2, 0).numpy() if picture is None else picture,
-        layers=layers,
-        classes=opened.class_names,
-        probabilities=inspection.probabilities[0],
-        truth=truth,
-        mask=mask,
-        colour=colour,
-        run=opened.folder.name,
-    )
-
-
-def _features(entering: Tensor | None, opened: OpenRun, tap: str) -> Layer | None:
-    """The features as the viewer takes them, averaged down until they take at most `FEATURE_BYTES`."""
-    if entering is None:
-        return None
-    cells = opened.cells.get(tap_of(tap))
-    while entering.numel() > FEATURE_BYTES and min(entering.shape[2:]) > 1:
-        entering = torch.nn.functional.avg_pool2d(entering, 2, ceil_mode=True)
-        cells = cells and cells.merged(2)
-    return layer("features", MapKind.ELEMENT, entering[0].numpy(), cells=cells, picture=opened.shape[1:])
-
-
-def _window(opened: OpenRun, tap: str) -> int:
-    """How many neighbouring channels decide one gate: the width of the block's 1-D convolution, 0 without one."""
-    if derived(tap) is not None:
-        return 0
-    block = opened.model.get_submodule(tap_of(tap).rpartition(".")[0])
-    widths = [module.kernel_size[0] for module in block.children() if isinstance(module, torch.nn.Conv1d)]
-    return widths[0] if widths else 0
 
 
 def strip_key(record: RunRecord) -> str:

@@ -13,31 +13,47 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 from numpy.typing import NDArray
 
+from attnlab.config import RECORDED
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.history import history
+from attnlab.runs.history import history, steps_per_epoch
 from attnlab.runs.naming import attention_name, run_name, run_names, short_names
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.curves import Curve, curves
+from attnlab.ui.components.offline import offline_page
 from attnlab.ui.components.picker import Thumbnail, picker
-from attnlab.ui.components.viewer import offline_page, viewer
+from attnlab.ui.components.viewer import viewer
 from attnlab.ui.finder import finder, tested
 from attnlab.ui.format import plain
 from attnlab.ui.inspect.images import images_to_show, run_colour
 from attnlab.ui.inspect.section import VIEWER, following
 from attnlab.ui.problems import told
 from attnlab.ui.reading import has_pictures, left_out_of_run
-from attnlab.ui.snapshots import marked_epoch, probes_and_classes, snapshot_panel, tested_epoch, tested_step, weights_of_maps
+from attnlab.ui.snapshots import marked_epoch, tested_epoch, tested_step, weights_of_maps
 from attnlab.ui.state import colours, manager
 from attnlab.ui.waiting import wait_for_torch
 from attnlab.viz.overlay import thumbnails
 from attnlab.viz.panels import Panel
 from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
+from attnlab.viz.snapshots import probes_and_classes, snapshot_panel
 
 if TYPE_CHECKING:
     from attnlab.ui.inspect.network import Selection
 
 SOURCES = {"test": "Test images", "learned": "During training", "own": "Your own image"}
 MOST_BESIDE = 3
+NOT_SAID = (
+    "**What a map does not say.** A map holds the weights that the network applied to its features. A high weight does not "
+    "prove that the prediction depends on that place, and a low weight does not prove the opposite: earlier layers have "
+    "mixed the features, and other paths lead around the attention. "
+    "See [Jain and Wallace 2019](https://arxiv.org/abs/1902.10186), "
+    "[Wiegreffe and Pinter 2019](https://arxiv.org/abs/1908.04626) and, on maps that look right in untrained networks, "
+    "[Adebayo et al. 2018](https://arxiv.org/abs/1810.03292)."
+)
+RECORDED_FACTS = (
+    "This run was recorded from another program's training. attnlab shows its curves and the maps that it kept, but cannot "
+    "build its network: there are no maps of other images here, no surgery and no sanity checks, and the training cannot be "
+    "continued. In Python, `attnlab.show(model, images)` shows any image as long as you have the network."
+)
 
 
 def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
@@ -82,12 +98,11 @@ def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
 def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | None:
     """Asks for an image and shows the maps that the runs compute for it; returns the networks and images on the page."""
     folder = RunFolder(record.folder)
-    offered = [name for name in SOURCES if name == "learned" or folder.has_weights]
+    offered = [name for name in SOURCES if name == "learned" or (folder.has_weights and not record.config.recorded)]
     if not folder.snapshot_steps():
         offered.remove("learned")
     if not has_pictures(record):
-        offered.remove("test")
-        offered.reverse()
+        offered = [name for name in reversed(offered) if name != "test"]
     row = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
     source = row[0].segmented_control(
         "Image",
@@ -173,23 +188,20 @@ def download_buttons(
 
 def facts(record: RunRecord) -> None:
     """What the variant is, and what its maps do not show."""
+    if record.note:
+        st.text(record.note)
+    if record.config.recorded:
+        st.info(RECORDED_FACTS, icon=":material/videocam:")
+        st.caption(NOT_SAID)
+        return
     wait_for_torch()
     from attnlab.ui.inspect.network import variant_facts
 
-    if record.note:
-        st.text(record.note)
     left_out_of_run(record, "inspect")
     variant_facts(record.config.model)
     if words := tested_epoch(record):
         st.caption(f"The maps and predictions of the trained network are those {words}.")
-    st.caption(
-        "**What a map does not say.** A map holds the weights that the network applied to its features. A high weight does not "
-        "prove that the prediction depends on that place, and a low weight does not prove the opposite: earlier layers have "
-        "mixed the features, and other paths lead around the attention. "
-        "See [Jain and Wallace 2019](https://arxiv.org/abs/1902.10186), "
-        "[Wiegreffe and Pinter 2019](https://arxiv.org/abs/1908.04626) and, on maps that look right in untrained networks, "
-        "[Adebayo et al. 2018](https://arxiv.org/abs/1810.03292)."
-    )
+    st.caption(NOT_SAID)
 
 
 def _during_training(records: Sequence[RunRecord]) -> None:
@@ -199,7 +211,7 @@ def _during_training(records: Sequence[RunRecord]) -> None:
         st.info("This run has not started training yet.", icon=":material/info:")
         return
     probes, classes = known
-    names = [classes[label] for label in probes.labels]
+    names = [classes[label] if label >= 0 else f"image {index + 1}" for index, label in enumerate(probes.labels)]
     strip = [Thumbnail(index, name, f"Probe image {index + 1}: {name}") for index, name in enumerate(names)]
     key = f"inspect.probes.{records[0].run_id}"
     (index,) = images_to_show(range(len(strip)), key, "probe")
@@ -236,7 +248,7 @@ def _draw_maps_and_curves(run_ids: Sequence[str], index: int) -> None:
     lines = []
     for record in records:
         rows = history(record)
-        per_epoch = record.total_steps // record.config.training.epochs
+        per_epoch = steps_per_epoch(record, rows)
         about = (run_name(record), colour_of[record.group], record.attempt)
         lines.append(Curve(record.run_id, *about, rows.steps, rows.losses, rows.epochs, per_epoch, tested=tested_step(record)))
     curves(lines, key="inspect.curves", sync="inspect")
@@ -274,7 +286,7 @@ def _missing(run_id: str) -> None:
         icon=":material/link_off:",
     )
     parts = run_id.split("-")
-    if len(parts) == 5 and parts[3].startswith("s") and parts[3][1:].isdecimal():
+    if len(parts) == 5 and parts[1] != RECORDED and parts[3].startswith("s") and parts[3][1:].isdecimal():
         dataset, backbone, attention, seed = parts[0], parts[1], parts[2], parts[3][1:]
         st.code(
             f"attnlab train --dataset {dataset} --backbone {backbone} --attention {attention} --seed {seed}",

@@ -36,7 +36,7 @@ from attnlab.ui.components.mask_editor import (
     mask_editor,
     painted_cells,
 )
-from attnlab.ui.components.viewer import first_layer, layers_in_view
+from attnlab.ui.components.viewer import layers_in_view
 from attnlab.ui.finder import finder
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import HOLM, MCNEMAR
@@ -46,6 +46,7 @@ from attnlab.ui.inspect.section import VIEWER, follow_viewer, open_section
 from attnlab.ui.links import keep_linked, linked
 from attnlab.ui.reading import has_pictures
 from attnlab.ui.run_cache import opened_network, run_dataset
+from attnlab.viz.first_layer import first_layer
 from attnlab.viz.panels import Layer, Panel, layer
 
 EVERYWHERE, IN_VIEW = "every map", "the map shown above"

@@ -13,7 +13,7 @@ from attnlab.experiments import tensorboard
 from attnlab.runs.bin import KEPT_DAYS
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.history import history
+from attnlab.runs.history import history, steps_per_epoch
 from attnlab.runs.naming import run_name, run_names, short_name
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.components.curves import Curve, curves
@@ -136,7 +136,7 @@ def _curves(records: Sequence[RunRecord], index: Mapping[str, int]) -> list[Curv
                 rows.steps,
                 rows.losses,
                 rows.epochs,
-                steps_per_epoch=record.total_steps // record.config.training.epochs,
+                steps_per_epoch=steps_per_epoch(record, rows),
                 sibling=siblings[record.group],
                 tested=tested_step(record),
             )
@@ -149,9 +149,10 @@ def _live_row(record: RunRecord, wait: float | None) -> None:
     with st.container(border=True, key=f"train.live.{record.run_id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"{_badge(record)} **{plain(run_name(record))}**{_owner(record)}", width="stretch")
-            if record.state is RunState.RUNNING and manager().may(Action.PAUSE, record):
+            ours = not record.config.recorded
+            if ours and record.state is RunState.RUNNING and manager().may(Action.PAUSE, record):
                 _button(record, "pause", "Pause", ":material/pause:", manager().pause)
-            if manager().may(Action.STOP, record):
+            if ours and manager().may(Action.STOP, record):
                 _button(record, "stop", "Stop", ":material/stop:", manager().stop)
             moves = (record.queue_position or 0) > 1 and manager().may(Action.MOVE, record)
             if moves or manager().may(Action.RENAME, record):
@@ -160,7 +161,9 @@ def _live_row(record: RunRecord, wait: float | None) -> None:
                     if moves:
                         icon = ":material/vertical_align_top:"
                         _button(record, "first", "Move to the front of the queue", icon, _move_to_front)
-        if record.state is RunState.RUNNING:
+        if record.config.recorded:
+            st.caption(f"{_progress(record)} · recorded from a program of its own, which alone can stop it")
+        elif record.state is RunState.RUNNING:
             st.progress(min(1.0, record.step / max(1, record.total_steps)), text=_progress(record))
         elif record.queue_position is not None:
             when = "" if wait is None else f", starts in about {duration(wait)}"
@@ -172,6 +175,8 @@ def _live_row(record: RunRecord, wait: float | None) -> None:
 
 def _progress(record: RunRecord) -> str:
     parts = [f"epoch {record.epoch} of {record.config.training.epochs}", f"step {record.step:,} of {record.total_steps:,}"]
+    if record.config.recorded:
+        parts = [f"epoch {record.epoch}", f"step {record.step:,}"]
     if record.eta_seconds is not None:
         parts.append(f"{duration(record.eta_seconds)} left")
     if record.images_per_second is not None:
@@ -215,9 +220,9 @@ def _done_row(record: RunRecord) -> None:
 def _done_line(record: RunRecord) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"{_badge(record)} **{plain(run_name(record))}**{_owner(record)}  \n{_outcome(record)}", width="stretch")
-        if record.state.resumable and manager().may(Action.RESUME, record):
+        if record.resumable and manager().may(Action.RESUME, record):
             _button(record, "resume", "Resume", ":material/play_arrow:", manager().resume)
-        if record.test_accuracy is not None or "imported" in record.result:
+        if record.test_accuracy is not None or "imported" in record.result or record.config.recorded:
             st.page_link(
                 "pages/inspect_attention.py", label="Inspect", icon=":material/visibility:", query_params={"run": record.run_id}
             )

@@ -126,7 +126,7 @@ def _queue_note(budget: int | None) -> None:
     Args:
         budget: seconds that the run may take; `None` where its number of epochs is given.
     """
-    live = len(manager().live())
+    live = sum(not record.config.recorded for record in manager().live())  # for a program of its own nobody waits
     if not live:
         return
     wait = manager().waits()[""]

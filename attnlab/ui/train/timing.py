@@ -103,7 +103,7 @@ def _sentences(queue: Desk, plan: Plan, seeds: int) -> str:
     text = plan.words
     if seeds > 1 and plan.seconds is not None:
         text += f" All {seeds} runs take about {duration(seeds * plan.seconds)}, one after the other."
-    if live := queue.live():
+    if live := [record for record in queue.live() if not record.config.recorded]:
         before = queue.waits()[""]
         what = f"{len(live)} runs train or wait" if len(live) > 1 else "1 run trains or waits"
         text += f" {what} before that" + (f", about {duration(before)}." if before else ".")

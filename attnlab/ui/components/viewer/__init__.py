@@ -1,28 +1,21 @@
 """The attention viewer: a canvas that gets images and maps once and is scrubbed, hovered and compared without the server.
 
-The same modules serve Streamlit and the page that works from a file without network (`offline_page`). A rerun with unchanged
-panels sends no map again.
+The same modules serve Streamlit and the page that works from a file without network (`attnlab.ui.components.offline`). A
+rerun with unchanged panels sends no map again.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import html
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from attnlab.maps import derived
-from attnlab.ui.components.modules import joined
-from attnlab.ui.components.mount import HERE, mount, style
-from attnlab.viz.panels import Layer, Panel, pack
-
-TELLING_POSITIONS = 16
-"""A map with fewer cells says little of where."""
+from attnlab.ui.components.mount import mount
+from attnlab.viz.first_layer import first_layer
+from attnlab.viz.panels import Panel, pack
 
 _mount = mount("viewer")
 
@@ -67,88 +60,7 @@ def layers_in_view(key: str) -> list[str]:
     return [str(name) for name in told] if isinstance(told, list) else []
 
 
-def offline_page(
-    panels: Sequence[Panel],
-    *,
-    title: str,
-    note: str = "",
-    first: str | None = None,
-    initial: Mapping[str, Any] | None = None,
-) -> str:
-    """One HTML page with the panels and the working viewer in it; it needs no server and no network.
-
-    Raises:
-        ValueError: when a panel's arrays do not fit together.
-    """
-    meta, content = pack(panels)
-    payload = {"id": "offline", "meta": meta, "options": {"first": first_layer(panels, first), "initial": dict(initial or {})}}
-    # "<" cannot end the script element when it is written as an escape
-    written = json.dumps(payload).replace("<", "\\u003c")
-    return _PAGE.format(
-        title=html.escape(title),
-        note=html.escape(note),
-        css=style("viewer"),
-        module=joined(HERE / "viewer" / "viewer.js"),
-        payload=written,
-        bytes=base64.b64encode(content.tobytes()).decode(),
-    )
-
-
-def first_layer(panels: Sequence[Panel], wanted: str | None = None) -> int:
-    """Place of the layer that the viewer begins with, in the list of the panel with the most layers.
-
-    The wanted one; else the deepest that can be laid over the picture and has enough positions to show a place; else the
-    deepest that can be laid over it at all. Of weights that act together the product, sum or mean counts as the deepest.
-    """
-    layers: Sequence[Layer] = max((panel.layers for panel in panels), key=len, default=())
-    made = [derived(each.name) for each in layers]
-    over = [at for at, each in enumerate(layers) if each.kind.placed and ((one := made[at]) is None or one.weights)]
-    telling = [at for at in over if math.prod(layers[at].grid) >= TELLING_POSITIONS]
-    named = [at for at, each in enumerate(layers) if each.name == wanted]
-    return (named or telling or over or [0])[-1]
-
-
 def _digest(meta: Mapping[str, Any], content: bytes, options: Mapping[str, Any]) -> str:
     digest = hashlib.blake2b(content, digest_size=16)
     digest.update(json.dumps([meta, options], sort_keys=True).encode())
     return digest.hexdigest()
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{
-  color-scheme: light dark;
-  --st-font: system-ui, sans-serif; --st-heading-font: Georgia, serif; --st-code-font: monospace;
-  --st-base-radius: 6px; --st-button-radius: 6px; --st-primary-color: #1f6f80;
-  --st-text-color: #1c2733; --st-background-color: #fdfdfb; --st-secondary-background-color: #f2f3ef;
-  --st-border-color: #dcdfd9; --st-green-color: #00805e; --st-orange-color: #b45300; --st-gray-color: #6b7681;
-}}
-@media (prefers-color-scheme: dark) {{
-  :root {{
-    --st-primary-color: #2c8596; --st-text-color: #e4e9ec; --st-background-color: #0f151b;
-    --st-secondary-background-color: #18212a; --st-border-color: #2b3640;
-    --st-green-color: #3fc79a; --st-orange-color: #f0944d; --st-gray-color: #93a0ab;
-  }}
-}}
-body {{ max-width: 70rem; margin: 2rem auto; padding: 0 1rem; font: 15px/1.5 var(--st-font);
-  color: var(--st-text-color); background: var(--st-background-color); }}
-h1 {{ font: 600 1.7rem/1.2 var(--st-heading-font); }}
-{css}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{note}</p>
-<section id="viewer" aria-label="Attention viewer"></section>
-<script type="module">
-{module}
-mountViewer(document.getElementById("viewer"), {payload}, fromBase64("{bytes}"));
-</script>
-</body>
-</html>
-"""
