@@ -90,7 +90,7 @@ class DatasetConfig(Section):
 class ModelConfig(Section):
     """Which network, with which attention, and where it sits."""
 
-    backbone: str = Field("small_cnn", description="a registered network")
+    backbone: str = Field("small_cnn", description="a registered network, or one of others, as in timm/seresnet18")
     attention: str = Field("none", description="a registered variant, or several joined by +")
     attention_options: dict[str, dict[str, JsonValue]] = Field(
         default_factory=dict, description="options of each variant: variant name -> option -> value"
@@ -112,6 +112,11 @@ class ModelConfig(Section):
         description="neutral: the attention has the same parameters, but its weights are fixed, in training and afterwards, at "
         "the value with which it does nothing; what the attention gains is what it is better than this control",
     )
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the network is not one of attnlab's, see `attnlab.adapters.networks`."""
+        return "/" in self.backbone
 
     def identity(self) -> dict[str, Any]:
         """As for every section, without what has no effect: how no attention starts, where a mixer alone sits."""

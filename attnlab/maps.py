@@ -31,8 +31,19 @@ OUTLIERS = 0.01
 _PLACES = {"attention_end": "end", "attention_last": "before the classifier"}
 """What parts of a network that hold an attention block are called in titles."""
 
-CONTAINERS = frozenset({"tap", "readout", "head", "mixer", "gates", "attend", "attention", "features", "blocks"})
-"""Modules of a network that only hold others: their names say nothing about where a map is, so titles leave them out."""
+CONTAINERS = frozenset(
+    {
+        *("tap", "readout", "head", "mixer", "gates", "attend", "attention", "features", "blocks"),
+        *("attn", "self", "self_attn", "self_attention", "encoder", "stages", "layer", "layers", "trunk_output"),
+    }
+)
+"""Modules of a network that only hold others: their names say nothing about where a map is, so titles leave them out.
+
+The second line: in networks of others.
+"""
+
+_NUMBERED = {"stages": "stage", "layer": "layer", "layers": "layer"}
+"""What the parts of a module are called by number that holds them under this name; others are blocks."""
 
 
 class MapKind(StrEnum):
@@ -253,9 +264,10 @@ def _title_words(name: str) -> list[str]:
         path = path.rpartition(".")[0]
     words: list[str] = []
     after_variant = False
-    for step in path.split("."):
+    steps = path.split(".")
+    for before, step in zip(["", *steps], steps, strict=False):
         if step.isdigit():
-            words.append(f"block {int(step) + 1}")
+            words.append(f"{_NUMBERED.get(before, 'block')} {int(step) + 1}")
         elif convolution := re.fullmatch(r"attention(\d+)", step):
             words.append(f"conv {convolution[1]}")
         elif step in _PLACES:

@@ -224,6 +224,11 @@ def constant(ids: Tensor, dim: int) -> bool:
     return ids.shape[dim] == 1 or ids.stride(dim) == 0 or bool((ids == ids.narrow(dim, 0, 1)).all())
 
 
+def _distinct(found: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """One or two arrays of ids: a single query and its single key lie at one place, and are no pair."""
+    return tuple(found[:1]) if len(found) > 1 and torch.equal(found[0], found[1]) else tuple(found[:2])
+
+
 def _product(left: Tensor, right: Tensor, output: Tensor, known: Callable[[object], Positions | None]) -> Positions | None:
     if left.ndim < 2 or right.ndim < 2:
         return None
@@ -238,7 +243,7 @@ def _product(left: Tensor, right: Tensor, output: Tensor, known: Callable[[objec
             if constant(ids, dim) or (alone and len(where.ids) == 1):
                 found.append(ids.amin(dim=dim, keepdim=True).expand(output.shape))
                 place = place or where
-    return None if place is None else Positions(tuple(found[:2]), place.grid, place.cells)
+    return None if place is None else Positions(_distinct(found), place.grid, place.cells)
 
 
 def _einsum(
@@ -267,7 +272,7 @@ def _einsum(
                         ordered = ordered.unsqueeze(at)
                 found.append(ordered.expand(output.shape))
                 place = place or where
-    return None if place is None else Positions(tuple(found[:2]), place.grid, place.cells)
+    return None if place is None else Positions(_distinct(found), place.grid, place.cells)
 
 
 def einsum_letters(equation: object, operands: int) -> tuple[list[str], str] | None:

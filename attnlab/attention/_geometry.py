@@ -36,7 +36,7 @@ _OPS = torch.ops.aten
 
 @runtime_checkable
 class KnowsItsPlaces(Protocol):
-    """A network that says itself where its maps lie, as that of `attnlab.adapters.adopt` does."""
+    """A network that says itself where its maps lie, as what `attnlab.adopt` makes does."""
 
     def located_maps(self, shape: tuple[int, int, int]) -> dict[str, Cells]: ...
 

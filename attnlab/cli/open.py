@@ -1,11 +1,13 @@
-"""``attnlab open net.pth``: a checkpoint of the original repositories as a run, see `attnlab.runs.imported`."""
+"""``attnlab open``: a checkpoint of the original repositories, or a network of others, as a run (`attnlab.runs.imported`)."""
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -13,31 +15,63 @@ from attnlab import paths
 from attnlab.cli.common import Json, open_store, tell
 from attnlab.config import DatasetConfig
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_NETWORK = re.compile(r"(timm|torchvision|transformers)/\S+|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+"""The name of a network: of a library, or a function of one's own code."""
+
 
 def open_(
-    file: Path,
+    what: str,
     *,
-    dataset: str | None = None,
-    choice: Annotated[list[str] | None, Parameter(negative="")] = None,
-    normalisation: Literal["source", "imagenet"] = "source",
+    dataset: Annotated[str | None, Parameter(name=["--dataset", "--images"])] = None,
     weights: str | None = None,
+    choice: Annotated[list[str] | None, Parameter(negative="")] = None,
+    option: Annotated[list[str] | None, Parameter(negative="")] = None,
+    image_size: int | None = None,
+    normalisation: Literal["source", "imagenet"] = "source",
     as_json: Json = False,
 ) -> int:
-    """Open a checkpoint of the original repositories as a run, to inspect it in the app.
+    """Open a network that was trained elsewhere as a run, to inspect it in the app.
+
+    A file is a checkpoint of one of the original repositories, whose network is recognised by the names in it. A name is a
+    network of timm, torchvision or transformers, or a function of your own code:
+
+        attnlab open net.pth
+        attnlab open timm/seresnet18 --weights net.safetensors
+        attnlab open timm/seresnet18 --weights hub
+        attnlab open my_package.my_module:make_model --weights net.safetensors --images folder/
 
     Parameters
     ----------
-    file
-        a safetensors file, or one written by torch.save (.pt, .pth)
+    what
+        a safetensors file, or one written by torch.save (.pt, .pth); or the name of a network
     dataset
         the images the network was trained on: a registered data set or a path (default: the first data set that fits)
+    weights
+        of a network by name: the file of its weights, hub to download what its library offers, or random; of a checkpoint:
+        which weights, where the file holds several sets, as in: --weights ema (default: the first that is not an average)
     choice
-        a setting the file does not record, as in: --choice pooling=before --choice normalize=sigmoid
+        a setting that a checkpoint does not record, as in: --choice pooling=before --choice normalize=sigmoid
+    option
+        an argument of a named network's constructor, as in: --option img_size=64
+    image_size
+        the side of the images of a named network, in pixels (default: what it says itself)
     normalisation
         of the pixels: as in the source's training script, or ImageNet's
-    weights
-        which weights, where the file holds several sets, as in: --weights ema (default: the first that is not an average)
     """
+    if not Path(what).exists() and _NETWORK.fullmatch(what):
+        return _open_network(
+            what,
+            weights=weights,
+            dataset=dataset,
+            options=dict(_pair(text, "--option") for text in option or ()),
+            image_size=image_size,
+            imagenet=normalisation == "imagenet",
+            as_json=as_json,
+        )
+    file = Path(what)
     from attnlab.data import IMAGENET, absolute_name
     from attnlab.interop import open_checkpoint, open_reference, recognise, reference_config
     from attnlab.runs.imported import NO_PICTURES, fitting_datasets, import_checkpoint
@@ -46,7 +80,7 @@ def open_(
     for remark in checkpoint.remarks():
         print(remark, file=sys.stderr)
     reference = recognise(checkpoint)
-    choices = dict(_pair(text) for text in choice or ())
+    choices = dict(_pair(text, "--choice") for text in choice or ())
     tree: dict[str, Any] = {"reference": reference.name, "title": reference.title, "source": reference.source}
     tree |= {"weights": checkpoint.found, "sets": list(checkpoint.sets), "left_out": list(checkpoint.left_out)}
     if not reference.network:
@@ -79,8 +113,96 @@ def open_(
     return tell(tree, f"{reference.title}, {parameters:,} parameters\n{folder.run_id}\n{folder.path}", as_json=as_json)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _open_network(
+    name: str,
+    *,
+    weights: str | None,
+    dataset: str | None,
+    options: dict[str, str],
+    image_size: int | None,
+    imagenet: bool,
+    as_json: bool,
+) -> int:
+    """Opens a network of others, or of one's own code, by name."""
+    from attnlab.adapters import (
+        CODE,
+        NetworkUnavailable,
+        adopt,
+        allow_code,
+        fitted_network,
+        foreign_network,
+        hub_network,
+        outputs,
+        preprocessing_of,
+    )
+    from attnlab.data import IMAGENET, absolute_name
+    from attnlab.interop import open_checkpoint
+    from attnlab.runs.imported import NO_PICTURES, fitting_datasets, import_network
+
+    values = {key: _value(text) for key, text in options.items()}
+    if ":" in name:
+        allow_code(name, str(Path.cwd()))
+        name = f"{CODE}/{name}"
+    if weights is None:
+        raise ValueError(f"which weights? --weights FILE, --weights hub, or --weights random to see {name} untrained")
+    if weights == "hub":
+        network, source = hub_network(name, values), "the library's hub"
+    elif weights == "random":
+        network, source = foreign_network(name, None, values).eval(), "random numbers"
+    else:
+        network, source = fitted_network(name, open_checkpoint(Path(weights)), values), Path(weights).name
+    try:
+        known = preprocessing_of(network)
+        shape, mean, std = known.shape, known.mean, known.std
+    except ValueError as error:
+        if image_size is None:
+            raise NetworkUnavailable(f"{name} does not say which images it takes; say it with --image-size") from error
+        shape, (mean, std) = (3, image_size, image_size), IMAGENET
+    if image_size is not None:
+        shape = (shape[0], image_size, image_size)
+    classes = outputs(network, shape)
+    with adopt(network, torch_zeros(shape)) as adopted:
+        taps, untapped = list(adopted.taps), [f"{each.path}: {each.reason}" for each in adopted.untapped]
+    with open_store() as store:
+        newest = store.newest()
+    folder = import_network(
+        paths.runs_dir(),
+        name,
+        network,
+        source=source,
+        shape=shape,
+        outputs=classes,
+        dataset=DatasetConfig(name=absolute_name(dataset or next(iter(fitting_datasets(shape[0], classes)), NO_PICTURES))),
+        normalisation=IMAGENET if imagenet else (mean, std),
+        options=values,
+        after=newest,
+    )
+    for line in untapped:
+        print(f"not shown: {line}", file=sys.stderr)
+    parameters = folder.progress()["parameters"]
+    tree: dict[str, Any] = {"network": True, "run_id": folder.run_id, "folder": str(folder.path), "parameters": parameters}
+    tree |= {"taps": taps, "untapped": untapped, "config": folder.config.model_dump(mode="json")}
+    shown = f"{len(taps)} attention maps" if len(taps) != 1 else "1 attention map"
+    return tell(tree, f"{name}, {parameters:,} parameters, {shown}\n{folder.run_id}\n{folder.path}", as_json=as_json)
+
+
+def torch_zeros(shape: tuple[int, int, int]) -> Tensor:
+    """One empty picture."""
+    import torch
+
+    return torch.zeros(1, *shape)
+
+
+def _value(text: str) -> Any:
+    """A value as JSON says it, else the text: 64, true, [2, 2], avg."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _pair(text: str, flag: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        raise ValueError(f"--choice {text}: expected name=value, as in pooling=before")
+        raise ValueError(f"{flag} {text}: expected name=value, as in pooling=before")
     return name, value

@@ -25,13 +25,13 @@ from attnlab.queue.settings import ExecutorSettings, save_settings
 from attnlab.runs.bin import Deleted
 from attnlab.runs.errors import RequestRefused, UnknownRun
 from attnlab.runs.folder import RunFolder
-from attnlab.runs.imported import NO_PICTURES, import_checkpoint
+from attnlab.runs.imported import NO_PICTURES, import_checkpoint, import_network
 from attnlab.runs.records import RunRecord, RunState
 
 if TYPE_CHECKING:
     import subprocess
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from attnlab.experiments.grid import Grid
     from attnlab.experiments.league import League
@@ -414,6 +414,18 @@ class Desk:
         about |= {"owner": self.person.browser, "after": self.__manager.store.newest()}
         folder = import_checkpoint(paths.runs_dir(), weights, dataset=dataset, **about)
         return self.__manager.adopt(folder)
+
+    def open_network(self, name: str, network: nn.Module, *, dataset: DatasetConfig, **about: Any) -> str:
+        """As `attnlab.runs.imported.import_network`, into this home; the run belongs to the person. Returns its run id.
+
+        Raises:
+            NotAllowed: in a classroom, except to the teacher: a network may be as large as it likes.
+            ValueError: as `import_network`.
+        """
+        self.person.ask(Action.OPEN_NETWORK)
+        self._check_pictures(dataset)
+        about |= {"owner": self.person.browser, "after": self.__manager.store.newest()}
+        return self.__manager.adopt(import_network(paths.runs_dir(), name, network, dataset=dataset, **about))
 
     def change_executor(self, settings: ExecutorSettings) -> None:
         """Trains later runs with another executor, now and after the next start.

@@ -52,6 +52,7 @@ class Action(Enum):
     MOVE = (Needed.TEACHER, "change the order of the queue")
     START_SEARCH = (Needed.TEACHER, "start a search")
     READ_PATH = (Needed.TEACHER, "read a path on the server")
+    OPEN_NETWORK = (Needed.TEACHER, "open a network by its name")
     MEASURE_COSTS = (Needed.TEACHER, "measure what networks cost")
     SETTINGS = (Needed.TEACHER, "change where runs are trained")
     NO_LIMITS = (Needed.TEACHER, "go beyond the limits of the classroom")

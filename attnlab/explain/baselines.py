@@ -27,6 +27,7 @@ import torch
 from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 from torch import Tensor, nn
 
+from attnlab.adapters import build_network
 from attnlab.attention import attention_taps, evaluating, locate_calls, to_spatial, to_strength
 from attnlab.attention._gates import WeightedReadout
 from attnlab.data import normalise
@@ -35,7 +36,7 @@ from attnlab.explain.open_run import OpenRun
 from attnlab.explain.placed import PlacedMaps as PlacedMaps
 from attnlab.explain.token_maps import TOKEN_MAPS, has_token_maps, token_map
 from attnlab.geometry import Cells
-from attnlab.models import ImageShape, build_model
+from attnlab.models import ImageShape
 from attnlab.training.seeding import mix
 
 CENTRE_SIGMA = 0.25
@@ -130,7 +131,7 @@ def untrained_twin(run: OpenRun) -> OpenRun:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix(run.config.seed, "weights"))
-        model = build_model(run.config.model, ImageShape(*run.shape), len(run.class_names))
+        model = build_network(run.config.model, ImageShape(*run.shape), len(run.class_names))
     return replace(run, model=model.eval(), notice="")
 
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from attnlab.adapters import build_network
 from attnlab.attention import record_attention
 from attnlab.config import ModelConfig
 from attnlab.maps import over_one_position
-from attnlab.models import ImageShape, build_model
+from attnlab.models import ImageShape
 from attnlab.runs.measured import NetworkCost
 
 
@@ -28,7 +29,7 @@ def count_flops(config: ModelConfig, shape: ImageShape, classes: int) -> int:
         ValueError: when the network cannot be built for these images.
     """
     with torch.device("meta"):
-        model = build_model(config, shape, classes).eval()
+        model = build_network(config, shape, classes, tapped=False).eval()
         image = torch.empty(1, *shape)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model(image)
@@ -42,7 +43,7 @@ def count_parameters(config: ModelConfig, shape: ImageShape, classes: int) -> in
         ValueError: when the network cannot be built for these images.
     """
     with torch.device("meta"):
-        model = build_model(config, shape, classes)
+        model = build_network(config, shape, classes, tapped=False)
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
@@ -55,7 +56,7 @@ def single_positions(config: ModelConfig, shape: ImageShape, classes: int) -> li
         ValueError: when the network cannot be built for these images.
     """
     with torch.device("meta"):
-        model = build_model(config, shape, classes).eval()
+        model = build_network(config, shape, classes, tapped=False).eval()
         image = torch.empty(1, *shape)
     with torch.inference_mode(), record_attention(model, required=False) as maps:
         model(image)
@@ -76,7 +77,7 @@ def milliseconds_per_image(
     Raises:
         ValueError: when the network cannot be built for these images.
     """
-    model = build_model(config, shape, classes).eval().to(device)
+    model = build_network(config, shape, classes, tapped=False).eval().to(device)
     images = torch.rand(batch, *shape, device=device)
     times = [_forward_seconds(model, images) for _ in range(repeats + 2)]
     return 1000 * median(times[2:]) / batch
@@ -106,7 +107,7 @@ def measure_networks(
     models = {}
     for name, config in networks.items():
         try:
-            models[name] = build_model(config, shape, classes).to(device)
+            models[name] = build_network(config, shape, classes, tapped=False).to(device)
         except ValueError:
             continue
     images = torch.rand(batch, *shape, device=device)

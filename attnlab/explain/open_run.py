@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from attnlab import plugins
+from attnlab.adapters import build_network
 from attnlab.config import RunConfig
 from attnlab.explain.inspection import OpenNetwork
-from attnlab.models import ImageShape, build_model
+from attnlab.models import ImageShape
 from attnlab.runs import checkpoints
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
@@ -127,7 +128,7 @@ def _opened(files: RunFolder, summary: Mapping[str, Any], model: nn.Module) -> O
 def _network(config: RunConfig, shape: ImageShape, classes: int, name: str) -> nn.Module:
     try:
         with torch.random.fork_rng(devices=[]):  # the initial weights are drawn only to be replaced
-            return build_model(config.model, shape, classes)
+            return build_network(config.model, shape, classes)
     except Exception as error:  # of a plug-in that is not here or has changed, or values that no version of ours has written
         raise OpenError(f"the network of {name} cannot be built: {plugins.with_place(error)}") from error
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from attnlab.config import DatasetConfig, ProtocolConfig, RunConfig
+from attnlab.config import DatasetConfig, ModelConfig, ProtocolConfig, RunConfig
 from attnlab.paths import written_path
 from attnlab.runs import checkpoints
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunState
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation per channel, on images scaled to [0, 1]."""
@@ -109,26 +109,115 @@ def import_checkpoint(
         model=model,
         protocol=ProtocolConfig(loss_head="relu_softmax" if reference.name == "report" else "logits"),
     )
-    mean, std = normalisation or NORMALISATION[reference.name]
-    title = source.replace("\\", "/").rsplit("/", 1)[-1]
+    return _imported(
+        parent,
+        config,
+        network,
+        shape=(shape.channels, shape.height, shape.width),
+        labels=labels,
+        normalisation=normalisation or NORMALISATION[reference.name],
+        source=source,
+        kind=reference.name,
+        about=f"{reference.title}, {reference.source}",
+        note=f"{reference.title}, opened from {_last(source)}; it was not trained here.",
+        remarks=remarks,
+        owner=owner,
+        after=after,
+    )
+
+
+def import_network(
+    parent: Path,
+    name: str,
+    network: nn.Module,
+    *,
+    source: str,
+    shape: tuple[int, int, int],
+    outputs: int,
+    dataset: DatasetConfig,
+    normalisation: Normalisation,
+    names: Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    remarks: Sequence[str] = (),
+    owner: str = "",
+    after: float = 0.0,
+) -> RunFolder:
+    """Makes a run folder below ``parent`` from a network of others with its weights.
+
+    Args:
+        name: by which it is built again, see `attnlab.adapters.networks`.
+        source: where the weights come from, in words or as the name of a file.
+        shape: (C, H, W) of its images.
+        outputs: how many classes it tells apart.
+        options: of its constructor.
+        dataset, normalisation, names, remarks, owner, after: as for `import_checkpoint`.
+
+    Raises:
+        ValueError: when the number of classes differs from the network's.
+    """
+    labels = class_names(dataset, outputs) if names is None else tuple(names)
+    if len(labels) != outputs:
+        raise ValueError(f"the network has {outputs} classes, but {len(labels)} names were given")
+    config = RunConfig(
+        dataset=dataset.model_copy(update={"image_size": shape[1]}),
+        model=ModelConfig(backbone=name, options=dict(options or {})),
+    )
+    return _imported(
+        parent,
+        config,
+        network,
+        shape=shape,
+        labels=labels,
+        normalisation=normalisation,
+        source=source,
+        kind=name,
+        about=name,
+        note=f"{name}, with weights from {_last(source)}; it was not trained here.",
+        remarks=remarks,
+        owner=owner,
+        after=after,
+    )
+
+
+def _last(source: str) -> str:
+    """The last part of a path."""
+    return source.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _imported(
+    parent: Path,
+    config: RunConfig,
+    network: nn.Module,
+    *,
+    shape: tuple[int, int, int],
+    labels: Sequence[str],
+    normalisation: Normalisation,
+    source: str,
+    kind: str,
+    about: str,
+    note: str,
+    remarks: Sequence[str],
+    owner: str,
+    after: float,
+) -> RunFolder:
+    mean, std = normalisation
 
     def fill(folder: RunFolder) -> None:
         attempt = folder.begin_attempt()
         folder.write_dataset(
             {
-                "name": dataset.name,
+                "name": config.dataset.name,
                 "class_names": list(labels),
                 "shape": list(shape),
                 "mean": list(mean),
                 "std": list(std),
-                "provenance": {"source": source, "note": f"{reference.title}, {reference.source}", "skipped": []},
+                "provenance": {"source": source, "note": about, "skipped": []},
             }
         )
         checkpoints.save_best(folder.best_path, network.state_dict(), epoch=0, accuracy=float("nan"))
         parameters = sum(weight.numel() for weight in network.parameters())
         folder.write_progress({"attempt": attempt, "step": 0, "total_steps": 0, "epoch": 0, "parameters": parameters})
-        folder.write_end(RunState.FINISHED, attempt, result={"imported": reference.name})
+        folder.write_end(RunState.FINISHED, attempt, result={"imported": kind})
 
-    note = f"{reference.title}, opened from {title}; it was not trained here."
-    note = " ".join((note, *remarks))
-    return RunFolder.create(parent, config, title=title, note=note, owner=owner, after=after, fill=fill)
+    title = _last(source) if _last(source) != source or "." in source else config.model.backbone
+    return RunFolder.create(parent, config, title=title, note=" ".join((note, *remarks)), owner=owner, after=after, fill=fill)

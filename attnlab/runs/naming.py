@@ -35,6 +35,8 @@ def _own_attention(model: ModelConfig) -> str:
     """What the network's attention is called that needs no variant; empty where it has none."""
     if model.backbone == RECORDED:
         return str(model.options.get("network", RECORDED))
+    if model.foreign:
+        return re.split("[/:]", model.backbone)[-1]
     if model.options.get("depths") == 0:
         return ""
     if model.backbone in OWN_ATTENTION:

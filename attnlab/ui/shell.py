@@ -24,7 +24,7 @@ PAGES = (
     ("pages/reproduce.py", "Reproduce", "Train the report's Table 1 again, and see what each departure of its code costs."),
     ("pages/search.py", "Search", "Try other depths, widths, activations and placements of an attention block."),
     ("pages/melanoma.py", "Melanoma", "The article's two gates on a VGG16, and whether they look at the lesion."),
-    ("pages/open_checkpoint.py", "Open", "Open a checkpoint of the original repositories and see its attention."),
+    ("pages/open_checkpoint.py", "Open", "Open a network that was trained elsewhere and see its attention."),
 )
 CLASSROOM_PAGE = ("pages/classroom.py", "Classroom", "What this browser may do, and where the teacher enters the token.")
 """Only in that mode."""

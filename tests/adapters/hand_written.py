@@ -187,6 +187,20 @@ class Rows(nn.Module):
         return x + (weights @ tokens).view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
+class Alone(nn.Module):
+    """Twice attention of each position to itself alone, whose products of queries and keys are no attention."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).transpose(1, 2).unsqueeze(2)  # (B, N, 1, C): windows of one position
+        for _ in range(2):
+            weights = (tokens @ tokens.transpose(-2, -1) / 4).softmax(-1)
+            tokens = tokens + weights @ tokens
+        return tokens.squeeze(2).transpose(1, 2).reshape(x.shape)
+
+
 class BetweenChannels(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -68,6 +68,7 @@ HAND = {
     hand.Multihead: [("2.attention.tap#h1", *PAIR), ("2.attention.tap#h2", *PAIR)],
     hand.Encoder: [(f"2.layers.layers.{layer}.self_attn.tap#h{head}", *PAIR) for layer in (0, 1) for head in (1, 2)],
     hand.Rows: [("2.tap", *PAIR)],
+    hand.Alone: [("2.tap", *PAIR), ("2.tap2", *PAIR)],
     hand.BetweenChannels: [],
     hand.OneNumber: [],
     hand.Activations: [],

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     [
         ("inspect?img=3", "Inspect"),
         ("inspect_attention?img=3", "Inspect"),
-        ("open", "Open a checkpoint"),
-        ("open_checkpoint", "Open a checkpoint"),
+        ("open", "Open a network"),
+        ("open_checkpoint", "Open a network"),
     ],
 )
 def test_a_page_has_its_short_address_and_the_older_one(server: Server, page: Page, address: str, title: str) -> None:

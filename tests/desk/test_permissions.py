@@ -153,6 +153,7 @@ TOUCHING: dict[str, tuple[Action, Callable[[Room, Desk], Any]]] = {
 
 STARTING = {"measure": Action.MEASURE, "open_checkpoint": Action.OPEN_CHECKPOINT, "start_search": Action.START_SEARCH}
 STARTING |= {
+    "open_network": Action.OPEN_NETWORK,
     "measure_league": Action.MEASURE_COSTS,
     "pause_search": Action.CHANGE_SEARCH,
     "plan": Action.START,
@@ -201,7 +202,9 @@ def test_the_desk_asks_before_it_starts_anything(room: Room, name: str) -> None:
     arguments: dict[str, tuple[Any, ...]] = {"measure": (room.ended, None), "start_search": (None,), "pause_search": (None,)}
     arguments["measure_league"] = (None, None)
     arguments |= {"plan": (RunConfig(), None), "row_speeds": (load_grid(room.home, room.grid), None)}
-    named: dict[str, Any] = {"open_checkpoint": {"dataset": DatasetConfig()}, "plan": {"fresh": True, "tell": None}}
+    arguments["open_network"] = ("timm/resnet18", None)
+    dataset = {"dataset": DatasetConfig()}
+    named: dict[str, Any] = {"open_checkpoint": dataset, "open_network": dataset, "plan": {"fresh": True, "tell": None}}
     extra = named.get(name, {})
     for role, person in ROLES.items():
         if role not in MAY[STARTING[name].needed]:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from streamlit.testing.v1 import AppTest
 
+from attnlab import paths
 from attnlab.attention import MapScale
 from attnlab.cli.app import main
 from attnlab.config import DatasetConfig
@@ -149,3 +150,18 @@ def test_the_page_says_what_a_block_is_and_refuses_other_files(app: AppTest, tmp
     assert "Not recognised" in texts(page)
     page.text_input("checkpoint.path").input(str(tmp_path / "nowhere.pt")).run()
     assert plain("there is no file nowhere.pt") in texts(page)
+
+
+def test_a_network_of_timm_opens_by_its_name_and_is_shown_with_what_was_found(app: AppTest) -> None:
+    page = open_page(app, PAGE)
+    page.segmented_control("open.kind").set_value("A network by its name").run()
+    page.segmented_control("named.weights").set_value("random numbers").run()
+    page.selectbox("named.name.timm").set_value("test_vit").run()
+    assert not page.exception and not page.error
+    assert [metric.value for metric in page.metric] == ["371,240", "3 × 160 × 160", "1000"]
+    page.button("named.open").click().run()
+    assert not page.exception
+    assert "attnlab has found its attention by watching one forward pass" in texts(page)
+    run = open_run(paths.runs_dir() / page.selectbox("inspect.run").value)
+    assert run.config.model.backbone == "timm/test_vit"
+    assert {each.head for each in run.inspect(torch.zeros(1, *run.shape, dtype=torch.uint8)).maps} == {0, 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
+from attnlab.adapters import CODE, untapped_of
 from attnlab.attention import get_attention, split_composition
 from attnlab.config import ModelConfig
 from attnlab.data import DataError, ImageDataset
@@ -179,6 +181,26 @@ def variant_facts(config: ModelConfig) -> None:
             st.latex(variant.formula)
             _paper(variant.paper)
             benchmark_page(variant.name, "inspect")
+
+
+def foreign_facts(record: RunRecord) -> None:
+    """What is known of a network of others: where it comes from, and which of its attention is not shown."""
+    library, _, name = record.config.model.backbone.partition("/")
+    st.markdown(
+        f"**{plain(name)}.** A network of {'your own code' if library == CODE else library}. attnlab has found its attention "
+        "by watching one forward pass, and has checked that the predictions stay the same."
+    )
+    try:
+        untapped = untapped_of(opened_network(record).model)
+    except OpenError:
+        return  # the section above says what is wrong with it
+    if untapped:
+        reasons = Counter(each.reason for each in untapped)
+        parts = "One part" if len(untapped) == 1 else f"{len(untapped)} parts"
+        with st.expander(f"{parts} with attention that cannot be shown, and why", icon=":material/visibility_off:"):
+            for reason, count in reasons.items():
+                places = [each.path for each in untapped if each.reason == reason]
+                st.markdown(f"- {plain(reason)} {plain(', '.join(places[:4]))}{' and more' if count > 4 else ''}")
 
 
 def strip_key(record: RunRecord) -> str:

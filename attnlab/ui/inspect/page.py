@@ -195,10 +195,13 @@ def facts(record: RunRecord) -> None:
         st.caption(NOT_SAID)
         return
     wait_for_torch()
-    from attnlab.ui.inspect.network import variant_facts
+    from attnlab.ui.inspect.network import foreign_facts, variant_facts
 
     left_out_of_run(record, "inspect")
-    variant_facts(record.config.model)
+    if record.config.model.foreign:
+        foreign_facts(record)
+    else:
+        variant_facts(record.config.model)
     if words := tested_epoch(record):
         st.caption(f"The maps and predictions of the trained network are those {words}.")
     st.caption(NOT_SAID)

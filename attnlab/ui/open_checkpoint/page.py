@@ -161,7 +161,7 @@ def open_form(checkpoint: Recognised) -> None:
     """Asks what the file does not record, and makes the checkpoint a run that Inspect shows."""
     assert checkpoint.shape is not None  # it is a network
     choices = _choices(checkpoint.reference)
-    dataset = _dataset(checkpoint)
+    dataset = ask_dataset(checkpoint.shape.channels, checkpoint.classes)
     normalisation = NORMALISATION[checkpoint.reference.name]
     by_source = st.segmented_control(
         "Pixel normalisation",
@@ -215,16 +215,17 @@ def _choices(reference: Reference) -> dict[str, str]:
         }
 
 
-def _dataset(checkpoint: Recognised) -> DatasetConfig | None:
-    """Asks for the data set that the network was made for; `None` while its path is missing."""
-    assert checkpoint.shape is not None
-    fitting = fitting_datasets(checkpoint.shape.channels, checkpoint.classes)
+def ask_dataset(channels: int, classes: int) -> DatasetConfig | None:
+    """Asks for the data set that a network was made for; `None` while its path is missing."""
+    fitting = fitting_datasets(channels, classes)
     titles = {name: _title(name) for name in fitting} | {NO_PICTURES: "none: only my own images"}
+    offered_names = [*fitting, *([FROM_PATH] if manager().may(Action.READ_PATH) else []), NO_PICTURES]
     chosen = st.selectbox(
         "Data set",
-        [*fitting, *([FROM_PATH] if manager().may(Action.READ_PATH) else []), NO_PICTURES],
+        offered_names,
+        index=0 if fitting else len(offered_names) - 1,
         format_func=lambda name: titles.get(name, name),
-        key=f"checkpoint.dataset.{checkpoint.shape.channels}.{checkpoint.classes}",
+        key=f"checkpoint.dataset.{channels}.{classes}",
         help="It provides the class names, and the test images for Inspect.",
     )
     if chosen in fitting:

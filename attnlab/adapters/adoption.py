@@ -101,6 +101,12 @@ class Adopted:
     difference: float
     _original: nn.Module = field(repr=False)
 
+    def only_logits(self) -> nn.Module:
+        """The twin, which from now on returns its logits alone, and not what its code wraps them in."""
+        if isinstance(self.model, _Watched):
+            self.model.adoption.only_logits = True
+        return self.model
+
     def release(self) -> None:
         """Lets the twin go. The network itself was never touched; a twin that somebody still holds has no taps any more."""
         twin, self.model = self.model, self._original
@@ -139,8 +145,13 @@ def adopt(model: nn.Module, example: Tensor | None = None) -> Adopted:
         adoption = _Adoption(twin, trace)
         _watch(twin, adoption)
         proofs, refused, difference = _proven(twin, adoption, images, plain)
-    loose = _unseen(twin, adoption, {**trace.refused, **refused})
-    return Adopted(twin, proofs, loose, difference, model)
+    adoption.untapped = _unseen(twin, adoption, {**trace.refused, **refused})
+    return Adopted(twin, proofs, adoption.untapped, difference, model)
+
+
+def untapped_of(model: nn.Module) -> tuple[Untapped, ...]:
+    """What looks like attention in an adopted network and has no tap; nothing for a network of attnlab's."""
+    return model.adoption.untapped if isinstance(model, _Watched) else ()
 
 
 def logits_of(output: Any) -> Tensor:
@@ -170,7 +181,8 @@ class _Watched(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         with self.adoption.watching(self, args, kwargs):
-            return super().forward(*args, **kwargs)
+            output = super().forward(*args, **kwargs)
+        return logits_of(output) if self.adoption.only_logits else output
 
     def located_maps(self, shape: tuple[int, int, int]) -> dict[str, Cells]:
         """Where the maps of pictures (C, H, W) lie; `attnlab.attention.locate_maps` asks for it."""
@@ -178,9 +190,16 @@ class _Watched(nn.Module):
 
 
 class _Adoption:
-    """The places of attention of a twin, and their taps."""
+    """The places of attention of a twin, and their taps.
+
+    Attributes:
+        only_logits: whether the twin returns its logits alone, and not what its code wraps them in.
+        untapped: see `Adopted.untapped`.
+    """
 
     def __init__(self, twin: nn.Module, trace: Trace) -> None:
+        self.only_logits = False
+        self.untapped: tuple[Untapped, ...] = ()
         self.taps: dict[Key, AttentionTap] = {}
         self.names: dict[Key, str] = {}
         self._size = trace.size

@@ -1,0 +1,256 @@
+"""Networks of others by name, so that a run can say which it is.
+
+    timm/seresnet18                   timm.create_model
+    torchvision/vit_b_16              torchvision.models.get_model
+    transformers/vit                  AutoModelForImageClassification, with the settings of its configuration as options
+    python/package.module:function    a function of the owner's own code, see `allow_code`
+
+They are built with random weights, whose place those of the run take, and adopted. Nothing is downloaded here but by
+`hub_network`, when a person asks for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attnlab import paths
+from attnlab.adapters.adoption import adopt, logits_of
+from attnlab.attention import evaluating
+from attnlab.config import ModelConfig
+from attnlab.files import write_file
+from attnlab.models import ImageShape, build_model
+
+LIBRARIES = ("timm", "torchvision", "transformers")
+CODE = "python"
+_FILE = "own_networks.json"
+
+
+class NetworkUnavailable(ValueError):
+    """The network cannot be had; the message says what to do."""
+
+
+def build_network(config: ModelConfig, shape: ImageShape, classes: int, *, tapped: bool = True) -> nn.Module:
+    """The network of a config: one of attnlab's, or one of others, adopted, which returns its logits.
+
+    Args:
+        tapped: ``False`` leaves a network of others as it is, where nobody looks at its attention.
+
+    Raises:
+        ValueError: as `attnlab.models.build_model`, or `NetworkUnavailable`.
+    """
+    if not config.foreign:
+        return build_model(config, shape, classes)
+    model = foreign_network(config.backbone, classes, config.options)
+    if not tapped:
+        return model
+    return adopt(model.eval(), torch.zeros(1, shape.channels, shape.height, shape.width)).only_logits()
+
+
+def foreign_network(name: str, classes: int | None = None, options: Mapping[str, Any] | None = None) -> nn.Module:
+    """A network of others with random weights, as its library builds it.
+
+    Args:
+        name: as in "timm/seresnet18".
+        classes: how many logits; `None` takes the library's own number.
+        options: further arguments of the library's constructor.
+
+    Raises:
+        NetworkUnavailable: where the library is not installed, knows no such network, or refuses the options; where the code of
+            one's own may not be run or fails.
+    """
+    library, _, rest = name.partition("/")
+    makers: dict[str, Callable[[str, int | None, dict[str, Any]], Any]] = {
+        "timm": _timm,
+        "torchvision": _torchvision,
+        "transformers": _transformers,
+        CODE: _own_code,
+    }
+    if library not in makers or not rest:
+        raise NetworkUnavailable(f"{name} names no network: write it as in timm/seresnet18, of {', '.join(LIBRARIES)}")
+    with torch.random.fork_rng(devices=[]):
+        made = makers[library](rest, classes, dict(options or {}))
+    if not isinstance(made, nn.Module):
+        raise NetworkUnavailable(f"{rest} returned {type(made).__name__}, not a network (torch.nn.Module)")
+    return made
+
+
+def known_networks(library: str) -> list[str]:
+    """The names that a library knows, sorted.
+
+    Raises:
+        NetworkUnavailable: where it is not installed.
+    """
+    module = _library(library)
+    if library == "timm":
+        return sorted(module.list_models())
+    if library == "torchvision":
+        from torchvision.models import list_models
+
+        return sorted(name for name in list_models(module=module.models) if "quantized" not in name)
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+
+    return sorted(MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES)
+
+
+def fitted_network(name: str, weights: Mapping[str, Tensor], options: Mapping[str, Any] | None = None) -> nn.Module:
+    """A network of others with weights from a file.
+
+    The number of classes is not asked for: where the classifier of the file has another number of rows than the network's, the
+    network is built anew with that number.
+
+    Raises:
+        NetworkUnavailable: as `foreign_network`, or for weights of another network.
+    """
+    model = foreign_network(name, None, options)
+    own = model.state_dict()
+    rows = {
+        value.shape[0]
+        for key, value in weights.items()
+        if key in own and value.ndim and value.shape != own[key].shape and value.shape[1:] == own[key].shape[1:]
+    }
+    if len(rows) == 1 and not name.startswith(f"{CODE}/"):
+        model = foreign_network(name, rows.pop(), options)
+        own = model.state_dict()
+    problems = [
+        *(f"{key} is missing" for key in own if key not in weights),
+        *(f"{key} belongs to another network" for key in weights if key not in own),
+        *(
+            f"{key} has shape {tuple(weights[key].shape)}, the network {tuple(own[key].shape)}"
+            for key in own
+            if key in weights and weights[key].shape != own[key].shape
+        ),
+    ]
+    if problems:
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise NetworkUnavailable(f"these are not the weights of {name}: {'; '.join(problems[:3])}{more}")
+    model.load_state_dict(dict(weights))
+    return model.eval()
+
+
+def hub_network(name: str, options: Mapping[str, Any] | None = None) -> nn.Module:
+    """A network with the weights that its library offers for it, downloaded or from the library's cache.
+
+    For transformers the name is that of the model on the hub, as in "transformers/google/vit-base-patch16-224".
+
+    Raises:
+        NetworkUnavailable: where there are none, or they cannot be reached.
+    """
+    library, _, rest = name.partition("/")
+    module = _library(library)
+    try:
+        if library == "timm":
+            model = module.create_model(rest, pretrained=True, **dict(options or {}))
+        elif library == "torchvision":
+            model = module.models.get_model(rest, weights="DEFAULT", **dict(options or {}))
+        else:
+            model = module.AutoModelForImageClassification.from_pretrained(rest, use_safetensors=True, trust_remote_code=False)
+    except Exception as error:  # whatever a library raises without a network, or for a name that it does not know
+        raise NetworkUnavailable(
+            f"the weights of {name} could not be had: {_first_line(error)}. Without a network, open a file of weights instead"
+        ) from error
+    return model.eval()
+
+
+def allow_code(function: str, folder: str) -> None:
+    """Lets runs of this home be built by a function of the owner's own code, "package.module:function".
+
+    A run folder alone never makes attnlab import code: what it may import was named on the command line, by whoever is at the
+    machine, and is kept in a file of the home.
+
+    Args:
+        folder: where Python finds the module, besides what is installed.
+    """
+    allowed = _allowed() | {function: str(Path(folder).resolve())}
+    paths.home().mkdir(parents=True, exist_ok=True)
+    written = json.dumps(allowed, indent=1).encode()
+    write_file(paths.home() / _FILE, lambda file: file.write(written))
+
+
+def _allowed() -> dict[str, str]:
+    try:
+        tree = json.loads((paths.home() / _FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(key): str(value) for key, value in tree.items()} if isinstance(tree, dict) else {}
+
+
+def _library(name: str) -> Any:
+    if name not in LIBRARIES:
+        raise NetworkUnavailable(f"{name} is no library whose networks attnlab knows; there are {', '.join(LIBRARIES)}")
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise NetworkUnavailable(f"{name} is not installed. It comes with: pip install 'attnlab[models]'") from error
+
+
+def _timm(name: str, classes: int | None, options: dict[str, Any]) -> Any:
+    timm = _library("timm")
+    return _made(timm.create_model, name, **options, **({} if classes is None else {"num_classes": classes}))
+
+
+def _torchvision(name: str, classes: int | None, options: dict[str, Any]) -> Any:
+    models = _library("torchvision").models
+    return _made(models.get_model, name, weights=None, **options, **({} if classes is None else {"num_classes": classes}))
+
+
+def _transformers(name: str, classes: int | None, options: dict[str, Any]) -> Any:
+    transformers = _library("transformers")
+    settings = options | ({} if classes is None else {"num_labels": classes})
+    config = _made(transformers.AutoConfig.for_model, name, **settings)
+    return _made(transformers.AutoModelForImageClassification.from_config, config)
+
+
+def _own_code(name: str, classes: int | None, options: dict[str, Any]) -> Any:
+    folder = _allowed().get(name)
+    if folder is None:
+        raise NetworkUnavailable(
+            f"{name} is code, which attnlab imports only after the owner of this machine has named it: attnlab open {name}"
+        )
+    module, _, function = name.partition(":")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise NetworkUnavailable(f"{name} was not found in {folder}: {_first_line(error)}") from error
+    return _made(make, **options)
+
+
+def _made(make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    try:
+        return make(*args, **options)
+    except Exception as error:  # whatever the code of others raises
+        named = args[0] if args and isinstance(args[0], str) else getattr(make, "__name__", "the network")
+        raise NetworkUnavailable(f"{named} cannot be built: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def outputs(model: nn.Module, shape: tuple[int, int, int]) -> int:
+    """How many classes a network tells apart, from one forward of an empty picture (C, H, W).
+
+    Raises:
+        NetworkUnavailable: for a network that does not take such pictures, or returns no logits.
+    """
+    with evaluating(model), torch.no_grad():
+        try:
+            logits = logits_of(model(torch.zeros(1, *shape)))
+        except Exception as error:  # whatever a foreign network raises
+            sides = " x ".join(map(str, shape))
+            raise NetworkUnavailable(
+                f"{type(model).__name__} does not take pictures of {sides}: {_first_line(error)}"
+            ) from error
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        found = tuple(logits.shape)
+        raise NetworkUnavailable(f"{type(model).__name__} returns {found} for one picture, and not one logit for each class")
+    return int(logits.shape[1])
