@@ -14,6 +14,11 @@ from attnlab import open_run, paths
 from attnlab.adapters import NetworkUnavailable, allow_code, build_network, fitted_network, foreign_network, known_networks
 from attnlab.cli.app import main
 from attnlab.config import ModelConfig
+from attnlab.data import Split
+from attnlab.explain.honesty.measure import measure_honesty
+from attnlab.explain.surgery.effect import accuracy_change, operate, standard_interventions
+from attnlab.explain.surgery.operations import Intervention
+from attnlab.explain.token_maps import has_token_maps
 from attnlab.models import ImageShape
 
 SMALL_VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
@@ -37,22 +42,19 @@ def test_the_number_of_classes_follows_from_the_file():
     assert torch.equal(opened(x), trained(x)) and opened(x).shape == (2, 7)
 
 
-def test_a_named_network_opens_as_a_run_from_the_command_line(home, capsys):
+@pytest.fixture
+def opened(home, capsys):
+    """What the command line says of a network of timm with the weights of a file."""
     save_file(small_vit(10).state_dict(), home / "net.safetensors")
     options = [flag for name, value in SMALL_VIT.items() for flag in ("--option", f"{name}={value}")]
-    arguments = [
-        "open",
-        "timm/vit_tiny_patch16_224",
-        "--weights",
-        str(home / "net.safetensors"),
-        "--images",
-        "digits",
-        "--json",
-    ]
-    assert main([*arguments, *options]) == 0
-    tree = json.loads(capsys.readouterr().out)
-    assert tree["taps"] == ["blocks.0.attn.tap", "blocks.1.attn.tap"]
-    run = open_run(paths.runs_dir() / tree["run_id"])
+    weights = ["--weights", str(home / "net.safetensors")]
+    assert main(["open", "timm/vit_tiny_patch16_224", *weights, "--images", "digits", "--json", *options]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_named_network_opens_as_a_run_from_the_command_line(opened):
+    assert opened["taps"] == ["blocks.0.attn.tap", "blocks.1.attn.tap"]
+    run = open_run(paths.runs_dir() / opened["run_id"])
     images = torch.randint(0, 256, (2, *run.shape), dtype=torch.uint8)
     inspection = run.inspect(images)
     x = (images / 255 - 0.5) / 0.5
@@ -125,3 +127,21 @@ def test_a_damaged_list_of_allowed_code_allows_nothing(home):
     (paths.home() / "own_networks.json").write_text("[1", encoding="utf-8")
     with pytest.raises(NetworkUnavailable, match="attnlab open my_net:make"):
         foreign_network("python/my_net:make")
+
+
+def test_surgery_and_honesty_work_on_a_network_of_others_as_on_any_run(opened):
+    run = open_run(paths.runs_dir() / opened["run_id"])
+    generator = torch.Generator().manual_seed(1)
+    images, labels = torch.randint(0, 256, (6, *run.shape), generator=generator, dtype=torch.uint8), torch.arange(6)
+    head = Intervention("off", taps=("blocks.0.attn.tap#h2",))
+    changes = accuracy_change(run.model, images, labels, run.mean, run.std, [*standard_interventions(run.model), head])
+    assert [each.intervention.operation for each in changes][-1] == "off" and len(changes) > 4
+    changed = operate(run.model, images, run.mean, run.std, head)
+    assert changed.maps[0].values.any() and not changed.maps[1].values.any()
+    masks = torch.zeros(6, *run.shape[1:], dtype=torch.bool)
+    masks[:, 8:20, 8:20] = True
+    found = measure_honesty(run, Split(images, labels, masks), count=6, steps=2)
+    heads = [f"blocks.{block}.attn.tap#h{number}" for block in (0, 1) for number in (1, 2, 3)]
+    assert [each.tap for each in found] == [*heads, "rollout", "gradient_rollout", "class_relevance"]
+    assert all({"untrained", "random", "grad_cam"} <= set(each.values["pointing"]) for each in found)
+    assert has_token_maps(run) and run.class_token
