@@ -34,7 +34,7 @@ _PLACES = {"attention_end": "end", "attention_last": "before the classifier"}
 CONTAINERS = frozenset(
     {
         *("tap", "readout", "head", "mixer", "gates", "attend", "attention", "features", "blocks"),
-        *("attn", "self", "self_attn", "self_attention", "encoder", "stages", "layer", "layers", "trunk_output"),
+        *("attn", "self", "self_attn", "encoder", "stages", "layer", "layers", "trunk_output"),
     }
 )
 """Modules of a network that only hold others: their names say nothing about where a map is, so titles leave them out.

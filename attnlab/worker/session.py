@@ -317,9 +317,13 @@ def _stopped(folder: RunFolder, why: str) -> Outcome:
     return Outcome(RunState.PAUSED if request == "pause" else RunState.STOPPED)
 
 
+_ONEDNN_OUT_OF_MEMORY = ("could not create a primitive", "could not create a memory object")
+"""All that oneDNN says when the kernel of a convolution gets no memory."""
+
+
 def _out_of_memory(error: BaseException) -> bool:
     """Whether a program on the CPU got no more memory; torch says so by an error of no kind of its own."""
-    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error) or str(error) in _ONEDNN_OUT_OF_MEMORY
 
 
 def _write_end(claim: _Claim, outcome: Outcome) -> None:

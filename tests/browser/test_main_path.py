@@ -43,8 +43,8 @@ def test_start_train_reload_inspect_compare(server: Server, page: Page, chromium
 
     # the curve grows while nobody does anything
     expect(loss_chart(page)).to_have_attribute("aria-label", TRAINING, timeout=PATIENT)
-    expect(page.get_by_text(re.compile(r"epoch \d of 6"))).to_be_visible(timeout=PATIENT)
     before = loss_chart(page).get_attribute("aria-label")
+    expect(page.get_by_text(re.compile(r"epoch \d of 6"))).to_be_visible(timeout=PATIENT)
     expect(loss_chart(page)).not_to_have_attribute("aria-label", before or "", timeout=PATIENT)
 
     # zoom stays while it grows

@@ -89,8 +89,8 @@ def test_without_any_run_it_says_how_to_make_one(app: AppTest) -> None:
     assert "attnlab demo" in app.code[0].value
 
 
-def test_a_test_picture_shows_every_map_and_the_prediction(app: AppTest, run_id: str) -> None:
-    app.query_params["run"] = run_id
+def test_a_test_picture_shows_every_map_and_the_prediction(app: AppTest, listed_run_id: str) -> None:
+    app.query_params["run"] = listed_run_id
     open_page(app, INSPECT)
     (panel,) = shown(app)["panels"]
     kinds = [(layer["kind"], layer["title"], layer["scale"]) for layer in panel["layers"]]

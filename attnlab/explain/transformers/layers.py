@@ -1,8 +1,8 @@
 """The attention of a transformer as a whole: all layers over the same tokens, put together from the maps of one forward.
 
 What makes a network a transformer here is said by its maps alone: at least two layers, each with a softmax over all tokens
-for each token, the same tokens in each. Windows (Swin), pooled keys, and attention on several resolutions are other things,
-for which products over the layers have no meaning.
+for each token, the same tokens in each, and more than one position. Windows (Swin), pooled keys, and attention on several
+resolutions are other things, for which products over the layers have no meaning.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ def token_layers(maps: Sequence[AttentionMap]) -> TokenLayers | None:
 
 def _over_all_tokens(attention: AttentionMap) -> bool:
     tokens = attention.prefix + math.prod(attention.grid)
+    if math.prod(attention.grid) == 1:
+        return False  # attention over one position, which a small picture leaves of a map
     square = attention.queries == attention.grid and attention.values.shape[1:] == (tokens, tokens)
     return square and attention.scale is MapScale.SOFTMAX
 
