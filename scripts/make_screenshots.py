@@ -30,6 +30,10 @@ PAGES = {
 }
 SECTIONS = {"surgery": ("inspect?surgery=true&operation=Painted&img=12", "*-cbam-*", ".st-key-surgery")}
 """Parts of a page: its address, which shipped run, and the element."""
+SHOWS = {"home": ".attention-viewer", "inspect": ".attention-viewer"}
+"""Pages with a viewer, and what they show when it is there."""
+MOVES_FOR = 14_000
+"""Milliseconds until the training that Home plays has come to its end."""
 LOOKS = {
     "light": ("light", 1360, 900),
     "dark": ("dark", 1360, 900),
@@ -88,6 +92,9 @@ def main() -> None:
                     page.set_viewport_size({"width": width, "height": height})
                     page.goto(f"{base}/{PAGES[name]}", wait_until="domcontentloaded")
                     settle(page)
+                    if name in SHOWS:
+                        page.locator(SHOWS[name]).first.wait_for(timeout=90_000)
+                        page.wait_for_timeout(MOVES_FOR)
                     page.screenshot(path=out)
                 print(name, look, flush=True)
             page.close()
