@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -72,12 +72,18 @@ def fresh(output: Tensor, cells: Cells | None, owners: Tensor | None = None) -> 
     return Positions((ids.expand(output.shape),), (height, width), cells)
 
 
+class Operation(NamedTuple):
+    """One operation of a forward: what it is called, as in "view", what it was given, and the tensors that came out."""
+
+    name: str
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: Sequence[Tensor]
+
+
 def followed(
-    name: str,
-    func: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    outputs: Sequence[Tensor],
+    operation: Operation,
     known: Callable[[object], Positions | None],
     cells: Callable[[Tensor], Cells | None],
     samples: int,
@@ -85,29 +91,26 @@ def followed(
     """The positions of the outputs of one operation.
 
     Args:
-        name: of the operation, as in "view".
         known: the positions of a tensor that went in.
         cells: where a map of features lies in the picture.
         samples: how many pictures go through the network.
     """
+    outputs = operation.outputs
     lost: list[Positions | None] = [None] * len(outputs)
     try:
-        made = _followed(name, func, args, kwargs, outputs, known, cells, samples)
+        made = _followed(operation, known, cells, samples)
     except (RuntimeError, TypeError, IndexError, ValueError):  # a form of the call that only values of the network can take
         return lost
     return made if len(made) == len(outputs) else lost
 
 
 def _followed(
-    name: str,
-    func: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    outputs: Sequence[Tensor],
+    operation: Operation,
     known: Callable[[object], Positions | None],
     cells: Callable[[Tensor], Cells | None],
     samples: int,
 ) -> list[Positions | None]:
+    name, func, args, kwargs, outputs = operation
     first = args[0] if args else None
     before = known(first)
     if name in ("cat", "concat", "concatenate", "stack", "hstack", "vstack"):

@@ -21,13 +21,14 @@ from torch import Tensor
 from attnlab.adapters._calls import CallsMode, Key, names, tensors_of
 from attnlab.adapters._contractions import FusedCall, key_ids_of, operands_of
 from attnlab.adapters._layout import GateLayout, PairLayout, Turned, Unusual, coarse_cells, gate_layout, pair_layout
-from attnlab.adapters._positions import KEEPS_WHOLE, MAPS, MOVES, SAMPLE, Positions, constant, followed, fresh
+from attnlab.adapters._positions import KEEPS_WHOLE, MAPS, MOVES, SAMPLE, Operation, Positions, constant, followed, fresh
 from attnlab.attention import CellWalk, MapKind, MapScale
 from attnlab.geometry import Cells, Size, picture_cells
 
 SAMPLES = 2
 """Images of the example that go through the network: two, to tell the images of a batch from windows and heads."""
 
+_RESHAPES = names("view reshape permute transpose flatten unflatten view_as reshape_as")
 _SQUASHES = {"sigmoid": "gate", "sigmoid_": "gate", "expit": "gate", "hardsigmoid": "gate", "hardsigmoid_": "gate"}
 _SIX = names("relu6 relu6_ hardtanh hardtanh_ clamp clamp_ clip clip_")
 _SPREADS = MOVES | KEEPS_WHOLE | names("interpolate upsample dropout dropout_ alpha_dropout feature_dropout")
@@ -204,8 +205,8 @@ class Trace(CallsMode):
     ) -> None:
         if name == "__setitem__":
             return
-        canonical = {"__matmul__": "matmul"}.get(name, name)
-        where = followed(canonical, func, args, kwargs, made, lambda each: self.facts(each).positions, self._walk.get, SAMPLES)
+        operation = Operation({"__matmul__": "matmul"}.get(name, name), func, args, kwargs, made)
+        where = followed(operation, lambda each: self.facts(each).positions, self._walk.get, SAMPLES)
         inputs = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
         first = inputs[0] if inputs else None
         root = self._root(first) if first is not None and self._same(name, args, inputs) else 0
@@ -219,16 +220,7 @@ class Trace(CallsMode):
 
     def _same(self, name: str, args: tuple[Any, ...], inputs: Sequence[Tensor]) -> bool:
         """Whether the output has the values of its input, but for their order, a factor or a constant."""
-        if name in KEEPS_WHOLE or name in (
-            "view",
-            "reshape",
-            "permute",
-            "transpose",
-            "flatten",
-            "unflatten",
-            "view_as",
-            "reshape_as",
-        ):
+        if name in KEEPS_WHOLE or name in _RESHAPES:
             return True
         return name in _ARITHMETIC and len(inputs) == 1
 

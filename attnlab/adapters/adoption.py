@@ -202,7 +202,6 @@ class _Adoption:
         self.untapped: tuple[Untapped, ...] = ()
         self.taps: dict[Key, AttentionTap] = {}
         self.names: dict[Key, str] = {}
-        self._size = trace.size
         self._sites: dict[tuple[int, int], dict[Key, Site]] = {trace.size: dict(trace.sites)}
         for key, site in trace.sites.items():
             self._put(twin, key, site)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,6 +32,10 @@ from attnlab.models import ImageShape, build_model
 LIBRARIES = ("timm", "torchvision", "transformers")
 CODE = "python"
 _FILE = "own_networks.json"
+_LOADS = frozenset({"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "weights"})
+"""Arguments by which a library reads files or the network: a run may not have them, since its folder may come from anywhere."""
+_PLAIN_NAME = re.compile(r"[\w.-]+")
+"""A network that a library itself knows; timm would download or read what is named like ``hf-hub:owner/model``."""
 
 
 class NetworkUnavailable(ValueError):
@@ -75,6 +80,13 @@ def foreign_network(name: str, classes: int | None = None, options: Mapping[str,
     }
     if library not in makers or not rest:
         raise NetworkUnavailable(f"{name} names no network: write it as in timm/seresnet18, of {', '.join(LIBRARIES)}")
+    if library != CODE:
+        if not _PLAIN_NAME.fullmatch(rest):
+            raise NetworkUnavailable(
+                f"{rest} is no name of a network of {library}; weights of the hub are opened with --weights hub"
+            )
+        if loads := sorted(_LOADS.intersection(options or {})):
+            raise NetworkUnavailable(f"{', '.join(loads)} cannot be set: the weights of a run are in its folder")
     with torch.random.fork_rng(devices=[]):
         made = makers[library](rest, classes, dict(options or {}))
     if not isinstance(made, nn.Module):

@@ -7,16 +7,13 @@ import re
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from attnlab import paths
 from attnlab.cli.common import Json, open_store, tell
 from attnlab.config import DatasetConfig
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _NETWORK = re.compile(r"(timm|torchvision|transformers)/\S+|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 """The name of a network: of a library, or a function of one's own code."""
@@ -124,6 +121,8 @@ def _open_network(
     as_json: bool,
 ) -> int:
     """Opens a network of others, or of one's own code, by name."""
+    import torch
+
     from attnlab.adapters import (
         CODE,
         NetworkUnavailable,
@@ -140,7 +139,7 @@ def _open_network(
     from attnlab.runs.imported import NO_PICTURES, fitting_datasets, import_network
 
     values = {key: _value(text) for key, text in options.items()}
-    if ":" in name:
+    if "/" not in name:
         allow_code(name, str(Path.cwd()))
         name = f"{CODE}/{name}"
     if weights is None:
@@ -161,7 +160,7 @@ def _open_network(
     if image_size is not None:
         shape = (shape[0], image_size, image_size)
     classes = outputs(network, shape)
-    with adopt(network, torch_zeros(shape)) as adopted:
+    with adopt(network, torch.zeros(1, *shape)) as adopted:
         taps, untapped = list(adopted.taps), [f"{each.path}: {each.reason}" for each in adopted.untapped]
     with open_store() as store:
         newest = store.newest()
@@ -184,13 +183,6 @@ def _open_network(
     tree |= {"taps": taps, "untapped": untapped, "config": folder.config.model_dump(mode="json")}
     shown = f"{len(taps)} attention maps" if len(taps) != 1 else "1 attention map"
     return tell(tree, f"{name}, {parameters:,} parameters, {shown}\n{folder.run_id}\n{folder.path}", as_json=as_json)
-
-
-def torch_zeros(shape: tuple[int, int, int]) -> Tensor:
-    """One empty picture."""
-    import torch
-
-    return torch.zeros(1, *shape)
 
 
 def _value(text: str) -> Any:

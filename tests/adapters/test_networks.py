@@ -101,6 +101,8 @@ def test_code_of_ones_own_is_run_only_after_the_command_line_has_named_it(home, 
         (["timm/resnet10t", "--weights", "FILE"], "these are not the weights of timm/resnet10t"),
         (["torchvision/no_such_network", "--weights", "random"], "no_such_network cannot be built"),
         (["no_such_module:make", "--weights", "random"], "was not found in"),
+        (["timm/hf-hub:somebody/net", "--weights", "random"], "is no name of a network of timm"),
+        (["timm/resnet10t", "--weights", "random", "--option", "checkpoint_path=x.pth"], "checkpoint_path cannot be set"),
         (["timm/resnet10t", "--weights", "random", "--option", "img_size"], "--option img_size: expected name=value"),
     ],
 )
