@@ -61,7 +61,8 @@ class Untapped(NamedTuple):
     reason: str
 
 
-class TapProof(NamedTuple):
+@dataclass(frozen=True)
+class TapProof:
     """What was checked of one tap on the example.
 
     Attributes:
