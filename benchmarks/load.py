@@ -76,7 +76,7 @@ ANSWERED = """() => new Promise((resolve) => {
   let ran = false;
   const look = () => {
     const state = app.getAttribute("data-test-script-state");
-    if (state === "running") ran = true;
+    if (state !== "notRunning") ran = true;  // "running" itself is not drawn when the answer comes at once
     else if (ran && state === "notRunning") { watch.disconnect(); resolve(performance.now() - began); }
   };
   const watch = new MutationObserver(look);
@@ -183,14 +183,18 @@ class Student:
         for key in self.visitor.keys("inspect.probes."):
             self._choose("pick an image of the time-lapse", key, {"picked": [self.random.randrange(8)]})
 
-    def _source(self, name: str) -> None:
-        """Chooses where the image comes from, where the run offers that; ``test`` is there for some runs only."""
+    def _source(self, name: str) -> bool:
+        """Chooses where the image comes from and returns whether the run offers that: ``test`` is there for some runs only, and
+        a run that has no weights yet has nothing but ``learned``.
+        """
         key = next(iter(self.visitor.keys("inspect.from.")), None)
         if key is None:
             raise Stuck(f"Inspect offers no source; it shows: {self.visitor.texts()[:300]}")
         offered = key.removeprefix("inspect.from.").split(".")
-        if name in offered:
-            self._choose("choose a source", key, self.visitor.options(key)[offered.index(name)])
+        if name not in offered:
+            return False
+        self._choose("choose a source", key, self.visitor.options(key)[offered.index(name)])
+        return True
 
     def _point(self) -> None:
         self._open("inspect")
@@ -232,7 +236,8 @@ class Student:
 
     def _upload(self) -> None:
         self._open("inspect")
-        self._source("own")
+        if not self._source("own"):
+            return
         self.visitor.until("inspect.upload")
         noise = np.random.default_rng(self.random.randrange(1 << 30)).integers(0, 256, (96, 128, 3), dtype=np.uint8)
         content = io.BytesIO()
@@ -302,10 +307,11 @@ def chromium_visits(address: str, seconds: float, first: int) -> tuple[dict[str,
                 page.locator(widget).first.wait_for(timeout=60_000)
                 page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=60_000)
                 page.evaluate(f"() => (window.answered = ({ANSWERED})())")
+                chosen = page.locator(widget).first.get_attribute("aria-checked")
                 page.locator(widget).first.click()
                 answer = page.evaluate("() => window.answered")
                 if answer is None:
-                    complaints.append(f"no answer on {place or 'home'} within 30 s")
+                    complaints.append(f"no answer on {place or 'home'} within 30 s (chosen before: {chosen})")
                 else:
                     found["a widget's answer"].append(answer / 1000)
                 if page.locator("[data-testid=stException]").count():
