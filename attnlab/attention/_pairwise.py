@@ -152,7 +152,7 @@ class PairwiseAttention(nn.Module, ABC):
         On the meta device, where operations are counted and nothing is computed, only what attention itself needs is done.
         """
         if self.tap.fixed:  # the same weight for all keys
-            read = value.sum(dim=2, keepdim=True) * self._neutral(key)
+            read = value.sum(dim=2, keepdim=True) * self._fixed_weight(key)
             return read.expand(-1, -1, query.shape[2], -1)
         if query.is_meta:
             return self._weights(query, key) @ value
@@ -162,12 +162,13 @@ class PairwiseAttention(nn.Module, ABC):
         dropped = self.dropout if self.training else 0.0
         return F.scaled_dot_product_attention(query, key, value, dropout_p=dropped, scale=self.scale)[..., :wide]
 
-    def _neutral(self, key: Tensor) -> float:
+    def _fixed_weight(self, key: Tensor) -> float:
+        """The weight of every key while the tap is fixed."""
         return 1 / key.shape[2] if self.tap.neutral is None else self.tap.neutral
 
     def _weights(self, query: Tensor, key: Tensor) -> Tensor:
         if self.tap.fixed:
-            return query.new_full((*query.shape[:3], key.shape[2]), self._neutral(key))
+            return query.new_full((*query.shape[:3], key.shape[2]), self._fixed_weight(key))
         return (query @ key.transpose(2, 3) * self.scale).softmax(dim=-1)
 
     def _edited(self, query: Tensor, key: Tensor, value: Tensor, grids: tuple[Place, Place]) -> Tensor | None:
@@ -191,8 +192,9 @@ class TokenAttention(PairwiseAttention):
 
         [q | k | v] = W x,    A = softmax_keys(q k^T / sqrt(d)),    y = W_o [A_1 v_1, ..., A_n v_n]
 
-    Tokens without a position come first, then the positions of a grid, row by row. Neutral weights read all tokens uniformly:
-    a class token that gathers nothing would know nothing of the picture.
+    Tokens without a position come first, then the positions of a grid, row by row. Fixed weights (`fix_weights`) read all
+    tokens uniformly, though the neutral weight is 0, as of all attention that is added to its input: a network whose class
+    token gathers nothing, in training too, could learn nothing of the picture.
 
     Args:
         width: D, a multiple of ``heads``.
@@ -206,7 +208,6 @@ class TokenAttention(PairwiseAttention):
         self, width: int, heads: int, grid: Place, *, prefix: int = 0, bias: bool = True, dropout: float = 0.0
     ) -> None:
         super().__init__(heads, (width // heads) ** -0.5, prefix=prefix, dropout=dropout)
-        self.tap.neutral = None
         self.grid = grid
         self.qkv = nn.Linear(width, 3 * width, bias=bias)
         self.proj = nn.Linear(width, width)
@@ -216,6 +217,9 @@ class TokenAttention(PairwiseAttention):
         place = grid or self.grid
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
         return self.proj(self.attended(query, key, value, (place, place)).transpose(1, 2).flatten(2))
+
+    def _fixed_weight(self, key: Tensor) -> float:
+        return 1 / key.shape[2]
 
     def query_grid(self, x: Tensor) -> Place:
         return self.grid

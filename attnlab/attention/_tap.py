@@ -98,7 +98,8 @@ def from_rows(rows: Tensor, attention: AttentionMap) -> Tensor:
 
 
 def neutral_weights(attention: AttentionMap) -> Tensor:
-    """The weights with which a block does nothing, in the shape of the map's values: what "off" and a fixed tap mean.
+    """The weights with which a block does nothing, in the shape of the map's values: what "off" means, and a fixed tap unless
+    its block says otherwise.
 
     The map's neutral value: a product passes its input on, a readout adds nothing. A map without one reads features that
     cannot be left out, since nothing would be left, and reads them uniformly: 1/N of the positions, 1/M of the branches.

@@ -16,8 +16,15 @@ from attnlab.data import normalise
 from attnlab.explain.open_run import OpenRun
 from attnlab.explain.placed import PlacedMaps
 from attnlab.explain.transformers.layers import TokenLayers, token_layers
-from attnlab.explain.transformers.relevance import class_relevance, gradient_rollout, layers_with_gradients
+from attnlab.explain.transformers.relevance import (
+    class_relevance,
+    gradient_rollout,
+    layers_with_gradients,
+    legrad,
+    own_score_gradients,
+)
 from attnlab.explain.transformers.rollout import ROLLOUT, attention_rollout
+from attnlab.models import token_parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +33,13 @@ class TokenReading:
 
     Attributes:
         gradients: of each layer, of the shape of its weights.
+        own_gradients: the same of the score that the network gives by the tokens after this layer, where it tells how it
+            classifies them, else the gradients themselves.
     """
 
     layers: TokenLayers
     gradients: tuple[Tensor, ...]
+    own_gradients: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,14 @@ TOKEN_MAPS: dict[str, TokenMap] = {
             "attention of all blocks, weighted by its gradient for the class and added up (Chefer et al. 2021)",
             lambda reading: class_relevance(reading.layers.weights, reading.gradients),
         ),
+        TokenMap(
+            "legrad",
+            "LeGrad",
+            "LeGrad",
+            "how much more attention to a place would raise the score of the class, on average over all blocks and heads "
+            "(Bousselham et al. 2024)",
+            lambda reading: legrad(reading.own_gradients)[:, None].expand_as(reading.layers.weights[0][:, 0]),
+        ),
     )
 }
 """Every way, by name."""
@@ -85,16 +103,21 @@ def read_tokens(run: OpenRun, images: Tensor, classes: Tensor | None = None) -> 
         images: uint8 (B, C, H, W).
         classes: (B,); the predicted ones when `None`.
     """
+    weight = next(run.model.parameters(), images)
+    x = normalise(images, run.mean, run.std).to(weight.device)
+    chosen: list[Tensor] = [] if classes is None else [classes.to(weight.device)]
 
     def score(logits: Tensor) -> Tensor:
         scores = run.class_scores(logits)
-        wanted = scores.argmax(dim=1) if classes is None else classes.to(scores.device)
-        return scores.gather(1, wanted[:, None])[:, 0]
+        if not chosen:  # by the network's own output, which is scored first
+            chosen.append(scores.argmax(dim=1))
+        return scores.gather(1, chosen[0][:, None])[:, 0]
 
-    weight = next(run.model.parameters(), images)
-    x = normalise(images, run.mean, run.std).to(weight.device)
     layers, gradients = layers_with_gradients(run.model, x, score, run.cells)
-    return None if layers is None else TokenReading(layers, gradients)
+    if layers is None:
+        return None
+    parts = token_parts(run.model)
+    return TokenReading(layers, gradients, gradients if parts is None else own_score_gradients(run.model, x, score, parts))
 
 
 def has_token_maps(run: OpenRun) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -17,12 +17,14 @@ class TokenParts:
         blocks: the layers, each of which returns tokens (B, N, D), the patches last.
         norm: applied to what is classified.
         head: (..., D) -> logits (..., classes).
+        classify: tokens (B, N, D) -> logits (B, classes), as the network makes them of those after its last layer.
         positions: the embeddings of the positions (N, D) or (1, N, D), of patches last; `None` where there is no table.
     """
 
     blocks: Sequence[nn.Module]
     norm: nn.Module
     head: nn.Module
+    classify: Callable[[Tensor], Tensor]
     positions: Tensor | None = None
 
 

@@ -168,7 +168,7 @@ class CompactTransformer(nn.Module):
 
     def token_parts(self) -> TokenParts:
         """The parts through which each token can be read as what is pooled of them is."""
-        return TokenParts(list(self.blocks), self.norm, self.fc, self.positions)
+        return TokenParts(list(self.blocks), self.norm, self.fc, self._classified, positions=self.positions)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, classes).
@@ -188,7 +188,11 @@ class CompactTransformer(nn.Module):
             tokens = tokens + self.positions
         for block in self.blocks:
             tokens = block(tokens, grid)
-        return self.fc(self.pooling(self.norm(tokens), grid=grid))
+        return self._classified(tokens, grid)
+
+    def _classified(self, tokens: Tensor, grid: Size | None = None) -> Tensor:
+        """(B, N, width) -> (B, classes); the grid only tells the map of weights its shape."""
+        return self.fc(self.pooling(self.norm(tokens), grid=grid or (1, tokens.shape[1])))
 
 
 def token_grid(size: Size, convolutions: int, kernel: int) -> Size:

@@ -184,8 +184,11 @@ class VisionTransformer(nn.Module):
         return self.head(self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
-        """What is classified, (B, width): the class token after the last norm, or the norm of what is read of the patches."""
-        tokens = self.tokens(x)
+        """What is classified, (B, width)."""
+        return self.read(self.tokens(x))
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, width) -> (B, width): the norm of the class token, or of the mean or maximum of the patches."""
         if self.readout == "class_token":
             return self.norm(tokens)[:, 0]
         patches = tokens[:, self.prefix :]
@@ -210,7 +213,9 @@ class VisionTransformer(nn.Module):
 
     def token_parts(self) -> TokenParts:
         """The parts through which each token can be read as the classified one is."""
-        return TokenParts(list(self.blocks), self.norm, self.head, self.pos_embed)
+        return TokenParts(
+            list(self.blocks), self.norm, self.head, lambda tokens: self.head(self.read(tokens)), positions=self.pos_embed
+        )
 
     def position_table(self, grid: Size) -> Tensor:
         """The position table for a grid of patches: as it is for the network's own grid, else resampled."""

@@ -18,7 +18,7 @@ from attnlab.data import Split
 from attnlab.explain.honesty.measure import measure_honesty
 from attnlab.explain.surgery.effect import accuracy_change, operate, standard_interventions
 from attnlab.explain.surgery.operations import Intervention
-from attnlab.explain.token_maps import has_token_maps
+from attnlab.explain.token_maps import TOKEN_MAPS, has_token_maps
 from attnlab.models import ImageShape
 
 SMALL_VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
@@ -144,6 +144,6 @@ def test_surgery_and_honesty_work_on_a_network_of_others_as_on_any_run(opened):
     masks[:, 8:20, 8:20] = True
     found = measure_honesty(run, Split(images, labels, masks), count=6, steps=2)
     heads = [f"blocks.{block}.attn.tap#h{number}" for block in (0, 1) for number in (1, 2, 3)]
-    assert [each.tap for each in found] == [*heads, "rollout", "gradient_rollout", "class_relevance"]
+    assert [each.tap for each in found] == [*heads, *TOKEN_MAPS]
     assert all({"untrained", "random", "grad_cam"} <= set(each.values["pointing"]) for each in found)
     assert has_token_maps(run) and run.class_token

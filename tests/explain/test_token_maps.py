@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
+from attnlab.adapters import adopt
 from attnlab.data import Split
 from attnlab.explain.baselines import BASELINES, BaselineContext, attention_map, baselines_of, measured_maps, spatial_taps
 from attnlab.explain.honesty.comparison import CEILING, MAP
 from attnlab.explain.honesty.measure import measure_honesty
 from attnlab.explain.open_run import OpenRun
 from attnlab.explain.surgery.effect import accuracy_change
-from attnlab.explain.surgery.operations import Intervention
+from attnlab.explain.surgery.operations import Intervention, operated
 from attnlab.explain.token_maps import TOKEN_MAPS, has_token_maps, read_tokens, token_map
 from attnlab.explain.transformers.rollout import attention_rollout
 from attnlab.maps import tap_titles
@@ -94,6 +98,52 @@ def test_networks_that_are_no_transformers_have_none_of_these_maps_and_are_measu
         token_map(net, IMAGES, "class_relevance")
 
 
+class Adds(torch.nn.Module):
+    """Attends between the positions of a map, or of tokens made of it, and adds what it gathers."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.attention = torch.nn.MultiheadAttention(channels, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        return x + self.attention(tokens, tokens, tokens)[0].transpose(1, 2).unflatten(2, tuple(x.shape[2:]))
+
+
+def adopted(*between: torch.nn.Module) -> torch.nn.Module:
+    """Somebody's network: a convolution, attention, something, attention, and a classifier."""
+    torch.manual_seed(6)
+    ends = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 2)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 4, 4), Adds(8), *between, Adds(8), *ends)
+    return adopt(model.eval(), torch.zeros(1, 3, 16, 12)).only_logits()
+
+
+def built(**settings: object) -> torch.nn.Module:
+    config = {"model__width": 8, "model__options": {}, "model__attention_options": {}, **settings}
+    return build_model(CONFIG.changed(**config).model, ImageShape(3, 16, 12), 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "transformer"),
+    [
+        (lambda: adopted(torch.nn.Conv2d(8, 8, 3, padding=1)), False),
+        (lambda: adopted(torch.nn.Conv2d(8, 8, 1), torch.nn.GELU()), True),  # an MLP of each position
+        (lambda: built(model__backbone="resnet_cifar", model__attention="self_attention", model__options={"depth": 14}), False),
+        (lambda: built(model__attention="bottleneck", model__options={"blocks": 1}), False),  # in place of convolutions
+        (lambda: built(model__backbone="cct", model__attention="none"), True),
+        (lambda: built(model__backbone="vit", model__attention="none", model__options={"stem": "convolutions"}), True),
+    ],
+    ids=["convolution between", "layer of each position between", "resnet_cifar", "bottleneck", "cct", "vit"],
+)
+def test_attention_on_one_grid_is_a_transformers_where_nothing_else_mixes_its_tokens(
+    make: Callable[[], torch.nn.Module], transformer: bool
+) -> None:
+    net = opened(make(), (3, 16, 12))
+    pairs = [each.queries for each in net.inspect(torch.zeros(1, 3, 16, 12, dtype=torch.uint8)).maps if each.queries]
+    assert len(pairs) > len(set(pairs)), "there is attention twice on one grid"
+    assert has_token_maps(net) == transformer
+
+
 def test_a_transformer_without_a_convolution_has_no_grad_cam_and_all_other_baselines() -> None:
     class Linear(torch.nn.Module):
         """Patches by a linear layer."""
@@ -137,6 +187,29 @@ def test_maps_of_all_layers_are_measured_against_masks_random_maps_and_the_untra
         ].values.items():  # as a baseline of another map it has the same figures
             np.testing.assert_allclose(found[tap].values[measure][MAP], by_name[tap])
         assert np.isfinite(found[tap].twin).all() and found[tap].sentences()
+
+
+@pytest.mark.parametrize("foreign", [False, True], ids=["vit", "timm"])
+def test_a_head_that_is_off_gathers_nothing_whoever_wrote_the_network(foreign: bool) -> None:
+    """As if the weights that read its output were 0; uniform is another operation."""
+    if foreign:
+        timm = pytest.importorskip("timm", reason="timm is not installed")
+        torch.manual_seed(7)
+        plain = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=4, embed_dim=8, depth=2, num_heads=2).eval()
+        model, name = adopt(plain, torch.zeros(1, 3, 16, 16)).only_logits(), "blocks.1.attn"
+    else:
+        torch.manual_seed(7)
+        plain = model = built(model__backbone="vit", model__attention="none", model__options={"heads": 2}).eval()
+        name = "blocks.1.attention"
+    x = torch.randn(2, 3, 16, 16)
+    masked = copy.deepcopy(plain)
+    with torch.no_grad():
+        masked.get_submodule(name).proj.weight[:, 4:] = 0
+        expected = masked(x)
+        with operated(model, Intervention("off", taps=[f"{name}.tap#h2"])) as edited:
+            torch.testing.assert_close(edited(x), expected)
+        with operated(model, Intervention("uniform", taps=[f"{name}.tap#h2"])) as edited:
+            assert not torch.allclose(edited(x), expected)
 
 
 def test_single_heads_can_be_switched_off_on_one_image_and_over_many(run: OpenRun) -> None:

@@ -11,7 +11,13 @@ from torch import Tensor
 from attnlab.attention import AttentionMap, MapKind, MapScale, edit_attention, record_attention
 from attnlab.explain.transformers.layers import TokenLayers, token_layers
 from attnlab.explain.transformers.reading import attention_distances, position_similarity, read_rows
-from attnlab.explain.transformers.relevance import attention_gradients, class_relevance, gradient_rollout
+from attnlab.explain.transformers.relevance import (
+    attention_gradients,
+    class_relevance,
+    gradient_rollout,
+    legrad,
+    own_score_gradients,
+)
 from attnlab.explain.transformers.rollout import (
     attention_flow,
     attention_rollout,
@@ -50,8 +56,13 @@ def softmaxes(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64).mul(2).softmax(dim=-1)
 
 
+PATCHES = Cells(Axis(2, 4, 4), Axis(2, 4, 4))
+WIDER = Cells(Axis(2, 4, 12), Axis(2, 4, 12))  # after a convolution of 3 x 3
+
+
 def pair(values: Tensor, grid: tuple[int, int], **fields: object) -> AttentionMap:
-    return AttentionMap("0.tap", MapKind.PAIRWISE, MapScale.SOFTMAX, values, grid, **({"queries": grid} | fields))  # type: ignore[arg-type]
+    usual = {"queries": grid, "cells": PATCHES, "neutral": 0.0}
+    return AttentionMap("0.tap", MapKind.PAIRWISE, MapScale.SOFTMAX, values, grid, **(usual | fields))  # type: ignore[arg-type]
 
 
 # ---- rollout
@@ -151,9 +162,15 @@ def test_without_a_class_token_the_tokens_are_read_as_they_are_pooled() -> None:
         [pair(softmaxes(1, 4, 4), (2, 2)), pair(softmaxes(1, 9, 9), (3, 3))],
         [pair(softmaxes(1, 4, 4), (2, 2), prefix=1)] * 2,  # keys that lie outside, as of halo attention
         [pair(softmaxes(1, 16, 4), (2, 2), queries=(4, 4))] * 2,
+        [pair(softmaxes(1, 4, 4), (2, 2)), pair(softmaxes(1, 4, 4), (2, 2), cells=WIDER)],
+        [pair(softmaxes(1, 4, 4), (2, 2), cells=None)] * 2,
+        [pair(softmaxes(1, 4, 4), (2, 2), neutral=None)] * 2,  # takes the place of a convolution: nothing goes around it
         [AttentionMap("tap", MapKind.SPATIAL, MapScale.GATE, torch.ones(1, 1, 2, 2), (2, 2))] * 2,
     ],
-    ids=["none", "one layer", "two resolutions", "keys outside", "pooled keys", "gates"],
+    ids=[
+        *("none", "one layer", "two resolutions", "keys outside", "pooled keys"),
+        *("a convolution between", "nothing is known of the cells", "no path around it", "gates"),
+    ],
 )
 def test_other_attention_is_not_taken_for_that_of_a_transformer(maps: list[AttentionMap]) -> None:
     assert token_layers(maps) is None
@@ -185,6 +202,39 @@ def test_gradients_of_a_score_are_those_of_finite_changes_of_each_weight(network
         torch.testing.assert_close(gradients[at][image, query, key], slope, rtol=1e-5, atol=1e-9)
     assert gradients[5][:, 1:].abs().max() == 0  # only the class token is read after the last layer
     assert all(parameter.grad is None for parameter in network.parameters()) and not network.training
+
+
+def test_the_score_after_each_layer_has_the_gradients_of_finite_changes(network: TokenNetwork) -> None:
+    """After layer l the class token is classified, so of this layer's rows its own alone counts, and no later layer."""
+    parts = token_parts(network)
+    assert parts is not None
+    found = own_score_gradients(network, IMAGES, lambda logits: logits[:, 1], parts)
+    _, last = attention_gradients(network, IMAGES, lambda logits: logits[:, 1])
+    torch.testing.assert_close(found[2], torch.stack(last[4:], dim=1))
+    for layer, (image, head, key) in enumerate([(0, 0, 5), (1, 1, 4), (1, 0, 1)]):
+        assert found[layer].shape == (2, 2, 14, 14) and found[layer][:, :, 1:].abs().max() == 0
+
+        def changed(by: float, layer: int = layer, place: tuple[int, int, int] = (image, head, key)) -> Tensor:
+            def edit(attention: AttentionMap) -> Tensor | None:
+                values = attention.values.clone()
+                values[place[0], 0, place[2]] += by
+                return values if attention.name == f"blocks.{layer}.attention.tap#h{place[1] + 1}" else None
+
+            with edit_attention(network, edit):
+                state = token_states(network, IMAGES, parts)[layer]
+            with torch.inference_mode():
+                return parts.classify(state)[place[0], 1]
+
+        slope = (changed(1e-4) - changed(-1e-4)) / 2e-4
+        torch.testing.assert_close(found[layer][image, head, 0, key], slope, rtol=1e-5, atol=1e-9)
+
+
+def test_legrad_by_hand() -> None:
+    """Two layers of two heads between two tokens: positive gradients, averaged over heads, queries and layers."""
+    first = torch.tensor([[[[1.0, -2.0], [3.0, 4.0]], [[-1.0, 0.0], [0.0, 2.0]]]])
+    last = torch.tensor([[[[8.0, -8.0], [0.0, 0.0]], [[0.0, 4.0], [-1.0, -1.0]]]])
+    # key 0: (1 + 3) / 4 = 1 and 8 / 4 = 2; key 1: (4 + 2) / 4 = 1.5 and 4 / 4 = 1
+    torch.testing.assert_close(legrad([first, last]), torch.tensor([[1.5, 1.25]]))
 
 
 def test_relevance_and_gradient_rollout_by_hand() -> None:

@@ -61,8 +61,11 @@ class TokenNetwork(nn.Module):
         tokens = torch.cat([self.first.expand(len(x), -1, -1), tokens], dim=1) + self.positions
         for block in self.blocks:
             tokens = block(tokens)
+        return self.classified(tokens)
+
+    def classified(self, tokens: Tensor) -> Tensor:
         tokens = self.norm(tokens)
         return self.head(tokens[:, 0] if self.prefix else tokens.mean(dim=1))
 
     def token_parts(self) -> TokenParts:
-        return TokenParts(list(self.blocks), self.norm, self.head, self.positions)
+        return TokenParts(list(self.blocks), self.norm, self.head, self.classified, positions=self.positions)

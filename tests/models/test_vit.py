@@ -173,7 +173,7 @@ def test_maps_say_which_tokens_have_no_place(readout: str, registers: int) -> No
         recorded = model(x)
     assert torch.equal(recorded, model(x))
     for each in maps:
-        assert (each.kind, each.scale, each.neutral) == (MapKind.PAIRWISE, MapScale.SOFTMAX, None)
+        assert (each.kind, each.scale, each.neutral) == (MapKind.PAIRWISE, MapScale.SOFTMAX, 0.0)
         assert (each.grid, each.queries, each.prefix) == ((3, 5), (3, 5), extra)
         assert each.values.shape == (2, 15 + extra, 15 + extra)
         torch.testing.assert_close(each.values.sum(-1), torch.ones(2, 15 + extra))

@@ -11,6 +11,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from attnlab.experiments.managers import get_manager
+from attnlab.explain.token_maps import TOKEN_MAPS
 from attnlab.explain.token_view import view_tokens
 from attnlab.runs.folder import RunFolder
 from attnlab.viz.token_figures import distance_plot, tiles
@@ -44,7 +45,7 @@ def test_the_arrays_of_a_network_are_those_of_its_maps() -> None:
     assert view.patches is not None and view.lengths is not None and view.others is not None and view.similarity is not None
     assert view.patches.shape == (3, 4, 3, 2) and np.allclose(view.patches.sum(axis=-1), 1, atol=1e-5)
     assert view.lengths.shape == (3, 4, 3) and view.others.shape == (3, 2) and view.similarity.shape == (4, 3, 4, 3)
-    assert 0 < view.distances.max() < 16 and set(view.maps) == {"rollout", "gradient_rollout", "class_relevance"}
+    assert 0 < view.distances.max() < 16 and set(view.maps) == set(TOKEN_MAPS)
     assert view_tokens(opened(FirstPixels()), torch.zeros(1, 3, 14, 12, dtype=torch.uint8)) is None
 
 

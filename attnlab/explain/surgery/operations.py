@@ -10,8 +10,9 @@ threads that run the network are not affected.
 
 What "off" means is said by the map: its neutral value, with which the block does nothing. A gate that multiplies becomes 1:
 every channel, position or element passes unchanged. PAIRWISE becomes 0: the block adds nothing to its input, as
-self-attention with gamma 0. A map without a neutral value is a softmax over positions that reads a local map into one vector;
-it cannot be left out, since nothing would be read, and becomes uniform, which reads the plain mean.
+self-attention with gamma 0, and as a head that is masked (Michel, Levy and Neubig, NeurIPS 2019, arXiv:1905.10650). A map
+without a neutral value is a softmax over positions that reads a local map into one vector, or that takes the place of a
+convolution; it cannot be left out, since nothing would be left, and becomes uniform, which reads the plain mean.
 
 All other operations keep the scale of a map: a GATE stays in [0, 1], a SOFTMAX still sums to 1 over what it attends to: the
 positions of SPATIAL and of each channel of ELEMENT, the channels of CHANNEL, the keys of each query of PAIRWISE, the branches

@@ -5,7 +5,14 @@ Nothing here knows a network. `layers.token_layers` takes the maps of one forwar
 
 from attnlab.explain.transformers.layers import TokenLayers, token_layers
 from attnlab.explain.transformers.reading import attention_distances, position_similarity, read_rows
-from attnlab.explain.transformers.relevance import attention_gradients, class_relevance, gradient_rollout, layers_with_gradients
+from attnlab.explain.transformers.relevance import (
+    attention_gradients,
+    class_relevance,
+    gradient_rollout,
+    layers_with_gradients,
+    legrad,
+    own_score_gradients,
+)
 from attnlab.explain.transformers.rollout import attention_flow, attention_rollout, joint_attention
 from attnlab.explain.transformers.tokens import patch_logits, token_norms, token_states
 
@@ -19,6 +26,8 @@ __all__ = [
     "gradient_rollout",
     "joint_attention",
     "layers_with_gradients",
+    "legrad",
+    "own_score_gradients",
     "patch_logits",
     "position_similarity",
     "read_rows",

@@ -1,8 +1,16 @@
 """The attention of a transformer as a whole: all layers over the same tokens, put together from the maps of one forward.
 
 What makes a network a transformer here is said by its maps alone: at least two layers, each with a softmax over all tokens
-for each token, the same tokens in each, and more than one position. Windows (Swin), pooled keys, and attention on several
-resolutions are other things, for which products over the layers have no meaning.
+for each token, the same tokens in each, and more than one position. A product over the layers takes a token of one layer for
+the same token of the layer before, plus what it gathered. So
+
+    what a head gathers is added to its input       its neutral weight is 0, see `AttentionMap.neutral`
+    nothing else mixes tokens between two layers    their cells see the same pixels: a convolution or a pooling between them
+                                                    would have widened what a cell sees (`attnlab.attention.locate_maps`)
+
+Where nobody knows what cells see, a token without a position proves the second: no convolution can pass over it. Windows
+(Swin), pooled keys, attention on several resolutions, and a CNN with attention after several of its convolutions are other
+things.
 """
 
 from __future__ import annotations
@@ -65,6 +73,8 @@ def token_layers(maps: Sequence[AttentionMap]) -> TokenLayers | None:
     pairs = [each for each in maps if each.kind is MapKind.PAIRWISE and derived(each.name) is None]
     if not pairs or any(not _over_all_tokens(each) or _tokens(each) != _tokens(pairs[0]) for each in pairs):
         return None
+    if pairs[0].cells is None and not pairs[0].prefix:
+        return None
     layers: list[list[AttentionMap]] = []
     for each in pairs:
         if not each.head:  # the first head of a layer, or its only one
@@ -90,11 +100,11 @@ def _over_all_tokens(attention: AttentionMap) -> bool:
     if math.prod(attention.grid) == 1:
         return False  # attention over one position, which a small picture leaves of a map
     square = attention.queries == attention.grid and attention.values.shape[1:] == (tokens, tokens)
-    return square and attention.scale is MapScale.SOFTMAX
+    return square and attention.scale is MapScale.SOFTMAX and attention.neutral == 0
 
 
-def _tokens(attention: AttentionMap) -> tuple[int, tuple[int, int], int]:
-    return attention.prefix, attention.grid, len(attention.values)
+def _tokens(attention: AttentionMap) -> tuple[int, tuple[int, int], Cells | None, int]:
+    return attention.prefix, attention.grid, attention.cells, len(attention.values)
 
 
 def _pooling(last: AttentionMap, first: AttentionMap) -> Tensor | None:

@@ -4,10 +4,17 @@
                       E_l = mean over heads of relu(dS/dA_l * A_l)       R_l = R_(l-1) + E_l R_(l-1),  R_0 = I
     gradient rollout  Gildenblat's variant of attention rollout: F_l = relu(mean over heads of dS/dA_l * A_l), then the product
                       of F_l + I with rows that sum to 1 (in his code they do not, see `rollout`)
+    LeGrad            Bousselham, Boggust, Chaybouti, Strobelt and Kuehne 2024, arXiv:2404.03214:
+                      E_k = mean over layers l, heads and queries q of relu(dS_l/dA_l[q, k])
 
-Row q says from where token q at the end has what speaks for the class. dS/dA is the gradient of the score with respect to each
-weight of each head, all else as the network makes it: what follows from the weight in later layers counts, also through their
-queries and keys.
+In LeGrad S_l is the score that the classifier gives the class by the tokens after layer l, as if it were the last one, so it
+says nothing of a query but how much more weight on each key would raise the score. Departures: a network that does not tell
+how it classifies tokens (`attnlab.models.TokenParts`), as those of others, is asked by its own score S for every layer; the
+map is not stretched to [0, 1] image by image; attention that pools the tokens, as in `cct`, counts through the score alone.
+
+Of the first two, row q says from where token q at the end has what speaks for the class. dS/dA is the gradient of the score
+with respect to each weight of each head, all else as the network makes it: what follows from the weight in later layers counts,
+also through their queries and keys.
 """
 
 from __future__ import annotations
@@ -18,11 +25,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention import AttentionMap, edit_attention, evaluating, with_cells
+from attnlab.attention import AttentionMap, edit_attention, evaluating, reported_calls, with_cells
 from attnlab.explain.transformers.layers import TokenLayers, token_layers
 from attnlab.explain.transformers.rollout import with_residual
 from attnlab.geometry import Cells
 from attnlab.maps import MapKind
+from attnlab.models import TokenParts
 
 
 def attention_gradients(
@@ -40,26 +48,66 @@ def attention_gradients(
     Returns:
         Maps with detached values, and for each the gradient, of the same shape; 0 where the score does not depend on a map.
     """
-    seen: list[AttentionMap] = []
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
+        output, seen = _with_graph(model, x)
+        gradients = _gradients(score(output).sum(), seen)
+    return tuple(replace(each, values=each.values.detach()) for each in seen), gradients
+
+
+def own_score_gradients(
+    model: nn.Module, x: Tensor, score: Callable[[Tensor], Tensor], parts: TokenParts
+) -> tuple[Tensor, ...]:
+    """Of each layer (B, heads, N, N): the gradient of the score that the classifier gives by the tokens after this layer.
+
+    Args:
+        x, score: as of `attention_gradients`.
+
+    Raises:
+        ValueError: when a layer does not return tokens (B, N, D), or makes no map between them.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
+        states: list[Tensor] = []
+        before: list[int] = []  # how many maps there are after each layer
+
+        def keep(name: str, entering: Tensor, leaving: Tensor) -> None:
+            states.append(leaving)
+            before.append(len(seen))
+
+        seen: list[AttentionMap] = []
+        with reported_calls({str(index): block for index, block in enumerate(parts.blocks)}, keep):
+            _with_graph(model, x, seen)
+        found = []
+        for state, first, last in zip(states, [0, *before], before, strict=False):
+            heads = [each for each in seen[first:last] if each.kind is MapKind.PAIRWISE]
+            if state.ndim != 3 or not heads:
+                raise ValueError("the layers of this network do not return tokens (B, N, D) that attend to each other")
+            found.append(torch.stack(_gradients(score(parts.classify(state)).sum(), heads), dim=1))
+    return tuple(found)
+
+
+def _with_graph(model: nn.Module, x: Tensor, seen: list[AttentionMap] | None = None) -> tuple[Tensor, list[AttentionMap]]:
+    """What the network returns, and its maps, of whose values it is made. ``seen`` is filled while it runs."""
+    maps: list[AttentionMap] = [] if seen is None else seen
 
     def keep(attention: AttentionMap) -> Tensor:
         own = attention.values.clone()
         if not own.requires_grad:
             own.requires_grad_()
-        seen.append(replace(attention, values=own))
+        maps.append(replace(attention, values=own))
         return own
 
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(model), edit_attention(model, keep):
-        total = score(model(x.clone())).sum()
-        weights = [each.values for each in seen]
-        found = torch.autograd.grad(total, weights, allow_unused=True) if weights and total.requires_grad else ()
-    gradients = found or [None] * len(seen)
-    return (
-        tuple(replace(each, values=each.values.detach()) for each in seen),
-        tuple(
-            torch.zeros_like(each.values) if gradient is None else gradient.detach()
-            for each, gradient in zip(seen, gradients, strict=True)
-        ),
+    with edit_attention(model, keep):
+        return model(x.clone()), maps
+
+
+def _gradients(total: Tensor, maps: Sequence[AttentionMap]) -> tuple[Tensor, ...]:
+    """Of a number with respect to the values of some maps; 0 where it does not depend on them."""
+    weights = [each.values for each in maps]
+    found: Sequence[Tensor | None] = [None] * len(maps)
+    if weights and total.requires_grad:
+        found = torch.autograd.grad(total, weights, allow_unused=True, retain_graph=True)
+    return tuple(
+        torch.zeros_like(each) if gradient is None else gradient.detach() for each, gradient in zip(weights, found, strict=True)
     )
 
 
@@ -122,3 +170,13 @@ def gradient_rollout(layers: Sequence[Tensor], gradients: Sequence[Tensor]) -> T
         joint = mixed if joint is None else mixed @ joint
     assert joint is not None
     return joint
+
+
+def legrad(gradients: Sequence[Tensor]) -> Tensor:
+    """How much more weight on each token would raise the score, over all layers, heads and queries: (B, N), never negative.
+
+    Args:
+        gradients: of each layer (B, heads, N, N), as `own_score_gradients` or, without the parts, `attention_gradients` give
+            them.
+    """
+    return torch.stack([each.clamp_min(0).mean(dim=(1, 2)) for each in gradients]).mean(dim=0)
