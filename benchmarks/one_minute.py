@@ -80,6 +80,11 @@ def report(runs: list[Run], threads: int) -> str:
         f"{run.images_per_second:.0f} |"
         for run in runs
     ]
+    means = "; ".join(
+        f"`{variant}` {fmean(run.accuracy for run in of_it):.1%} in at most {max(run.seconds for run in of_it):.0f} s (n = {len(of_it)})"
+        for variant in dict.fromkeys(run.variant for run in runs)
+        if (of_it := [run for run in runs if run.variant == variant])
+    )
     return f"""# One minute
 
 What the one-minute preset of the Train page (`attnlab.training.presets.one_minute`) reaches on small digits among distractors,
@@ -91,6 +96,8 @@ load average at the end {load}.
 | variant | seed | test accuracy | seconds | CPU seconds | training images/s |
 |---|---:|---:|---:|---:|---:|
 {chr(10).join(rows)}
+
+Mean test accuracy over the seeds, and the longest run: {means}.
 
 Seconds are from reading the data to the result of the test. Where the CPU seconds are close to them, the process had only one
 core; on two idle cores a run takes about half its CPU seconds. `gates` is the network of the preset with gates of its own.

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from attnlab.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
 OTHERS_OPTIONS = {"--index-url", "--logdir", "--no-deps", "--server.baseUrlPath"}
 """Options of other programs that stand alone somewhere."""
 VARIABLES = re.compile(r"\bATTNLAB_[A-Z_]+\b")
