@@ -1,6 +1,6 @@
 """Measures the "one minute" preset: test accuracy and seconds, or the accuracy to expect after fewer epochs.
 
-    python -m benchmarks.one_minute --seeds 3             # writes docs/one_minute.md
+    python -m benchmarks.one_minute --seeds 5             # writes docs/one_minute.md
     python -m benchmarks.one_minute --seeds 2 --expected  # writes attnlab/training/expected.json
 
 The second trains each variant with several numbers of epochs, for the test accuracies that the Train page and
@@ -81,7 +81,8 @@ def report(runs: list[Run], threads: int) -> str:
         for run in runs
     ]
     means = "; ".join(
-        f"`{variant}` {fmean(run.accuracy for run in of_it):.1%} in at most {max(run.seconds for run in of_it):.0f} s (n = {len(of_it)})"
+        f"`{variant}` {fmean(run.accuracy for run in of_it):.1%} in at most {max(run.seconds for run in of_it):.0f} s, "
+        f"n = {len(of_it)}"
         for variant in dict.fromkeys(run.variant for run in runs)
         if (of_it := [run for run in runs if run.variant == variant])
     )
