@@ -85,9 +85,9 @@ def main() -> None:
     accuracies = [(RunFolder(folder).end() or {})["result"]["test_accuracy"] for folder in given.folders]
     reached = " and ".join(f"{value:.1%}" for value in accuracies)
     about = (
-        f"{given.images} test images, drawn from the classes in turn; {len(runs)} trainings, which differ in the seed and reach\n"
-        f"{reached} on the test images. Figures are those of one training after the other. *Better* is the sign test over the\n"
-        "images, corrected by Holm, at 5%, in each training unless said otherwise.\n\n"
+        f"{given.images} test images, drawn from the classes in turn; {len(runs)} trainings, which differ in the seed and\n"
+        f"reach {reached} on the test images. Figures are those of one training after the other. *Better* is the sign\n"
+        "test over the images, corrected by Holm, at 5%, in each training unless said otherwise.\n\n"
     )
     text = TARGET.read_text()
     before, rest = text.split(BEGIN)

@@ -1,6 +1,8 @@
 """Takes the pictures of docs/screenshots from a running app: every page, and every state of the viewer, in light, in dark
-and at phone width.
+and at phone width. What is not shipped is trained first.
 
+export ATTNLAB_HOME=/tmp/pictures
+python -m scripts.picture_runs
 streamlit run app.py --server.port 8501 &
 python -m scripts.make_screenshots http://localhost:8501
 """
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from scripts.viewer_states import STATES, take_state
+from scripts.viewer_states import PATIENCE, STATES, take_parts, take_state
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "screenshots"
@@ -45,9 +47,9 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backg
 
 def settle(page: Page) -> None:
     """Waits until the page's script has ended and nothing is being drawn."""
-    page.get_by_role("heading").first.wait_for(timeout=60_000)
+    page.get_by_role("heading").first.wait_for(timeout=PATIENCE)
     page.wait_for_function(
-        "() => !document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]')", timeout=90_000
+        "() => !document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]')", timeout=PATIENCE
     )
     page.wait_for_timeout(2500)
 
@@ -58,7 +60,7 @@ def section(page: Page, base: str, name: str, out: Path) -> None:
     run = min((ROOT / "checkpoints" / "demo").glob(pattern)).name
     page.set_viewport_size({"width": page.viewport_size["width"], "height": 2600})  # type: ignore[index]
     page.goto(f"{base}/{address}&run={run}", wait_until="domcontentloaded")
-    page.locator(selector).wait_for(timeout=90_000)
+    page.locator(selector).wait_for(timeout=PATIENCE)
     settle(page)
     for left in page.locator(".mask-editor.painting canvas").all()[:1]:
         page.get_by_role("button", name="erase", exact=True).click()
@@ -73,14 +75,17 @@ def section(page: Page, base: str, name: str, out: Path) -> None:
 
 
 def main() -> None:
-    """Address of the app, then the pages wanted; all of them without."""
-    base = sys.argv[1].rstrip("/")
-    wanted = sys.argv[2:] or [*PAGES, *SECTIONS, *STATES]
+    """Address of the app, then the pictures and looks wanted; all of them without."""
+    base, given = sys.argv[1].rstrip("/"), sys.argv[2:]
+    wanted = [name for name in given if name not in LOOKS] or [*PAGES, *SECTIONS, *STATES, "tokens"]
+    looks = [name for name in LOOKS if name in given] or list(LOOKS)
     OUT.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        for look, (scheme, width, height) in LOOKS.items():
+        for look in looks:
+            scheme, width, height = LOOKS[look]
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_default_timeout(PATIENCE)
             page.on("pageerror", lambda error: print("page error:", error))
             for name in wanted:
                 out = OUT / f"{name}-{look}.png"
@@ -88,12 +93,14 @@ def main() -> None:
                     section(page, base, name, out)
                 elif name in STATES:
                     take_state(page, base, name, out, settle)
+                elif name == "tokens":
+                    take_parts(page, base, OUT, look, settle)
                 else:
                     page.set_viewport_size({"width": width, "height": height})
                     page.goto(f"{base}/{PAGES[name]}", wait_until="domcontentloaded")
                     settle(page)
                     if name in SHOWS:
-                        page.locator(SHOWS[name]).first.wait_for(timeout=90_000)
+                        page.locator(SHOWS[name]).first.wait_for(timeout=PATIENCE)
                         page.wait_for_timeout(MOVES_FOR)
                     page.screenshot(path=out)
                 print(name, look, flush=True)

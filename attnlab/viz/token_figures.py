@@ -14,6 +14,8 @@ from attnlab.viz.palette import colour
 
 _GAP = 1
 """Cells between two maps, which are empty."""
+_BAR = 240
+"""Length of the colour bar in pixels. It lies below the maps, so that it is near them however wide the page is."""
 
 
 def tiles(
@@ -53,7 +55,17 @@ def tiles(
             zmin=ends[0],
             zmax=ends[1],
             colorscale=scale,
-            colorbar={"title": {"text": title, "side": "right"}, "thickness": 12},
+            colorbar={
+                "title": {"text": title, "side": "top"},
+                "orientation": "h",
+                "thickness": 10,
+                "lenmode": "pixels",
+                "len": _BAR,
+                "x": 0,
+                "xanchor": "left",
+                "y": 0,
+                "yanchor": "top",
+            },
             hovertemplate="%{customdata}: %{z:.2f}<extra></extra>",
             hoverongaps=False,
         )
@@ -71,7 +83,7 @@ def tiles(
         hoverinfo="none",
         showlegend=False,
     )
-    layout(figure, height=round(side * picture.shape[0]) + 70)
+    layout(figure, height=round(side * picture.shape[0]) + 110)
     figure.update_xaxes(
         tickvals=[column * wide + (width - 1) / 2 for column in range(len(columns))],
         ticktext=[plain(name) for name in columns],

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from attnlab.explain.token_maps import TOKEN_MAPS
@@ -48,19 +49,30 @@ def tokens_section(selection: Selection) -> None:
             st.info("The blocks of this network have different numbers of heads, so they cannot be put into one grid.")
             return
         reads = "the class token" if view.class_token else "the patches that are classified, on average,"
-        left, right = st.columns([3, 2], gap="large")
-        with left:
-            _heads(view, reads)
-        with right:
-            _enlarged(view, panel, record)
-        _all_layers(view, panel, selection.images[0])
-        _distances(view)
+        with _part("heads"):
+            left, right = st.columns([3, 2], gap="large")
+            with left:
+                _heads(view, reads)
+            with right:
+                _enlarged(view, panel, record)
+        with _part("together"):
+            _all_layers(view, panel, selection.images[0])
+        with _part("distances"):
+            _distances(view)
         if view.patches is not None:
-            _patches(view, panel)
+            with _part("patches"):
+                _patches(view, panel)
         if view.lengths is not None:
-            _lengths(view)
+            with _part("lengths"):
+                _lengths(view)
         if view.similarity is not None:
-            _positions(view)
+            with _part("positions"):
+                _positions(view)
+
+
+def _part(name: str) -> DeltaGenerator:
+    """A place of its own for one part of the section."""
+    return st.container(key=f"tokens-part-{name}")
 
 
 def _heads(view: TokenView, reads: str) -> None:
@@ -73,7 +85,6 @@ def _heads(view: TokenView, reads: str) -> None:
             [f"head {at + 1}" for at in range(heads)],
             (0.0, SOFTMAX_TOP),
             title="× uniform",
-            pixels=380,
         ),
         key=GRID,
         on_select=_choose_clicked,
