@@ -16,6 +16,7 @@ from attnlab.attention._pairwise import PairwiseAttention, RowsOnDemand, TokenAt
 from attnlab.attention._registry import (
     NONE,
     Combine,
+    Symbol,
     Variant,
     blocks_of,
     build_attention,
@@ -62,6 +63,7 @@ __all__ = [
     "OnCall",
     "PairwiseAttention",
     "RowsOnDemand",
+    "Symbol",
     "TokenAttention",
     "Variant",
     "attention_scalars",

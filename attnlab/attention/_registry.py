@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -37,6 +37,21 @@ class Combine(StrEnum):
     MIX = "mix"  # a mixer's: the weights choose among branches of x, or gather values, and nothing is added to x
 
 
+class Symbol(NamedTuple):
+    """A part of a variant's formula, and where its numbers are found in the running block.
+
+    Attributes:
+        latex: the part, as it stands in the formula.
+        words: what it is, as a noun.
+        source: a name of `attnlab.explain.data_path.Path.values`: the path of a module (what it gives; of a tap the weights) or
+            of a parameter, ``"<path>.in"`` (what goes into a module), ``"<operation>()"`` (what this function gives first).
+    """
+
+    latex: str
+    words: str
+    source: str
+
+
 @dataclass(frozen=True)
 class Variant:
     """A registered attention block, with what the app says about it.
@@ -52,6 +67,9 @@ class Variant:
         options: option name -> the values offered; the default is the signature's, and what the paper does.
         new_runs: option name -> the value that a new run is given unless it is told another.
         no_identity: why the block cannot start as the identity; see `identity`.
+        strength: one or two sentences: what it is good at, and what it cannot do.
+        symbols: the parts of the formula that have numbers; "x" and "y" are known without them.
+        sizes: what follows from channels and options, by name: ``size(block)``, as the width of a bottleneck.
         block: ``block(channels, size, **options)``, with ``size = (H, W)``; a mixer's is
             ``block(channels_in, channels_out, size, **options)``.
     """
@@ -67,6 +85,9 @@ class Variant:
     options: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     new_runs: Mapping[str, Any] = field(default_factory=dict)
     no_identity: str = ""
+    strength: str = ""
+    symbols: tuple[Symbol, ...] = ()
+    sizes: Mapping[str, Callable[[Any], int]] = field(default_factory=dict)
 
     @property
     def identity(self) -> bool:
@@ -110,6 +131,9 @@ def register_attention(
     options: Mapping[str, Sequence[Any]] | None = None,
     new_runs: Mapping[str, Any] | None = None,
     no_identity: str = "",
+    strength: str = "",
+    symbols: Sequence[Symbol] = (),
+    sizes: Mapping[str, Callable[[Any], int]] | None = None,
 ) -> Callable[[type[nn.Module]], type[nn.Module]]:
     """Registers a block class under ``name``. The arguments are those of `Variant`.
 
@@ -124,8 +148,8 @@ def register_attention(
         chosen = chosen_options(name, new_runs, offered)
         if name in MIXERS and combine is not Combine.MIX:
             raise ValueError(f"{name}: combine is {combine.value!r}, but attnlab.config calls it a mixer")
-        about = (name, title, paper, summary, formula, tuple(kinds), block, combine, offered, chosen, no_identity)
-        _VARIANTS.register(Variant(*about))
+        about = (name, title, paper, summary, formula, tuple(kinds), block, combine, offered, chosen, no_identity, strength)
+        _VARIANTS.register(Variant(*about, tuple(symbols), dict(sizes or {})))
         return block
 
     return decorate

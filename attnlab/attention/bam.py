@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from attnlab.attention._registry import SIGMOID_GATES, Combine, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Combine, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
 from attnlab.maps import MapKind
@@ -43,6 +43,14 @@ def _normed(layer: nn.Conv2d) -> list[nn.Module]:
     },
     new_runs={"min_hidden": 4},
     no_identity=SIGMOID_GATES,
+    strength="Strengthens features by what they are and where they are at once. It never removes anything, so it cannot "
+    "silence clutter.",
+    symbols=[
+        Symbol("c(x)", "score of the channel", "channel"),
+        Symbol("s(x)", "score of the position", "spatial"),
+        Symbol(r"\sigma(c(x) \cdot s(x))", "weight of this value", "tap"),
+    ],
+    sizes={"hidden units": lambda block: block.channel[0].out_features},
 )
 class BottleneckAttentionModule(nn.Module):
     """One gate per channel and position, in [0, 1], that is added to 1.

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from attnlab.attention._layers import divisors, rounded_width
 from attnlab.attention._pairwise import PairwiseAttention, Place, at_places
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._registry import Combine, Symbol, register_attention
 from attnlab.maps import MapKind
 
 HEADS = (1, 2, 4, 8)
@@ -38,6 +38,15 @@ HEADS = (1, 2, 4, 8)
     kinds=[MapKind.PAIRWISE],
     combine=Combine.MIX,
     options={"heads": HEADS, "scaled_positions": (False, True)},
+    strength="Lets a convolution's place see the whole map, with distances known. Time grows with the square of the number "
+    "of positions, and a block fits one size of map.",
+    symbols=[
+        Symbol("q", "query of the position", "conv2d()"),
+        Symbol("k", "key of the position", "conv2d()2"),
+        Symbol("v", "value of the position", "conv2d()3"),
+        Symbol("A", "how much each position attends to each", "tap"),
+    ],
+    sizes={"query width of one head": lambda block: block.width},
 )
 class BottleneckAttention(PairwiseAttention):
     """Multi-head self-attention with relative positions.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import SIGMOID_GATES, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
 from attnlab.maps import MapKind
@@ -32,6 +32,13 @@ KERNEL_SIZES = (3, 5, 7)
     options={"reduction": REDUCTIONS, "min_hidden": MIN_HIDDEN},
     new_runs={"min_hidden": 4},
     no_identity=SIGMOID_GATES,
+    strength="Says which kinds of pattern matter, from their mean and their strongest answer. It cannot say where.",
+    symbols=[
+        Symbol(r"\mathrm{mean}_{hw}\,x", "mean of the channel", "mean()"),
+        Symbol(r"\max_{hw} x", "strongest answer of the channel", "amax()"),
+        Symbol("c", "gate of the channel", "tap"),
+    ],
+    sizes={"hidden units": lambda block: block.mlp[0].out_features},
 )
 class CbamChannel(nn.Module):
     """One gate per channel from its average and its maximum.
@@ -61,6 +68,13 @@ class CbamChannel(nn.Module):
     kinds=[MapKind.SPATIAL],
     options={"kernel_size": KERNEL_SIZES},
     no_identity=SIGMOID_GATES,
+    strength="Says where, with one map for all channels and under a hundred parameters. It cannot tell kinds of pattern apart.",
+    symbols=[
+        Symbol(r"\max_c x", "strongest channel at the position", "amax()"),
+        Symbol(r"\mathrm{mean}_c\,x", "mean of the channels at the position", "mean()"),
+        Symbol("s", "gate of the position", "tap"),
+    ],
+    sizes={"side of the convolution": lambda block: block.conv.kernel_size[0]},
 )
 class CbamSpatial(nn.Module):
     """One gate per position from the maximum and the mean over the channels.
@@ -91,6 +105,17 @@ class CbamSpatial(nn.Module):
     options={"reduction": REDUCTIONS, "min_hidden": MIN_HIDDEN, "kernel_size": KERNEL_SIZES},
     new_runs={"min_hidden": 4},
     no_identity=SIGMOID_GATES,
+    strength="Says what and where, one after the other, for few parameters. The two weights are separate: it cannot pick "
+    "one channel at one place.",
+    symbols=[
+        Symbol("c(x)", "gate of the channel", "channel.tap"),
+        Symbol("x'", "features after the channel gates", "channel"),
+        Symbol("s(x')", "gate of the position", "spatial.tap"),
+    ],
+    sizes={
+        "hidden units": lambda block: block.channel.mlp[0].out_features,
+        "side of the convolution": lambda block: block.spatial.conv.kernel_size[0],
+    },
 )
 class Cbam(nn.Module):
     """Channel attention followed by spatial attention."""

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention._registry import SIGMOID_GATES, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -61,6 +61,14 @@ def last_layer(small: int, side: int) -> LastLayer:
     kinds=[MapKind.ELEMENT],
     options={"depth": (1, 2, 3, 4), "width": (4, 8, 12, 16, 24), "activation": tuple(ACTIVATIONS)},
     no_identity=SIGMOID_GATES,
+    strength="Weights every value by itself, from what fits through a narrow code of the whole neighbourhood. It costs "
+    "more parameters than most gates.",
+    symbols=[
+        Symbol("E(x)", "code of the bottleneck", "encoder"),
+        Symbol("D(E(x))", "score of this value", "decoder"),
+        Symbol("a", "gate of this value", "tap"),
+    ],
+    sizes={"channels of the bottleneck": lambda block: block.encoder[-2].out_channels},
 )
 class ConvAutoencoder(nn.Module):
     """One gate per channel and position from a convolutional autoencoder.

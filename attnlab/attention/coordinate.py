@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import SIGMOID_GATES, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -42,6 +42,13 @@ class Margin(nn.Module):
     kinds=[MapKind.ELEMENT, MapKind.ELEMENT],
     options={"reduction": (4, 8, 16, 32), "min_hidden": (1, 4, 8, 16), "bias": (True, False)},
     no_identity=SIGMOID_GATES,
+    strength="Says where along each side, separately for each channel, at the cost of two small convolutions. A place is "
+    "the crossing of a row and a column, so a diagonal object is out of its reach.",
+    symbols=[
+        Symbol(r"\sigma(F_h f_h)", "gate of the channel in this row", "rows.tap"),
+        Symbol(r"\sigma(F_w f_w)", "gate of the channel in this column", "columns.tap"),
+    ],
+    sizes={"hidden units": lambda block: block.conv.out_channels},
 )
 class CoordinateAttention(nn.Module):
     """A gate by row and a gate by column.

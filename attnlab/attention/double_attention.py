@@ -18,7 +18,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from attnlab.attention._layers import set_to_zero
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._registry import Combine, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind, MapScale
 
@@ -64,6 +64,15 @@ class _Distribute(nn.Module):
     kinds=[MapKind.ELEMENT, MapKind.ELEMENT],
     combine=Combine.READOUT,
     options={"reduction": (1, 2, 4, 8), "distribution": get_args(Distribution), "residual": (True, False)},
+    strength="Gives every position a choice among a few descriptors of the whole map, for less than attention between all "
+    "pairs.",
+    symbols=[
+        Symbol("A", "features to gather", "features"),
+        Symbol(r"\mathrm{softmax}_{hw}(B)_k", "share of the position in the descriptor", "gather.tap"),
+        Symbol("g_k", "descriptors of the map", "gather"),
+        Symbol(r"\mathrm{softmax}(V)_k", "how much of a descriptor the position takes", "distribute.tap"),
+    ],
+    sizes={"descriptors": lambda block: block.features.out_channels},
 )
 class DoubleAttention(nn.Module):
     """Gathers descriptors and hands them out.

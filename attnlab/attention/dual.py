@@ -19,7 +19,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._registry import Combine, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.self_attention import SelfAttention
 from attnlab.maps import MapKind, MapScale
@@ -53,6 +53,18 @@ class ChannelMixing(nn.Module):
     kinds=[MapKind.PAIRWISE, MapKind.BRANCH],
     combine=Combine.READOUT,
     options={"reduction": (1, 2, 4, 8, 16), "channel_scores": get_args(ChannelScores)},
+    strength="Relates all positions and all channels. It suits dense tasks such as segmentation; memory for the positions' "
+    "map grows with the square of their number unless it is never held.",
+    symbols=[
+        Symbol(r"\gamma_p", "learned factor of the positions' part", "position.gamma"),
+        Symbol(r"\gamma_c", "learned factor of the channels' part", "channel.gamma"),
+        Symbol("q", "query of the position", "position.query"),
+        Symbol("k", "key of the position", "position.key"),
+        Symbol("v", "value of the position", "position.value"),
+        Symbol(r"\mathrm{softmax}(q^\top k)", "how much each position attends to each", "position.tap"),
+        Symbol(r"\mathrm{softmax}(\max E - E)", "shares by which a channel mixes all channels", "channel.tap"),
+    ],
+    sizes={"query width": lambda block: block.position.query.out_channels},
 )
 class DualAttention(nn.Module):
     """Self-attention between positions, and between channels.

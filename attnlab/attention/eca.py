@@ -14,7 +14,7 @@ import math
 
 from torch import Tensor, nn
 
-from attnlab.attention._registry import SIGMOID_GATES, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -34,6 +34,14 @@ def adaptive_kernel_size(channels: int, gamma: int = 2, b: int = 1) -> int:
     kinds=[MapKind.CHANNEL],
     options={"kernel_size": (3, 5, 7, 9, "adaptive")},
     no_identity=SIGMOID_GATES,
+    strength="Says which kinds of pattern matter for three to nine parameters in all. Only neighbouring channels inform "
+    "each other, and it cannot say where.",
+    symbols=[
+        Symbol(r"\mathrm{mean}_{hw}\,x", "mean of the channel", "conv.in"),
+        Symbol(r"\mathrm{conv1d}_k(\mathrm{mean}_{hw}\,x)", "score of the channel", "conv"),
+        Symbol("a", "gate of the channel", "tap"),
+    ],
+    sizes={"k, channels that one gate sees": lambda block: block.conv.kernel_size[0]},
 )
 class Eca(nn.Module):
     """One gate per channel from a 1-D convolution over the channel means.

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._registry import Combine, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind, MapScale
 
@@ -32,6 +32,12 @@ from attnlab.maps import MapKind, MapScale
     combine=Combine.READOUT,
     options={"slots": (64, 8, 16, 32, 128)},
     no_identity="it ends with a ReLU, which sets negative features to 0",
+    strength="Compares every position with a memory that all images share, in time linear in the number of positions.",
+    symbols=[
+        Symbol("W_1 x", "features before the memory", "input"),
+        Symbol("a", "share of the position in each slot", "tap"),
+    ],
+    sizes={"slots of the memory": lambda block: block.key_memory.out_channels},
 )
 class ExternalAttention(nn.Module):
     """Attention between positions and the slots of a memory.

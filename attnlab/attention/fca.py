@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention._registry import SIGMOID_GATES, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
 from attnlab.maps import MapKind
@@ -77,6 +77,13 @@ def _cosine(frequency: int, side: int) -> Tensor:
     },
     new_runs={"min_hidden": 4},
     no_identity=SIGMOID_GATES,
+    strength="Reads each channel at a frequency instead of its mean, so it sees texture that a mean hides. It cannot say "
+    "where.",
+    symbols=[
+        Symbol(r"\mathrm{DCT}\,x", "strength of the channel's frequency", "mlp.in"),
+        Symbol("a", "gate of the channel", "tap"),
+    ],
+    sizes={"hidden units": lambda block: block.mlp[0].out_features},
 )
 class FrequencyChannelAttention(nn.Module):
     """One gate per channel from one frequency of each channel.

@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnlab.attention._registry import SIGMOID_GATES, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
 from attnlab.maps import MapKind
@@ -55,6 +55,14 @@ def _learned_gather(channels: int, size: tuple[int, int], extent: int) -> nn.Seq
     },
     new_runs={"extent": 4, "min_hidden": 4},
     no_identity=SIGMOID_GATES,
+    strength="Says which channels matter in which neighbourhood. With extent 0 it is squeeze-and-excitation, and blind to "
+    "places.",
+    symbols=[
+        Symbol(r"\mathrm{gather}_e\,x", "mean of the neighbourhood", "mlp.in"),
+        Symbol(r"\mathrm{MLP}(\mathrm{gather}_e\,x)", "score of the neighbourhood", "mlp"),
+        Symbol(r"\sigma(\mathrm{up}(\mathrm{MLP}(\mathrm{gather}_e\,x)))", "weight of this value", "tap"),
+    ],
+    sizes={"hidden units": lambda block: block.mlp[0].out_channels},
 )
 class GatherExcite(nn.Module):
     """One gate per channel and neighbourhood; per channel where the neighbourhood is the whole map.

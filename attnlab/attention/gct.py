@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind, MapScale
 
@@ -30,6 +30,14 @@ EPS = 1e-5
     formula=r"a = 1 + \tanh(\gamma\, e / \|e\| + \beta),\quad y = a \odot x",
     kinds=[MapKind.CHANNEL],
     options={"norm": ("l2", "l1"), "after_relu": (False, True)},
+    strength="Lets channels compete or support each other with three numbers each, and starts as the identity. It cannot "
+    "say where.",
+    symbols=[
+        Symbol(r"\gamma", "learned: compete or support", "gamma"),
+        Symbol("e", "how strong the channel is", "mul()"),
+        Symbol(r"\beta", "learned offset of the channel", "beta"),
+        Symbol("a", "factor of the channel", "tap"),
+    ],
 )
 class GatedChannelTransformation(nn.Module):
     """One factor per channel from the norms of all channels, with three numbers per channel.

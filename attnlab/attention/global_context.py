@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention._layers import set_to_zero
-from attnlab.attention._registry import SIGMOID_GATES, Combine, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Combine, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
 from attnlab.maps import MapKind, MapScale
@@ -65,6 +65,14 @@ class ContextScale(nn.Module):
         "min_hidden": MIN_HIDDEN,
     },
     new_runs={"min_hidden": 4},
+    strength="Adds one summary of the whole map to every position, nearly for free. All positions get the same summary.",
+    symbols=[
+        Symbol(r"w\,x", "score of the position", "mask"),
+        Symbol("a", "share of the position", "tap"),
+        Symbol(r"\sum_{hw} a\,x", "summary of the map", "add.in"),
+        Symbol(r"f(\textstyle\sum_{hw} a\,x)", "what is added to the channel everywhere", "add"),
+    ],
+    sizes={"hidden units": lambda block: block.add[0].out_channels},
 )
 class GlobalContext(nn.Module):
     """A softmax map over positions and what it gathers.

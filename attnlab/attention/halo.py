@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention._layers import divisors, rounded_width
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._registry import Combine, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MAX_POSITIONS, MapKind, MapScale
 
@@ -38,6 +38,13 @@ HEADS = (1, 2, 4, 8)
     kinds=[MapKind.PAIRWISE],
     combine=Combine.MIX,
     options={"heads": (8, 1, 2, 4), "block": (8, 2, 4), "halo": (3, 1, 2), "scaled_positions": (False, True)},
+    strength="Relates each position to a window around its block, with distances known, in memory linear in the number of "
+    "positions. It sees nothing beyond the window.",
+    symbols=[
+        Symbol("q", "query of the position", "q"),
+        Symbol("A", "how much each position attends to each", "tap"),
+    ],
+    sizes={"side of the window": lambda block: block.window, "query width of one head": lambda block: block.width},
 )
 class HaloAttention(nn.Module):
     """Multi-head self-attention in windows.

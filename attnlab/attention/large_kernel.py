@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind, MapScale
 
@@ -28,6 +28,12 @@ DILATION = 3
     formula=r"a = \mathrm{conv}_{21 \times 21}(x),\quad y = a \odot x",
     kinds=[MapKind.ELEMENT],
     options={"kernel_size": (9, 15, 21)},
+    strength="Sees a large neighbourhood and can strengthen, weaken or turn the sign of a value. Its factors have no "
+    "bounds, which makes them hard to read.",
+    symbols=[
+        Symbol("a", "factor of this value", "tap"),
+    ],
+    sizes={"side of the neighbourhood": lambda block: block.far.kernel_size[0] * 3},
 )
 class LargeKernelAttention(nn.Module):
     """One unbounded factor per channel and position.

@@ -16,7 +16,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import SIGMOID_GATES, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.conv_autoencoder import ACTIVATIONS
 from attnlab.maps import MapKind
@@ -50,6 +50,17 @@ def _layers(sizes: list[int], activation: str) -> nn.Sequential:
         "activation": tuple(ACTIVATIONS),
     },
     no_identity=SIGMOID_GATES,
+    strength="Weights every value by itself, from a code of its whole row or map. Its layers fit one size of map, and it "
+    "ignores what lies near in other rows.",
+    symbols=[
+        Symbol(r"E(x_{\mathrm{row}})", "code of the row", "encoder"),
+        Symbol(r"D(E(x_{\mathrm{row}}))", "score of this value", "decoder"),
+        Symbol("a", "gate of this value", "tap"),
+    ],
+    sizes={
+        "numbers of the bottleneck": lambda block: block.encoder[-1].out_features,
+        "side of the widest layer": lambda block: block.encoder[0].in_features,
+    },
 )
 class LinearAutoencoder(nn.Module):
     """One gate per channel and position from a fully connected autoencoder.

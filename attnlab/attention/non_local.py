@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from attnlab.attention._layers import rounded_width, set_to_zero
 from attnlab.attention._pairwise import PairwiseAttention, Place, at_places
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._registry import Combine, Symbol, register_attention
 from attnlab.maps import MapKind
 
 
@@ -29,6 +29,16 @@ from attnlab.maps import MapKind
     kinds=[MapKind.PAIRWISE],
     combine=Combine.READOUT,
     options={"reduction": (1, 2, 4, 8, 16), "scaled": (True, False)},
+    strength="Lets far places inform each other, and starts as the identity. Time grows with the square of the number of "
+    "positions.",
+    symbols=[
+        Symbol("t", "query of the position", "query"),
+        Symbol("p", "key of the position", "key"),
+        Symbol("g", "value of the position", "value"),
+        Symbol("A", "how much each position attends to each", "tap"),
+        Symbol(r"\mathrm{BN}(W_z A g)", "what is added", "bn"),
+    ],
+    sizes={"query width": lambda block: block.query.out_channels},
 )
 class NonLocal(PairwiseAttention):
     """Attention of all positions to all positions at reduced width.

@@ -14,7 +14,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from attnlab.attention._layers import set_to_zero
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._registry import Combine, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.attention.squeeze_excite import MIN_HIDDEN, REDUCTIONS
 from attnlab.maps import MapKind
@@ -56,6 +56,15 @@ class SpatialCopy(nn.Module):
     combine=Combine.SUM,
     options={"reduction": REDUCTIONS, "min_hidden": MIN_HIDDEN},
     new_runs={"min_hidden": 4},
+    strength="Keeps what either the channel or the position calls important. The two copies see the same features, so "
+    "neither corrects the other.",
+    symbols=[
+        Symbol("c(x)", "gate of the channel", "channel.tap"),
+        Symbol("s(x)", "gate of the position", "spatial.tap"),
+        Symbol(r"c(x) \odot x", "copy gated by channel", "channel"),
+        Symbol(r"s(x) \odot x", "copy gated by position", "spatial"),
+    ],
+    sizes={"hidden units": lambda block: block.channel.mlp[0].out_channels},
 )
 class ConcurrentSqueezeExcite(nn.Module):
     """A copy gated by channel and a copy gated by position, added.

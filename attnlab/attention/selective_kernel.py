@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from attnlab.attention._layers import VectorBatchNorm, rounded_width
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._registry import Combine, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind, MapScale
 
@@ -50,6 +50,14 @@ class _Branch(nn.Module):
         "split_input": (True, False),
         "dilated": (True, False),
     },
+    strength="Chooses for each channel how large the patterns are that it looks for. It chooses for the whole image, not "
+    "for a place.",
+    symbols=[
+        Symbol("U_m", "answer of each branch", "stack()"),
+        Symbol(r"\mathrm{mean}_{hw} \sum_m U_m", "mean of all branches", "reduce.in"),
+        Symbol("a", "share of each branch", "tap"),
+    ],
+    sizes={"hidden units": lambda block: block.reduce.out_channels},
 )
 class SelectiveKernel(nn.Module):
     """Branches with kernels of 3, 5 (and 7) pixels, and weights that choose between them.

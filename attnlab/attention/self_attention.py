@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnlab.attention._pairwise import PairwiseAttention, Place, at_places
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._registry import Combine, Symbol, register_attention
 from attnlab.attention.squeeze_excite import MIN_HIDDEN
 from attnlab.maps import MapKind
 
@@ -41,6 +41,16 @@ from attnlab.maps import MapKind
         "pooled_keys": (False, True),
     },
     new_runs={"min_hidden": 4},
+    strength="Lets far places inform each other, and starts as the identity, with gamma = 0. Time grows with the square of "
+    "the number of positions.",
+    symbols=[
+        Symbol("q", "query of the position", "query"),
+        Symbol("k", "key of the position", "key"),
+        Symbol("v", "value of the position", "value"),
+        Symbol("A", "how much each position attends to each", "tap"),
+        Symbol(r"\gamma", "learned factor of what is gathered", "gamma"),
+    ],
+    sizes={"query width": lambda block: block.query.out_channels},
 )
 class SelfAttention(PairwiseAttention):
     """Self-attention with memory linear in N. With several heads one map per head passes through the tap, in order.

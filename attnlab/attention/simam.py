@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from attnlab.attention._registry import register_attention
+from attnlab.attention._registry import Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -26,6 +26,14 @@ from attnlab.maps import MapKind
     kinds=[MapKind.ELEMENT],
     options={"e_lambda": (1e-4, 1e-3, 1e-2, 1e-1)},
     no_identity="nothing in it is learned or can be set, and its gates differ from 1",
+    strength="Lights up what stands out of its channel, without a single parameter. Since nothing is learned, it stands "
+    "out for the task only by luck.",
+    symbols=[
+        Symbol(r"\mu", "mean of the channel", "mean()"),
+        Symbol(r"(x - \mu)^2", "how far this value is from it, squared", "square()"),
+        Symbol("v", "variance of the channel", "div()"),
+        Symbol(r"\sigma\!\left(\frac{(x - \mu)^2}{4(v + \lambda)} + \tfrac12\right)", "weight of this value", "tap"),
+    ],
 )
 class SimAM(nn.Module):
     """One gate per channel and position from its distance to the channel's mean.

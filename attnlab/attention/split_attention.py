@@ -17,7 +17,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from attnlab.attention._layers import VectorBatchNorm, rounded_width
-from attnlab.attention._registry import Combine, register_attention
+from attnlab.attention._registry import Combine, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind, MapScale
 
@@ -32,6 +32,13 @@ from attnlab.maps import MapKind, MapScale
     combine=Combine.MIX,
     options={"radix": (2, 4), "groups": (1, 2, 4), "batch_norm": (False, True)},
     new_runs={"batch_norm": True},
+    strength="Chooses for each channel among splits of one convolution that have learned different things. It chooses for "
+    "the whole image, not for a place.",
+    symbols=[
+        Symbol(r"\mathrm{mean}_{hw} \sum_m U_m", "mean of all splits", "fc1.in"),
+        Symbol("a", "share of each split", "tap"),
+    ],
+    sizes={"hidden units": lambda block: block.fc1.out_channels},
 )
 class SplitAttention(nn.Module):
     """Splits of one grouped convolution, and weights that choose between them.

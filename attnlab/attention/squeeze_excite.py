@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from attnlab.attention._registry import SIGMOID_GATES, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -29,6 +29,12 @@ changes nothing in the published networks: their layers have at least 64 channel
     options={"reduction": REDUCTIONS, "min_hidden": MIN_HIDDEN},
     new_runs={"min_hidden": 4},
     no_identity=SIGMOID_GATES,
+    strength="Says which kinds of pattern matter, with every channel informed by all others. It cannot say where.",
+    symbols=[
+        Symbol(r"\mathrm{mean}_{hw}\,x", "mean of the channel", "mlp.in"),
+        Symbol("s", "gate of the channel", "tap"),
+    ],
+    sizes={"hidden units": lambda block: block.mlp[0].out_features},
 )
 class SqueezeExcite(nn.Module):
     """One gate per channel from a two-layer bottleneck over the channel means.

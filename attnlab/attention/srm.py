@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import SIGMOID_GATES, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -28,6 +28,12 @@ EPS = 1e-5
     formula=r"a = \sigma(\mathrm{BN}(w_1\,\mu + w_2\,\sigma_{hw})),\quad y = a \odot x",
     kinds=[MapKind.CHANNEL],
     no_identity=SIGMOID_GATES,
+    strength="Reads the style of a channel, its mean and its spread, each channel by itself. It cannot say where.",
+    symbols=[
+        Symbol(r"\mu", "mean of the channel", "mean()"),
+        Symbol(r"\sigma_{hw}", "spread of the channel", "sqrt()"),
+        Symbol("a", "gate of the channel", "tap"),
+    ],
 )
 class StyleRecalibration(nn.Module):
     """One gate per channel from the mean and the standard deviation of the channel."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnlab.attention._registry import SIGMOID_GATES, Combine, register_attention
+from attnlab.attention._registry import SIGMOID_GATES, Combine, Symbol, register_attention
 from attnlab.attention._tap import AttentionTap
 from attnlab.maps import MapKind
 
@@ -56,6 +56,14 @@ class PlaneGate(nn.Module):
     combine=Combine.MEAN,
     options={"kernel_size": (3, 5, 7), "spatial": (True, False)},
     no_identity=SIGMOID_GATES,
+    strength="Relates channel and place by three small convolutions and hardly any parameters. The three weights are "
+    "averaged, so none of them can silence a value alone.",
+    symbols=[
+        Symbol("g_{cw}", "gate of the channel in this column", "columns.tap"),
+        Symbol("g_{hc}", "gate of the channel in this row", "rows.tap"),
+        Symbol("g_{hw}", "gate of the position", "positions.tap"),
+    ],
+    sizes={"side of the convolutions": lambda block: block.positions.conv.kernel_size[0]},
 )
 class TripletAttention(nn.Module):
     """Three gates, each over two sides of the features, on copies that are averaged.

@@ -15,19 +15,36 @@ ICON = Path(__file__).parent / "components" / "icon.svg"
 
 # A page's address is its file's name, unless `ADDRESSES` has another. No symbols: Streamlit would fetch a page's symbol for the
 # browser's tab from a third-party server.
-PAGES = (
-    ("pages/home.py", "Home", "What attention is, in one animated image, and where to go from here."),
-    ("pages/train.py", "Train", "Choose a variant, train it in the background, and watch loss and accuracy."),
-    ("pages/inspect_attention.py", "Inspect", "See the attention maps of a trained run, image by image and step by step."),
-    ("pages/compare.py", "Compare", "Mean, spread and significance of many runs; parameters, cost and curves side by side."),
-    ("pages/league.py", "League", "Every variant against the plain network and a neutral control, with what it costs."),
-    ("pages/reproduce.py", "Reproduce", "Train the report's Table 1 again, and see what each departure of its code costs."),
-    ("pages/search.py", "Search", "Try other depths, widths, activations and placements of an attention block."),
-    ("pages/melanoma.py", "Melanoma", "The article's two gates on a VGG16, and whether they look at the lesion."),
-    ("pages/open_checkpoint.py", "Open", "Open a network that was trained elsewhere and see its attention."),
-)
+MENU = {
+    "Learn": (
+        ("pages/home.py", "Home", "What attention is, in one animated image, and where to go from here."),
+        ("pages/anatomy.py", "Anatomy", "One variant taken apart: formula with numbers, data path, cost and code."),
+    ),
+    "Train": (
+        ("pages/train.py", "Train", "Choose a variant, train it in the background, and watch loss and accuracy."),
+        ("pages/search.py", "Search", "Try other depths, widths, activations and placements of an attention block."),
+    ),
+    "Look": (
+        ("pages/inspect_attention.py", "Inspect", "See the attention maps of a trained run, image by image and step by step."),
+        ("pages/open_checkpoint.py", "Open", "Open a network that was trained elsewhere and see its attention."),
+    ),
+    "Compare": (
+        (
+            "pages/compare.py",
+            "Compare",
+            "Mean, spread and significance of many runs; parameters, cost and curves side by side.",
+        ),
+        ("pages/league.py", "League", "Every variant against the plain network and a neutral control, with what it costs."),
+    ),
+    "Reproduce": (
+        ("pages/reproduce.py", "Reproduce", "Train the report's Table 1 again, and see what each departure of its code costs."),
+        ("pages/melanoma.py", "Melanoma", "The article's two gates on a VGG16, and whether they look at the lesion."),
+    ),
+}
+"""The pages by what people do there: (file, title, what it is for)."""
+PAGES = tuple(page for pages in MENU.values() for page in pages)
 CLASSROOM_PAGE = ("pages/classroom.py", "Classroom", "What this browser may do, and where the teacher enters the token.")
-"""Only in that mode."""
+"""Only in that mode, in the first part of the menu."""
 
 
 ADDRESSES = {"pages/inspect_attention.py": "inspect", "pages/open_checkpoint.py": "open"}
@@ -40,17 +57,22 @@ and ``pages/1_open.py`` are without the number."""
 def navigation() -> StreamlitPage:
     """Shows the menu and returns the page to run."""
     st.session_state[_INSIDE] = True
-    shown = [*PAGES, CLASSROOM_PAGE] if server_mode() is Mode.CLASSROOM else PAGES
-    pages = [
-        st.Page(file, title=title, help=text, default=file == PAGES[0][0], url_path=ADDRESSES.get(file))
-        for file, title, text in shown
-    ]
+    first = next(iter(MENU))
+    more = {first: (*MENU[first], CLASSROOM_PAGE)} if server_mode() is Mode.CLASSROOM else {}
+    menu = {
+        section: [
+            st.Page(file, title=title, help=text, default=file == PAGES[0][0], url_path=ADDRESSES.get(file))
+            for file, title, text in pages
+        ]
+        for section, pages in {**MENU, **more}.items()
+    }
     older = [
         st.Page(file, title=title, help=text, url_path=Path(file).stem, visibility="hidden")
         for file, title, text in PAGES
         if file in ADDRESSES
     ]
-    page = st.navigation([*pages, *older], position="top")
+    menu[first] += older
+    page = st.navigation(menu, position="top")
     page_shown(page.url_path)
     return page
 

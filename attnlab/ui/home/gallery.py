@@ -65,7 +65,7 @@ def _cards() -> None:
 
 
 def variant_card(variant: Variant) -> None:
-    """What a variant is, with a link to train it and one to its paper."""
+    """What a variant is, with links to train it, to take it apart, and to its paper."""
     badges = " ".join(KIND_BADGES[kind] for kind in dict.fromkeys(variant.kinds))
     st.markdown(f"**{variant.title}** &nbsp; {badges}")
     st.markdown(variant.summary)
@@ -73,6 +73,9 @@ def variant_card(variant: Variant) -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.page_link(
             "pages/train.py", label="Train it", icon=":material/play_circle:", query_params={"attention": variant.name}
+        )
+        st.page_link(
+            "pages/anatomy.py", label="Take it apart", icon=":material/account_tree:", query_params={"variant": variant.name}
         )
         if variant.paper.startswith("http"):
             st.link_button("Paper", variant.paper, type="tertiary", icon=":material/open_in_new:")
