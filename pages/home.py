@@ -3,6 +3,7 @@
 import streamlit as st
 
 from attnlab.ui import warmup
+from attnlab.ui.home.by_hand import mask_by_hand
 from attnlab.ui.home.demo_strip import guided_example
 from attnlab.ui.home.gallery import variant_gallery
 from attnlab.ui.shell import inside_app
@@ -43,6 +44,7 @@ with st.grid(3, min_column_width=260, border=True) as cards:
             st.page_link(page, label=f"**{title}**", icon=icon)
             st.markdown(text)
 
+mask_by_hand()
 st.subheader("The variants", anchor=False)
 variant_gallery()
 warmup.start()

@@ -28,6 +28,9 @@ const COLOURS = COLOUR_MAPS[0][0];
  * @property {Grid} size of the picture; [0, 0] where there is none
  * @property {boolean} channels the cells are channels, which have no place in a picture
  * @property {Scale} scale softmax weights are relative to uniform attention
+ * @property {[string, string]} captions of the two pictures
+ * @property {string} unit what a value is called
+ * @property {number} brush what it does until a person chooses
  * @property {number} bottom the weight at the beginning of the colour scale
  * @property {number} top the weight at its end
  * @property {boolean} paintable
@@ -48,6 +51,7 @@ class MaskEditor {
     /** @type {MaskEditorData | null} */
     this.data = null;
     this.painting = new Painting([0, 0]);
+    this.brush = 0; // that of the data, until a person chooses
     this.before = new Float32Array();
     this.after = new Float32Array();
     /** @type {HTMLCanvasElement | null} */
@@ -63,8 +67,8 @@ class MaskEditor {
     /** @type {Stage | null} on which a stroke is being drawn, until the server has answered it */
     this.stroked = null;
     this.refused = false; // somebody tried to paint where there is no brush
-    this.left = this.buildStage("original map");
-    this.right = this.buildStage("after the operation");
+    this.left = this.buildStage();
+    this.right = this.buildStage();
     this.readout = element("p", "readout");
     this.readout.setAttribute("aria-live", "polite");
     this.paint = button("paint", () => this.choose(PAINTED));
@@ -93,13 +97,10 @@ class MaskEditor {
     root.replaceChildren(stages, this.readout, this.tools, scale, this.keys);
   }
 
-  /**
-   * @param {string} title
-   * @returns {Stage}
-   */
-  buildStage(title) {
+  /** @returns {Stage} */
+  buildStage() {
     const figure = element("figure");
-    const caption = element("figcaption", "", title);
+    const caption = element("figcaption");
     const canvas = element("canvas");
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "img");
@@ -126,9 +127,10 @@ class MaskEditor {
     this.tools.hidden = this.keys.hidden = !data.paintable;
     const factors = data.scale === "factor";
     this.low.textContent = factors ? `factor ${data.bottom} or less` : "0";
-    this.high.textContent = factors ? `factor ${data.top} or more` : data.scale === "softmax" ? `${data.top}× uniform or more` : "gate 1";
+    this.high.textContent = factors ? `factor ${data.top} or more` : data.scale === "softmax" ? `${data.top}× uniform or more` : `${data.unit} 1`;
     this.ramp.style.background = gradient(coloursOf(data));
-    for (const { canvas, caption } of [this.left, this.right]) {
+    for (const [at, { canvas, caption }] of [this.left, this.right].entries()) {
+      caption.textContent = data.captions[at];
       const help = data.paintable ? "; paint with the pointer, or with the arrow keys and space" : "";
       canvas.setAttribute("aria-label", `${data.label}, ${caption.textContent}${help}`);
     }
@@ -141,10 +143,12 @@ class MaskEditor {
    * @param {MaskEditorData} data
    * @param {Uint8Array} pixels
    */
-  begin({ grid, size, painted }, pixels) {
-    const { mode, size: brush } = this.painting;
+  begin({ grid, size, painted, brush }, pixels) {
+    const mode = brush === this.brush ? this.painting.mode : brush;
+    this.brush = brush;
+    const { size: wide } = this.painting;
     this.painting = new Painting(grid, painted ? fromBase64(painted) : undefined);
-    Object.assign(this.painting, { mode, size: brush });
+    Object.assign(this.painting, { mode, size: wide });
     this.cursor = null;
     this.picture = size[0] ? rgbCanvas(pixels, ...size) : null;
     const [height, width] = size[0] ? size : grid;
@@ -217,7 +221,7 @@ class MaskEditor {
 
   writeReadout() {
     if (!this.data) return;
-    const { scale, channels, paintable } = this.data;
+    const { scale, unit, channels, paintable } = this.data;
     if (this.refused && !paintable) {
       this.readout.textContent = "To paint on this map, choose the operation Painted.";
       return;
@@ -229,7 +233,7 @@ class MaskEditor {
     const { index } = this.cursor;
     const place = channels ? `channel ${index}` : cellWords(this.cursor);
     const change = `${this.before[index].toFixed(2)} → ${this.after[index].toFixed(2)}`;
-    this.readout.textContent = `${place} · ${scale === "softmax" ? `${change}× uniform` : `${scale} ${change}`}`;
+    this.readout.textContent = `${place} · ${scale === "softmax" ? `${change}× uniform` : `${unit} ${change}`}`;
   }
 
   // ---- painting ---------------------------------------------------------------------------------------------------
