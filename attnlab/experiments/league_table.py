@@ -198,9 +198,9 @@ def outcome_words(rows: Sequence[LeagueRow], *, of: Literal["plain", "control"] 
     """How many variants are better, worse, or show no difference, with their names where there are few."""
     comparisons = {row.name: row.against_plain if of == "plain" else row.against_control for row in rows}
     verdicts = {name: each.verdict for name, each in comparisons.items() if each is not None and each.verdict in _TESTED}
-    other = "the plain network" if of == "plain" else "their controls"
     if not verdicts:
-        return f"No variant can be compared with {other} yet."
+        return f"No variant can be compared with {'the plain network' if of == 'plain' else 'its control'} yet."
+    other = "the plain network" if of == "plain" else "their controls"
     said = {
         words: [name for name, verdict in verdicts.items() if verdict is known]
         for known, words in (
