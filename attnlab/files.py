@@ -44,8 +44,11 @@ def replacing(path: Path, *, sync: bool = True, locked: bool = False) -> Iterato
         if sync:
             sync_file(temporary)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # the folder may be missing, or a file
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and str(error.filename) == str(temporary):
+            error.filename = str(path)  # the name that a person knows
         raise
     if sync:
         sync_folder(path.parent)

@@ -12,6 +12,7 @@ from attnlab.adapters.networks import (
     hub_network,
     known_networks,
     outputs,
+    why_unfit,
 )
 from attnlab.adapters.preprocessing import Preprocessing, preprocessing_of
 
@@ -34,4 +35,5 @@ __all__ = [
     "outputs",
     "preprocessing_of",
     "untapped_of",
+    "why_unfit",
 ]

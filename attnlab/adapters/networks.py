@@ -131,20 +131,31 @@ def fitted_network(name: str, weights: Mapping[str, Tensor], options: Mapping[st
     if len(rows) == 1 and not name.startswith(f"{CODE}/"):
         model = foreign_network(name, rows.pop(), options)
         own = model.state_dict()
+    if problems := why_unfit(own, weights):
+        raise NetworkUnavailable(f"these are not the weights of {name}: {problems}")
+    model.load_state_dict(dict(weights))
+    return model.eval()
+
+
+def why_unfit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    """Why weights are not those of a network, the first three reasons; empty where they are.
+
+    Args:
+        own: the parameters and buffers of the network, as `state_dict` gives them.
+    """
+    both = [(key, weights[key], own[key]) for key in own if key in weights]
     problems = [
         *(f"{key} is missing" for key in own if key not in weights),
         *(f"{key} belongs to another network" for key in weights if key not in own),
+        *(f"{key} has shape {tuple(w.shape)}, the network {tuple(o.shape)}" for key, w, o in both if w.shape != o.shape),
         *(
-            f"{key} has shape {tuple(weights[key].shape)}, the network {tuple(own[key].shape)}"
-            for key in own
-            if key in weights and weights[key].shape != own[key].shape
+            f"{key} holds whole numbers ({str(w.dtype).removeprefix('torch.')}), as quantised weights do"
+            for key, w, o in both
+            if o.is_floating_point() and not w.is_floating_point()
         ),
     ]
-    if problems:
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise NetworkUnavailable(f"these are not the weights of {name}: {'; '.join(problems[:3])}{more}")
-    model.load_state_dict(dict(weights))
-    return model.eval()
+    more = f"; and {len(problems) - 3:,} more" if len(problems) > 3 else ""
+    return f"{'; '.join(problems[:3])}{more}"
 
 
 def hub_network(name: str, options: Mapping[str, Any] | None = None) -> nn.Module:

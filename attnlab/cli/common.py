@@ -16,6 +16,7 @@ from attnlab import paths
 from attnlab.files import write_file
 from attnlab.queue.settings import EXECUTOR
 from attnlab.readable import readable
+from attnlab.runs.files import MOST_BYTES
 
 if TYPE_CHECKING:
     from attnlab.config import RunConfig
@@ -40,6 +41,19 @@ TimeBudget = Annotated[
         help="train as many epochs as end within this time on this machine, as in 60, 5m or 1h30m; --epochs is then the most",
     ),
 ]
+
+
+def read_given(path: Path) -> bytes:
+    """The content of a file that a person names, which may be a pipe, as in ``--config <(jq . run.json)``.
+
+    Raises:
+        OSError: when it cannot be read. ValueError: when it is larger than `MOST_BYTES`, or has no end.
+    """
+    with path.open("rb") as stream:
+        content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{path} has more than {MOST_BYTES:,} bytes, which is too much for a file of settings or results")
+    return content
 
 
 def choose_executor(name: str | None) -> None:

@@ -29,6 +29,7 @@ from attnlab.cli.common import (
     choose_executor,
     open_manager,
     print_json,
+    read_given,
     tell,
     write_text,
 )
@@ -93,7 +94,7 @@ def new(
     run
         start the grid and wait for it
     """
-    base = RunConfig.from_json(config.read_bytes()) if config else RunConfig()
+    base = RunConfig.from_json(read_given(config)) if config else RunConfig()
     rows = cross(base, dict(_choice(text) for text in vary or ()))
     if config is None:
         rows = [replace(row, config=as_new_run(row.config)) for row in rows]
@@ -256,7 +257,7 @@ def import_(file: Path, *, as_json: Json = False) -> int:
     """
     from attnlab.experiments.exports import import_grid
 
-    grid, count = import_grid(paths.home(), file.read_bytes(), records())
+    grid, count = import_grid(paths.home(), read_given(file), records())
     return tell({"grid_id": grid.grid_id, "runs": count}, f"{grid.grid_id}: {count} runs", as_json=as_json)
 
 

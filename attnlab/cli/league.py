@@ -25,6 +25,7 @@ from attnlab.cli.common import (
     TimeBudget,
     choose_executor,
     print_json,
+    read_given,
     write_text,
 )
 from attnlab.cli.grid import fit, records, time_steps, train_grid
@@ -160,7 +161,7 @@ def _base(settings: Settings, config: Path | None) -> RunConfig:
         return preset(about.pop("dataset"), **about)
     if settings != Settings():
         raise ValueError("--config has all settings of the network and its training, so no other setting can be given with it")
-    return RunConfig.from_json(config.read_bytes())
+    return RunConfig.from_json(read_given(config))
 
 
 def _trained(grid: Grid, key: str, *, only_differing: bool) -> Grid:

@@ -8,7 +8,18 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from attnlab import paths
-from attnlab.cli.common import OK, STOPPED, Executor, Json, as_new_run, choose_executor, open_manager, percent, print_json
+from attnlab.cli.common import (
+    OK,
+    STOPPED,
+    Executor,
+    Json,
+    as_new_run,
+    choose_executor,
+    open_manager,
+    percent,
+    print_json,
+    read_given,
+)
 from attnlab.config import RunConfig
 
 _POLL_SECONDS = 0.2
@@ -60,7 +71,7 @@ def search(
         preset = one_minute(attention)
         base = as_new_run(preset.changed(dataset__name=absolute_name(dataset), dataset__options={}))
     else:
-        base = RunConfig.from_json(config.read_bytes())
+        base = RunConfig.from_json(read_given(config))
     if epochs is not None:
         changes["training__epochs"] = epochs
     if subset is not None:

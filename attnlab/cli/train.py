@@ -29,6 +29,7 @@ from attnlab.cli.common import (
     open_store,
     prepare_training,
     print_json,
+    read_given,
     with_offered_values,
 )
 from attnlab.cli.progress import progress_bar
@@ -283,8 +284,9 @@ def _read_config(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: when it is not a JSON object. OSError: when it cannot be read.
     """
+    content = read_given(path)
     try:
-        tree = json.loads(path.read_bytes())
+        tree = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {why_not_json(error)}") from None
     if not isinstance(tree, dict):

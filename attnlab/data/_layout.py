@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from posixpath import basename
+from posixpath import basename, splitext
 
 from attnlab.data._dataset import DataError
 from attnlab.data._kinds import unreadable
 from attnlab.data._listing import Listing, PathOptions, balance, is_image
 from attnlab.data._masks import MaskFinder
 from attnlab.data._source import Index, Skip, Source
-from attnlab.data._table import Table, read_tables
-from attnlab.data.csv_images import Fit, choose_tables, draw_test, fit_table, label_choices, list_table
+from attnlab.data._table import SUFFIXES, Table, read_tables
+from attnlab.data._words import LABEL_COLUMNS, words
+from attnlab.data.csv_images import Fit, choose_tables, copies, draw_test, fit_table, label_choices, list_table
 from attnlab.data.folder import list_class_folders
 from attnlab.data.reading import Choice, counted, enumerated
+
+OTHER_TABLES = frozenset({".xlsx", ".xls", ".ods", ".parquet", ".json", ".jsonl", ".xml", ".pkl", ".feather"})
+"""Files in which people keep classes, too, and which are not read."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,9 @@ def list_source(source: Source, index: Index, options: PathOptions) -> Listing:
     sure = "masks" in options.model_fields_set
     by_table = MaskFinder(images, options.masks, sure=sure, by_table=True)
     by_folder = MaskFinder(images, options.masks, sure=sure)
-    tables = _look_at_tables(source, index, options, [name for name in images if not by_table.is_mask(name)])
+    pictures = [name for name in images if not by_table.is_mask(name)]
+    twice = copies(source, pictures) if any(name.lower().endswith(SUFFIXES) for name in index.files) else {}
+    tables = _look_at_tables(source, index, options, [name for name in pictures if name not in twice])
     folders: Listing | DataError
     try:
         folders = list_class_folders(index, options, by_folder, damaged)
@@ -78,7 +84,8 @@ def list_source(source: Source, index: Index, options: PathOptions) -> Listing:
 
     if tables.chosen:
         try:
-            listing = list_table(tables.chosen, index, options, by_table, damaged)
+            once = replace(index, files=tuple(name for name in index.files if name not in twice))
+            listing = list_table(tables.chosen, once, options, by_table, damaged)
         except DataError as error:
             raise DataError(str(error), choices=[*folder_choices, *tables.choices()]) from error
         if isinstance(folders, Listing) and tables.guessed(options) and _say_the_same(folders, listing):
@@ -86,13 +93,18 @@ def list_source(source: Source, index: Index, options: PathOptions) -> Listing:
             folders = replace(folders, choices=(*folders.choices, other, *tables.choices()))
             return _finish(index, folders, by_folder, damaged, options)
         choices = [*tables.choices(), *folder_choices, *listing.choices]
-        listing = replace(listing, choices=tuple(choices), skipped=(*listing.skipped, *tables.ignored))
+        again = [Skip(name, f"the same as the picture of this name in {folder or '.'}/") for name, folder in twice.items()]
+        listing = replace(listing, choices=tuple(choices), skipped=(*listing.skipped, *again, *tables.ignored))
         return draw_test(_finish(index, listing, by_table, damaged, options), options)
     wants_table = options.layout == "table" or bool(options.csv_file)
     if options.layout in ("auto", "table") and (wants_table or isinstance(folders, DataError)):
         trouble = _no_table(tables, source, options)
         if isinstance(folders, DataError) and not (wants_table or tables.fits):
-            trouble = f"{folders}; {trouble}" if tables.tables or tables.ignored else f"{folders}{_table_above(source)}"
+            trouble = (
+                f"{folders}; {trouble}"
+                if tables.tables or tables.ignored
+                else f"{folders}{_table_above(source)}{_other_tables(index)}"
+            )
         raise DataError(trouble, choices=[*tables.choices(), *folder_choices])
     if isinstance(folders, DataError):
         raise DataError(str(folders), choices=[*folder_choices, *tables.choices()])
@@ -166,6 +178,16 @@ def _table_above(source: Source) -> str:
     """A hint for a person who has chosen the folder of the pictures instead of the one with the table."""
     above = [file.name for file in sorted(source.path.resolve().parent.glob("*.csv"))] if source.path.is_dir() else []
     return f"; {enumerated(above)} lies beside this folder: choose the folder above to use it" if above else ""
+
+
+def _other_tables(index: Index) -> str:
+    """A hint where the classes may stand in a file that is not read."""
+    found = sorted(
+        name
+        for name in index.files
+        if (ending := splitext(name.lower())[1]) in OTHER_TABLES or (ending == ".txt" and set(words(name)) & {*LABEL_COLUMNS})
+    )
+    return f"; if {enumerated(found, 3)} says which class each picture shows, save it as a CSV table" if found else ""
 
 
 def _no_table(tables: _Tables, source: Source, options: PathOptions) -> str:

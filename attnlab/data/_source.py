@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+from unicodedata import normalize
 
 from attnlab.data._dataset import DataError
 from attnlab.data.decode import MAX_BYTES, SUFFIXES, ImageRefused
@@ -106,8 +107,9 @@ class Source(ABC):
 class Names:
     """Readable names for those of a file system or archive, no two the same.
 
-    Bytes that are not UTF-8, which Python keeps as lone surrogates, become the replacement character; when two names
-    become the same by that, the later ones get a number.
+    Bytes that are not UTF-8, which Python keeps as lone surrogates, become the replacement character. Accented letters are
+    written as one character each (Unicode NFC): a Mac writes them as two, and a class must not be another one for that.
+    When two names become the same by either, the later ones get a number.
     """
 
     def __init__(self) -> None:
@@ -126,7 +128,7 @@ class Names:
     def _part(self, folder: str, part: str) -> str:
         """The readable path of an entry in a folder whose readable path is given."""
         if (folder, part) not in self._given:
-            plain = part.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            plain = normalize("NFC", part.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
             stem, dot, suffix = plain.rpartition(".") if "." in plain[1:] else (plain, "", "")
             path = prefix = f"{folder}/" if folder else ""
             path += plain

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from posixpath import basename
+from unicodedata import normalize
 
 from attnlab.data._dataset import DataError
 from attnlab.data._source import Index, Skip, Source
@@ -97,6 +98,7 @@ def read_table(content: bytes, name: str, path: str = "") -> Table:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise DataError(f"{name} is not UTF-8 text (line {line}); save it as 'CSV UTF-8'") from None
+    text = normalize("NFC", text)  # as the names of files are, see `attnlab.data._source.Names`
     blank = len(text) - len(text.lstrip("\r\n"))
     text, above = text[blank:], text[:blank].count("\n")
     if "\0" in text:

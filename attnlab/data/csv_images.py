@@ -16,13 +16,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath, PureWindowsPath
+from posixpath import basename, dirname
 
 import numpy as np
 
 from attnlab.data._dataset import DataError, Part
 from attnlab.data._listing import Item, Listing, PathOptions, is_image, name_classes, natural
 from attnlab.data._masks import MaskFinder
-from attnlab.data._source import Index, Skip
+from attnlab.data._source import Index, Skip, Source
 from attnlab.data._splits import hold_out_stratified
 from attnlab.data._table import Table
 from attnlab.data._words import IMAGE_COLUMNS, LABEL_COLUMNS, PART_WORDS, part_name, plain_name
@@ -33,6 +34,8 @@ SAMPLE_ROWS = 2000
 LEAST_NAMED = 0.5
 """Share of the rows, or of the pictures, that a table must match to be the one of these pictures."""
 MOST_OFFERED = 6
+COMPARED, MOST_COMPARED = 10, 20
+"""As many pictures of two folders tell whether one is a copy of the other, in at most so many pairs of folders."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,30 @@ class Lookup:
         if len(path.parts) > 1 and len(names) > 1:  # the folders tell apart what the name alone does not
             names = _best(names, path)
         if len(names) > 1:
-            raise LookupError(f"more than one file has this name: {', '.join(names[:3])}")
+            raise LookupError("more than one file has this name")
         if not names:
             raise LookupError("leads out of the folder" if outside else "no such image")
         return names[0]
+
+
+def copies(source: Source, pictures: Sequence[str]) -> dict[str, str]:
+    """Pictures that lie in the source a second time, by the name of the first, with the folder that holds the first: archives
+    unpacked twice, as that of HAM10000 is. Names that mean several pictures could not be looked up.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(pictures):
+        alike[basename(name).casefold()].append(name)
+    pairs: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for first, *others in alike.values():
+        for other in others:
+            pairs[dirname(first), dirname(other)].append((first, other))
+    found: dict[str, str] = {}
+    for (folder, _), own in pairs.items() if len(pairs) <= MOST_COMPARED else ():
+        sample = own[:: -(-len(own) // COMPARED)]
+        content = dict(source.read({name for pair in sample for name in pair}))
+        if all(isinstance(content[first], bytes) and content[first] == content[other] for first, other in sample):
+            found |= {other: folder for _, other in own}
+    return found
 
 
 def fit_table(table: Table, pictures: Sequence[str], options: PathOptions) -> Fit | None:

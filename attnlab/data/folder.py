@@ -158,6 +158,8 @@ def _outer_parts(top: Folder) -> _Plan | None:
     agreeing = {name for name, part in members.items() if part is not Part.TRAIN and classes & set(levels[name].folders)}
     shared = agreeing | {name for name, part in members.items() if part is Part.TRAIN and agreeing}
     members = {name: part for name, part in members.items() if _plausible(name, named) or name in shared}
+    plain = {part for name, part in members.items() if not named[name].rest}
+    members = {name: part for name, part in members.items() if not named[name].rest or part not in plain}
     classes = {label for name, part in members.items() if part is Part.TRAIN for label in levels[name].folders}
     if len(classes) < 2:
         return None
@@ -184,6 +186,8 @@ def _outer_parts(top: Folder) -> _Plan | None:
     others = [name for name in top.folders if name not in members]
     for name in others:
         what = "whose pictures have no classes" if name in named else "which is neither a part nor a class"
+        if name in named and named[name].part in plain and classes & set(top.folders[name].folders):
+            what = f"because {enumerated([own for own, part in members.items() if part is named[name].part])} is that part"
         plan.skipped += [Skip(picture, f"in {name}/, {what}") for picture in top.folders[name].all_pictures()]
     unknown = [name for name in others if name not in named]
     alike = any(classes & set(top.folders[name].folders) for name in unknown)
@@ -396,7 +400,7 @@ def _empty_folders(index: Index, plan: _Plan) -> Iterator[str]:
 
 def _found(index: Index) -> str:
     """Which files were met, for a message about a source without pictures."""
-    suffixes = Counter(splitext(name)[1].lower() or "no suffix" for name in index.files)
+    suffixes = Counter(splitext(name)[1].lower() or "without a suffix" for name in index.files)
     if not suffixes or any(is_image(name) for name in index.files):
         return ""
     met = enumerated([f"{counted(count, 'file')} {suffix}" for suffix, count in suffixes.most_common()])

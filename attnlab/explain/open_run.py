@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from attnlab import plugins
-from attnlab.adapters import build_network
+from attnlab.adapters import build_network, why_unfit
 from attnlab.config import RunConfig
 from attnlab.explain.inspection import OpenNetwork
 from attnlab.models import ImageShape
@@ -88,10 +88,7 @@ def open_run(folder: Path, which: Literal["best", "last"] | int = "best", *, mod
         weights = _best_weights(folder) if which == "best" else _checkpoint_weights(folder, which)
     except FolderError as error:
         raise OpenError(str(error)) from error
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise OpenError(f"the weights of {folder.name} do not fit its config: {error}") from error
+    _load(model, weights, f"the weights of {folder.name} do not fit its config")
     return _opened(files, summary, model)
 
 
@@ -104,11 +101,22 @@ def _recorded(files: RunFolder, summary: Mapping[str, Any], model: nn.Module | N
         )
     if not files.final_path.is_file():
         raise OpenError(f"{files.run_id} has no weights: its recording was not closed, or kept none")
-    try:
-        model.load_state_dict(load(files.final_path, load_file))
-    except RuntimeError as error:
-        raise OpenError(f"the weights of {files.run_id} do not fit this network: {error}") from error
+    _load(model, load(files.final_path, load_file), f"the weights of {files.run_id} do not fit this network")
     return _opened(files, summary, model)
+
+
+def _load(model: nn.Module, weights: Mapping[str, Tensor], trouble: str) -> None:
+    """Puts weights into a network.
+
+    Raises:
+        OpenError: when they are those of another network, or hold numbers that are not finite.
+    """
+    if problems := why_unfit(model.state_dict(), weights):
+        raise OpenError(f"{trouble}: {problems}")
+    odd = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if odd:
+        raise OpenError(f"{trouble}: {odd[0]} holds numbers that are not finite, as after a training that diverged")
+    model.load_state_dict(weights)
 
 
 def _opened(files: RunFolder, summary: Mapping[str, Any], model: nn.Module) -> OpenRun:

@@ -104,6 +104,11 @@ def load_reference(module: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         if reference in state_dict and state_dict[reference].shape != ours[name].shape
     ]
     misshaped += [
+        f"{reference} holds whole numbers ({str(value.dtype).removeprefix('torch.')}), as quantised weights do"
+        for name, reference in theirs.items()
+        if ours[name].is_floating_point() and not (value := state_dict.get(reference, ours[name])).is_floating_point()
+    ]
+    misshaped += [
         f"{reference} holds other constants than this module, which has {tuple(own.shape)}"
         for reference, own in constants.items()
         if reference in state_dict and not _same(state_dict[reference], own)

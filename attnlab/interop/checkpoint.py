@@ -37,6 +37,16 @@ _OTHERS = {  # first bytes of other files: where they stand, and what is said
     b"BZh": (0, "compressed with bzip2; unpack it first"),
     b"7z\xbc\xaf": (0, "a 7z archive; unpack it first"),
     b"ustar": (257, "a tar archive; unpack it first"),
+    b"\xfd7zXZ\0": (0, "compressed with xz; unpack it first"),
+    b"\x28\xb5\x2f\xfd": (0, "compressed with zstd; unpack it first"),
+    b"Rar!": (0, "a RAR archive; unpack it first"),
+    b"GGUF": (0, "a GGUF file, whose weights are quantised; save the weights of the PyTorch model as safetensors"),
+    b"\x08\x07\x12\x07pytorch": (0, "an ONNX file, a program; save the weights of the PyTorch model as safetensors"),
+    b"version https://git-lfs": (0, "a Git LFS pointer, not the file itself; fetch it with git lfs pull"),
+    b"<!DOCTYPE": (0, "a web page, not a checkpoint; download the file itself"),
+    b"<!doctype": (0, "a web page, not a checkpoint; download the file itself"),
+    b"<html": (0, "a web page, not a checkpoint; download the file itself"),
+    b"{": (0, "a text in JSON, such as the list of the parts of a checkpoint; choose the file with the weights"),
     b"\x93NUMPY": (0, "a single NumPy array; save the weights as safetensors, under the names of the parameters"),
 }
 

@@ -6,10 +6,11 @@ kinds or a `FolderError`. Fields that are not named here are kept as they are.
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from attnlab.config import explain
 from attnlab.runs.errors import FolderError
@@ -21,6 +22,8 @@ _MOST = 2**53
 Count = Annotated[int, Field(ge=0, lt=_MOST)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=1, le=1 << 14)]
+_MOST_VALUES = 1 << 24
+"""Of a picture. A network for a larger one would take all memory of the machine."""
 
 
 class Content(BaseModel):
@@ -138,11 +141,18 @@ class DatasetSummary(Content):
 
     class_names: list[str]
     shape: Annotated[list[Side], Field(min_length=3, max_length=3)]
-    mean: list[float] = []
-    std: list[Annotated[float, Field(gt=0)]] = []
+    mean: list[Annotated[float, Field(ge=-1e6, le=1e6)]] = []
+    std: list[Annotated[float, Field(ge=1e-6, le=1e6)]] = []
     split_digest: dict[str, str] = {}
     provenance: Provenance = Provenance()
     reading: DatasetReading | None = None
+
+    @field_validator("shape")
+    @classmethod
+    def _limited(cls, shape: list[int]) -> list[int]:
+        if prod(shape) > _MOST_VALUES:
+            raise ValueError(f"a picture may have at most {_MOST_VALUES:,} values")
+        return shape
 
 
 class ManifestEntry(Content):

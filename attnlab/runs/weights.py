@@ -76,7 +76,10 @@ def _header(stream: IO[bytes]) -> dict[str, Any]:
     size = int.from_bytes(stream.read(8), "little")
     if size > _MOST_HEADER:
         raise ValueError("it does not begin like a file of weights")
-    header: dict[str, Any] = json.loads(stream.read(size))
+    try:
+        header: dict[str, Any] = json.loads(stream.read(size))
+    except (ValueError, RecursionError) as error:
+        raise ValueError("it does not begin like a file of weights") from error
     return header
 
 

@@ -24,6 +24,10 @@ from attnlab.training.events import ProbeEvent, SnapshotEvent, SnapshotMap
 Content = TypeVar("Content")
 
 
+class _Wrong(ValueError):
+    """What is wrong with a file, in words for a person."""
+
+
 def write_snapshot(target: Path | IO[bytes], snapshot: SnapshotEvent) -> None:
     """Writes a snapshot. The caller names the file, and renames it where it must be whole or absent."""
     header = {
@@ -76,16 +80,16 @@ def _snapshot(arrays: dict[str, np.ndarray]) -> SnapshotEvent:
     header = json.loads(arrays["header"].tobytes())
     images, peaks_of_all, probabilities = len(arrays["probabilities"]), arrays["peaks"], arrays["probabilities"]
     if arrays["maps"].dtype != np.uint8 or probabilities.ndim != 2 or not np.isfinite(probabilities).all():
-        raise ValueError("its maps or predictions are of the wrong kind")
+        raise _Wrong("its maps or predictions are of the wrong kind")
     if peaks_of_all.shape != (len(header["taps"]), images) or not np.isfinite(peaks_of_all).all():
-        raise ValueError("it has no peak for each map and image")
+        raise _Wrong("it has no peak for each map and image")
     floors_of_all = arrays.get("floors", np.zeros_like(peaks_of_all))
     if floors_of_all.shape != peaks_of_all.shape or not np.isfinite(floors_of_all).all():
-        raise ValueError("it has no floor for each map and image")
+        raise _Wrong("it has no floor for each map and image")
     maps, start = [], 0
     for tap, peaks, floors in zip(header["taps"], peaks_of_all, floors_of_all, strict=True):
         if tap["shape"][0] != images or len(tap["shape"]) not in (2, 3):
-            raise ValueError(f"the shape of {tap['name']} does not fit {images} images")
+            raise _Wrong(f"the shape of {tap['name']} does not fit {images} images")
         size = int(np.prod(tap["shape"]))
         kind, scale = MapKind(tap["kind"]), MapScale(tap["scale"])
         neutral = tap.get("neutral", neutral_weight(kind, scale))
@@ -138,10 +142,12 @@ def read_probes(source: Path | bytes) -> ProbeEvent:
 def _probes(arrays: dict[str, np.ndarray]) -> ProbeEvent:
     count, _, height, width = arrays["images"].shape
     if arrays["images"].dtype != np.uint8 or arrays["labels"].shape != (count,) or arrays["labels"].dtype.kind not in "iu":
-        raise ValueError("its images or labels are of the wrong kind")
+        raise _Wrong("its images or labels are of the wrong kind")
     masks = np.unpackbits(arrays["masks"], axis=-1, count=width).astype(bool) if "masks" in arrays else None
+    if not count:
+        raise _Wrong("it holds no images")
     if masks is not None and masks.shape != (count, height, width):
-        raise ValueError("its masks do not fit its images")
+        raise _Wrong("its masks do not fit its images")
     places = json.loads(arrays["cells"].tobytes()) if "cells" in arrays else {}  # runs of earlier versions have none
     return ProbeEvent(
         images=arrays["images"],
@@ -156,13 +162,15 @@ def _load(source: Path | bytes, needed: tuple[str, ...]) -> dict[str, np.ndarray
     with np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     if missing := set(needed) - set(arrays):
-        raise ValueError(f"{', '.join(sorted(missing))} missing")
+        raise _Wrong(f"{', '.join(sorted(missing))} missing")
     return arrays
 
 
 def _told(what: str, read: Callable[[], Content]) -> Content:
-    """Calls ``read``. Damage raises a dozen kinds of errors in zip, zlib, NumPy and JSON, each of which says the same."""
+    """Calls ``read``. Damage raises a dozen kinds of errors in zip, zlib, NumPy and JSON, whose words help nobody."""
     try:
         return read()
+    except _Wrong as error:
+        raise ValueError(f"this is not a {what} of attnlab: {error}") from error
     except Exception as error:
-        raise ValueError(f"this is not a {what} of attnlab: {error!r}") from error
+        raise ValueError(f"this is not a {what} of attnlab, or it is damaged") from error

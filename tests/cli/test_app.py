@@ -226,6 +226,8 @@ def test_new_runs_have_bottlenecks_of_four_and_a_config_of_an_earlier_one_stays_
         (["train", "--option", "colour=red", *SMALL], "colour"),
         (["train", "--dataset", "nowhere.zip"], "nowhere.zip"),
         (["train", "--config", "nowhere.json"], "nowhere.json"),
+        (["train", "--config", "/dev/zero"], "/dev/zero has more than"),
+        (["grid", "import", "/dev/zero"], "/dev/zero has more than"),
         (["train", "--loss", "focal", "--loss-head", "relu_softmax"], "relu_softmax"),
         (["trian"], "train"),
         (["resume", "nobody"], "nobody"),

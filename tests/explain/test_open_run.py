@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from attnlab.attention import MapKind
 from attnlab.config import ModelConfig
@@ -74,11 +74,15 @@ def test_what_cannot_be_opened_says_why(folder: Path, tmp_path: Path) -> None:
         open_run(tmp_path / "nothing")
     with pytest.raises(OpenError, match="no checkpoint of step 12345"):
         open_run(folder, 12345)
+    weights = {name: value.clone() for name, value in load_file(folder / checkpoints.BEST).items()}
     (folder / checkpoints.BEST).write_bytes(b"torn")
     with pytest.raises(OpenError, match="cannot be read"):
         open_run(folder)
     save_file({"weight": torch.zeros(1)}, folder / checkpoints.BEST)
-    with pytest.raises(OpenError, match="do not fit its config"):
+    with pytest.raises(OpenError, match=r"do not fit its config: .* is missing"):
+        open_run(folder)
+    save_file({name: value * torch.nan for name, value in weights.items()}, folder / checkpoints.BEST)
+    with pytest.raises(OpenError, match="not finite, as after a training that diverged"):
         open_run(folder)
     (folder / checkpoints.BEST).unlink()
     with pytest.raises(OpenError, match="no best epoch yet"):

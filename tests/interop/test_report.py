@@ -74,6 +74,9 @@ def test_a_wrong_dict_lists_what_is_missing_unexpected_and_misshaped_and_changes
     for part in ("missing: layer2.eca2.conv.weight", "unexpected: layer9.conv1.weight", "mis-shaped: fc2.bias is (7,)"):
         assert part in str(caught.value)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    quantised = {name: value.to(torch.int8) for name, value in random_state_dict("report/eca").items()}
+    with pytest.raises(ReferenceMismatch, match=r"holds whole numbers \(int8\)"):
+        load_reference(network, quantised)
 
 
 def test_dicts_saved_before_batch_norm_counted_still_load() -> None:

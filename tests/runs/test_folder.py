@@ -92,6 +92,9 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_path: Pa
         write_file(path, fail)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError) as refused:
+        write_file(path / "inside", lambda stream: stream.write(b"new"))
+    assert refused.value.filename == str(path / "inside"), "not the name of the temporary file"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])

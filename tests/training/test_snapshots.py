@@ -213,11 +213,13 @@ def bytes_of(**arrays: np.ndarray) -> bytes:
         b"",
         bytes_of(maps=np.zeros(3)),
         bytes_of(header=np.array([{"step": 1}], dtype=object)),  # a pickle inside
+        bytes_of(header=np.frombuffer(b"{}", np.uint8), maps=np.zeros(3, np.uint8), peaks=np.zeros(1), probabilities=np.eye(2)),
     ],
 )
-def test_what_is_no_snapshot_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match="not a snapshot of attnlab"):
+def test_what_is_no_snapshot_is_refused_in_words(content: bytes) -> None:
+    with pytest.raises(ValueError, match="not a snapshot of attnlab") as refused:
         read_snapshot(content)
+    assert "Error" not in str(refused.value)
 
 
 def test_events_and_snapshot_files_are_read_without_torch() -> None:
