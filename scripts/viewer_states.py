@@ -57,7 +57,8 @@ STATES: dict[str, tuple[tuple[str, ...], str, Callable[[Page], None]]] = {
     "viewer-branches": (("*-selective_kernel-*",), "", nothing),
     "viewer-heads": (("*-bottleneck-*",), "", nothing),
     "viewer-margins": (("*-coordinate-*",), "", nothing),
-    "viewer-factors": (("*-large_kernel-*",), "", nothing),
+    "viewer-factors": (("*-gct-*",), "", nothing),
+    "viewer-gathered": (("*-bottleneck-*",), "ly=4", nothing),
     "viewer-readout": (("*-global_context-*",), "", nothing),
     "viewer-time": (("*-self_attention-*",), "op=0.75&sc=map", during_training),
 }

@@ -17,13 +17,14 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from attnlab import paths
 from attnlab.adapters.adoption import adopt, logits_of
+from attnlab.adapters.hub import Progress, Unreachable, fetch_weights
 from attnlab.attention import evaluating
 from attnlab.config import ModelConfig
 from attnlab.files import write_file
@@ -158,28 +159,66 @@ def why_unfit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
     return f"{'; '.join(problems[:3])}{more}"
 
 
-def hub_network(name: str, options: Mapping[str, Any] | None = None) -> nn.Module:
+class HubNetwork(NamedTuple):
+    """A network with weights from its library's hub, and the name and options by which a run builds it again."""
+
+    model: nn.Module
+    name: str
+    options: dict[str, Any]
+
+
+def hub_network(
+    name: str, options: Mapping[str, Any] | None = None, progress: Progress = lambda done, total: None
+) -> HubNetwork:
     """A network with the weights that its library offers for it, downloaded or from the library's cache.
 
-    For transformers the name is that of the model on the hub, as in "transformers/google/vit-base-patch16-224".
+    Args:
+        name: for transformers that of the model on the hub, as in "transformers/google/vit-base-patch16-224".
+        progress: told of the bytes of each file; what it raises stops the download, and is raised here.
 
     Raises:
         NetworkUnavailable: where there are none, or they cannot be reached.
     """
     library, _, rest = name.partition("/")
     module = _library(library)
+    if library != "transformers" and not _PLAIN_NAME.fullmatch(rest):
+        raise NetworkUnavailable(f"{rest} is no name of a network of {library}")
+    stopped: list[Exception] = []
+
+    def tell(done: int, total: int) -> None:
+        try:
+            progress(done, total)
+        except Exception as error:  # the libraries may take it for a failure of their own
+            stopped.append(error)
+            raise
+
     try:
+        fetch_weights(library, rest, tell)
         if library == "timm":
             model = module.create_model(rest, pretrained=True, **dict(options or {}))
         elif library == "torchvision":
             model = module.models.get_model(rest, weights="DEFAULT", **dict(options or {}))
         else:
-            model = module.AutoModelForImageClassification.from_pretrained(rest, use_safetensors=True, trust_remote_code=False)
-    except Exception as error:  # whatever a library raises without a network, or for a name that it does not know
+            local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+            model = module.AutoModelForImageClassification.from_pretrained(rest, use_safetensors=True, **local)
+            name, options = f"{library}/{model.config.model_type}", _settings(model.config.to_diff_dict())
+    except Unreachable as error:
         raise NetworkUnavailable(
-            f"the weights of {name} could not be had: {_first_line(error)}. Without a network, open a file of weights instead"
+            f"{error} cannot be reached from this machine, and the weights of {name} are not in the cache of {library}. Open a "
+            "file of weights instead, or try again where there is a network"
         ) from error
-    return model.eval()
+    except Exception as error:  # whatever a library raises for a name that it does not know
+        if stopped:
+            raise stopped[0] from error
+        raise NetworkUnavailable(f"the weights of {name} could not be had: {_first_line(error)}") from error
+    return HubNetwork(model.eval(), name, dict(options or {}))
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the network itself, of a configuration of transformers: not its names, its classes, and how it was saved."""
+    saved = {"architectures", "model_type", "transformers_version", "_name_or_path", "dtype", "torch_dtype"}
+    classes = {"id2label", "label2id", "num_labels", "problem_type"}
+    return {key: value for key, value in config.items() if key not in saved | classes}
 
 
 def allow_code(function: str, folder: str) -> None:

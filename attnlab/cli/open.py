@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -145,7 +146,8 @@ def _open_network(
     if weights is None:
         raise ValueError(f"which weights? --weights FILE, --weights hub, or --weights random to see {name} untrained")
     if weights == "hub":
-        network, source = hub_network(name, values), "the library's hub"
+        network, name, values = hub_network(name, values, _downloading())
+        source = "the library's hub"
     elif weights == "random":
         network, source = foreign_network(name, None, values).eval(), "random numbers"
     else:
@@ -183,6 +185,21 @@ def _open_network(
     tree |= {"taps": taps, "untapped": untapped, "config": folder.config.model_dump(mode="json")}
     shown = f"{len(taps)} attention maps" if len(taps) != 1 else "1 attention map"
     return tell(tree, f"{name}, {parameters:,} parameters, {shown}\n{folder.run_id}\n{folder.path}", as_json=as_json)
+
+
+def _downloading() -> Callable[[int, int], None]:
+    """Tells on stderr how much of a file has come: on a terminal in one line, else every tenth of it."""
+    tenths = -1
+
+    def tell(done: int, total: int) -> None:
+        nonlocal tenths
+        tenth = 10 * done // total if total else 0
+        if sys.stderr.isatty() or tenth != tenths:
+            line = f"downloaded {done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB")
+            print(line, end="\r" if sys.stderr.isatty() and done != total else "\n", file=sys.stderr, flush=True)
+        tenths = tenth
+
+    return tell
 
 
 def _value(text: str) -> Any:

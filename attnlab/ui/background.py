@@ -14,6 +14,10 @@ PATIENCE = 0.5
 _EVERY = 0.5
 
 
+class JobStopped(Exception):
+    """The work was stopped on request."""
+
+
 class Job(Generic[Result]):
     """Computes one result in a thread. All sessions may share it.
 
@@ -32,11 +36,16 @@ class Job(Generic[Result]):
         self._result: Result | None = None
         self._error: Exception | None = None
         self._ended = threading.Event()
+        self._stopping = False
         threading.Thread(target=self._run, args=(work,), name="attnlab-page", daemon=True).start()
 
     @property
     def ended(self) -> bool:
         return self._ended.is_set()
+
+    def stop(self) -> None:
+        """Ends the work when it next tells its progress; `result` then raises `JobStopped`."""
+        self._stopping = True
 
     def result(self, patience: float | None = None) -> Result | None:
         """What was computed; `None` if it is not there within so many seconds (`PATIENCE` when `None`).
@@ -51,6 +60,8 @@ class Job(Generic[Result]):
 
     def _run(self, work: Callable[[Callable[[int, int], None]], Result]) -> None:
         def tell(done: int, total: int) -> None:
+            if self._stopping:
+                raise JobStopped
             self.done, self.total = done, total
 
         try:

@@ -87,6 +87,7 @@ def tiles(
     figure.update_xaxes(
         tickvals=[column * wide + (width - 1) / 2 for column in range(len(columns))],
         ticktext=[plain(name) for name in columns],
+        range=[-0.5, picture.shape[1] - 0.5],  # else room is left around the large marks that catch clicks
         showgrid=False,
         zeroline=False,
         constrain="domain",
@@ -99,7 +100,7 @@ def tiles(
         ticktext=[plain(name) for name in rows],
         showgrid=False,
         zeroline=False,
-        autorange="reversed",
+        range=[picture.shape[0] - 0.5, -0.5],
         scaleanchor="x",
         constrain="domain",
         constraintoward="top",

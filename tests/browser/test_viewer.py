@@ -86,6 +86,27 @@ def test_a_position_shows_the_attention_it_pays_and_receives(page: Page) -> None
     assert hover(page, 0.5, 0.5).endswith("entropy 0 of 1")
 
 
+def test_a_head_that_is_clicked_is_enlarged_and_its_rows_follow(page: Page, tmp_path: Path) -> None:
+    """Head 1 looks at the first position, head 2 at the second, head 3 at the third, from wherever."""
+    heads = [
+        layer(f"tap#h{at + 1}", "pairwise", np.eye(4)[[at] * 4], title=f"head {at + 1}", scale="softmax", grid=(2, 2))
+        for at in range(3)
+    ]
+    file = tmp_path / "heads.html"
+    file.write_text(offline_page([Panel("one run", IMAGE, heads)], title="Heads"), encoding="utf-8")
+    page.goto(file.as_uri())
+    small = page.get_by_role("group", name="Maps that belong together").get_by_role("button")
+    assert small.all_inner_texts() == ["1", "2", "3"]
+    for head, place in ((2, (0.25, 0.75)), (1, (0.75, 0.25)), (0, (0.25, 0.25))):
+        small.nth(head).click()
+        frame(page)
+        assert [each.get_attribute("aria-pressed") for each in small.all()] == [str(at == head).lower() for at in range(3)]
+        shown = page.get_by_role("button", name=f"head {head + 1}", exact=True)
+        assert shown.first.get_attribute("aria-pressed") == "true"
+        assert hover(page, *place).startswith(f"row {head // 2}, column {head % 2} · 4.0× uniform (weight 1.00)")
+        assert " · 0.0× uniform" in hover(page, 0.75, 0.75)  # where no head looks
+
+
 def test_keyboard_does_what_the_mouse_does(page: Page) -> None:
     choose(page, "ramp")
     page.locator(".stage canvas").focus()

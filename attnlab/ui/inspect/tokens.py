@@ -48,7 +48,7 @@ def tokens_section(selection: Selection) -> None:
         if view is None:
             st.info("The blocks of this network have different numbers of heads, so they cannot be put into one grid.")
             return
-        reads = "the class token" if view.class_token else "the patches that are classified, on average,"
+        reads = "the class token looks" if view.class_token else "the patches that are classified look, on average"
         with _part("heads"):
             left, right = st.columns([3, 2], gap="large")
             with left:
@@ -93,7 +93,7 @@ def _heads(view: TokenView, reads: str) -> None:
         alt="What each head of each block attends to",
     )
     st.caption(
-        f"Each small map shows where {reads} looks: 1 is the weight of uniform attention over the patches, and the colours end "
+        f"Each small map shows where {reads}: 1 is the weight of uniform attention over the patches, and the colours end "
         f"at {SOFTMAX_TOP:g}. All heads are shown, none is picked. Click a map to enlarge it."
     )
 

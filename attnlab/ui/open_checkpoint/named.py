@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +26,14 @@ from attnlab.config import explain
 from attnlab.data import readable_file
 from attnlab.files import why_not_written
 from attnlab.interop import open_checkpoint
+from attnlab.ui.background import Job, JobStopped, show_progress
 from attnlab.ui.form.own_images import absolute_path
 from attnlab.ui.format import plain
 from attnlab.ui.open_checkpoint.page import MOST_MEGABYTES, ask_dataset
 from attnlab.ui.state import manager
 from attnlab.ui.uploads import file_uploader
 
+_DOWNLOAD = "named.job"
 FILE, HUB, RANDOM = "a file", "the library's hub", "random numbers"
 WHERE = {
     FILE: "as safetensors, or written by torch.save; only the tensors are read",
@@ -79,8 +81,10 @@ def choose_network() -> Named | None:
         return None
     try:
         options = _configuration() if library == "transformers" and where != HUB else {}
+        if where == HUB:
+            return _downloaded(f"{library}/{name}")
         if where != FILE:
-            return _network(f"{library}/{name}", where, json.dumps(options))
+            return _random(f"{library}/{name}", json.dumps(options))
         file = file_uploader(
             "File of weights", type=["safetensors", "pt", "pth", "bin"], most_megabytes=MOST_MEGABYTES, key="named.file"
         )
@@ -148,11 +152,37 @@ def _configuration() -> dict[str, Any]:
     return {key: value for key, value in tree.items() if key not in ("architectures", "model_type", "transformers_version")}
 
 
+def _downloaded(name: str) -> Named | None:
+    """The network with the weights of its hub, once a person has asked for them and they are there."""
+    asked: tuple[str, Job[Named]] | None = st.session_state.get(_DOWNLOAD)
+    job = asked[1] if asked is not None and asked[0] == name else None
+    if job is not None and not job.ended:
+        show_progress([job], "Downloading the weights, in MB")
+        st.button("Stop the download", icon=":material/stop_circle:", key="named.stop", on_click=job.stop)
+        return None
+    if job is not None:
+        try:
+            return job.result(0)
+        except JobStopped:
+            st.info("The download was stopped.", icon=":material/stop_circle:")
+        except ValueError as error:
+            st.error(plain(explain(error)), icon=":material/error:")
+    st.button("Download the weights", icon=":material/download:", key="named.download", on_click=_start_download, args=(name,))
+    return None
+
+
+def _start_download(name: str) -> None:
+    def work(tell: Callable[[int, int], None]) -> Named:
+        found = hub_network(name, None, lambda done, total: tell(done // 10**6, total // 10**6))
+        return _named(found.name, found.model, found.options, HUB)
+
+    st.session_state[_DOWNLOAD] = (name, Job(work))
+
+
 @st.cache_resource(max_entries=2, show_spinner="Building the network")
-def _network(name: str, where: str, options: str) -> Named:
+def _random(name: str, options: str) -> Named:
     values = json.loads(options)
-    model = hub_network(name, values) if where == HUB else foreign_network(name, None, values).eval()
-    return _named(name, model, values, where)
+    return _named(name, foreign_network(name, None, values).eval(), values, RANDOM)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the weights")
