@@ -5,7 +5,7 @@ import streamlit as st
 from attnlab.runs.errors import FolderError
 from attnlab.ui import door
 from attnlab.ui.problems import told
-from attnlab.ui.shell import ICON, navigation
+from attnlab.ui.shell import ICON, READABLE, navigation
 
 if __name__ != "__main__":  # `streamlit run` imports the server from here ...
     app = st.App(__file__, middleware=door.middleware(), lifespan=door.lifespan)
@@ -13,5 +13,6 @@ else:  # ... which runs this file for every visitor
     page = navigation()
     st.set_page_config(page_title=f"{page.title} · attnlab", page_icon=str(ICON), layout="wide")
     st.logo(str(ICON), size="small")
+    st.html(READABLE)
     with told((FolderError, OSError)):
         page.run()

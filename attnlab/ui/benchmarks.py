@@ -24,7 +24,7 @@ def benchmark_page(variant: str, key: str) -> None:
     with st.expander("Benchmarks: memory, time and the kernel used", icon=":material/speed:", key=f"{key}.measured.{variant}"):
         for part in re.split(r"(!\[.*?\]\(.*?\))", page.read_text()):
             if picture := re.fullmatch(r"!\[(.*?)\]\((.*?)\)", part):
-                st.image(str(page.parent / picture[2]), caption=picture[1], width="stretch")
+                st.image(str(page.parent / picture[2]), caption=picture[1], width="stretch", alt=picture[1])
             else:
                 st.markdown(_as_section(part))
 

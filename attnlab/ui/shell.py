@@ -54,6 +54,15 @@ Until `st.navigation` has been called once in the process, only files in pages/ 
 and ``pages/1_open.py`` are without the number."""
 
 
+READABLE = """<style>
+button[data-selected="true"] { color: inherit !important; }
+[data-testid="stCaptionContainer"] { opacity: 1; color: color-mix(in srgb, currentColor 68%, transparent); }
+@media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding-top: 3.5rem; } }
+</style>"""
+"""Text of enough contrast where the theme has none to set: the chosen segment of a control, in dark its own colour on a tint of
+it, and captions, which would fade their links too. On a phone the page begins higher."""
+
+
 def navigation() -> StreamlitPage:
     """Shows the menu and returns the page to run."""
     st.session_state[_INSIDE] = True

@@ -241,7 +241,7 @@ def _source(registered: type) -> None:
     shown = place.relative_to(paths.ROOT) if place.is_relative_to(paths.ROOT) else Path(place.name)
     st.caption(f"`{shown}`, as Python reads it here, without its registration.")
     text = text[text.index("class ") :] if text.startswith("@") else text
-    st.code(text, language="python", line_numbers=False, height=420 if text.count("\n") > 24 else "content")
+    st.code(text, language="python", wrap_lines=True)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

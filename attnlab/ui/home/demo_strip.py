@@ -14,6 +14,7 @@ from pathlib import Path
 import streamlit as st
 
 from attnlab import paths
+from attnlab.config import OWN_ATTENTION
 from attnlab.maps import MapKind, MapScale, derived, tap_titles
 from attnlab.paths import DEMO_RUNS
 from attnlab.runs.errors import FolderError
@@ -236,4 +237,6 @@ def _panel(run: DemoRun, image: int, place: int) -> Panel:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _cached_panel(path: str, image: int, place: int, _run: DemoRun) -> Panel:
-    return snapshot_panel(_run.folder, image, title=_run.title, colour=colour(place), titles=_run.titles)
+    built_in = OWN_ATTENTION.get(_run.folder.config.model.backbone)
+    title = f"{_run.title}, built into the network" if built_in else _run.title
+    return snapshot_panel(_run.folder, image, title=title, colour=colour(place), titles=_run.titles)

@@ -144,7 +144,7 @@ def _strip(networks: _Networks, tap: str, image: Tensor) -> None:
             values = placed.on(image[None])[0].numpy()
             with st.container(width=150):
                 st.markdown(f"**{title}**", help=HELP.get(title))
-                st.image(own_range_overlay(picture, values), width=144)
+                st.image(own_range_overlay(picture, values), width=144, alt=f"{title} over the picture")
                 st.caption(meaning[0].upper() + meaning[1:] + ("; the same everywhere here." if np.ptp(values) == 0 else "."))
     st.caption(
         "Each map is stretched to its own range, since only their shapes can be compared. The class is the predicted one, "

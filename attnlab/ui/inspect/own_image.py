@@ -98,7 +98,8 @@ def choose_fit(pixels: NDArray[np.uint8], size: tuple[int, int], usual: Fit) -> 
             st.caption(f"The network sees the bright part: {region.width:,.0f} × {region.height:,.0f} of {whole}.")
         else:
             st.caption(f"The network sees all {whole}; the sides are filled with the mean colour.")
-    left.image(_whole_picture(pixels, seen_region(picture, size, fit)), caption="Your image", width=PREVIEW_SIDE)
+    seen = _whole_picture(pixels, seen_region(picture, size, fit))
+    left.image(seen, caption="Your image", width=PREVIEW_SIDE, alt="Your image, bright where the network sees it")
     return fit
 
 

@@ -103,7 +103,7 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | Non
         offered.remove("learned")
     if not has_pictures(record):
         offered = [name for name in reversed(offered) if name != "test"]
-    row = st.columns([3, 2, 2, 2], vertical_alignment="bottom")
+    row = st.columns([3, 2], vertical_alignment="bottom")
     source = row[0].segmented_control(
         "Image",
         offered,
@@ -125,7 +125,11 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | Non
     wait_for_torch()
     from attnlab.ui.inspect.network import choose_own_image, choose_test_images
 
-    selection = choose_test_images(records, row[1:]) if source == "test" else choose_own_image(records)
+    if source == "test":
+        filters = row[1].popover("Filter and order", icon=":material/filter_list:")  # folded, so that the map is seen at once
+        selection = choose_test_images(records, [filters] * 3)
+    else:
+        selection = choose_own_image(records)
     if selection is not None:
         viewer(selection.panels, key=VIEWER, link=True, first=finder(folder), tells=following())
         download_buttons(selection.panels, records, selection.raw_arrays)

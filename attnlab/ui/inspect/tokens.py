@@ -137,7 +137,8 @@ def _all_layers(view: TokenView, panel: Panel, image: Tensor) -> None:
         for name, placed in view.maps.items():
             with st.container(width=190):
                 st.markdown(f"**{TOKEN_MAPS[name].title}**")
-                st.image(own_range_overlay(picture, placed.on(image[None])[0].numpy(), side=176), width=184)
+                drawn = own_range_overlay(picture, placed.on(image[None])[0].numpy(), side=176)
+                st.image(drawn, width=184, alt=f"{TOKEN_MAPS[name].title} over the picture")
                 st.caption(f"{TOKEN_MAPS[name].meaning[0].upper()}{TOKEN_MAPS[name].meaning[1:]}.")
     predicted = int(np.atleast_2d(np.asarray(panel.probabilities))[-1].argmax())
     st.caption(

@@ -163,7 +163,7 @@ def gates_figure(record: RunRecord) -> None:
             sheets.append((_sheet_title(attention, ends), overlays))
         st.markdown(f"**{plain(name)}**")
         for column, (title, sheet) in zip(st.columns(len(sheets), gap="small"), sheets, strict=True):
-            column.image(contact_sheet(sheet), caption=title, width="stretch")
+            column.image(contact_sheet(sheet), caption=title, width="stretch", alt=f"{title}, {name}, one below the other")
 
 
 def claim_section(record: RunRecord, others: Sequence[RunRecord]) -> None:

@@ -1,0 +1,50 @@
+"""What axe finds on every page, in light and dark: nothing serious."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from attnlab.ui.shell import ADDRESSES, PAGES
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from tests.browser.conftest import Server
+
+AXE = Path(__file__).parents[1] / "js" / "node_modules" / "axe-core" / "axe.min.js"
+SETTLED = """() => !document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]')"""
+FOUND = """async () => (await axe.run({resultTypes: ['violations']})).violations
+    .filter(({impact}) => impact === 'serious' || impact === 'critical')
+    .flatMap(({id, nodes}) => nodes.map(({target, failureSummary}) => `${id}: ${target.join(' ')}: ${failureSummary}`))"""
+OF_STREAMLIT = ("stDataFrame", "glideDataEditor", "dvn-scroller", "gdg-")
+"""What is inside Streamlit's own table, which draws on a canvas and says its cells in a hidden one."""
+
+
+def settle(page: Page) -> None:
+    page.get_by_role("heading", level=1).wait_for(timeout=60_000)
+    page.wait_for_timeout(700)
+    page.wait_for_function(SETTLED, timeout=90_000)
+    page.wait_for_timeout(700)
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_serious_on_any_page(server: Server, chromium: Browser) -> None:
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: npm ci --prefix tests/js")
+    found: dict[str, list[str]] = {}
+    for scheme in ("light", "dark"):
+        context = chromium.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+        page = context.new_page()
+        for file, title, _ in PAGES:
+            address = "" if file == PAGES[0][0] else ADDRESSES.get(file, Path(file).stem)
+            page.goto(f"{server.url}/{address}", wait_until="domcontentloaded")
+            settle(page)
+            page.evaluate(AXE.read_text(encoding="utf-8"))
+            serious = [each for each in page.evaluate(FOUND) if not any(name in each for name in OF_STREAMLIT)]
+            if serious:
+                found[f"{title}, {scheme}"] = serious
+        context.close()
+    assert found == {}
