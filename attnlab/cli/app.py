@@ -7,11 +7,13 @@ wrong request or a failed run, 130 stopped by Ctrl-C. Torch is imported only by 
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, convert
 
 from attnlab import __version__, paths
 from attnlab.cli.common import OK, complain
@@ -33,8 +35,23 @@ from attnlab.desk.teacher import teacher_token
 from attnlab.files import why_not_written
 from attnlab.worker.openmp import spin_briefly
 
+
+def _converted(type_: Any, tokens: Any) -> Any:
+    """As cyclopts converts words of the command line, but a whole number with a fraction is refused and not rounded.
+
+    Args:
+        tokens: a sequence of `cyclopts.Token`; of a dictionary, one for each key.
+    """
+    if not isinstance(tokens, Mapping) and int in (type_, *get_args(type_)) and float not in get_args(type_):
+        for token in tokens:
+            if re.fullmatch(r"[+-]?\d*\.\d+", token.value) and not float(token.value).is_integer():
+                raise ValueError(f"{token.value} is not a whole number")
+    return convert(type_, tokens)
+
+
 app = App(
     name="attnlab",
+    default_parameter=Parameter(converter=_converted),
     help="A visual laboratory for attention in image classification. `attnlab app` opens it in the browser.",
     version=__version__,
     result_action="return_value",

@@ -298,12 +298,16 @@ def _checked(config: RunConfig) -> RunConfig:
     """The config with its data set findable from any folder.
 
     Raises:
-        ValueError: when the network or a variant is unknown; the message lists those that exist.
+        ValueError: when the network or a variant is unknown, where the message lists those that exist, or when there are
+            options of a variant and no variant.
     """
-    from attnlab.attention import split_composition
+    from attnlab.attention import NONE, split_composition
     from attnlab.data import absolute_name
 
     split_composition(config.model.attention)
+    if config.model.attention == NONE and config.model.attention_options:
+        named = "+".join(config.model.attention_options)
+        raise ValueError(f"options given for {named}, but the network has no attention; add --attention {named}")
     return with_offered_values(config).changed(dataset__name=absolute_name(config.dataset.name))
 
 
