@@ -123,7 +123,7 @@ def main() -> None:
         if not spatial_taps(run) or outlined_test_images(run) is None:
             continue
         found = measured(folders, given.images)
-        titles = tap_titles(list(run.cells))
+        titles = tap_titles([*run.cells, *(seeds[0].tap for seeds in found)])  # of several heads each has a map
         said = [sentence for seeds in found for sentence in sentences(seeds, titles[seeds[0].tap])]
         seeds = f"seed {min(by_seed)}" if len(by_seed) == 1 else f"{len(by_seed)} seeds"
         heading = f"## {dataset_name(run.config)}, `{attention_name(run.config)}`, {run.config.model.backbone}, {seeds}"
