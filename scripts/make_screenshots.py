@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "screenshots"
 PAGES = {
     "home": "",
+    "anatomy": "anatomy?variant=eca",
     "train": "train",
     "inspect": "inspect",
     "compare": "compare",

@@ -126,7 +126,10 @@ class _Reader:
     def _script(self, parts: list[_Part]) -> None:
         base = (parts.pop(),) if parts else ()
         sign = self._next()
-        script = (_Part("mo", "′"),) if sign == "'" else self._argument()
+        if sign == "'":  # the sign is raised already
+            parts.append(_Part("mrow", "", (base, (_Part("mi", "′"),))))
+            return
+        script = self._argument()
         inside = base[0] if base and base[0].kind in ("msub", "msup") else None
         if inside and inside.kind != ("msub" if sign == "_" else "msup"):
             low, high = (inside.inner[1], script) if inside.kind == "msub" else (script, inside.inner[1])
