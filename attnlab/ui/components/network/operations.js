@@ -83,7 +83,7 @@ function each(weights, one) {
 }
 
 /** Makes a row sum to 1; one of zeros becomes uniform. @param {Float32Array} weights @param {Row} row */
-function normalise(weights, { first, n, step }) {
+function sumToOne(weights, { first, n, step }) {
   let total = 0;
   for (let at = 0; at < n; at++) total += weights[first + at * step];
   for (let at = 0; at < n; at++) weights[first + at * step] = total > 0 ? weights[first + at * step] / total : 1 / n;
@@ -107,7 +107,7 @@ const turnedRows = byRow((weights, row) => {
     [low, high] = [Math.min(low, weight), Math.max(high, weight)];
   }
   for (let at = 0; at < row.n; at++) weights[row.first + at * row.step] = low + high - weights[row.first + at * row.step];
-  normalise(weights, row);
+  sumToOne(weights, row);
 });
 
 /** @type {Change} */
@@ -122,7 +122,7 @@ function temperature(t) {
     let most = 0;
     for (let at = 0; at < row.n; at++) most = Math.max(most, weights[row.first + at * row.step]);
     for (let at = 0; at < row.n; at++) weights[row.first + at * row.step] = (weights[row.first + at * row.step] / most) ** (1 / t);
-    normalise(weights, row);
+    sumToOne(weights, row);
   });
   return (tap, weights) => {
     const centre = tap.neutral ?? 0;
@@ -192,7 +192,7 @@ function paint(painted) {
         const weight = given[at];
         if (!Number.isNaN(weight)) weights[row.first + tap.prefix + at] = softmax ? weight / n : weight;
       }
-      if (softmax) normalise(weights, row);
+      if (softmax) sumToOne(weights, row);
     }
   };
 }
