@@ -383,10 +383,14 @@ def league_json(league: League) -> str:
     for entry in (*tree["grid"]["rows"], *tree["runs"]):
         group = RunConfig.model_validate(entry["config"]).group
         dataset = entry["config"]["dataset"]
-        dataset["name"] = re.split(r"[\\/]", dataset["name"].rstrip("/\\"))[-1]
+        path = dataset["name"]
+        dataset["name"] = re.split(r"[\\/]", path.rstrip("/\\"))[-1]
         groups[group] = RunConfig.model_validate(entry["config"]).group
         if entry.get("dataset"):
             entry["dataset"]["name"] = dataset["name"]
+            provenance = entry["dataset"].get("provenance") or {}
+            if path == provenance.get("source"):
+                provenance["source"] = dataset["name"]
     text = league.measured.model_dump_json()
     for before, after in groups.items():
         text = text.replace(f'"{before}"', f'"{after}"')

@@ -193,8 +193,12 @@ def test_an_exported_league_is_read_back_and_says_nothing_of_the_machine(
 
     hidden = plan_league(base().changed(dataset__name=str(tmp_path / "secret" / "photos.zip")), variants=["eca"], seeds=[0])[0]
     save_grid(tmp_path / "other", hidden)
-    elsewhere = leagues(tmp_path / "other", [])[0]
+    run = finished_run(tmp_path / "other", hidden.cells["eca", 0], 0.5)
+    of = {"name": run.config.dataset.name, "shape": [3, 32, 32], "class_names": ["a", "b"]}
+    run.write_dataset(of | {"provenance": {"source": run.config.dataset.name, "note": "as folders", "skipped": []}})
+    elsewhere = leagues(tmp_path / "other", records(tmp_path / "other"))[0]
     text = league_json(elsewhere)
+    assert "as folders" in text
     assert "secret" not in text and read_league(text)[0].grid.rows[0].config.dataset.name == "photos.zip"
     with pytest.raises(GridError, match="is not JSON"):
         read_league("{")
