@@ -4,6 +4,7 @@ import streamlit as st
 
 from attnlab.runs.errors import FolderError
 from attnlab.ui import door
+from attnlab.ui.lessons.panel import with_lesson
 from attnlab.ui.problems import told
 from attnlab.ui.shell import ICON, READABLE, navigation
 
@@ -15,4 +16,4 @@ else:  # ... which runs this file for every visitor
     st.logo(str(ICON), size="small")
     st.html(READABLE)
     with told((FolderError, OSError)):
-        page.run()
+        with_lesson(page)

@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TORCH_FREE = ("config", "paths", "registry", "plugins", "stats", "runs", "worker", "queue", "experiments", "viz", "cli")
+TORCH_FREE = (
+    "config",
+    "paths",
+    "registry",
+    "plugins",
+    "stats",
+    "runs",
+    "worker",
+    "queue",
+    "experiments",
+    "lessons",
+    "viz",
+    "cli",
+)
 """Importing any file of these leaves torch alone; what needs it imports it when it is called."""
 
 

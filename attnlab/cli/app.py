@@ -21,6 +21,7 @@ from attnlab.cli.demo import demo
 from attnlab.cli.grid import grid_app
 from attnlab.cli.honesty import honesty
 from attnlab.cli.league import league
+from attnlab.cli.lesson import lesson_app
 from attnlab.cli.list import list_
 from attnlab.cli.open import open_
 from attnlab.cli.read import read
@@ -126,7 +127,7 @@ def app_(
 _ABOUT_RUNS = (train, read, resume, runs, stop, pause, rename, delete, restore, compare, reindex)
 for _command in (*_ABOUT_RUNS, league, search, honesty, tensorboard, demo):
     app.command(_command)
-for _family in (grid_app, reproduce_app):
+for _family in (grid_app, lesson_app, reproduce_app):
     app.command(_family)
 app.command(list_, name="list")
 app.command(open_, name="open")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from statistics import fmean
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from attnlab import paths
 from attnlab.config import DatasetConfig, RunConfig
@@ -20,6 +20,7 @@ from attnlab.desk.limits import LIMITS, no_room, too_large
 from attnlab.desk.permissions import Action, Mode, NotAllowed, Person
 from attnlab.desk.teacher import TeachersDoor
 from attnlab.experiments.managers import get_manager
+from attnlab.lessons.answers import Answer, add_answers, anonymous, erase_answers, read_answers
 from attnlab.queue.executors.make import make_executor
 from attnlab.queue.settings import ExecutorSettings, save_settings
 from attnlab.runs.bin import Deleted
@@ -359,6 +360,48 @@ class Desk:
         thread = self.search_thread(search.name)
         if thread is not None:
             thread.stop()
+
+    # Questions and predictions
+
+    def answer(self, answers: Mapping[str, str], *, kind: Literal["question", "prediction"], time: str = "") -> None:
+        """Keeps what the person has answered, item -> value; as `attnlab.lessons.answers.add_answers`.
+
+        Raises:
+            NotAllowed: when the browser keeps no cookies in a classroom.
+            ValueError: when an item or a value has not the form of an answer.
+            OSError: when it cannot be written.
+        """
+        self.person.ask(Action.ANSWER)
+        me = anonymous(self.home, self.person.browser)
+        trees = [{"kind": kind, "item": item, "time": time, "value": value, "person": me} for item, value in answers.items()]
+        add_answers(self.home, [Answer.model_validate(tree) for tree in trees])
+
+    def my_answers(self) -> list[Answer]:
+        """What this browser has answered."""
+        me = anonymous(self.home, self.person.browser)
+        return [answer for answer in read_answers(self.home) if answer.person == me]
+
+    def predicted(self, item: str) -> list[str]:
+        """What all browsers have predicted, without whose each is."""
+        return [each.value for each in read_answers(self.home) if each.kind == "prediction" and each.item == item]
+
+    def class_answers(self) -> list[Answer]:
+        """All answers.
+
+        Raises:
+            NotAllowed: to students.
+        """
+        self.person.ask(Action.SEE_RESULTS)
+        return read_answers(self.home)
+
+    def erase_answers(self) -> None:
+        """As `attnlab.lessons.answers.erase_answers`.
+
+        Raises:
+            NotAllowed: to students.
+        """
+        self.person.ask(Action.ERASE_ANSWERS)
+        erase_answers(self.home)
 
     # Files and settings
 

@@ -18,6 +18,8 @@ ICON = Path(__file__).parent / "components" / "icon.svg"
 MENU = {
     "Learn": (
         ("pages/home.py", "Home", "What attention is, in one animated image, and where to go from here."),
+        ("pages/lessons.py", "Lessons", "Short lessons that go from page to page and ask before they show."),
+        ("pages/predict.py", "Predict", "Say where a network will look, which class it says, or which is better; then see."),
         ("pages/anatomy.py", "Anatomy", "One variant taken apart: formula with numbers, data path, cost and code."),
     ),
     "Train": (

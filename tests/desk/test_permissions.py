@@ -147,6 +147,9 @@ TOUCHING: dict[str, tuple[Action, Callable[[Room, Desk], Any]]] = {
     "stop_grid": (Action.CHANGE_GRID, lambda room, desk: desk.stop_grid(room.grid)),
     "keep_upload": (Action.UPLOAD, lambda room, desk: desk.keep_upload("a.tar", small_archive())),
     "path": (Action.READ_PATH, lambda room, desk: desk.path("/usr/share")),
+    "answer": (Action.ANSWER, lambda room, desk: desk.answer({"gate-a": "B"}, kind="question", time="before")),
+    "class_answers": (Action.SEE_RESULTS, lambda room, desk: desk.class_answers()),
+    "erase_answers": (Action.ERASE_ANSWERS, lambda room, desk: desk.erase_answers()),
     "change_executor": (Action.SETTINGS, lambda room, desk: desk.change_executor(ExecutorSettings(executor="thread"))),
 }
 """What a method of the desk does, and what it asks for."""
@@ -175,6 +178,8 @@ READING = {
     "waits",
     "lesson",
     "same_settings",
+    "my_answers",
+    "predicted",
 }
 
 

@@ -26,6 +26,7 @@ from attnlab.ui.finder import finder, tested
 from attnlab.ui.format import plain
 from attnlab.ui.inspect.images import images_to_show, run_colour
 from attnlab.ui.inspect.section import VIEWER, following
+from attnlab.ui.links import keep_linked
 from attnlab.ui.problems import told
 from attnlab.ui.reading import has_pictures, left_out_of_run
 from attnlab.ui.snapshots import marked_epoch, tested_epoch, tested_step, weights_of_maps
@@ -104,15 +105,17 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | Non
     if not has_pictures(record):
         offered = [name for name in reversed(offered) if name != "test"]
     row = st.columns([3, 2], vertical_alignment="bottom")
+    linked = st.query_params.get("from", "")
     source = row[0].segmented_control(
         "Image",
         offered,
-        default=offered[0],
+        default=linked if linked in offered else offered[0],
         format_func=SOURCES.__getitem__,
         required=True,
         key=f"inspect.from.{'.'.join(offered)}",
         label_visibility="collapsed",
     )
+    keep_linked("from", source if source != offered[0] else "")
     if record.demo and "test" not in offered:
         st.caption(
             f"This run was trained on real images, {plain(record.config.dataset.name)}, which are not shipped with it. Try an "

@@ -1,0 +1,31 @@
+// @ts-check
+// What a lesson reads off the page's address.
+
+/** @typedef {Record<string, string[]>} Needs parameter of the address -> values of which it must have one; "changed" is any other */
+
+const CHANGED = "changed";
+
+/**
+ * Whether all that is to be done is done.
+ * @param {Needs} needs
+ * @param {Record<string, string>} opened the parameters with which the view was opened
+ * @param {string} search
+ */
+export function isDone(needs, opened, search) {
+  const parameters = new URLSearchParams(search);
+  return Object.entries(needs).every(([name, values]) => {
+    const now = parameters.get(name);
+    return values.some((value) => (value === CHANGED ? now !== null && now !== (opened[name] ?? null) : now === value));
+  });
+}
+
+/**
+ * The address of the app, with a slash at the end, of a page of it.
+ * @param {string} pathname
+ * @param {string} page the part that is the page's own
+ */
+export function baseOf(pathname, page) {
+  const bare = pathname.replace(/\/+$/, "");
+  const base = page && bare.endsWith(`/${page}`) ? bare.slice(0, -page.length - 1) : bare;
+  return `${base}/`;
+}

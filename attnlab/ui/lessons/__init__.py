@@ -1,0 +1,1 @@
+"""Lessons, predictions and questions on the screen."""
