@@ -21,7 +21,7 @@ def lesson_list() -> None:
     with st.grid(3, min_column_width=280, border=True) as cards:
         for name, lesson in known.items():
             with cards.cell():
-                st.markdown(f"#### {lesson.title}")
+                st.subheader(lesson.title, anchor=False)
                 st.caption(f"{lesson.minutes} minutes · {len(lesson.steps)} steps")
                 st.markdown("Afterwards you can say:\n" + "\n".join(f"- {line}" for line in lesson.about))
                 view = lesson.view_at(0)

@@ -64,7 +64,7 @@ def _form(time: Time) -> None:
 
 
 def _ask(number: int, question: BankQuestion, time: Time) -> str | None:
-    letters = ascii_uppercase[: len(question.answers)]
+    letters = list(ascii_uppercase[: len(question.answers)])
     return st.radio(
         f"**{number}.** {question.ask}",
         letters,

@@ -31,7 +31,7 @@ _LOOK = """<style>
   }
 }
 @media (max-width: 640px) { [data-testid=stMainBlockContainer] { padding-bottom: 5rem; } }
-.st-key-lesson-panel h4 { padding: 0; }
+.st-key-lesson-panel h3 { padding: 0; font-size: 1.15rem; }
 </style>"""
 """The panel stays where the page is scrolled; on a phone it is above the page, and its moves are at the lower edge."""
 
@@ -119,7 +119,7 @@ def _panel(at: At, page: str) -> None:
     step, count = at.step, len(at.lesson.steps)
     st.caption(f"{at.lesson.title} · step {at.place + 1} of {count}")
     st.progress((at.place + 1) / count)
-    st.markdown(f"#### {step.title}")
+    st.subheader(step.title, anchor=False)
     st.markdown(step.text)
     if step.source:
         st.caption(f"Measured: {plain(step.source)}")
@@ -142,7 +142,7 @@ def _panel(at: At, page: str) -> None:
 
 def _question(question: Question, key: str) -> bool:
     """Asks it, and says why after an answer; whether it is answered."""
-    letters = ascii_uppercase[: len(question.answers)]
+    letters = list(ascii_uppercase[: len(question.answers)])
     st.markdown(f"**{question.ask}**")
     given = st.session_state.get(f"{key}.given")
     answer = st.radio(
@@ -150,16 +150,16 @@ def _question(question: Question, key: str) -> bool:
         letters,
         index=letters.index(given) if given else None,
         format_func=lambda letter: f"{letter}. {question.answers[letters.index(letter)]}",
-        key=key,
+        key=f"{key}.closed" if given else key,  # another widget, since one whose default changes loses what was chosen
         label_visibility="collapsed",
         disabled=bool(given),
     )
-    if answer is None:
-        return False
     if not given:
-        st.session_state[f"{key}.given"] = answer
-        st.rerun(scope="fragment")
-    right = answer == question.right
+        if answer is not None:
+            st.session_state[f"{key}.given"] = answer
+            st.rerun(scope="fragment")
+        return False
+    right = given == question.right
     (st.success if right else st.info)(
         f"{'Right.' if right else f'The answer is {question.right}.'} {question.why}",
         icon=":material/check:" if right else ":material/lightbulb:",

@@ -153,7 +153,7 @@ def _choice(prediction: Prediction, options: Sequence[str], key: str) -> int | N
         range(len(options)),
         index=given,
         format_func=lambda number: options[number],
-        key=key,
+        key=key if given is None else f"{key}.closed",  # another widget, since one whose default changes loses its value
         label_visibility="collapsed",
         disabled=given is not None,
         horizontal=len(options) > 5,
