@@ -49,6 +49,7 @@ else:
         st.subheader("Where do the gates look?", anchor=False)
         results.gates_figure(record)
         st.subheader("Is the article's claim true here?", anchor=False)
-        results.claim_section(record, others)
+        with st.container(key="melanoma.claim"):
+            results.claim_section(record, others)
     else:
         st.info("This network has no gates. Choose a run with attention to see them.", icon=":material/info:")

@@ -56,7 +56,7 @@ class Page:
     takes_beside: bool = False
 
 
-_VIEWER = {
+_VIEWER: dict[str, Values] = {
     "ly": WHOLE,
     "al": DIGIT,
     "st": WHOLE,
@@ -131,7 +131,7 @@ PAGES: dict[str, Page] = {
         {"compare.dataset": ANY},
         {
             "baseline": Control("the baseline", (".st-key-compare-baseline",)),
-            "table": Control("the table", (".st-key-compare-table",)),
+            "table": Control("the table", ("[data-testid=stDataFrame]",)),
             "every-run": Control("the chart of every run", (".st-key-compare-strip",)),
             "curves": Control("the curves", (".st-key-compare-curves",)),
         },
@@ -144,7 +144,7 @@ PAGES: dict[str, Page] = {
             "roc": Control("the ROC curves", (".st-key-melanoma-roc",)),
             "threshold": Control("the decision threshold", (".st-key-melanoma-threshold",)),
             "gates": Control("the pictures of the gates", (".st-key-melanoma-colours",)),
-            "claim": Control("the test of the article's claim", (".st-key-melanoma-claims_table",)),
+            "claim": Control("the test of the article's claim", (".st-key-melanoma-claim",)),
         },
         takes_run=True,
     ),
@@ -153,7 +153,7 @@ PAGES: dict[str, Page] = {
         {},
         {
             "grid": Control("the choice of a table", (".st-key-reproduce-grid",)),
-            "table": Control("the table", (".st-key-reproduce-table",)),
+            "table": Control("the table", ("[data-testid=stDataFrame]",)),
         },
     ),
 }

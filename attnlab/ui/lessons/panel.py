@@ -129,10 +129,8 @@ def _panel(at: At, page: str) -> None:
     if step.question is not None and not _question(step.question, f"{at.key}.question"):
         waiting.append("Answer the question.")
     to, left = guide(_guide_data(at, page, " ".join(waiting)), key="lesson.guide")
-    if left or to == 0:
+    if left:
         leave_lesson()
-        if to == 0:
-            st.switch_page("pages/lessons.py")
         st.rerun()
     if to is not None and to != at.place + 1:
         st.session_state[_AT] = moved = At(at.name, at.lesson, min(to, count) - 1)
@@ -196,5 +194,5 @@ def _guide_data(at: At, page: str, waiting: str) -> dict[str, object]:
         "back": target(at.place - 1, step.open is not None) if at.place else None,
         "next": target(following, at.lesson.steps[following].open is not None)
         if following < count
-        else {"step": 0, "address": None},
+        else {"step": 0, "address": "lessons"},
     }
