@@ -82,7 +82,7 @@ def navigation() -> StreamlitPage:
         for file, title, text in PAGES
         if file in ADDRESSES
     ]
-    menu[first] += older
+    menu[list(menu)[-1]] += older  # last, since whoever switches to a file gets the first page of it
     page = st.navigation(menu, position="top")
     page_shown(page.url_path)
     return page

@@ -14,6 +14,7 @@ from attnlab.lessons.checking import link_of
 from attnlab.lessons.lesson import CHANGED, Step
 from attnlab.lessons.predictions import predictions
 from tests.browser.streamlit_server import ROOT, serve
+from tests.browser.test_main_path import go
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -121,7 +122,7 @@ def test_the_panel_stays_from_page_to_page_until_it_is_left(server: Server, less
     expect(panel(page).get_by_role("button", name="Next")).to_be_enabled()
     panel(page).get_by_role("button", name="Next").click()
     expect(panel(page).get_by_text("step 2 of")).to_be_visible()
-    page.get_by_role("link", name="Lessons", exact=True).first.click()
+    go(page, "Learn", "Lessons")
     expect(panel(page).get_by_role("button", name="Open the view of this step")).to_be_visible()
     expect(page).to_have_url(re.compile("lesson=what-is-attention&step=2"))
     panel(page).get_by_role("button", name="Open the view of this step").click()

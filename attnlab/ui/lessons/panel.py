@@ -7,6 +7,7 @@ browser itself, with the view's link: then everything on the page is as the link
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from string import ascii_uppercase
 from urllib.parse import urlencode
 
@@ -96,7 +97,11 @@ def _lesson_at(page: StreamlitPage) -> At | None:
     _into_link(at)
     view = lesson.view_at(at.place)
     bare = set(st.query_params) <= {"lesson", "step"}
-    if fresh and view is not None and (page.url_path != view.page or (bare and link_of(view))):
+    if (
+        fresh
+        and view is not None
+        and (page.url_path not in (view.page, Path(PAGES[view.page].file).stem) or (bare and link_of(view)))
+    ):
         st.switch_page(PAGES[view.page].file, query_params={**link_of(view), "lesson": at.name, "step": str(at.place + 1)})
     return at
 
@@ -170,7 +175,7 @@ def _guide_data(at: At, page: str, waiting: str) -> dict[str, object]:
     step, count = at.step, len(at.lesson.steps)
     view = at.lesson.view_at(at.place)
     control = PAGES[view.page].controls.get(step.point) if view is not None else None
-    elsewhere = view is not None and page != view.page
+    elsewhere = view is not None and page not in (view.page, Path(PAGES[view.page].file).stem)
 
     def target(place: int, opens: bool) -> dict[str, object]:
         return {"step": place + 1, "address": at.address(place) if opens or elsewhere else None}
