@@ -35,6 +35,7 @@ const WATCH_MS = 250;
 class Guide {
   /** @param {HTMLElement} root */
   constructor(root) {
+    this.root = root;
     /** @type {GuideData | null} */
     this.data = null;
     this.key = "";
@@ -64,6 +65,7 @@ class Guide {
   destroy() {
     window.clearInterval(this.timer);
     this.outline.remove();
+    this.root.replaceChildren();
   }
 
   /** @param {GuideData} data */

@@ -16,6 +16,7 @@ const STEP = 1 / 32;
 class Pointing {
   /** @param {HTMLElement} root */
   constructor(root) {
+    this.root = root;
     this.canvas = element("canvas");
     this.canvas.setAttribute("role", "img");
     this.caption = element("figcaption");
@@ -32,6 +33,10 @@ class Pointing {
     this.send = () => {};
     this.canvas.addEventListener("click", (event) => this.onClick(event));
     this.canvas.addEventListener("keydown", (event) => this.onKey(event));
+  }
+
+  destroy() {
+    this.root.replaceChildren();
   }
 
   /** @param {PointingData} data */
@@ -118,4 +123,5 @@ export default mounted(
     pointing.send = (u, v) => setStateValue("place", [u, v]);
     pointing.load(data);
   },
+  (pointing) => pointing.destroy(),
 );
