@@ -70,7 +70,7 @@ def with_lesson(page: StreamlitPage) -> None:
     st.html(_LOOK)
     left, right = st.columns([1, 2.7], gap="medium")
     with left, st.container(border=True, key="lesson-panel"):
-        st.fragment(_panel)(at, page.url_path)
+        st.fragment(_panel)(page.url_path)
     with right:
         page.run()
 
@@ -120,7 +120,11 @@ def leave_lesson() -> None:
         st.query_params.pop(name, None)
 
 
-def _panel(at: At, page: str) -> None:
+def _panel(page: str) -> None:
+    """A fragment: going to another step of the same view, or answering, draws the panel alone, never the page beside it."""
+    at = st.session_state.get(_AT)
+    if not isinstance(at, At):
+        st.rerun()  # the lesson was left: without the panel the page is drawn otherwise
     step, count = at.step, len(at.lesson.steps)
     st.caption(f"{at.lesson.title} · step {at.place + 1} of {count}")
     st.progress((at.place + 1) / count)
@@ -133,14 +137,15 @@ def _panel(at: At, page: str) -> None:
         waiting.append("Make your prediction.")
     if step.question is not None and not _question(step.question, f"{at.key}.question"):
         waiting.append("Answer the question.")
-    to, left = guide(_guide_data(at, page, " ".join(waiting)), key="lesson.guide")
-    if left:
-        leave_lesson()
-        st.rerun()
-    if to is not None and to != at.place + 1:
-        st.session_state[_AT] = moved = At(at.name, at.lesson, min(to, count) - 1)
+    guide(_guide_data(at, page, " ".join(waiting)), key="lesson.guide", go=_go, leave=leave_lesson)
+
+
+def _go(step: int) -> None:
+    """Goes to a step, from 1, of the lesson that is under way."""
+    at = st.session_state.get(_AT)
+    if isinstance(at, At):
+        st.session_state[_AT] = moved = At(at.name, at.lesson, min(max(step, 1), len(at.lesson.steps)) - 1)
         _into_link(moved)
-        st.rerun()
 
 
 def _question(question: Question, key: str) -> bool:
@@ -148,7 +153,7 @@ def _question(question: Question, key: str) -> bool:
     letters = list(ascii_uppercase[: len(question.answers)])
     st.markdown(f"**{question.ask}**")
     given = st.session_state.get(f"{key}.given")
-    answer = st.radio(
+    st.radio(
         "Answer",
         letters,
         index=letters.index(given) if given else None,
@@ -156,11 +161,10 @@ def _question(question: Question, key: str) -> bool:
         key=f"{key}.closed" if given else key,  # another widget, since one whose default changes loses what was chosen
         label_visibility="collapsed",
         disabled=bool(given),
+        on_change=_answered,
+        args=(key,),
     )
     if not given:
-        if answer is not None:
-            st.session_state[f"{key}.given"] = answer
-            st.rerun(scope="fragment")
         return False
     right = given == question.right
     (st.success if right else st.info)(
@@ -168,6 +172,10 @@ def _question(question: Question, key: str) -> bool:
         icon=":material/check:" if right else ":material/lightbulb:",
     )
     return True
+
+
+def _answered(key: str) -> None:
+    st.session_state[f"{key}.given"] = st.session_state[key]
 
 
 def _guide_data(at: At, page: str, waiting: str) -> dict[str, object]:

@@ -79,16 +79,19 @@ def _place(prediction: Prediction, shown: Kept, key: str, wide: bool) -> bool:
     size = (shown.image.shape[0], shown.image.shape[1])
     given: Place | None = st.session_state.get(f"{key}.given")
     if given is None:
-        place = pointing(
-            shown.image, key=key, open=True, label=f"Image. {prediction.ask} Point with the arrow keys, choose with Enter.",
+
+        def pointed(place: Place) -> None:
+            _keep(prediction, f"{place[0]:.3f}_{place[1]:.3f}")
+            st.session_state[f"{key}.given"] = place
+
+        pointing(
+            shown.image,
+            key=key,
+            label=f"Image. {prediction.ask} Point with the arrow keys, choose with Enter.",
             caption="Click where you think its highest weight lies.",
-        )  # fmt: skip
-        if place is None:
-            return False
-        _keep(prediction, f"{place[0]:.3f}_{place[1]:.3f}")
-        st.session_state[f"{key}.given"] = place
-        st.rerun(scope="fragment")
-    assert given is not None
+            pointed=pointed,
+        )
+        return False
     found, at = score(*given, shown.weights, shown.cells, size), peak(shown.weights, shown.cells, size)
     clicks = _clicks(prediction, given)
     pictures = [
@@ -147,8 +150,13 @@ def _better(prediction: Prediction, key: str) -> bool:
 
 def _choice(prediction: Prediction, options: Sequence[str], key: str) -> int | None:
     """The option that a person chooses, once."""
-    given = st.session_state.get(f"{key}.given")
-    place = st.radio(
+    given: int | None = st.session_state.get(f"{key}.given")
+
+    def chosen() -> None:
+        _keep(prediction, str(st.session_state[key]))
+        st.session_state[f"{key}.given"] = st.session_state[key]
+
+    st.radio(
         prediction.ask,
         range(len(options)),
         index=given,
@@ -157,11 +165,8 @@ def _choice(prediction: Prediction, options: Sequence[str], key: str) -> int | N
         label_visibility="collapsed",
         disabled=given is not None,
         horizontal=len(options) > 5,
+        on_change=chosen,
     )
-    if place is not None and given is None:
-        _keep(prediction, str(place))
-        st.session_state[f"{key}.given"] = place
-        st.rerun(scope="fragment")
     return given
 
 
