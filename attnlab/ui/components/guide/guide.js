@@ -10,6 +10,8 @@ import { findControl, Outline } from "./outline.js";
 /** @import { Needs } from "./address.js" */
 
 const WATCH_MS = 250;
+/** @type {Set<string>} keys of the steps that are done; they stay so when the panel is drawn anew */
+const finished = new Set();
 
 /**
  * @typedef {object} Target a step before or after this one
@@ -39,7 +41,7 @@ class Guide {
     /** @type {GuideData | null} */
     this.data = null;
     this.key = "";
-    this.done = false;
+    this.held = 0; // so many times in a row all was done
     /** @type {(step: number) => void} */
     this.go = () => {};
     /** @type {() => void} */
@@ -72,7 +74,7 @@ class Guide {
   load(data) {
     if (this.key !== data.key) {
       this.key = data.key;
-      this.done = false;
+      this.held = 0;
       this.outline.remove();
     }
     this.data = data;
@@ -87,11 +89,15 @@ class Guide {
   watch() {
     const { data } = this;
     if (!data) return;
-    this.done ||= !data.away && isDone(data.needs, data.opened, window.location.search);
-    const free = this.done && data.answered;
+    // twice in a row, since the address changes several times while a page is opened
+    const holds = !data.away && isDone(data.needs, data.opened, window.location.search);
+    this.held = holds ? this.held + 1 : 0;
+    if (this.held > 1 || !Object.keys(data.needs).length) finished.add(data.key);
+    const done = finished.has(data.key);
+    const free = done && data.answered;
     this.next.disabled = !free;
     this.anyway.hidden = free;
-    const words = [this.done ? "" : data.task, data.waiting].filter(Boolean).join(" ");
+    const words = [done ? "" : data.task, data.waiting].filter(Boolean).join(" ");
     this.task.hidden = !words && !data.task;
     this.task.classList.toggle("done", !words);
     setText(this.task, words || "✓ Done.");
