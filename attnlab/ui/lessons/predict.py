@@ -104,8 +104,8 @@ def _place(prediction: Prediction, shown: Kept, key: str, wide: bool) -> bool:
             pointing(picture, key=f"{key}.out.{number}", label=words, caption=words[0].upper() + words[1:], marks=[given])
     verdict = "Your click lies **in** the peak area" if found.inside else "Your click lies **outside** the peak area"
     st.markdown(
-        f"{verdict}; a click at random would do so in {at.share:.0%} of cases. It is {found.distance * size[1]:.1f} of {size[1]} "
-        f"pixels from the centre of the highest cell, and {found.above:.0%} of the picture has a lower weight."
+        f"{verdict}; a click at random lies in it in {at.share:.0%} of cases. It is {found.distance * size[1]:.1f} of "
+        f"{size[1]} pixels from the centre of the highest cell, and {found.above:.0%} of the picture has a lower weight."
     )
     st.caption(
         f"The map: {plain(shown.title)}. The peak area is made of the highest cells of the map, as few whole ones as cover a "
