@@ -394,7 +394,7 @@ def league_json(league: League) -> str:
     text = league.measured.model_dump_json()
     for before, after in groups.items():
         text = text.replace(f'"{before}"', f'"{after}"')
-    return json.dumps(tree | {KEY: json.loads(text)}, indent=1, allow_nan=False)
+    return json.dumps(tree | {KEY: json.loads(text)}, separators=(",", ":"), allow_nan=False)
 
 
 def read_league(text: str | bytes) -> tuple[Exported, Measured]:
