@@ -42,7 +42,7 @@ def read_lesson(file: Path) -> Lesson:
     Raises:
         FileProblems: when something is wrong with it.
     """
-    return _read(file, file.stat().st_mtime_ns if file.exists() else 0)
+    return _read(file, _stamp(file), paths.DEMO_RUNS, _stamp(paths.DEMO_RUNS))
 
 
 def lessons() -> tuple[Mapping[str, Lesson], list[FileProblems]]:
@@ -57,6 +57,11 @@ def lessons() -> tuple[Mapping[str, Lesson], list[FileProblems]]:
     return MappingProxyType(found), left_out
 
 
+def _stamp(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
 @lru_cache(maxsize=128)
-def _read(file: Path, stamp: int) -> Lesson:
+def _read(file: Path, stamp: int, runs: Path, runs_stamp: int) -> Lesson:
+    """The check names shipped runs, so it is repeated when one of them comes or goes."""
     return check_lesson(file)

@@ -141,6 +141,15 @@ def test_the_shipped_lessons_can_be_given() -> None:
         assert any(step.predict for step in lesson.steps)
 
 
+def test_without_the_shipped_runs_a_lesson_that_opens_one_cannot_be_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lessons()  # a check that was passed before says nothing about the runs that are there now
+    monkeypatch.setattr(paths, "DEMO_RUNS", tmp_path / "none")
+    known, left_out = lessons()
+    assert left_out and not any(step.open and step.open.run for lesson in known.values() for step in lesson.steps)
+
+
 def test_a_lesson_of_ones_own_is_one_file(
     private_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,7 @@
 """The page that takes variants and networks apart."""
 
+from pathlib import Path
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -43,11 +45,16 @@ def test_a_slider_counts_anew(page: AppTest) -> None:
     assert page.metric[0].value == "5"
 
 
-def test_what_the_report_and_our_table_measured_is_shown(page: AppTest) -> None:
+def test_what_the_report_and_our_tables_measured_is_shown(
+    page: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page.selectbox(key="anatomy.variant.name").set_value("conv_autoencoder").run()
     table = page.dataframe[0].value
     assert "The course report, 2023" in set(table["where"]) and 67.5 in set(table["accuracy"].round(1))
     page.selectbox(key="anatomy.variant.name").set_value("simam").run()
+    assert all(where.startswith("League: ") for where in page.dataframe[0].value["where"]), "the report has no SimAM"
+    monkeypatch.setattr(paths, "DEMO_LEAGUES", tmp_path / "none")
+    page.run()
     assert "did not train SimAM" in seen(page)
 
 
