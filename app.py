@@ -3,13 +3,13 @@
 import streamlit as st
 
 from attnlab.runs.errors import FolderError
-from attnlab.ui import door
+from attnlab.ui import door, networks
 from attnlab.ui.lessons.panel import with_lesson
 from attnlab.ui.problems import told
 from attnlab.ui.shell import ICON, READABLE, navigation
 
 if __name__ != "__main__":  # `streamlit run` imports the server from here ...
-    app = st.App(__file__, middleware=door.middleware(), lifespan=door.lifespan)
+    app = st.App(__file__, routes=networks.routes(), middleware=door.middleware(), lifespan=door.lifespan)
 else:  # ... which runs this file for every visitor
     page = navigation()
     st.set_page_config(page_title=f"{page.title} · attnlab", page_icon=str(ICON), layout="wide")

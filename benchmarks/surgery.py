@@ -5,26 +5,17 @@ forward with changed attention, in which the changed maps are recorded too. The 
 
     python benchmarks/surgery.py [--repeats 50] [--threads 1] [--images 500] [--json out.json]
 
-With ``--browser`` it also starts the app and measures, in headless Chromium on the first shipped run with CBAM, from the
-release of a brush stroke to the changed map on the screen.
+What a person waits for in all, with the page and the trip to the server, is measured by `benchmarks.surgery_drag`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import socket
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -33,15 +24,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from attnlab import paths  # noqa: E402
-from attnlab.data import load_dataset  # noqa: E402
+from attnlab.data import DataError, load_dataset  # noqa: E402
 from attnlab.explain.open_run import open_run  # noqa: E402
 from attnlab.explain.surgery.effect import accuracy_change, operate, standard_interventions  # noqa: E402
 from attnlab.explain.surgery.operations import Intervention, applicable  # noqa: E402
+from attnlab.runs.folder import RunFolder  # noqa: E402
 
 TARGET = 200.0
 WARM_UP = 5
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
 def main() -> None:
@@ -50,10 +40,9 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, default=1, help="threads of torch")
     arguments.add_argument("--json", type=Path, help="also write the figures here")
     arguments.add_argument("--images", type=int, default=0, help="also the change in accuracy over so many test images")
-    arguments.add_argument("--browser", action="store_true", help="also measure a brush stroke in Chromium")
     given = arguments.parse_args()
     torch.set_num_threads(given.threads)
-    folders = sorted(folder for folder in paths.DEMO_RUNS.iterdir() if folder.is_dir())
+    folders = [folder for folder in sorted(paths.DEMO_RUNS.iterdir()) if folder.is_dir() and is_whole(folder)]
     rows = [row for folder in folders if (row := measured(folder, given.repeats))]
     print(f"{'run':44} {'median':>8} {'p95':>8} {'max':>8}   n  slowest operation")
     for row in rows:
@@ -63,11 +52,20 @@ def main() -> None:
     result: dict[str, Any] = {"torch": torch.__version__, "threads": given.threads, "target_ms": TARGET, "rows": rows}
     if given.images:
         result["accuracy"] = [row for folder in folders if (row := accuracies(folder, given.images))]
-    if given.browser:
-        result["browser"] = stroke_times()
-        print(f"brush released to map changed: {result['browser']}")
     if given.json:
         given.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether the run's weights and pictures are here; those of real data sets, and of further seeds, are not shipped."""
+    if not RunFolder(folder).has_weights:
+        return False
+    try:
+        load_dataset(RunFolder(folder).config.dataset)
+    except DataError:
+        print(f"{folder.name} is left out: its pictures are not shipped")
+        return False
+    return True
 
 
 def measured(folder: Path, repeats: int) -> dict[str, Any] | None:
@@ -129,75 +127,6 @@ def summary(spent: Any) -> dict[str, Any]:
         "max": round(float(spent.max()), 2),
         "n": len(spent),
     }
-
-
-def stroke_times(strokes: int = 20) -> dict[str, Any]:
-    """Milliseconds from the release of a stroke to a changed right picture, with its pixels read in every frame."""
-    from playwright.sync_api import sync_playwright
-
-    run = sorted(paths.DEMO_RUNS.glob("*-cbam-*"))[0].name
-    with server() as url, sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.goto(f"{url}/inspect?run={run}&surgery=true&operation=Painted")
-        page.wait_for_selector(".mask-editor canvas", timeout=120_000)
-        page.get_by_role("button", name="erase", exact=True).click()
-        left = page.locator(".mask-editor canvas").first
-        left.scroll_into_view_if_needed()
-        page.wait_for_timeout(2000)
-        box = left.bounding_box()
-        assert box is not None
-        spent = []
-        for index in range(strokes):
-            x, y = box["x"] + box["width"] * (0.1 + 0.04 * index), box["y"] + box["height"] * 0.5
-            page.mouse.move(x, y)
-            page.mouse.down()
-            page.mouse.move(x, y + 40, steps=5)
-            left.evaluate(WATCH)
-            page.mouse.up()
-            spent.append(float(page.evaluate("window.changed_")))
-            page.wait_for_timeout(300)
-        browser.close()
-    return summary(np.array(spent))
-
-
-# Resolves with the time from the pointer's release to the first frame in which the right picture is another one.
-WATCH = """(left) => {
-  const right = left.getRootNode().querySelectorAll(".mask-editor canvas")[1];
-  const look = () => right.getContext("2d").getImageData(0, 0, right.width, right.height).data.join();
-  const before = look();
-  window.changed_ = new Promise((done) => {
-    window.addEventListener("pointerup", () => {
-      const begun = performance.now();
-      const watch = () => (look() !== before ? done(performance.now() - begun) : requestAnimationFrame(watch));
-      requestAnimationFrame(watch);
-    }, { once: true, capture: true });
-  });
-}"""
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.address", "127.0.0.1"]
-    with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {"ATTNLAB_HOME": home}
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            end = time.monotonic() + 60
-            while time.monotonic() < end:
-                with (
-                    suppress(URLError, TimeoutError),
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2),
-                ):
-                    break
-                time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(20)
 
 
 if __name__ == "__main__":

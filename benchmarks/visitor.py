@@ -26,7 +26,9 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.sync.client import ClientConnection, connect
 
 MOST_CACHED = 64
-"""Large messages that are remembered, as a browser does: the server then sends only their names."""
+"""Large messages that the server is told of, as a browser does: it then sends only their names."""
+KEPT_BEYOND = 4
+"""So many times more are kept than that: a name of what it was told of before may still be on its way."""
 ERROR = 1  # Alert.Format
 
 
@@ -247,7 +249,7 @@ class Visitor:
         state.query_string, state.page_script_hash, state.page_name = self._query, hash_ or self._page, name
         state.fragment_id, state.is_auto_rerun = fragment, by_clock
         state.widget_states.widgets.extend(self._values.values())
-        state.cached_message_hashes.extend(self._cached)
+        state.cached_message_hashes.extend(list(self._cached)[-MOST_CACHED:])
         state.context_info.url, state.context_info.timezone, state.context_info.locale = self.address, "UTC", "en"
         self._send(message)
 
@@ -311,7 +313,7 @@ class Visitor:
                 message = known
             elif message.metadata.cacheable:
                 self._cached[message.hash] = message
-                if len(self._cached) > MOST_CACHED:
+                if len(self._cached) > KEPT_BEYOND * MOST_CACHED:
                     del self._cached[next(iter(self._cached))]
             self._apply(message)
             return message

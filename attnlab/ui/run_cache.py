@@ -15,11 +15,13 @@ import streamlit as st
 from attnlab.config import DatasetConfig
 from attnlab.data import ImageDataset, content_stamp, list_datasets, load_dataset
 from attnlab.explain.baselines import untrained_twin
+from attnlab.explain.in_browser import kept_export
 from attnlab.explain.open_run import OpenError, OpenRun, open_run
 from attnlab.paths import written_path
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord
+from attnlab.ui.background import Job
 
 
 def network_stamp(record: RunRecord) -> int:
@@ -43,6 +45,14 @@ def separate_network(run: OpenRun) -> OpenRun:
     copy = untrained_twin(run)
     copy.model.load_state_dict(run.model.state_dict())
     return copy
+
+
+def network_file(record: RunRecord) -> Job[Path]:
+    """The file with which a browser runs the network of the run, under way or done.
+
+    Its result raises a `NotExportedError` that says why there is none.
+    """
+    return _network_file(str(record.folder), network_stamp(record), record)
 
 
 def run_dataset(record: RunRecord) -> ImageDataset:
@@ -96,6 +106,12 @@ def _network(folder: str, stamp: int) -> OpenRun:
         except OpenError:
             raise error from None
         return replace(last, notice=f"{error}. Shown instead: the network as the newest checkpoint has it.")
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _network_file(folder: str, stamp: int, _record: RunRecord) -> Job[Path]:
+    run = separate_network(opened_network(_record))  # pages run the other one at the same time
+    return Job(lambda tell: kept_export(run))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the images")

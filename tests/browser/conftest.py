@@ -25,6 +25,8 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",  # a camera that shows a moving picture
+    "--use-fake-ui-for-media-stream",  # and that may be used without asking
 ]
 
 

@@ -34,7 +34,7 @@ def classifier(classes: int = 3) -> nn.Sequential:
 
 def panels(shown: attnlab.notebook.Shown) -> list[dict[str, Any]]:
     """What the viewer in the page is given."""
-    found = re.search(r'getElementById\("viewer"\), (\{.*\}), fromBase64', shown.page)
+    found = re.search(r'getElementById\("viewer"\), (\{.*\}), "[^"]*"\);', shown.page)
     assert found
     described = json.loads(found.group(1))["meta"]["panels"]
     assert isinstance(described, list)

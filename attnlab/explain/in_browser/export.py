@@ -22,12 +22,13 @@ from attnlab.explain.in_browser.packing import packed
 from attnlab.explain.in_browser.tape import Buffer, NotExportedError, Tape
 from attnlab.explain.inspection import OpenNetwork
 from attnlab.explain.open_run import OpenRun
+from attnlab.explain.surgery.operations import painted_weight
 from attnlab.files import write_file
 from attnlab.maps import MAX_POSITIONS, MapKind, tap_of, unique_names
 from attnlab.training.losses import class_probabilities
 from attnlab.training.seeding import mix
 
-VERSION = 1
+VERSION = 2
 """Changes when files of before cannot be read any more, or would be other files."""
 MOST_OPERATIONS = 300_000_000
 """Floating point operations of one forward, a multiply-add counted as two."""
@@ -146,6 +147,7 @@ def _tap(opened: OpenNetwork, name: str, attention: AttentionMap) -> dict[str, A
         "shape": list(attention.values.shape[1:]),
         "grid": list(attention.grid),
         "neutral": attention.neutral,
+        "painted": painted_weight(attention.scale, attention.neutral),
         "prefix": attention.prefix,
         "queries": None if attention.queries is None else list(attention.queries),
         "cells": None if cells is None else [[cells.rows.start, cells.rows.step], [cells.columns.start, cells.columns.step]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import streamlit as st
@@ -15,11 +16,12 @@ class Mount(Protocol):
     def __call__(self, *, key: str, data: Any, **options: Any) -> Any: ...
 
 
-def mount(folder: str, entry: str = "") -> Mount:
+def mount(folder: str, entry: str = "", *, parts: Sequence[str] = ()) -> Mount:
     """The component whose entry module is ``<folder>/<entry>.js``, with markup and style of the same name where there are any.
 
     Args:
         entry: the name of the folder unless said otherwise.
+        parts: other components that are parts of this one, whose style it has too.
 
     Raises:
         ModuleError: when its modules cannot be joined.
@@ -27,6 +29,5 @@ def mount(folder: str, entry: str = "") -> Mount:
     entry = entry or folder
     markup = HERE / folder / f"{entry}.html"
     html = markup.read_text(encoding="utf-8") if markup.exists() else "<div></div>"
-    return st.components.v2.component(
-        f"attnlab_{entry}", html=html, css=style(folder, entry) or None, js=joined(HERE / folder / f"{entry}.js")
-    )
+    css = "\n".join([*map(style, parts), style(folder, entry)]).strip()
+    return st.components.v2.component(f"attnlab_{entry}", html=html, css=css or None, js=joined(HERE / folder / f"{entry}.js"))

@@ -6,11 +6,30 @@ import base64
 import html
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from attnlab.ui.components.modules import HERE, joined, style
+from attnlab.ui.components.patient import Patient, surgery_data
 from attnlab.viz.first_layer import first_layer
 from attnlab.viz.panels import Panel, pack
+
+
+@dataclass(frozen=True, eq=False)
+class Laboratory:
+    """A network in the page, to be operated on.
+
+    Attributes:
+        patient: what surgery works on; it names no file.
+        network: the file of `attnlab.explain.in_browser.exported`.
+        title: of the panel it belongs to.
+    """
+
+    patient: Patient
+    network: bytes
+    title: str
 
 
 def offline_page(
@@ -20,26 +39,55 @@ def offline_page(
     note: str = "",
     first: str | None = None,
     initial: Mapping[str, Any] | None = None,
+    laboratory: Laboratory | None = None,
 ) -> str:
     """One HTML page with the panels and the working viewer in it; it needs no server and no network.
+
+    Args:
+        laboratory: the page has the network too, and a section in which its attention is changed.
 
     Raises:
         ValueError: when a panel's arrays do not fit together.
     """
     meta, content = pack(panels)
     payload = {"id": "offline", "meta": meta, "options": {"first": first_layer(panels, first), "initial": dict(initial or {})}}
-    # "<" cannot end the script element when it is written as an escape
-    written = json.dumps(payload).replace("<", "\\u003c")
+    given = ['document.getElementById("viewer")', _literal(payload), _base64(content.tobytes())]
+    folder, entry, call, section, sheets = "viewer", "viewer", "mountViewer", "", ["viewer"]
+    if laboratory is not None:
+        data = surgery_data(laboratory.patient, link=False, finds=False)
+        picture = np.ascontiguousarray(laboratory.patient.image).tobytes()
+        given += ['document.getElementById("surgery")', _literal(data), _base64(picture), _base64(laboratory.network)]
+        folder, entry, call, section = (
+            "surgery",
+            "laboratory",
+            "mountLaboratory",
+            _SECTION.format(html.escape(laboratory.title)),
+        )
+        sheets += ["mask_editor", "before_after", "surgery"]
     return _PAGE.format(
         title=html.escape(title),
         note=html.escape(note),
-        css=style("viewer"),
-        module=joined(HERE / "viewer" / "viewer.js"),
-        payload=written,
-        bytes=base64.b64encode(content.tobytes()).decode(),
+        css="\n".join(map(style, sheets)),
+        module=joined(HERE / folder / f"{entry}.js"),
+        section=section,
+        call=f"{call}({', '.join(given)});",
     )
 
 
+def _literal(tree: Mapping[str, Any]) -> str:
+    """JSON in a script; "<" cannot end the script element when it is written as an escape."""
+    return json.dumps(tree).replace("<", "\\u003c")
+
+
+def _base64(content: bytes) -> str:
+    return f'"{base64.b64encode(content).decode()}"'
+
+
+_SECTION = """<h2>Surgery</h2>
+<p>The network {} is in this file and runs in your browser. Change its attention, paint on a map, or let it look at a picture of
+your own. Nothing is sent anywhere.</p>
+<section id="surgery" aria-label="Surgery"></section>
+"""
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -64,6 +112,7 @@ _PAGE = """<!doctype html>
 body {{ max-width: 70rem; margin: 2rem auto; padding: 0 1rem; font: 15px/1.5 var(--st-font);
   color: var(--st-text-color); background: var(--st-background-color); }}
 h1 {{ font: 600 1.7rem/1.2 var(--st-heading-font); }}
+h2 {{ margin-top: 2.5rem; font: 600 1.3rem/1.2 var(--st-heading-font); }}
 {css}
 </style>
 </head>
@@ -71,9 +120,9 @@ h1 {{ font: 600 1.7rem/1.2 var(--st-heading-font); }}
 <h1>{title}</h1>
 <p>{note}</p>
 <section id="viewer" aria-label="Attention viewer"></section>
-<script type="module">
+{section}<script type="module">
 {module}
-mountViewer(document.getElementById("viewer"), {payload}, fromBase64("{bytes}"));
+{call}
 </script>
 </body>
 </html>

@@ -7,6 +7,7 @@ during training are drawn without it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from attnlab.runs.history import history, steps_per_epoch
 from attnlab.runs.naming import attention_name, run_name, run_names, short_names
 from attnlab.runs.records import RunRecord
 from attnlab.ui.components.curves import Curve, curves
-from attnlab.ui.components.offline import offline_page
+from attnlab.ui.components.offline import Laboratory, offline_page
 from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.components.viewer import viewer
 from attnlab.ui.finder import finder, tested
@@ -135,7 +136,7 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | Non
         selection = choose_own_image(records)
     if selection is not None:
         viewer(selection.panels, key=VIEWER, link=True, first=finder(folder), tells=following())
-        download_buttons(selection.panels, records, selection.raw_arrays)
+        download_buttons(selection.panels, records, selection.raw_arrays, partial(_laboratory, selection))
     return selection
 
 
@@ -155,13 +156,23 @@ def choose_one(selection: Selection) -> Selection:
     return selection.one(titles.index(chosen))
 
 
+def _laboratory(selection: Selection) -> Laboratory | None:
+    from attnlab.ui.inspect.surgery import laboratory
+
+    return laboratory(selection)
+
+
 def download_buttons(
-    panels: Sequence[Panel], records: Sequence[RunRecord], arrays: Callable[[], Mapping[str, NDArray[Any]]] | None = None
+    panels: Sequence[Panel],
+    records: Sequence[RunRecord],
+    arrays: Callable[[], Mapping[str, NDArray[Any]]] | None = None,
+    laboratory: Callable[[], Laboratory | None] = lambda: None,
 ) -> None:
     """Buttons that save what the viewer shows. A file is made when its button is pressed.
 
     Args:
         arrays: computes the maps in full precision; without it they are saved as the panels hold them.
+        laboratory: the network for the offline page.
     """
     name = records[0].run_id
     title = " and ".join(attention_name(record.config) for record in records)
@@ -174,6 +185,7 @@ def download_buttons(
                 title=title,
                 note=f"Attention maps of {name}, made with attnlab.",
                 first=finder(RunFolder(records[0].folder)),
+                laboratory=laboratory(),
             ).encode(),
         ),
         ("Save raw maps as NPZ", "npz", "application/octet-stream", "data_array", lambda: npz_bytes(make())),

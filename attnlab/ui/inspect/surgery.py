@@ -1,6 +1,8 @@
 """Surgery on the Inspect page: change the attention, see the prediction change, and measure it over many images.
 
-A fragment: one change takes one forward and does not rerun the page. Nothing is computed while the section is folded.
+Where the network can run in the browser (`attnlab.explain.in_browser`) it does, and the server hears of no change. Where it
+cannot, the page says why, and one change takes one forward here. A fragment: it does not rerun the page. Nothing is computed
+while the section is folded.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ from torch import Tensor
 
 from attnlab.attention import AttentionMap, attention_scalars, attention_taps
 from attnlab.data import DataError
+from attnlab.explain.in_browser import NotExportedError
 from attnlab.explain.open_run import OpenRun
 from attnlab.explain.surgery.effect import AccuracyChange, accuracy_change, operate, standard_interventions
 from attnlab.explain.surgery.operations import OPERATIONS, Intervention, Operation, applicable, painted_weight
 from attnlab.maps import MapKind, derived, is_of, relative_weights, scalar_titles, tap_behind, tap_of, tap_titles, without_use
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord
+from attnlab.ui.background import show_progress
 from attnlab.ui.components.before_after import before_after
 from attnlab.ui.components.mask_editor import (
     ERASED,
@@ -36,6 +40,9 @@ from attnlab.ui.components.mask_editor import (
     mask_editor,
     painted_cells,
 )
+from attnlab.ui.components.offline import Laboratory
+from attnlab.ui.components.patient import Patient
+from attnlab.ui.components.surgery import surgery
 from attnlab.ui.components.viewer import layers_in_view
 from attnlab.ui.finder import finder
 from attnlab.ui.format import plain
@@ -45,7 +52,7 @@ from attnlab.ui.inspect.network import Selection
 from attnlab.ui.inspect.section import VIEWER, follow_viewer, open_section
 from attnlab.ui.links import keep_linked, linked
 from attnlab.ui.reading import has_pictures
-from attnlab.ui.run_cache import opened_network, run_dataset
+from attnlab.ui.run_cache import network_file, opened_network, run_dataset
 from attnlab.viz.first_layer import first_layer
 from attnlab.viz.panels import Layer, Panel, layer
 
@@ -55,6 +62,10 @@ DRAGGED = 1.0
 """The slider of gamma goes from minus this to plus this; networks learn a few hundredths to tenths."""
 COUNTS = (50, 100, 200, 500)
 BRUSH = "surgery.brush"
+EXPORT_SECONDS = 60.0
+"""An offline page waits at most so long for the network in it."""
+_FAILED = "surgery.failed"
+"""Run -> why this browser could not run its network."""
 RENAMED = {"Channel half alone": "Channel attention only", "Spatial half alone": "Spatial attention only"}
 """Titles of operations in links that were made before they got new ones."""
 
@@ -74,13 +85,87 @@ def surgery_section(selection: Selection) -> None:
         st.rerun()
     if box is None:
         return
+    if (old := st.query_params.get("operation")) in RENAMED:
+        st.query_params["operation"] = RENAMED[old]
+        st.rerun()
+    in_view = _in_view(record, panel, list(attention_taps(opened.model)))
     with box:
-        intervention = _choose(opened, offered, panel.layers, _in_view(record, panel, list(attention_taps(opened.model))))
-        moved = _effect(opened, selection, intervention)
-        with st.container():
-            if not moved and panel.truth is not None and intervention.operation != "paint":
-                offer_moved_images(record, intervention, panel.classes)
-        _over_many(record, opened, intervention.taps)
+        why = _not_in_browser(record)
+        file = None if why else network_file(record).result()
+        if file is not None:
+            why = _in_browser(opened, offered, selection, in_view, file.name)
+        elif not why:
+            show_progress([network_file(record)], "Preparing the network for the browser")
+        if file is None or why:
+            _on_server(opened, offered, selection, in_view, why)
+
+
+def _not_in_browser(record: RunRecord) -> str:
+    """Why the network is run here, as the end of a sentence that begins "because"; empty where the browser runs it."""
+    if st.query_params.get("way") == "server":
+        return "the link asks for it"
+    job = network_file(record)
+    try:
+        job.result(patience=0)
+    except (NotExportedError, OSError) as error:
+        return str(error)
+    return str(st.session_state.get(_FAILED, {}).get(record.run_id, ""))
+
+
+def _in_browser(opened: OpenRun, offered: Sequence[Operation], selection: Selection, in_view: str | None, network: str) -> str:
+    """Everything happens in the browser; returns why it does not, where that is so."""
+    record, panel = selection.records[0], selection.panels[0]
+    patient = _patient(opened, offered, selection, in_view, network)
+    answer = surgery(patient, finds=panel.truth is not None, key=f"surgery.browser.{record.run_id}")
+    if answer.failed:
+        st.session_state.setdefault(_FAILED, {})[record.run_id] = answer.failed
+        return answer.failed
+    if answer.asked is not None and panel.truth is not None:
+        offer_moved_images(record, answer.asked, panel.classes)
+    _over_many(record, opened, None, patient.places)
+    return ""
+
+
+def _patient(opened: OpenRun, offered: Sequence[Operation], selection: Selection, in_view: str | None, network: str) -> Patient:
+    panel, taps = selection.panels[0], attention_taps(opened.model)
+    maps = _taps_and_heads(taps, panel.layers)
+    titles = tap_titles(maps)
+    return Patient(
+        network,
+        selection.images[0].numpy(),
+        panel.truth,
+        offered,
+        {name: (titles[name], taps[tap_of(name)].kind) for name in maps},
+        {item.name: item.title for item in panel.layers},
+        in_view,
+    )
+
+
+def laboratory(selection: Selection) -> Laboratory | None:
+    """Surgery for the offline page, on the first network and image of the page; `None` where the browser cannot run it."""
+    record, panel = selection.records[0], selection.panels[0]
+    opened = opened_network(record)
+    offered = applicable(opened.model)
+    try:
+        file = network_file(record).result(patience=EXPORT_SECONDS) if offered else None
+    except (NotExportedError, OSError):
+        return None
+    if file is None:
+        return None
+    return Laboratory(_patient(opened, offered, selection, None, ""), file.read_bytes(), panel.title)
+
+
+def _on_server(opened: OpenRun, offered: Sequence[Operation], selection: Selection, in_view: str | None, why: str) -> None:
+    """Each change is one forward here."""
+    record, panel = selection.records[0], selection.panels[0]
+    if why:
+        st.caption(f"Each change is computed on the server, because {plain(why)}.")
+    intervention = _choose(opened, offered, panel.layers, in_view)
+    moved = _effect(opened, selection, intervention)
+    with st.container():
+        if not moved and panel.truth is not None and intervention.operation != "paint":
+            offer_moved_images(record, intervention, panel.classes)
+    _over_many(record, opened, intervention.taps)
 
 
 def _in_view(record: RunRecord, panel: Panel, taps: Sequence[str]) -> str | None:
@@ -96,9 +181,6 @@ def _in_view(record: RunRecord, panel: Panel, taps: Sequence[str]) -> str | None
 def _choose(opened: OpenRun, offered: Sequence[Operation], layers: Sequence[Layer], in_view: str | None) -> Intervention:
     """Asks for the operation, the map and the amount."""
     titles = {operation.name: operation.title for operation in offered}
-    if (old := st.query_params.get("operation")) in RENAMED:
-        st.query_params["operation"] = RENAMED[old]
-        st.rerun()
     name = st.segmented_control(
         "Operation",
         list(titles),
@@ -210,8 +292,7 @@ def _effect(opened: OpenRun, selection: Selection, intervention: Intervention) -
             edited = next(attention for attention in result.maps if attention.name == drawn.name)
             mask_editor(canvas, field(_as_layer(edited)), cells, key=BRUSH)
     with bars:
-        st.markdown(f"**{plain(prediction_change(panel.classes, before, after))}**")
-        before_after(panel.classes, before, after, truth=panel.truth, key="surgery.shift")
+        before_after(panel.classes, before, after, truth=panel.truth, key="surgery.shift", says=True)
         st.caption(f"Recomputed in {1000 * took:.0f} ms.")
         st.caption(
             "Such maps never occurred during training. If the prediction holds, this map was not essential for it here. If it "
@@ -228,14 +309,6 @@ def _strokes(canvas: Canvas) -> NDArray[np.uint8]:
         cells = cells_from_link(in_link, canvas)
     keep_linked("strokes", cells_to_link(cells))
     return cells
-
-
-def prediction_change(classes: Sequence[str], before: NDArray[np.floating], after: NDArray[np.floating]) -> str:
-    """A sentence on what happened to the prediction."""
-    old, new = int(before.argmax()), int(after.argmax())
-    if old == new:
-        return f"The prediction stays {classes[old]}: {before[old]:.2f} before, {after[old]:.2f} after."
-    return f"The prediction changes from {classes[old]} ({before[old]:.2f}) to {classes[new]} ({after[new]:.2f})."
 
 
 def field(layer: Layer) -> NDArray[np.float32]:
@@ -302,11 +375,26 @@ def _reduction(drawn: Layer) -> str:
     return f" · {notes[drawn.kind]}" if drawn.kind in notes else ""
 
 
-def _over_many(record: RunRecord, opened: OpenRun, taps: Sequence[str] | None) -> None:
-    """The table of all operations over a set of test images, computed when a button is pressed."""
+def _over_many(
+    record: RunRecord, opened: OpenRun, taps: Sequence[str] | None, places: Mapping[str, tuple[str, MapKind]] | None = None
+) -> None:
+    """The table of all operations over a set of test images, computed when a button is pressed.
+
+    Args:
+        taps: where they act; everywhere when `None`.
+        places: asks for one of these instead.
+    """
     if not has_pictures(record):
         return
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    left, middle, right = st.columns([3, 2, 1], vertical_alignment="bottom")
+    if places is not None:
+        where = middle.selectbox(
+            "Where, for the table",
+            [EVERYWHERE, *places],
+            format_func=lambda tap: places[tap][0] if tap in places else tap,
+            key="surgery.table.where",
+        )
+        taps = None if where == EVERYWHERE else (where,)
     count = right.selectbox("Test images", COUNTS, index=1, key="surgery.count")
     where = "" if taps is None else f" at {tap_titles(list(dict.fromkeys([*attention_taps(opened.model), *taps])))[taps[0]]}"
     key = f"surgery.table.{record.run_id}.{record.step}.{count}.{taps}"

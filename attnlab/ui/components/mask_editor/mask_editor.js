@@ -2,11 +2,12 @@
 // Two pictures of one map, as the network made it and as an operation left it, and a brush that works on both.
 //
 // Python sends image and weights; cells are painted here and sent when the pointer or key is released, one byte per cell
-// in base64. The weights on the right follow with the server's answer; until then the cells of the stroke cover them.
+// in base64. The weights on the right follow with the server's answer; until then the cells of the stroke cover them. Where the
+// network runs in the browser, it is told of every cell, and the weights follow at once.
 import { fromBase64, toBase64 } from "../lib/base64.js";
 import { contextOf, rgbCanvas, strokeTwice } from "../lib/canvas.js";
 import { COLOUR_MAPS, FACTOR_COLOURS, gradient, mapCanvas } from "../lib/colours.js";
-import { button, element, find, labelled, range, setPressed } from "../lib/dom.js";
+import { button, element, find, labelled, range, setPressed, setText } from "../lib/dom.js";
 import { ARROWS, boxOf, cellAt, cellOf, cellWords, placeOf } from "../lib/grid.js";
 import { bytesOf, mounted } from "../lib/mount.js";
 import { brushBox, ERASED, LEFT_ALONE, PAINTED, Painting } from "./painting.js";
@@ -35,7 +36,7 @@ const COLOURS = COLOUR_MAPS[0][0];
  * @property {number} top the weight at its end
  * @property {boolean} paintable
  * @property {string} painted cells in base64, or empty
- * @property {Column} bytes weights before and after (float32 each), then the picture (RGB)
+ * @property {boolean} [live] the weights after follow while a stroke is drawn
  */
 
 /** @param {{ scale: Scale }} data */
@@ -45,14 +46,16 @@ function coloursOf({ scale }) {
 
 /** @typedef {{ figure: HTMLElement, caption: HTMLElement, canvas: HTMLCanvasElement }} Stage */
 
-class MaskEditor {
-  /** @param {HTMLElement} root */
+export class MaskEditor {
+  /** @param {HTMLElement} root with the class mask-editor */
   constructor(root) {
     /** @type {MaskEditorData | null} */
     this.data = null;
     this.painting = new Painting([0, 0]);
     this.brush = 0; // that of the data, until a person chooses
+    /** @type {Float32Array} */
     this.before = new Float32Array();
+    /** @type {Float32Array} */
     this.after = new Float32Array();
     /** @type {HTMLCanvasElement | null} */
     this.picture = null;
@@ -60,8 +63,11 @@ class MaskEditor {
     this.cursor = null;
     /** @type {Cell | null} where the stroke that is being drawn has come to */
     this.last = null;
-    /** @type {(cells: Uint8Array) => void} */
+    /** A stroke has ended, or was taken back. @type {(cells: Uint8Array) => void} */
     this.send = () => {};
+    /** A cell has changed. @type {(cells: Uint8Array) => void} */
+    this.follow = () => {};
+    this.showsDifference = false;
 
     this.root = root;
     /** @type {Stage | null} on which a stroke is being drawn, until the server has answered it */
@@ -82,6 +88,7 @@ class MaskEditor {
     this.tools.setAttribute("role", "toolbar");
     this.tools.setAttribute("aria-label", "Brush");
     this.tools.append(this.paint, this.erase, labelled("size", this.sizeInput, this.sizeOutput), this.undoButton, this.clearButton);
+    this.differenceButton = button("difference", () => this.toggleDifference(), { title: "On the right: the map after, less the map before" });
     this.low = element("span");
     this.ramp = element("i");
     this.high = element("span");
@@ -93,7 +100,7 @@ class MaskEditor {
     const stages = element("div", "stages");
     stages.append(this.left.figure, this.right.figure);
     const scale = element("div", "scale");
-    scale.append(this.low, this.ramp, this.high);
+    scale.append(this.low, this.ramp, this.high, this.differenceButton);
     root.replaceChildren(stages, this.readout, this.tools, scale, this.keys);
   }
 
@@ -112,45 +119,78 @@ class MaskEditor {
 
   // ---- what is shown ----------------------------------------------------------------------------------------------
 
-  /** @param {MaskEditorData} data */
-  load(data) {
+  /**
+   * @param {MaskEditorData} data
+   * @param {Float32Array} before weights of the cells
+   * @param {Float32Array} after
+   * @param {HTMLCanvasElement | null} picture below the map
+   */
+  load(data, before, after, picture) {
     const fresh = this.data?.id !== data.id;
     this.data = data;
-    const bytes = bytesOf(data.bytes);
-    const count = data.grid[0] * data.grid[1];
-    const weights = new Float32Array(bytes.slice(0, 8 * count).buffer);
-    this.before = weights.subarray(0, count);
-    this.after = weights.subarray(count);
-    if (fresh) this.begin(data, bytes.subarray(8 * count));
+    this.before = before;
+    this.after = after;
+    this.picture = picture;
+    if (fresh) this.begin(data);
     if (!this.last) this.stroked = null;
     this.root.classList.toggle("painting", data.paintable);
     this.tools.hidden = this.keys.hidden = !data.paintable;
-    const factors = data.scale === "factor";
-    this.low.textContent = factors ? `factor ${data.bottom} or less` : "0";
-    this.high.textContent = factors ? `factor ${data.top} or more` : data.scale === "softmax" ? `${data.top}× uniform or more` : `${data.unit} 1`;
-    this.ramp.style.background = gradient(coloursOf(data));
-    for (const [at, { canvas, caption }] of [this.left, this.right].entries()) {
-      caption.textContent = data.captions[at];
-      const help = data.paintable ? "; paint with the pointer, or with the arrow keys and space" : "";
-      canvas.setAttribute("aria-label", `${data.label}, ${caption.textContent}${help}`);
-    }
+    this.writeScale();
     this.draw();
     this.writeReadout();
   }
 
   /**
+   * Other weights of the same map, in time for the next frame.
+   * @param {Float32Array} before
+   * @param {Float32Array} after
+   */
+  update(before, after) {
+    this.before = before;
+    this.after = after;
+    this.draw();
+    this.writeReadout();
+  }
+
+  toggleDifference() {
+    this.showsDifference = !this.showsDifference;
+    this.writeScale();
+    this.draw();
+  }
+
+  /** What is said of the two pictures and their colours. */
+  writeScale() {
+    const { data } = this;
+    if (!data) return;
+    const factors = data.scale === "factor";
+    if (this.showsDifference) {
+      const most = differenceEnds(data)[1];
+      setText(this.low, `right: −${most} or less`);
+      setText(this.high, `+${most} or more`);
+    } else {
+      setText(this.low, factors ? `factor ${data.bottom} or less` : "0");
+      setText(this.high, factors ? `factor ${data.top} or more` : data.scale === "softmax" ? `${data.top}× uniform or more` : `${data.unit} 1`);
+    }
+    this.ramp.style.background = gradient(this.showsDifference ? FACTOR_COLOURS : coloursOf(data));
+    setPressed(this.differenceButton, this.showsDifference);
+    for (const [at, { canvas, caption }] of [this.left, this.right].entries()) {
+      setText(caption, at && this.showsDifference ? "difference: after less before" : data.captions[at]);
+      const help = data.paintable ? "; paint with the pointer, or with the arrow keys and space" : "";
+      canvas.setAttribute("aria-label", `${data.label}, ${caption.textContent}${help}`);
+    }
+  }
+
+  /**
    * Another map or picture.
    * @param {MaskEditorData} data
-   * @param {Uint8Array} pixels
    */
-  begin({ grid, size, painted, brush }, pixels) {
+  begin({ grid, size, painted, brush }) {
     const mode = brush === this.brush ? this.painting.mode : brush;
     this.brush = brush;
     const { size: wide } = this.painting;
     this.painting = new Painting(grid, painted ? fromBase64(painted) : undefined);
     Object.assign(this.painting, { mode, size: wide });
     this.cursor = null;
-    this.picture = size[0] ? rgbCanvas(pixels, ...size) : null;
     const [height, width] = size[0] ? size : grid;
     for (const { canvas } of [this.left, this.right]) {
       canvas.width = Math.round((SIDE * width) / Math.max(width, height));
@@ -161,8 +201,12 @@ class MaskEditor {
   draw() {
     if (!this.data) return;
     const { painting } = this;
-    this.drawStage(this.left, this.before, this.data);
-    this.drawStage(this.right, this.after, this.data);
+    const { bottom, top } = this.data;
+    this.drawStage(this.left, this.data, this.before, [bottom, top], coloursOf(this.data));
+    if (this.showsDifference) {
+      const difference = this.after.map((weight, at) => weight - this.before[at]);
+      this.drawStage(this.right, this.data, difference, differenceEnds(this.data), FACTOR_COLOURS);
+    } else this.drawStage(this.right, this.data, this.after, [bottom, top], coloursOf(this.data));
     this.undoButton.disabled = !painting.history.length;
     this.clearButton.disabled = painting.isEmpty;
     setPressed(this.paint, painting.mode === PAINTED);
@@ -173,10 +217,12 @@ class MaskEditor {
 
   /**
    * @param {Stage} stage
-   * @param {Float32Array} weights
    * @param {MaskEditorData} data
+   * @param {Float32Array} weights
+   * @param {[low: number, high: number]} ends of the colour scale
+   * @param {string} colours
    */
-  drawStage(stage, weights, { grid, frame, scale, bottom, top, paintable }) {
+  drawStage(stage, { grid, frame, paintable, live }, weights, ends, colours) {
     const { canvas } = stage;
     const context = contextOf(canvas);
     const { width, height } = canvas;
@@ -185,12 +231,12 @@ class MaskEditor {
     if (this.picture) context.drawImage(this.picture, 0, 0, width, height);
     context.globalAlpha = this.picture ? OPACITY : 1;
     const box = boxOf(frame, width, height);
-    context.drawImage(mapCanvas(weights, grid, [bottom, top], coloursOf({ scale })), box.x, box.y, box.wide, box.tall);
+    context.drawImage(mapCanvas(weights, grid, ends, colours), box.x, box.y, box.wide, box.tall);
     context.globalAlpha = 1;
     context.save();
     context.translate(box.x, box.y);
     const [wide, tall] = [box.wide / grid[1], box.tall / grid[0]];
-    if (paintable && (stage === this.left || stage === this.stroked)) this.drawCells(context, wide, tall);
+    if (paintable && (stage === this.left || (stage === this.stroked && !live))) this.drawCells(context, wide, tall);
     if (this.cursor) drawCursor(context, this.cursor, paintable ? this.painting.size : 1, wide, tall);
     context.restore();
   }
@@ -243,8 +289,10 @@ class MaskEditor {
    * @param {Cell} cell
    */
   drawTo(cell) {
-    if (this.last) this.painting.stroke(this.last, cell);
-    if (this.last) this.last = cell;
+    if (!this.last) return;
+    this.painting.stroke(this.last, cell);
+    this.last = cell;
+    this.follow(this.painting.cells);
   }
 
   /**
@@ -266,15 +314,20 @@ class MaskEditor {
   }
 
   undo() {
-    if (this.painting.undo()) this.send(this.painting.cells);
+    if (this.painting.undo()) this.tell();
     this.draw();
   }
 
   clear() {
     if (this.painting.isEmpty) return;
     this.painting.clear();
-    this.send(this.painting.cells);
+    this.tell();
     this.draw();
+  }
+
+  tell() {
+    this.follow(this.painting.cells);
+    this.send(this.painting.cells);
   }
 
   /** @param {number} mode */
@@ -397,10 +450,26 @@ function drawCursor(context, cell, size, wide, tall) {
   strokeTwice(context, box, 3, 1.5);
 }
 
+/**
+ * The ends of the colour scale of a difference: half of that of the map to either side.
+ * @param {MaskEditorData} data
+ * @returns {[number, number]}
+ */
+function differenceEnds({ bottom, top }) {
+  return [(bottom - top) / 2, (top - bottom) / 2];
+}
+
+/** @typedef {MaskEditorData & { bytes: Column }} Sent bytes: weights before and after (float32 each), then the picture (RGB) */
+
 export default mounted(
   (root) => new MaskEditor(find(root, ".mask-editor", HTMLElement)),
-  (editor, /** @type {Call<MaskEditorData>} */ { data, setStateValue }) => {
+  (editor, /** @type {Call<Sent>} */ { data, setStateValue }) => {
+    const bytes = bytesOf(data.bytes);
+    const count = data.grid[0] * data.grid[1];
+    const weights = new Float32Array(bytes.slice(0, 8 * count).buffer);
+    const same = editor.data?.id === data.id;
+    const picture = same ? editor.picture : data.size[0] ? rgbCanvas(bytes.subarray(8 * count), ...data.size) : null;
     editor.send = (cells) => setStateValue("painted", { id: data.id, cells: toBase64(cells) });
-    editor.load(data);
+    editor.load(data, weights.subarray(0, count), weights.subarray(count), picture);
   },
 );

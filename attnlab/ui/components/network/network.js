@@ -19,6 +19,7 @@ const PAGE = 65536;
  * @property {number[]} shape of the weights
  * @property {[number, number]} grid of the keys behind a pairwise map, else of the map itself
  * @property {number | null} neutral the weight with which the block does nothing
+ * @property {number} painted the weight that painting gives, of a softmax in units of the uniform one
  * @property {number} prefix keys that have no position; they come first
  * @property {[number, number] | null} queries grid of the queries
  * @property {[[number, number], [number, number]] | null} cells where the first cell is centred and how far the next is, in pixels; down and across

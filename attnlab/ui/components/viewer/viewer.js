@@ -3,6 +3,7 @@
 //
 // Maps arrive once. Every control changes `state`; the next animation frame draws it. Nothing is sent to the server
 // while a person drags or hovers.
+import { fromBase64 } from "../lib/base64.js";
 import { isDark } from "../lib/colours.js";
 import { element, find } from "../lib/dom.js";
 import { MIDDLE } from "../lib/grid.js";
@@ -398,11 +399,11 @@ function themeOf(root) {
  * Puts a viewer into an element; for the offline page.
  * @param {HTMLElement} root
  * @param {ViewerData} data
- * @param {Uint8Array} bytes
+ * @param {string} bytes of the panels, in base64
  */
 export function mountViewer(root, data, bytes) {
   root.classList.add("attention-viewer");
-  new Viewer(root).load(data, () => bytes);
+  new Viewer(root).load(data, () => fromBase64(bytes));
 }
 
 export default mounted(
