@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
@@ -242,12 +243,12 @@ class RunConfig(Section):
         """
         return self.model.backbone == RECORDED
 
-    @property
+    @cached_property  # pages ask for those of all runs; `changed` makes a new object
     def config_hash(self) -> str:
         """Ten hex digits that name this config, seed included."""
         return _digest(self.identity())
 
-    @property
+    @cached_property
     def group(self) -> str:
         """Names all runs that differ from this one only in the seed."""
         tree = self.identity()

@@ -45,7 +45,9 @@ def needed_for(difference: float, spread: float, tests: int = 1) -> int | None:
 def _needed(effect: float, level: float) -> int | None:
     if effect < ROUNDING or paired_t_power(effect, MOST_RUNS, level) < POWER:
         return None
-    low, high = 2, MOST_RUNS  # the power grows with the number of runs
+    low, high = 2, 2  # the power grows with the number of runs
+    while high < MOST_RUNS and paired_t_power(effect, high, level) < POWER:
+        low, high = high + 1, min(2 * high, MOST_RUNS)
     while low < high:
         middle = (low + high) // 2
         if paired_t_power(effect, middle, level) < POWER:
