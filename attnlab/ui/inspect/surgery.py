@@ -161,9 +161,11 @@ def _on_server(opened: OpenRun, offered: Sequence[Operation], selection: Selecti
     if why:
         st.caption(f"Each change is computed on the server, because {plain(why)}.")
     intervention = _choose(opened, offered, panel.layers, in_view)
-    moved = _effect(opened, selection, intervention)
+    painting = intervention.operation == "paint"
     with st.container():
-        if not moved and panel.truth is not None and intervention.operation != "paint":
+        if painting:
+            st.fragment(_effect)(opened, selection, intervention)  # a stroke draws nothing but what it changes
+        elif not _effect(opened, selection, intervention) and panel.truth is not None:
             offer_moved_images(record, intervention, panel.classes)
     _over_many(record, opened, intervention.taps)
 
