@@ -4,8 +4,10 @@ import streamlit as st
 
 from attnlab.runs.errors import FolderError
 from attnlab.ui import door, networks
+from attnlab.ui.hidden import lock_parts
 from attnlab.ui.lessons.panel import with_lesson
 from attnlab.ui.problems import told
+from attnlab.ui.room.strip import room_strip
 from attnlab.ui.shell import ICON, READABLE, navigation
 
 if __name__ != "__main__":  # `streamlit run` imports the server from here ...
@@ -16,4 +18,6 @@ else:  # ... which runs this file for every visitor
     st.logo(str(ICON), size="small")
     st.html(READABLE)
     with told((FolderError, OSError)):
+        room_strip(page)
         with_lesson(page)
+        lock_parts()

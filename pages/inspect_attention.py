@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from attnlab.ui.hidden import shown
 from attnlab.ui.inspect.page import choose_one, choose_run, facts, inspector
 from attnlab.ui.problems import told
 from attnlab.ui.shell import inside_app
@@ -21,7 +22,9 @@ if runs is not None:
             one = choose_one(selection)
             large_maps_section(one)
             tokens_section(one)
-            surgery_section(one)
-            honesty_section(one)
+            if shown("surgery"):
+                surgery_section(one)
+            if shown("honesty"):
+                honesty_section(one)
     with told():
         facts(runs[0])

@@ -1,4 +1,4 @@
-"""``attnlab lesson``: the lessons there are, and what is wrong with the file of one."""
+"""``attnlab lesson``: the lessons there are, what is wrong with the file of one, and its hand-out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cyclopts import App
 
 from attnlab.cli.common import OK, WRONG, Json, print_json, print_table
 
-lesson_app = App(name="lesson", help="Lessons: list them, and check the file of one.")
+lesson_app = App(name="lesson", help="Lessons: list them, check the file of one, and print one.")
 
 
 @lesson_app.command(name="list")
@@ -55,4 +55,24 @@ def check(file: Path, *, as_json: Json = False) -> int:
     if as_json:
         return print_json({"file": str(file), "problems": []})
     print(f"{file}: a lesson of {len(lesson.steps)} steps and {lesson.minutes} minutes; nothing is wrong with it")
+    return OK
+
+
+@lesson_app.command(name="handout")
+def handout_(name: str, *, out: Path) -> int:
+    """Write the hand-out of a lesson: one HTML file to print, with figures, questions, and the answers at the end.
+
+    Parameters
+    ----------
+    name
+        the lesson, as `attnlab lesson list` calls it
+    out
+        the file to write
+    """
+    from attnlab.files import write_file
+    from attnlab.lessons.handout import handout
+
+    page = handout(name).encode()
+    write_file(out, lambda stream: stream.write(page))
+    print(f"{out}: the hand-out of {name}, {len(page):,} bytes")
     return OK

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -23,6 +24,7 @@ from attnlab.experiments.managers import get_manager
 from attnlab.lessons.answers import Answer, add_answers, anonymous, erase_answers, read_answers
 from attnlab.queue.executors.make import make_executor
 from attnlab.queue.settings import ExecutorSettings, save_settings
+from attnlab.rooms.rooms import rooms_of
 from attnlab.runs.bin import Deleted
 from attnlab.runs.errors import RequestRefused, UnknownRun
 from attnlab.runs.folder import RunFolder
@@ -178,7 +180,9 @@ class Desk:
         self._check(config)
         with self.__manager.lock:  # so that two browsers do not take the same room
             self._room_for(len(seeds))
-            return self.__manager.submit_many(config, seeds, title, note, owner=self.person.browser)
+            started = self.__manager.submit_many(config, seeds, title, note, owner=self.person.browser)
+        self._in_room(started)
+        return started
 
     def plan(self, config: RunConfig, budget: float | None, *, fresh: bool, tell: Tell) -> Plan:
         """As `attnlab.queue.plan.plan_in_queue`, for a run that the person may start."""
@@ -293,7 +297,10 @@ class Desk:
         """
         from attnlab.experiments.grid_queue import start_grid
 
-        return start_grid(self.__manager, self._own_grid(grid))
+        known = {record.run_id for record in self.__manager.runs()}
+        grid = start_grid(self.__manager, self._own_grid(grid))
+        self._in_room([config.run_id for config in grid.wanted.values() if config.run_id not in known])
+        return grid
 
     def save_grid(self, grid: Grid) -> None:
         """Saves a table as `start_grid` would start it, without starting it."""
@@ -487,7 +494,24 @@ class Desk:
             raise
         save_settings(self.home, settings)
 
+    def handout(self, lesson: str) -> str:
+        """As `attnlab.lessons.handout.handout`, of the lesson with this name.
+
+        Raises:
+            NotAllowed: in a classroom, except to the teacher: it has the answers.
+            UnknownLesson: when there is no such lesson.
+        """
+        from attnlab.lessons.handout import handout
+
+        self.person.ask(Action.HAND_OUT)
+        return handout(lesson)
+
     # What decides
+
+    def _in_room(self, run_ids: Iterable[str]) -> None:
+        """Runs that are started in a room count there. They train all the same where the room cannot be written."""
+        with suppress(OSError):
+            rooms_of(self.home).started(self.person.browser, run_ids)
 
     def _sees(self, record: RunRecord) -> bool:
         """Runs on pictures or weights that somebody uploaded are shown to nobody else; all others are there to be compared.

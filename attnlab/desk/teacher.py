@@ -11,10 +11,9 @@ import hmac
 import os
 import secrets
 import threading
-import time
-from collections import deque
 from pathlib import Path
 
+from attnlab.desk.guesses import Guesses
 from attnlab.desk.permissions import NotAllowed
 from attnlab.runs.errors import FolderError
 from attnlab.runs.files import read_json, write_json
@@ -23,8 +22,8 @@ TOKEN = "ATTNLAB_TEACHER_TOKEN"
 SHORTEST = 12
 """Characters of a token that somebody chose; shorter ones are guessed too easily."""
 
-TRIES, ALL_TRIES, WINDOW_SECONDS = 5, 60, 60.0
-"""Wrong tokens that one browser, and all browsers together, may enter within the window before they have to wait."""
+TRIES, ALL_TRIES = 5, 60
+"""Wrong tokens that one browser, and all browsers together, may enter within a minute before they have to wait."""
 
 _FILE, _BROWSERS = "teacher_token", "teachers.json"
 
@@ -65,7 +64,7 @@ class TeachersDoor:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._lock = threading.Lock()
-        self._wrong: deque[tuple[float, str]] = deque()
+        self._guesses = Guesses("tokens", TRIES, ALL_TRIES)
         self._inside: set[str] | None = None
 
     def is_teacher(self, browser: str) -> bool:
@@ -86,14 +85,9 @@ class TeachersDoor:
             NotAllowed: when the token is wrong, or too many wrong ones were entered before.
         """
         with self._lock:
-            now = time.monotonic()
-            while self._wrong and now - self._wrong[0][0] > WINDOW_SECONDS:
-                self._wrong.popleft()
-            mine = sum(who == browser for _, who in self._wrong)
-            if not browser or mine >= TRIES or len(self._wrong) >= ALL_TRIES:
-                raise NotAllowed("Too many wrong tokens were entered. Wait a minute, then try again.")
+            self._guesses.ask(browser)
             if not hmac.compare_digest(_digest(token.strip()), _digest(teacher_token(self._home))):
-                self._wrong.append((now, browser))
+                self._guesses.wrong(browser)
                 raise NotAllowed("This is not the teacher's token. The command that started the server has printed it.")
             self._known().add(self._mark(browser))
             self._save()

@@ -158,3 +158,18 @@ PAGES: dict[str, Page] = {
     ),
 }
 """By address; the empty one is Home."""
+
+PARTS: dict[str, Control] = {
+    "menu": Control("the menu", ("[data-testid=stTopNavSection]", "[data-testid=stTopNavLink]")),
+    "run": Control("the choice of runs, on Inspect", (".st-key-inspect-run", "[class*=st-key-inspect-beside]")),
+    "source": PAGES["inspect"].controls["source"],
+    "surgery": PAGES["inspect"].controls["surgery"],
+    "honesty": PAGES["inspect"].controls["honesty"],
+    "data": Control("the data, on Train", (".st-key-train-data",)),
+    "attention": Control("the attention, on Train", (".st-key-train-attention",)),
+    "network": Control("the network, on Train", (".st-key-train-network",)),
+    "training": Control("the settings of the training and the seeds, on Train", (".st-key-train-training",)),
+    "protocol": Control("the protocol switches, on Train", (".st-key-form-protocol_expander",)),
+    "downloads": Control("all downloads", ("[data-testid=stDownloadButton]",)),
+}
+"""What a link can hide and lock; unlike of a control, all that the selectors find is meant. `attnlab.ui.hidden` does it."""

@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from attnlab.desk.permissions import Mode, server_mode
+from attnlab.ui.hidden import keep_hidden, shown
 from attnlab.ui.uploads import page_shown
 
 _INSIDE = "shell.inside"
@@ -19,6 +20,7 @@ MENU = {
     "Learn": (
         ("pages/home.py", "Home", "What attention is, in one animated image, and where to go from here."),
         ("pages/lessons.py", "Lessons", "Short lessons that go from page to page and ask before they show."),
+        ("pages/room.py", "Room", "Where a class works together: its lesson, its predictions, and the runs of all of it."),
         ("pages/predict.py", "Predict", "Say where a network will look, which class it says, or which is better; then see."),
         ("pages/anatomy.py", "Anatomy", "One variant taken apart: formula with numbers, data path, cost and code."),
     ),
@@ -66,8 +68,9 @@ it, and captions, which would fade their links too. On a phone the page begins h
 
 
 def navigation() -> StreamlitPage:
-    """Shows the menu and returns the page to run."""
+    """Shows the menu, unless the link hides it, and returns the page to run."""
     st.session_state[_INSIDE] = True
+    keep_hidden()
     first = next(iter(MENU))
     more = {first: (*MENU[first], CLASSROOM_PAGE)} if server_mode() is Mode.CLASSROOM else {}
     menu = {
@@ -83,7 +86,7 @@ def navigation() -> StreamlitPage:
         if file in ADDRESSES
     ]
     menu[list(menu)[-1]] += older  # last, since whoever switches to a file gets the first page of it
-    page = st.navigation(menu, position="top")
+    page = st.navigation(menu, position="top" if shown("menu") else "hidden")
     page_shown(page.url_path)
     return page
 

@@ -15,9 +15,20 @@ _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|\d+(?:\.\d+)?|[^\s\\]")
 _LETTERS = (
     {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "theta": "θ", "lambda": "λ"}
     | {"mu": "μ", "nu": "ν", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "psi": "ψ", "omega": "ω"}
-    | {"top": "⊤", "Sigma": "Σ", "infty": "∞"}
+    | {"top": "⊤", "Sigma": "Σ", "infty": "∞", "ell": "ℓ", "varphi": "φ"}
 )
-_SIGNS = {"odot": "⊙", "cdot": "·", "times": "×", "sum": "∑", "le": "≤", "ge": "≥", "in": "∈", "to": "→", "|": "‖", "pm": "±"}
+_SIGNS = {
+    "odot": "⊙",
+    "cdot": "·",
+    "times": "×",
+    "sum": "∑",
+    "le": "≤",
+    "ge": "≥",
+    "in": "∈",
+    "to": "→",
+    "|": "‖",
+    "pm": "±",
+} | {"approx": "≈"}
 _SPACES = {"quad": "1.2em", "qquad": "2em", ";": "0.3em"}
 _IGNORED = frozenset({",", "!", " ", "textstyle", "displaystyle", "left", "right", "bigl", "bigr"})
 _ROMAN = frozenset({"mathrm", "text", "operatorname", "mathbf"})
@@ -166,6 +177,8 @@ class _Reader:
             return [_Part("roman", "".join(part.text for part in self._flat(self._argument())))]
         if name in ("frac", "tfrac", "dfrac"):
             return [_Part("mfrac", "", (self._argument(), self._argument()))]
+        if name == "bar":
+            return [_Part("mover", "", (self._argument(), (_Part("mo", "¯"),)))]
         if name == "sqrt":
             return [_Part("msqrt", "", (self._argument(),))]
         if name in _SIGNS:

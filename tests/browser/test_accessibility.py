@@ -30,10 +30,16 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(700)
 
 
-@pytest.mark.slow
-def test_axe_finds_nothing_serious_on_any_page(server: Server, chromium: Browser) -> None:
+def serious_findings(page: Page) -> list[str]:
+    """What axe finds on the page as it is; skips the test where axe is not installed."""
     if not AXE.is_file():
         pytest.skip("axe-core is not installed: npm ci --prefix tests/js")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    return [each for each in page.evaluate(FOUND) if not any(name in each for name in OF_STREAMLIT)]
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_serious_on_any_page(server: Server, chromium: Browser) -> None:
     found: dict[str, list[str]] = {}
     for scheme in ("light", "dark"):
         context = chromium.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
@@ -42,9 +48,7 @@ def test_axe_finds_nothing_serious_on_any_page(server: Server, chromium: Browser
             address = "" if file == PAGES[0][0] else ADDRESSES.get(file, Path(file).stem)
             page.goto(f"{server.url}/{address}", wait_until="domcontentloaded")
             settle(page)
-            page.evaluate(AXE.read_text(encoding="utf-8"))
-            serious = [each for each in page.evaluate(FOUND) if not any(name in each for name in OF_STREAMLIT)]
-            if serious:
+            if serious := serious_findings(page):
                 found[f"{title}, {scheme}"] = serious
         context.close()
     assert found == {}

@@ -20,7 +20,8 @@ from tests.hostile import EVERYTHING, HOST, fill
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PLACES = ("", "train", "inspect", "compare", "league", "reproduce", "search", "melanoma", "open", "classroom")
+PLACES = ("", "train", "inspect", "compare", "league", "reproduce", "search", "melanoma", "open", "classroom", "room")
+ROOM = "".join(f"&{name}={quote(EVERYTHING[:500])}" for name in ("room", "hide", "lock", "present"))
 SHOWN = ("train", "inspect", "compare", "reproduce")
 """Pages that show at least one of the names as text."""
 LOCAL = ("127.0.0.1", "localhost", "", None)
@@ -59,7 +60,7 @@ def test_no_page_runs_or_loads_what_a_name_holds(place: str, chromium: Browser, 
     url, run = hostile
     chosen = run if place == "inspect" else EVERYTHING[:1500]
     with watched(chromium) as page:
-        page.goto(f"{url}/{place}?run={quote(chosen)}&attention={quote(EVERYTHING[:500])}&img={quote(EVERYTHING[:500])}")
+        page.goto(f"{url}/{place}?run={quote(chosen)}&attention={quote(EVERYTHING[:500])}&img={quote(EVERYTHING[:500])}" + ROOM)
         page.locator("h1").first.wait_for()
         if place in SHOWN:
             page.get_by_text("onerror=", exact=False).first.wait_for(state="attached")

@@ -17,7 +17,7 @@ import pytest
 
 from attnlab.config import DatasetConfig, RunConfig
 from attnlab.desk import desk as desk_module
-from attnlab.desk import teacher
+from attnlab.desk import guesses, teacher
 from attnlab.desk.desk import Desk, teachers_door
 from attnlab.desk.limits import LIMITS, Limits
 from attnlab.desk.permissions import Action, Mode, Needed, NotAllowed, Person, browser_of, server_mode
@@ -149,6 +149,7 @@ TOUCHING: dict[str, tuple[Action, Callable[[Room, Desk], Any]]] = {
     "path": (Action.READ_PATH, lambda room, desk: desk.path("/usr/share")),
     "answer": (Action.ANSWER, lambda room, desk: desk.answer({"gate-a": "B"}, kind="question", time="before")),
     "class_answers": (Action.SEE_RESULTS, lambda room, desk: desk.class_answers()),
+    "handout": (Action.HAND_OUT, lambda room, desk: desk.handout("is-it-a-difference")),
     "erase_answers": (Action.ERASE_ANSWERS, lambda room, desk: desk.erase_answers()),
     "change_executor": (Action.SETTINGS, lambda room, desk: desk.change_executor(ExecutorSettings(executor="thread"))),
 }
@@ -363,7 +364,7 @@ def test_guessing_the_token_ends_soon(private_home: Path, monkeypatch: pytest.Mo
             door.enter(browser_of(f"new browser {number}"), "guess")
     with pytest.raises(NotAllowed, match="Too many"):
         door.enter(browser_of("one more"), token)
-    monkeypatch.setattr(teacher, "WINDOW_SECONDS", 0.0)
+    monkeypatch.setattr(guesses, "WINDOW_SECONDS", 0.0)
     door.enter(OTHER, token)
 
 

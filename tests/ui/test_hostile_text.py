@@ -37,6 +37,10 @@ PARAMETERS = (
     "step",
     "layer",
     "from",
+    "room",
+    "hide",
+    "lock",
+    "present",
 )
 
 AS_THEY_ARE = {

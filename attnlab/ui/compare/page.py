@@ -18,6 +18,7 @@ from attnlab.ui.columns import column_config
 from attnlab.ui.costs import costs_of, measure
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import HOLM, WELCH
+from attnlab.ui.hidden import download_button
 from attnlab.ui.state import colours
 from attnlab.viz.figures import Series, accuracy_against_parameters, epoch_curves, strip_plot
 
@@ -138,7 +139,7 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
     )
     _verdicts(finished, names, comparisons)
     with st.container(horizontal=True):
-        st.download_button(
+        download_button(
             "Download CSV",
             safe_csv(frame[columns]),
             file_name="attnlab-comparison.csv",
@@ -151,7 +152,7 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
             ("Markdown", "md", comparison_markdown(frame)),
             ("LaTeX", "tex", comparison_latex(frame, "Comparison of runs")),
         ):
-            st.download_button(
+            download_button(
                 f"Download {title}",
                 text,
                 file_name=f"attnlab-comparison.{ending}",

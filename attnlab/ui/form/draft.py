@@ -58,7 +58,7 @@ def load(config: RunConfig, *, budget: int | None = None) -> None:
 
 def budget() -> int | None:
     """Asks whether the number of epochs is given or fitted to a time. Returns the seconds, or `None`."""
-    kept: int | None = st.session_state.get(_BUDGET)
+    kept = kept_budget()
     key = _PREFIX + "budget"
     st.session_state.setdefault(key, EXACTLY if kept is None else FITTED)
     chosen = st.segmented_control(
@@ -82,6 +82,12 @@ def budget() -> int | None:
         )
     st.session_state[_BUDGET] = seconds
     return seconds
+
+
+def kept_budget() -> int | None:
+    """What `budget` has asked last, without asking."""
+    kept: int | None = st.session_state.get(_BUDGET)
+    return kept
 
 
 def set_budget(seconds: int) -> None:

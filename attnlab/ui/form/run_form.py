@@ -18,11 +18,12 @@ from attnlab.data import list_datasets
 from attnlab.models import Network, list_models
 from attnlab.plugins import failures
 from attnlab.ui.benchmarks import benchmark_page
-from attnlab.ui.form.draft import SEEDS, choice, draft, field, option_fields, readable, source_link
+from attnlab.ui.form.draft import SEEDS, choice, draft, field, kept_budget, option_fields, readable, source_link
 from attnlab.ui.form.draft import budget as draft_budget
 from attnlab.ui.form.path_options import own_dataset
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import WEIGHTS
+from attnlab.ui.hidden import shown
 
 FROM_PATH = "a folder or archive"
 MORE_TRAINING = (
@@ -71,24 +72,31 @@ def run_form(*, fits_time: bool = False) -> FormContent:
         fits_time: also asks whether the number of epochs is to be fitted to a time.
     """
     above = st.container()
-    with st.container(border=True):
-        st.markdown("**Data**")
-        problem = _data()
-    with st.container(border=True):
-        st.markdown("**Attention**")
-        network = list_models()[_backbone_name()]
-        _attention(network)
-    with st.container(border=True):
-        st.markdown("**Network**")
-        _network()
-    with st.container(border=True):
-        st.markdown("**Training**")
-        budget = draft_budget() if fits_time else None
-        seeds_text = _training(most=budget is not None)
-    with st.expander("Protocol switches", icon=":material/rule:", key="form.protocol_expander"):
-        st.caption("The departures of the report's published code from its text. A preset sets all of them at once.")
-        for name in ProtocolConfig.model_fields:
-            field(f"protocol.{name}")
+    problem = ""
+    if shown("data"):
+        with st.container(border=True, key="train-data"):
+            st.markdown("**Data**")
+            problem = _data()
+    if shown("attention"):
+        with st.container(border=True, key="train-attention"):
+            st.markdown("**Attention**")
+            _attention(list_models()[_backbone_name()])
+    if shown("network"):
+        with st.container(border=True, key="train-network"):
+            st.markdown("**Network**")
+            _network()
+    if shown("training"):
+        with st.container(border=True, key="train-training"):
+            st.markdown("**Training**")
+            budget = draft_budget() if fits_time else None
+            seeds_text = _training(most=budget is not None)
+    else:
+        budget, seeds_text = kept_budget() if fits_time else None, str(st.session_state.get(SEEDS, ""))
+    if shown("protocol"):
+        with st.expander("Protocol switches", icon=":material/rule:", key="form.protocol_expander"):
+            st.caption("The departures of the report's published code from its text. A preset sets all of them at once.")
+            for name in ProtocolConfig.model_fields:
+                field(f"protocol.{name}")
     with above:
         for failure in failures():  # the form has read all three registries by now
             text = plain(str(failure))

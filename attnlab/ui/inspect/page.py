@@ -25,6 +25,7 @@ from attnlab.ui.components.picker import Thumbnail, picker
 from attnlab.ui.components.viewer import viewer
 from attnlab.ui.finder import finder, tested
 from attnlab.ui.format import plain
+from attnlab.ui.hidden import download_button, shown
 from attnlab.ui.inspect.images import images_to_show, run_colour
 from attnlab.ui.inspect.section import VIEWER, following
 from attnlab.ui.links import keep_linked
@@ -68,18 +69,22 @@ def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
     if not records:
         _no_runs()
         return None
+    first = by_id[linked] if linked in by_id else _first_run(records)
+    if not shown("run"):
+        chosen = [name for name in st.query_params.get_all("beside") if name in by_id]
+        return first, [other for other in _comparable(first, records) if other.run_id in chosen][:MOST_BESIDE]
     left, right = st.columns([3, 2])
     names = run_names(records)
     ids = list(by_id)
     run_id = left.selectbox(
         "Run",
         ids,
-        index=ids.index(linked if linked in by_id else _first_run(records).run_id),
+        index=ids.index(first.run_id),
         format_func=lambda run_id: names.get(run_id, run_id),
         key="inspect.run",
     )
     record = by_id[run_id]
-    comparable = [other for other in records if other.config.dataset == record.config.dataset and other is not record]
+    comparable = _comparable(record, records)
     linked_runs = [name for name in st.query_params.get_all("beside") if any(other.run_id == name for other in comparable)]
     beside = right.multiselect(
         "Compare with another run",
@@ -97,6 +102,11 @@ def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
     return record, [by_id[name] for name in beside]
 
 
+def _comparable(record: RunRecord, records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The other runs on the same images."""
+    return [other for other in records if other.config.dataset == record.config.dataset and other is not record]
+
+
 def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | None:
     """Asks for an image and shows the maps that the runs compute for it; returns the networks and images on the page."""
     folder = RunFolder(record.folder)
@@ -107,14 +117,18 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | Non
         offered = [name for name in reversed(offered) if name != "test"]
     row = st.columns([3, 2], vertical_alignment="bottom")
     linked = st.query_params.get("from", "")
-    source = row[0].segmented_control(
-        "Image",
-        offered,
-        default=linked if linked in offered else offered[0],
-        format_func=SOURCES.__getitem__,
-        required=True,
-        key=f"inspect.from.{'.'.join(offered)}",
-        label_visibility="collapsed",
+    source = (
+        (linked if linked in offered else offered[0])
+        if not shown("source")
+        else row[0].segmented_control(
+            "Image",
+            offered,
+            default=linked if linked in offered else offered[0],
+            format_func=SOURCES.__getitem__,
+            required=True,
+            key=f"inspect.from.{'.'.join(offered)}",
+            label_visibility="collapsed",
+        )
     )
     keep_linked("from", source if source != offered[0] else "")
     if record.demo and "test" not in offered:
@@ -193,7 +207,7 @@ def download_buttons(
     )
     with st.container(horizontal=True):
         for label, ending, mime, icon, content in files:
-            st.download_button(
+            download_button(
                 label,
                 content,
                 file_name=f"{name}.{ending}",

@@ -38,6 +38,7 @@ from attnlab.ui.background import Job, show_progress
 from attnlab.ui.columns import column_config
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import CONTROL, HOLM
+from attnlab.ui.hidden import download_button
 from attnlab.ui.home.gallery import variant_card
 from attnlab.ui.problems import told
 from attnlab.ui.state import manager
@@ -187,7 +188,7 @@ def _files(found: League, table: pd.DataFrame, notes: Sequence[str]) -> None:
         files["JSON"] = ("json", lambda: league_json(found), "application/json")
     with st.container(horizontal=True):
         for label, (ending, make, mime) in files.items():
-            st.download_button(
+            download_button(
                 label,
                 make,
                 file_name=f"league-{dataset_name(found.base)}.{ending}",

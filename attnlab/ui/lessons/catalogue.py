@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
+from attnlab.desk.permissions import Action
 from attnlab.lessons.catalogue import lessons
 from attnlab.lessons.checking import link_of
 from attnlab.lessons.views import PAGES
 from attnlab.ui.format import plain
+from attnlab.ui.hidden import download_button
+from attnlab.ui.state import manager
 
 
 def lesson_list() -> None:
@@ -31,6 +36,18 @@ def lesson_list() -> None:
                         label="Start",
                         icon=":material/play_arrow:",
                         query_params={**link_of(view), "lesson": name, "step": "1"},
+                    )
+                if manager().may(Action.HAND_OUT):
+                    download_button(
+                        "Hand-out to print",
+                        partial(manager().handout, name),
+                        file_name=f"attnlab-{name}.html",
+                        mime="text/html",
+                        icon=":material/print:",
+                        type="tertiary",
+                        key=f"lessons.handout.{name}",
+                        on_click="ignore",
+                        help="One file with texts, figures and questions; the answers are on the last page.",
                     )
     for problems in left_out:
         st.warning(

@@ -14,6 +14,7 @@ from attnlab.desk.permissions import Action, NotAllowed
 from attnlab.lessons.answers import anonymous
 from attnlab.lessons.questions import BankQuestion, Result, Time, form_for, questions, results
 from attnlab.ui.format import plain
+from attnlab.ui.hidden import download_button
 from attnlab.ui.state import manager
 
 _CSV = ("question", "topic", "n_before", "right_before", "n_after", "right_after", "gain", "gain_low", "gain_high")
@@ -109,7 +110,7 @@ def _results() -> None:
         "five answers on each side on. Each student answers one of the two questions of a topic before and the other one "
         "after, and half of the class the other way round: a question that is harder than its twin does not look like a gain."
     )
-    st.download_button(
+    download_button(
         "Download results as CSV",
         results_csv(found),
         file_name="attnlab-questions.csv",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
 from attnlab.desk.permissions import Mode, NotAllowed
+from attnlab.lessons.answers import Answer
 from attnlab.lessons.predictions import ONE, OTHER, SAME, Kept, Prediction, kept, outcome, peak, predictions, score
 from attnlab.lessons.runs import UnknownShippedRun, shipped_run
 from attnlab.runs.errors import FolderError
@@ -61,140 +63,193 @@ def prediction_box(prediction: Prediction, key: str, *, wide: bool = False) -> b
     Args:
         wide: what comes out stands beside each other, not below.
     """
+    given: str | None = st.session_state.get(f"{key}.given")
+
+    def keep(value: str) -> None:
+        st.session_state[f"{key}.given"] = value
+        try:
+            manager().answer({prediction.name: value}, kind="prediction")
+        except (NotAllowed, OSError) as error:  # whoever may not is told, and goes on
+            st.session_state["predict.trouble"] = str(error)
+
+    everybody = manager().predicted(prediction.name) if manager().person.mode is Mode.CLASSROOM else []
+    asked = prediction_asked(prediction, key, given, keep, revealed=given is not None, everybody=everybody, wide=wide)
+    if given is not None and (trouble := st.session_state.get("predict.trouble")):
+        st.caption(f"Your prediction could not be kept: {plain(trouble)}")
+    return given is not None or not asked
+
+
+def prediction_asked(
+    prediction: Prediction,
+    key: str,
+    given: str | None,
+    keep: Callable[[str], None] | None,
+    *,
+    revealed: bool,
+    everybody: Sequence[str] = (),
+    wide: bool = False,
+) -> bool:
+    """The question, and what comes out where it is revealed. Returns whether it can be asked here.
+
+    Args:
+        given: what this person has predicted, as `attnlab.lessons.answers.Answer.value`.
+        keep: called with the prediction; `None` shows the question to somebody who predicts nothing.
+        everybody: what a whole class has predicted, shown with what comes out.
+    """
     st.markdown(f"**{prediction.ask}**")
+    about = _Asked(prediction, key, given, None if revealed or given is not None else keep, revealed, everybody, wide)
     try:
         if prediction.kind == "better":
-            return _better(prediction, key)
-        shown = kept(prediction)
-        return _place(prediction, shown, key, wide) if prediction.kind == "place" else _class(prediction, shown, key, wide)
+            _better(about)
+        elif prediction.kind == "place":
+            return _place(about, kept(prediction))
+        else:
+            _class(about, kept(prediction))
     except (UnknownShippedRun, FolderError) as error:
         st.info(f"This cannot be asked here: {plain(str(error))}", icon=":material/info:")
-        return True
+        return False
+    return True
 
 
-def _place(prediction: Prediction, shown: Kept, key: str, wide: bool) -> bool:
+@dataclass(frozen=True)
+class _Asked:
+    """As the arguments of `prediction_asked`; ``keep`` is there as long as a prediction can be made."""
+
+    prediction: Prediction
+    key: str
+    given: str | None
+    keep: Callable[[str], None] | None
+    revealed: bool
+    everybody: Sequence[str]
+    wide: bool
+
+
+def _place(about: _Asked, shown: Kept) -> bool:
     if shown.weights is None:
         st.info("The maps of this run have no positions.", icon=":material/info:")
-        return True
-    size = (shown.image.shape[0], shown.image.shape[1])
-    given: Place | None = st.session_state.get(f"{key}.given")
-    if given is None:
-
-        def pointed(place: Place) -> None:
-            _keep(prediction, f"{place[0]:.3f}_{place[1]:.3f}")
-            st.session_state[f"{key}.given"] = place
-
-        pointing(
-            shown.image,
-            key=key,
-            label=f"Image. {prediction.ask} Point with the arrow keys, choose with Enter.",
-            caption="Click where you think its highest weight lies.",
-            pointed=pointed,
-        )
         return False
-    found, at = score(*given, shown.weights, shown.cells, size), peak(shown.weights, shown.cells, size)
-    clicks = _clicks(prediction, given)
-    pictures = [
-        (map_with_peak(shown.image, shown.weights, shown.cells, at.pixels), "its map, the peak area outlined, and your click")
-    ]
-    if manager().person.mode is Mode.CLASSROOM and len(clicks) > 1:
-        pictures.append((click_map(shown.image, clicks), f"the clicks of {len(clicks)} browsers"))
-    for number, ((picture, words), column) in enumerate(zip(pictures, _columns(len(pictures), wide), strict=True)):
+    size = (shown.image.shape[0], shown.image.shape[1])
+    given = _clicked(about.given)
+    if not about.revealed:
+        _picture(about, shown, given)
+        return True
+    at = peak(shown.weights, shown.cells, size)
+    clicks = [place for place in map(_clicked, about.everybody) if place is not None]
+    pictures = [(map_with_peak(shown.image, shown.weights, shown.cells, at.pixels), "its map, the peak area outlined")]
+    if given is not None:
+        pictures[0] = (pictures[0][0], f"{pictures[0][1]}, and your click")
+    if len(clicks) > (given is not None):
+        words = f"the clicks of {len(clicks)} browsers" if len(clicks) > 1 else "the click of one browser"
+        pictures.append((click_map(shown.image, clicks), words))
+    for number, ((picture, words), column) in enumerate(zip(pictures, _columns(len(pictures), about.wide), strict=True)):
         with column:
-            pointing(picture, key=f"{key}.out.{number}", label=words, caption=words[0].upper() + words[1:], marks=[given])
-    verdict = "Your click lies **in** the peak area" if found.inside else "Your click lies **outside** the peak area"
-    st.markdown(
-        f"{verdict}; a click at random lies in it in {at.share:.0%} of cases. It is {found.distance * size[1]:.1f} of "
-        f"{size[1]} pixels from the centre of the highest cell, and {found.above:.0%} of the picture has a lower weight."
-    )
+            marks = [] if given is None else [given]
+            pointing(picture, key=f"{about.key}.out.{number}", label=words, caption=words[0].upper() + words[1:], marks=marks)
+    if given is not None:
+        found = score(*given, shown.weights, shown.cells, size)
+        verdict = "Your click lies **in** the peak area" if found.inside else "Your click lies **outside** the peak area"
+        st.markdown(
+            f"{verdict}; a click at random lies in it in {at.share:.0%} of cases. It is {found.distance * size[1]:.1f} of "
+            f"{size[1]} pixels from the centre of the highest cell, and {found.above:.0%} of the picture has a lower weight."
+        )
+    if len(clicks) > 1:
+        inside = sum(score(*place, shown.weights, shown.cells, size).inside for place in clicks)
+        st.markdown(
+            f"Of the class, **{inside} of {len(clicks)}** clicks lie in the peak area; at random it would be {at.share:.0%}."
+        )
     st.caption(
         f"The map: {plain(shown.title)}. The peak area is made of the highest cells of the map, as few whole ones as cover a "
         "tenth of the picture."
     )
-    st.markdown(prediction.why)
+    st.markdown(about.prediction.why)
     return True
 
 
-def _class(prediction: Prediction, shown: Kept, key: str, wide: bool) -> bool:
-    left, right = st.columns([1, 2]) if wide else (st.container(), st.container())
+def _picture(about: _Asked, shown: Kept, given: Place | None) -> None:
+    """The image, on which a person points as long as a prediction can be made."""
+    keep = about.keep
+
+    def pointed(place: Place) -> None:
+        assert keep is not None
+        keep(f"{place[0]:.3f}_{place[1]:.3f}")
+
+    ask = about.prediction.ask
+    pointing(
+        shown.image,
+        key=about.key if keep is not None else f"{about.key}.closed",
+        label=f"Image. {ask} Point with the arrow keys, choose with Enter." if keep is not None else f"Image. {ask}",
+        caption="Click where you think its highest weight lies." if keep is not None else "",
+        pointed=None if keep is None else pointed,
+        marks=[] if given is None else [given],
+    )
+
+
+def _class(about: _Asked, shown: Kept) -> None:
+    left, right = st.columns([1, 2]) if about.wide else (st.container(), st.container())
     with left:
-        pointing(shown.image, key=f"{key}.image", label="The image")
+        pointing(shown.image, key=f"{about.key}.image", label="The image")
     with right:
-        guess = _choice(prediction, [plain(name) for name in shown.classes], key)
-        if guess is None:
-            return False
+        names = [plain(name) for name in shown.classes]
+        guess = _choice(about, names)
+        if not about.revealed:
+            return
         said = int(shown.probabilities.argmax())
         order = np.argsort(-shown.probabilities)[:3]
-        sure = ", ".join(f"{plain(shown.classes[each])}: {float(shown.probabilities[each]):.0%}" for each in order)
-        hit = "You predicted that." if guess == said else f"You predicted {plain(shown.classes[guess])}."
-        st.markdown(f"The network says **{plain(shown.classes[said])}** ({sure}). {hit}")
-        st.markdown(f"The true class is {plain(shown.classes[shown.truth])}.")
-        _class_guesses(prediction, [plain(name) for name in shown.classes])
-        st.markdown(prediction.why)
-    return True
+        sure = ", ".join(f"{names[each]}: {float(shown.probabilities[each]):.0%}" for each in order)
+        hit = "" if guess is None else "You predicted that." if guess == said else f"You predicted {names[guess]}."
+        st.markdown(f"The network says **{names[said]}** ({sure}). {hit}")
+        st.markdown(f"The true class is {names[shown.truth]}.")
+        _said(about, names)
+        st.markdown(about.prediction.why)
 
 
-def _better(prediction: Prediction, key: str) -> bool:
+def _better(about: _Asked) -> None:
+    prediction = about.prediction
     found = outcome(prediction, manager().runs())
     one, other = (plain(attention_name(shipped_run(run).config)) for run in (prediction.one, prediction.other) if run)
     options = {ONE: one, OTHER: other, SAME: "No difference can be told"}
-    guess = _choice(prediction, list(options.values()), key)
-    if guess is None:
-        return False
-    hit = "You predicted that." if list(options)[guess] == found.answer else "You predicted something else."
-    st.markdown(f"**{options[found.answer]}.** {plain(found.words)} {hit}")
-    _class_guesses(prediction, list(options.values()))
+    guess = _choice(about, list(options.values()))
+    if not about.revealed:
+        return
+    hit = (
+        "You predicted that." if guess is not None and list(options)[guess] == found.answer else "You predicted something else."
+    )
+    st.markdown(f"**{options[found.answer]}.** {plain(found.words)} {'' if guess is None else hit}")
+    _said(about, list(options.values()))
     st.markdown(prediction.why)
-    return True
 
 
-def _choice(prediction: Prediction, options: Sequence[str], key: str) -> int | None:
-    """The option that a person chooses, once."""
-    given: int | None = st.session_state.get(f"{key}.given")
-
-    def chosen() -> None:
-        _keep(prediction, str(st.session_state[key]))
-        st.session_state[f"{key}.given"] = st.session_state[key]
-
+def _choice(about: _Asked, options: Sequence[str]) -> int | None:
+    """The option that a person has chosen; asks for it as long as it can be."""
+    text, keep, key = about.given or "", about.keep, about.key
+    given = int(text) if text.isdecimal() and len(text) < 4 and int(text) < len(options) else None
     st.radio(
-        prediction.ask,
+        about.prediction.ask,
         range(len(options)),
         index=given,
         format_func=lambda number: options[number],
-        key=key if given is None else f"{key}.closed",  # another widget, since one whose default changes loses its value
+        key=key if keep is not None else f"{key}.closed",  # another widget, since one whose default changes loses its value
         label_visibility="collapsed",
-        disabled=given is not None,
+        disabled=keep is None,
         horizontal=len(options) > 5,
-        on_change=chosen,
+        on_change=None if keep is None else lambda: keep(str(st.session_state[key])),
     )
     return given
 
 
-def _keep(prediction: Prediction, value: str) -> None:
-    """Keeps the guess; a browser that may not is told, and goes on."""
-    try:
-        manager().answer({prediction.name: value}, kind="prediction")
-    except (NotAllowed, OSError) as error:
-        st.session_state["predict.trouble"] = str(error)
+def _clicked(value: str | None) -> Place | None:
+    """The place of a prediction; `None` for another one."""
+    return None if value is None else Answer(kind="prediction", item="click", value=value, person="").place
 
 
-def _clicks(prediction: Prediction, own: Place) -> list[Place]:
-    """All clicks of the class; the own one where none could be kept."""
-    places = []
-    for value in manager().predicted(prediction.name):
-        u, _, v = value.partition("_")
-        places.append((float(u), float(v)))
-    if trouble := st.session_state.get("predict.trouble"):
-        st.caption(f"Your prediction could not be kept: {plain(trouble)}")
-    return places or [own]
-
-
-def _class_guesses(prediction: Prediction, options: Sequence[str]) -> None:
-    """How many browsers have said what, in a classroom."""
-    counts = Counter(manager().predicted(prediction.name))
-    if manager().person.mode is Mode.CLASSROOM and counts.total() > 1:
-        said = ", ".join(f"{option}: {counts[str(number)]}" for number, option in enumerate(options) if counts[str(number)])
-        st.caption(f"The class has said: {said}.")
+def _said(about: _Asked, options: Sequence[str]) -> None:
+    """How many of a class have said what."""
+    counts = Counter(about.everybody)
+    if counts.total() > (about.given is not None):
+        st.markdown("**The class has said**")
+        for number, option in enumerate(options):
+            if count := counts[str(number)]:
+                st.progress(count / counts.total(), text=f"{option}: {count}")
 
 
 def _columns(count: int, wide: bool) -> Sequence[st.delta_generator.DeltaGenerator]:

@@ -23,6 +23,7 @@ from attnlab.ui.costs import costs_of, measure
 from attnlab.ui.format import plain
 from attnlab.ui.glossary import HOLM
 from attnlab.ui.grid_board import GridView
+from attnlab.ui.hidden import download_button
 from attnlab.viz.figures import Series, accuracy_against_parameters, strip_plot
 from attnlab.viz.grid_figures import Difference, accuracy_against_milliseconds, difference_plot
 
@@ -164,7 +165,7 @@ def _files(view: GridView, table: pd.DataFrame) -> None:
         files["TensorBoard"] = ("tensorboard.zip", lambda: tensorboard.events_zip(folders), "application/zip")
     for label, (ending, make, mime) in files.items():
         missing = label == "TensorBoard" and not tensorboard.available()
-        st.download_button(
+        download_button(
             label,
             make,
             file_name=f"{grid.grid_id}.{ending}",

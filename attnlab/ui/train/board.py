@@ -18,6 +18,7 @@ from attnlab.runs.naming import run_name, run_names, short_name
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.ui.components.curves import Curve, curves
 from attnlab.ui.format import duration, plain
+from attnlab.ui.hidden import download_button
 from attnlab.ui.snapshots import tested_step, weights_of_maps
 from attnlab.ui.state import chart_runs, colours, manager, owner_name, set_chart_runs
 
@@ -280,7 +281,7 @@ def _rename(record: RunRecord) -> None:
 
 
 def _events(record: RunRecord) -> None:
-    st.download_button(
+    download_button(
         "TensorBoard files",
         lambda: tensorboard.events_zip([RunFolder(record.folder)]),
         file_name=f"{record.run_id}.tensorboard.zip",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import count as numbers
+from itertools import count as naturals
 from pathlib import Path
 
 import streamlit as st
@@ -29,6 +29,8 @@ from attnlab.ui.train.executor_form import executor_form
 
 _ASKED = "train.already.asked"
 MOST_LISTED = 8
+MOST_EPOCHS = 1000
+"""That a link can ask for."""
 LONG_WAIT = 300
 """Seconds in the queue from which on a shorter run is offered."""
 
@@ -104,7 +106,7 @@ def _begin(form: FormContent, seeds: Sequence[int], same: Mapping[int, RunRecord
 
 
 def _free_seed(same: Mapping[int, RunRecord]) -> int:
-    return next(seed for seed in numbers() if seed not in same)
+    return next(seed for seed in naturals() if seed not in same)
 
 
 def _still_live(same: Mapping[int, RunRecord], chosen: Sequence[int]) -> list[RunRecord]:
@@ -169,14 +171,21 @@ def _already(form: FormContent, known: Sequence[RunRecord], others: Sequence[int
 
 
 def _first_draft() -> None:
-    """Loads the one-minute preset, with the variant and the seconds that the link asks for."""
-    attention, seconds = st.query_params.pop("attention", None), st.query_params.pop("seconds", "")
-    wanted = seconds.isdecimal() and len(seconds) < 6 and int(seconds) >= SHORTEST
-    known = attention is not None and all(part in list_attention() for part in attention.split("+"))
-    if known or (attention is None and wanted):
-        draft.load(one_minute(attention or NONE), budget=int(seconds) if wanted else draft.MINUTE)
+    """Loads the one-minute preset, with what the link asks for: the variant, the seconds or the epochs, and the seed."""
+    attention, *numbers = (st.query_params.pop(name, "") for name in ("attention", "seconds", "epochs", "seed"))
+    seconds, epochs, seed = (int(text) if text.isdecimal() and len(text) < 6 else None for text in numbers)
+    seconds = None if seconds is None or seconds < SHORTEST else seconds
+    known = attention == NONE or (attention != "" and all(part in list_attention() for part in attention.split("+")))
+    if known or (not attention and (seconds or epochs)):
+        config = one_minute(attention or NONE)
+        if epochs:
+            draft.load(config.changed(training__epochs=min(epochs, MOST_EPOCHS)))
+        else:
+            draft.load(config, budget=seconds or draft.MINUTE)
     if not draft.draft():
         draft.load(one_minute(), budget=draft.MINUTE)
+    if seed is not None:
+        st.session_state[draft.SEEDS] = str(seed)
 
 
 def _presets() -> None:

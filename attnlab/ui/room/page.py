@@ -1,0 +1,28 @@
+"""The page Room: to a student the code and what the room does, to the teacher the room's controls or the projector's view."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from attnlab.ui.room.presenter import presenter
+from attnlab.ui.room.strip import rooms
+from attnlab.ui.room.student import student
+from attnlab.ui.room.teacher import choose_room, teacher
+
+PRESENT = "present"
+
+
+def room_page() -> None:
+    """Draws the side of whoever is at this browser."""
+    desk = rooms()
+    presenting = desk.leads and st.query_params.get(PRESENT) == "1"
+    if not presenting:
+        st.title("Room", anchor=False)
+    if not desk.leads:
+        student()
+        return
+    room = choose_room(asked=not presenting)
+    if presenting and room is not None:
+        presenter(room.code)
+    else:
+        teacher(room)

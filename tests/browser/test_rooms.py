@@ -1,0 +1,152 @@
+"""A room with a teacher and three students in real browsers, the projector, and a link that hides and locks."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from attnlab.config import RunConfig
+from attnlab.desk.permissions import browser_of
+from attnlab.rooms.room import Room
+from attnlab.runs.files import write_json
+from tests.browser.streamlit_server import ROOT, serve
+from tests.browser.test_accessibility import serious_findings
+from tests.example_runs import finished_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+PATIENT = 90_000
+TOKEN, CODE = "a token for the teacher", "BCDFGH"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A classroom with an open room, in which four seeds of two networks have been trained."""
+    from playwright.sync_api import expect
+
+    home = tmp_path_factory.mktemp("rooms")
+    runs = []
+    for variant, accuracies in (("none", (0.80, 0.81, 0.79, 0.80)), ("eca", (0.85, 0.87, 0.84, 0.86))):
+        for seed, accuracy in enumerate(accuracies, 101):
+            runs.append(finished_run(home, RunConfig(seed=seed).changed(model__attention=variant), accuracy).run_id)
+    room = Room(code=CODE, teacher=browser_of("another browser"), made=time.time(), first_seed=100, runs=tuple(runs))
+    (home / "rooms").mkdir()
+    write_json(home / "rooms" / f"{CODE}.json", room.model_dump(mode="json"))
+    variables = {"ATTNLAB_HOME": str(home), "ATTNLAB_MODE": "classroom", "ATTNLAB_TEACHER_TOKEN": TOKEN}
+    expect.set_options(timeout=PATIENT)
+    with serve(ROOT / "app.py", home / "server.log", variables) as address:
+        yield address
+    expect.set_options(timeout=5_000)
+
+
+def opened(chromium: Browser, address: str) -> Page:
+    context: BrowserContext = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PATIENT)
+    page.goto(address)
+    return page
+
+
+def test_a_class_predicts_sees_its_clicks_and_its_board_follows_and_is_dismissed(chromium: Browser, url: str) -> None:
+    from playwright.sync_api import expect
+
+    teacher = opened(chromium, f"{url}/classroom")
+    teacher.locator("input[type=password]").fill(TOKEN)
+    teacher.get_by_role("button", name="Enter").click()
+    teacher.get_by_text("This browser is the teacher").wait_for()
+    teacher.goto(f"{url}/room?room={CODE}")
+    expect(teacher.get_by_text("Nobody has entered yet.")).to_be_visible()
+    expect(teacher.locator(f"img[alt^='QR code of http'][alt$='/room?room={CODE}']")).to_be_visible()
+
+    students = [opened(chromium, f"{url}/room{link}") for link in ("", *[f"?room={CODE}"] * 2)]
+    students[0].get_by_label("Code of the room").fill(CODE.lower())
+    students[0].get_by_role("button", name="Enter").click()
+    for student in students:
+        expect(student.get_by_text(re.compile("Your seed is 10[123]"))).to_be_visible()
+
+    # predict first
+    teacher.get_by_role("button", name="Ask it").click()
+    for number, student in enumerate(students):
+        student.locator("canvas.open").click(position={"x": 60 + 60 * number, "y": 90})
+        expect(student.get_by_text("Your prediction is kept.")).to_be_visible()
+        expect(student.get_by_text("peak area")).to_have_count(0)
+    expect(teacher.get_by_text("3 of 3 have answered")).to_be_visible()
+    expect(teacher.get_by_text("peak area")).to_have_count(0)
+
+    # reveal
+    teacher.get_by_role("button", name="Reveal").click()
+    for student in students:
+        expect(student.get_by_text(re.compile("Your click lies"))).to_be_visible()
+        expect(student.get_by_text("The clicks of 3 browsers")).to_be_visible()
+
+    # board
+    for page in (teacher, students[0]):
+        row = page.get_by_role("row").filter(has_text="eca")
+        expect(row.get_by_text("85.5 ± 1.3 %")).to_be_visible()
+        expect(row.get_by_text("+5.5 points")).to_be_visible()
+        expect(page.get_by_text("With 4 seeds of each")).to_be_visible()
+
+    for page in (teacher, students[0]):
+        assert serious_findings(page) == []
+
+    # follow, on every page; whoever looks around stays where they are, and comes back
+    students[2].goto(f"{url}/lessons")
+    teacher.get_by_text("The room follows my view").click()
+    expect(students[2].get_by_role("heading", name="Room", exact=True)).to_be_visible()
+    students[2].get_by_role("button", name="Look around by yourself").click()
+    expect(students[2].get_by_role("button", name="Follow again")).to_be_visible()
+    teacher.goto(f"{url}/predict?kind=Which+class+will+it+say%3F")
+    for student in students[:2]:
+        expect(student).to_have_url(re.compile("/predict.*kind=Which"))
+        expect(student.get_by_text("you follow; the teacher is on Predict")).to_be_visible()
+    assert "/room" in students[2].url
+    students[2].get_by_role("button", name="Follow again").click()
+    expect(students[2]).to_have_url(re.compile("/predict.*kind=Which"))
+
+    # the projector, by the keyboard; the room follows there too
+    teacher.goto(f"{url}/room?room={CODE}&present=1")
+    expect(teacher.locator("h1.room-code")).to_be_visible()
+    teacher.keyboard.press("ArrowRight")
+    expect(teacher.get_by_text("0 have answered")).to_be_visible()
+    teacher.keyboard.press("r")
+    expect(teacher.get_by_text(re.compile("The map:"))).to_be_visible()
+    for student in students:
+        expect(student).to_have_url(re.compile("/room"))
+        expect(student.get_by_text(re.compile("The map:"))).to_be_visible()
+    assert serious_findings(teacher) == []
+    teacher.keyboard.press("f")
+    expect(teacher.get_by_text("The room does not follow your view.")).to_be_visible()
+
+    # end
+    teacher.goto(f"{url}/room?room={CODE}")
+    teacher.get_by_text("End the room").click()
+    teacher.get_by_role("button", name="End it").click()
+    for student in students:
+        expect(student.get_by_text("The room has ended")).to_be_visible()
+    expect(teacher.get_by_text("Rooms that have ended (1)")).to_be_visible()
+    for page in (teacher, *students):
+        page.context.close()
+
+
+def test_a_locked_link_hides_what_it_hides_and_locks_the_rest(chromium: Browser, url: str) -> None:
+    from playwright.sync_api import expect
+
+    page = opened(chromium, f"{url}/inspect?hide=menu,surgery,downloads,nothing&lock=run")
+    expect(page.get_by_text("Honesty: do these maps")).to_be_visible()
+    expect(page.get_by_text("Surgery: change the attention")).to_have_count(0)
+    expect(page.get_by_test_id("stDownloadButton")).to_have_count(0)
+    expect(page.get_by_test_id("stTopNavSection")).to_have_count(0)
+    choice = page.locator(".st-key-inspect-run")
+    expect(choice).to_be_visible()
+    expect(choice).to_have_js_property("inert", True)
+    assert choice.locator("input").evaluate("node => { node.focus(); return node.getRootNode().activeElement !== node; }")
+    assert "hide=menu,surgery,downloads" in page.url.replace("%2C", ",")
+    page.goto(f"{url}/inspect")
+    expect(page.get_by_text("Surgery: change the attention")).to_be_visible()
+    expect(page.locator(".st-key-inspect-run")).to_have_js_property("inert", False)
+    page.context.close()
