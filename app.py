@@ -19,5 +19,6 @@ else:  # ... which runs this file for every visitor
     st.html(READABLE)
     with told((FolderError, OSError)):
         room_strip(page)
+    with told((FolderError, OSError)):
         with_lesson(page)
         lock_parts()

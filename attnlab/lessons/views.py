@@ -170,6 +170,6 @@ PARTS: dict[str, Control] = {
     "network": Control("the network, on Train", (".st-key-train-network",)),
     "training": Control("the settings of the training and the seeds, on Train", (".st-key-train-training",)),
     "protocol": Control("the protocol switches, on Train", (".st-key-form-protocol_expander",)),
-    "downloads": Control("all downloads", ("[data-testid=stDownloadButton]",)),
+    "downloads": Control("the download buttons", ("[data-testid=stDownloadButton]",)),
 }
 """What a link can hide and lock; unlike of a control, all that the selectors find is meant. `attnlab.ui.hidden` does it."""

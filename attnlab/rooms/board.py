@@ -14,6 +14,7 @@ from attnlab.experiments.groups import Group, GroupComparison, Verdict, compare_
 from attnlab.experiments.power import Power, power_of
 from attnlab.runs.naming import PLAIN, attention_name, group_names
 from attnlab.runs.records import RunRecord
+from attnlab.stats.significance import p_words
 
 WAITS = "waits for the plain network"
 
@@ -119,7 +120,8 @@ def _enough(rows: Sequence[BoardRow], power: Power | None) -> tuple[str, ...]:
 def _verdict(row: BoardRow, found: GroupComparison) -> str:
     """Whether the class has enough seeds of a variant."""
     if found.verdict in (Verdict.BETTER, Verdict.WORSE):
-        return f"{row.name}: the class has enough. {found.words[:1].upper()}{found.words[1:]}."
+        p = "" if found.p_holm is None else f", {p_words(found.p_holm)} after Holm's correction"
+        return f"{row.name}: the class has enough. It is {found.verdict} than the plain network, by {row.difference}{p}."
     if found.needed is not None and found.needed > found.pairs:
         return (
             f"{row.name}: not enough yet. If the difference stays as it is, it takes about {found.needed:,} seeds to tell; the "

@@ -267,7 +267,11 @@ class Rooms:
     def _read(self) -> tuple[dict[str, Room], dict[str, str]]:
         rooms: dict[str, Room] = {}
         damaged: dict[str, str] = {}
-        for file in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []:
+        try:
+            files = sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
+        except OSError as error:
+            return {}, {"rooms": f"rooms/ cannot be read: {error.strerror or error}"}
+        for file in files:
             try:
                 if file.is_file() and file.stat().st_size > MOST_BYTES:
                     raise FolderError(f"rooms/{file.name} is larger than a room can be")

@@ -28,6 +28,7 @@ def classroom() -> None:
         return
     if me.teacher:
         st.success("This browser is the teacher's. It may change every run, table and setting.", icon=":material/school:")
+        st.page_link("pages/room.py", label="Make a room for the class, or go to it", icon=":material/groups:")
         st.button("Make it an ordinary browser again", key="classroom.leave", on_click=_leave)
         _lesson()
         return

@@ -227,7 +227,7 @@ def test_thirty_students_with_one_seed_each_are_mean_and_spread() -> None:
     assert found.rows[0].plain and rows["plain"].group.n == 10 and rows["plain"].group.mean == pytest.approx(0.802)
     assert rows["eca"].training == 1 and rows["eca"].difference.startswith("+4.9 points (")
     assert found.enough[0].startswith("With 10 seeds of each, a difference above ")
-    assert any(text.startswith("eca · epochs 4: the class has enough") for text in found.enough)
+    assert any(text.startswith("eca · epochs 4: the class has enough. It is better than") for text in found.enough)
     (other,) = [row for name, row in rows.items() if name.startswith("srm")]
     assert other.compared is None and "waits" in other.difference, "nine epochs are not compared with four"
 

@@ -34,7 +34,7 @@ def _board(code: str, large: bool) -> None:
     if not found.rows:
         st.info("The runs that are trained in this room appear here.", icon=":material/info:")
         return
-    lines = ["| variant | seeds | test accuracy | against the plain network |", "|---|---:|---:|---|"]
+    lines = ["| variant | seeds | test accuracy, % | against the plain network |", "|---|---:|---:|---|"]
     lines += [f"| {plain(row.name)} | {_seeds(row)} | {_accuracy(row)} | {plain(row.difference)} |" for row in found.rows]
     with st.container(key="room-board-large" if large else "room-board"):
         st.markdown("\n".join(lines))
@@ -54,5 +54,5 @@ def _seeds(row: BoardRow) -> str:
 def _accuracy(row: BoardRow) -> str:
     if row.group.mean is None:
         return "–"
-    spread = f" ± {100 * row.group.std:.1f}" if row.group.std is not None else ""
-    return f"{100 * row.group.mean:.1f}{spread} %"
+    spread = f"\u00a0±\u00a0{100 * row.group.std:.1f}" if row.group.std is not None else ""
+    return f"{100 * row.group.mean:.1f}{spread}"

@@ -74,7 +74,7 @@ def _count(code: str) -> None:
 
 
 def _content(room: Room) -> None:
-    """The step of the lesson, the question, and the board where there are runs or nothing else."""
+    """The step of the lesson and the question; without a question the board, where there are runs or nothing else."""
     lesson, step = lessons()[0].get(room.lesson), moves.step_of(room)
     if lesson is not None and step is not None:
         st.caption(f"{plain(lesson.title)} · step {room.step} of {len(lesson.steps)}")
@@ -91,7 +91,7 @@ def _content(room: Room) -> None:
         st.markdown(f"**{question.ask}**\n\n" + "  \n".join(lines))
         if st.session_state.get(moves.SHOWN) == (room.lesson, room.step):
             st.success(f"**{question.right}.** {question.why}")
-    if room.runs or (step is None and asked is None):
+    if asked is None and (room.runs or step is None):
         st.header("Class board", anchor=False)
         class_board(room.code, large=True)
 

@@ -85,7 +85,7 @@ def link_builder(room: Room | None) -> None:
         pages = {file: title for file, title, _ in PAGES}
         first = list(pages).index(INSPECT)
         file = right.selectbox("Page", list(pages), index=first, format_func=pages.__getitem__, key="build.page")
-        page, parameters = address_of_page(file), _of_page(file)
+        page, parameters = address_of_page(file), _of_page(file, room)
     left, right = st.columns(2)
     words = {name: part.words for name, part in PARTS.items()}
     hidden = left.multiselect("Hide", list(words), format_func=words.__getitem__, key="build.hide", select_all=False)
@@ -112,7 +112,7 @@ def _lesson_title(name: str) -> str:
     return lessons()[0][name].title if name else "no lesson"
 
 
-def _of_page(file: str) -> dict[str, str | list[str]]:
+def _of_page(file: str, room: Room | None) -> dict[str, str | list[str]]:
     """What the link of a page says beside the page."""
     left, right = st.columns(2)
     if file == INSPECT:
@@ -128,7 +128,7 @@ def _of_page(file: str) -> dict[str, str | list[str]]:
         variant = left.selectbox("Variant", list(variants), format_func=variants.__getitem__, key="build.variant")
         seed = right.number_input("Seed", 0, 99_999, None, key="build.seed", placeholder="the next free one")
         return {"attention": variant, **({} if seed is None else {"seed": str(int(seed))})}
-    return {}
+    return {ROOM: room.code} if room is not None and address_of_page(file) == ROOM else {}
 
 
 def seed_link(variant: str, epochs: int, seed: int) -> Mapping[str, str]:

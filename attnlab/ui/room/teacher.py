@@ -81,7 +81,6 @@ def _open_room(room: Room) -> None:
     st.subheader("Class board", anchor=False)
     _offered(room)
     class_board(room.code)
-    _close(room)
 
 
 def _door(room: Room) -> None:
@@ -109,6 +108,7 @@ def _door(room: Room) -> None:
         icon=":material/present_to_all:",
         query_params={ROOM: room.code, "present": "1"},
     )
+    _close(room)
 
 
 def _lead(room: Room) -> None:
