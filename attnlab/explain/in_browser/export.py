@@ -15,7 +15,7 @@ import torch
 
 from attnlab import paths
 from attnlab.adapters import logits_of
-from attnlab.attention import AttentionMap, attention_scalars, edit_attention, evaluating
+from attnlab.attention import AttentionMap, attention_scalars, attention_taps, edit_attention, evaluating
 from attnlab.data import normalise
 from attnlab.explain.in_browser.lowering import lower
 from attnlab.explain.in_browser.packing import packed
@@ -88,7 +88,8 @@ def kept_export(run: OpenRun) -> Path:
     Raises:
         NotExportedError: as `exported`. OSError: when it cannot be written.
     """
-    digest = hashlib.blake2b(f"{VERSION} {run.config.model_dump_json()} {run.class_names}".encode(), digest_size=16)
+    about = f"{VERSION} {run.config.model_dump_json()} {run.class_names} {sorted(attention_taps(run.model))}"
+    digest = hashlib.blake2b(about.encode(), digest_size=16)
     for name, weight in sorted(run.model.state_dict().items()):
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

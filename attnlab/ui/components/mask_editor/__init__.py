@@ -115,9 +115,6 @@ def mask_editor(
     cells: NDArray[np.uint8] | None,
     *,
     key: str,
-    captions: tuple[str, str] = ("original map", "after the operation"),
-    unit: str = "",
-    brush: int = PAINTED,
 ) -> None:
     """Shows the map before and after; `painted_cells` with the same key returns what was painted on it.
 
@@ -125,9 +122,6 @@ def mask_editor(
         after: (h, w) as `Canvas.values`.
         cells: uint8 (h, w), painted already; without them there is no brush, only the two pictures and the numbers under
             the pointer.
-        captions: of the two pictures.
-        unit: what a value is called; the scale's name without one.
-        brush: what it does until a person chooses: `PAINTED` or `ERASED`.
 
     Raises:
         ValueError: when the two maps have different sizes.
@@ -146,9 +140,9 @@ def mask_editor(
         "size": list(size),
         "channels": canvas.image is None,
         "scale": canvas.scale,
-        "captions": list(captions),
-        "unit": unit or canvas.scale,
-        "brush": brush,
+        "captions": ["original map", "after the operation"],
+        "unit": canvas.scale,
+        "brush": PAINTED,
         "bottom": canvas.ends[0],
         "top": canvas.ends[1],
         "paintable": cells is not None,

@@ -7,7 +7,7 @@ import { button, element, find, setText } from "../lib/dom.js";
 import { bytesOf, mounted } from "../lib/mount.js";
 import { MaskEditor } from "../mask_editor/mask_editor.js";
 import { ERASED, PAINTED } from "../mask_editor/painting.js";
-import { Network } from "../network/network.js";
+import { loadNetwork, networkOf } from "../network/load.js";
 import { editOf, scalarsOf, tapOf } from "../network/operations.js";
 import { amountOf, cellsFromText, cellsToText, firstChoice, placesFor, tapsOf, withChoice } from "./choices.js";
 import { Controls } from "./controls.js";
@@ -15,7 +15,7 @@ import { fieldOf, frameOf, gridOf, isPlaced, shownTap } from "./fields.js";
 import { Camera, canvasOf, cropped, fromFile } from "./pictures.js";
 
 /** @import { Call, Column } from "../lib/mount.js" */
-/** @import { Tap } from "../network/network.js" */
+/** @import { Network, Tap } from "../network/network.js" */
 /** @import { Intervention } from "../network/operations.js" */
 /** @import { Choice, Operation, Place } from "./choices.js" */
 /** @import { Source } from "./controls.js" */
@@ -124,7 +124,7 @@ class Surgery {
     this.still = still;
     if (this.source === "page") this.pixels = still;
     this.finding.hidden = !data.finds;
-    if (content) this.start(content);
+    if (content) this.start(networkOf(content));
     else if (data.network !== this.address) void this.fetch(data.network);
     else this.look();
     this.writeLink();
@@ -137,23 +137,16 @@ class Surgery {
     this.table.hidden = true;
     this.controls.say("Loading the network into the browser.");
     try {
-      const answer = await fetch(networkAddress(name));
-      if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-      const content = new Uint8Array(await answer.arrayBuffer());
-      if (this.address === name) this.start(content);
+      const network = await loadNetwork(name);
+      if (this.address === name) this.start(network);
     } catch (error) {
-      if (this.address === name) this.fail(`its file did not arrive: ${error instanceof Error ? error.message : error}`);
+      if (this.address === name) this.fail(error instanceof Error ? error.message : String(error));
     }
   }
 
-  /** @param {Uint8Array} content */
-  start(content) {
-    try {
-      this.network = new Network(content);
-    } catch {
-      this.fail("this browser has too little memory for it, or is too old");
-      return;
-    }
+  /** @param {Network} network */
+  start(network) {
+    this.network = network;
     const { shape } = this.network.about;
     if (this.source !== "page" || this.still.length !== shape[0] * shape[1] * shape[2]) this.showPage();
     this.table.hidden = false;
@@ -344,16 +337,6 @@ class Surgery {
     editor.load({ ...about, size, captions: ["original map", "after the operation"] }, values, values, picture);
     return tap;
   }
-}
-
-/**
- * Where a network's file lies: beside the scripts of the page, wherever the app is mounted.
- * @param {string} name
- */
-function networkAddress(name) {
-  const script = document.querySelector("script[src*='static/']");
-  const base = script instanceof HTMLScriptElement ? script.src.replace(/static\/.*$/, "") : document.baseURI;
-  return new URL(`networks/${name}`, base);
 }
 
 /**
