@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ from tests.browser.test_accessibility import serious_findings
 from tests.example_runs import finished_run
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 PATIENT = 90_000
 TOKEN, CODE = "a token for the teacher", "BCDFGH"
@@ -50,6 +51,18 @@ def opened(chromium: Browser, address: str) -> Page:
     page.set_default_timeout(PATIENT)
     page.goto(address)
     return page
+
+
+def press(page: Page, key: str, wanted: Locator) -> None:
+    """Presses a key until the page shows this: it listens a moment after it is drawn."""
+    from playwright.sync_api import TimeoutError as NotShown
+
+    for _ in range(9):
+        page.keyboard.press(key)
+        with suppress(NotShown):
+            wanted.wait_for(timeout=10_000)
+            return
+    raise AssertionError(f"{key} did nothing")
 
 
 def test_a_class_predicts_sees_its_clicks_and_its_board_follows_and_is_dismissed(chromium: Browser, url: str) -> None:
@@ -111,16 +124,13 @@ def test_a_class_predicts_sees_its_clicks_and_its_board_follows_and_is_dismissed
     # the projector, by the keyboard; the room follows there too
     teacher.goto(f"{url}/room?room={CODE}&present=1")
     expect(teacher.locator("h1.room-code")).to_be_visible()
-    teacher.keyboard.press("ArrowRight")
-    expect(teacher.get_by_text("0 have answered")).to_be_visible()
-    teacher.keyboard.press("r")
-    expect(teacher.get_by_text(re.compile("The map:"))).to_be_visible()
+    press(teacher, "ArrowRight", teacher.get_by_text("0 have answered"))
+    press(teacher, "r", teacher.get_by_text(re.compile("The map:")))
     for student in students:
         expect(student).to_have_url(re.compile("/room"))
         expect(student.get_by_text(re.compile("The map:"))).to_be_visible()
     assert serious_findings(teacher) == []
-    teacher.keyboard.press("f")
-    expect(teacher.get_by_text("The room does not follow your view.")).to_be_visible()
+    press(teacher, "f", teacher.get_by_text("The room does not follow your view."))
 
     # end
     teacher.goto(f"{url}/room?room={CODE}")
@@ -146,6 +156,14 @@ def test_a_locked_link_hides_what_it_hides_and_locks_the_rest(chromium: Browser,
     expect(choice).to_have_js_property("inert", True)
     assert choice.locator("input").evaluate("node => { node.focus(); return node.getRootNode().activeElement !== node; }")
     assert "hide=menu,surgery,downloads" in page.url.replace("%2C", ",")
+    page.goto(f"{url}/lessons?hide=menu")  # a lesson keeps it from page to page
+    page.get_by_role("link", name="Start").nth(1).click()
+    for step in (1, 2):  # the third one opens another view
+        expect(page.get_by_text(f"step {step} of")).to_be_visible()
+        page.get_by_role("button", name="Skip").click()
+    expect(page.get_by_text("step 3 of")).to_be_visible()
+    expect(page.get_by_test_id("stTopNavSection")).to_have_count(0)
+    assert "hide=menu" in page.url
     page.goto(f"{url}/inspect")
     expect(page.get_by_text("Surgery: change the attention")).to_be_visible()
     expect(page.locator(".st-key-inspect-run")).to_have_js_property("inert", False)

@@ -415,6 +415,8 @@ def test_no_page_goes_around_the_desk(file: Path) -> None:
             widget = node.func.attr in ("file_uploader", "camera_input")
             if widget and file.name != "uploads.py":
                 found.append(f"line {node.lineno}: {node.func.attr} instead of that of attnlab.ui.uploads")
+            if node.func.attr == "download_button" and file.name != "hidden.py":
+                found.append(f"line {node.lineno}: {node.func.attr} instead of that of attnlab.ui.hidden")
     assert found == [], "pages ask attnlab.desk.desk, which asks whether the person may"
 
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { baseOf, isDone } from "../../attnlab/ui/components/guide/address.js";
+import { baseOf, isDone, withKept } from "../../attnlab/ui/components/guide/address.js";
 
 test("a thing is done when the address holds one of the values, or another one than at the beginning", () => {
   assert.equal(isDone({}, {}, ""), true);
@@ -20,4 +20,11 @@ test("the app's own address is that of a page without the page's part", () => {
   assert.equal(baseOf("/inspect", "inspect"), "/");
   assert.equal(baseOf("/user/anna/proxy/8501/inspect/", "inspect"), "/user/anna/proxy/8501/");
   assert.equal(baseOf("/lab/", ""), "/lab/");
+});
+
+test("a step that opens a view keeps what the link of the tab hides and locks", () => {
+  assert.equal(withKept("inspect?img=3&step=2", "?hide=menu&lock=run&img=1"), "inspect?img=3&step=2&hide=menu&lock=run");
+  assert.equal(withKept("lessons", "?hide=menu"), "lessons?hide=menu");
+  assert.equal(withKept("?lesson=a", ""), "?lesson=a");
+  assert.equal(withKept("lessons", "?img=1"), "lessons");
 });

@@ -15,14 +15,11 @@ PRESENT = "present"
 def room_page() -> None:
     """Draws the side of whoever is at this browser."""
     desk = rooms()
-    presenting = desk.leads and st.query_params.get(PRESENT) == "1"
-    if not presenting:
-        st.title("Room", anchor=False)
-    if not desk.leads:
-        student()
-        return
-    room = choose_room(asked=not presenting)
-    if presenting and room is not None:
+    if desk.leads and st.query_params.get(PRESENT) == "1" and (room := choose_room(asked=False)) is not None:
         presenter(room.code)
+        return
+    st.title("Room", anchor=False)
+    if desk.leads:
+        teacher(choose_room(asked=True))
     else:
-        teacher(room)
+        student()

@@ -19,6 +19,25 @@ export function isDone(needs, opened, search) {
   });
 }
 
+const KEPT = ["hide", "lock"]; // what the link of a tab hides and locks, on every page
+
+/**
+ * An address of the app with what this tab's own link hides and locks.
+ * @param {string} address below the app's own
+ * @param {string} search of this tab
+ */
+export function withKept(address, search) {
+  const [page, query = ""] = address.split("?");
+  const parameters = new URLSearchParams(query);
+  const own = new URLSearchParams(search);
+  for (const name of KEPT) {
+    const value = own.get(name);
+    if (value !== null) parameters.set(name, value);
+  }
+  const text = parameters.toString();
+  return text ? `${page}?${text}` : page;
+}
+
 /**
  * The address of the app, with a slash at the end, of a page of it.
  * @param {string} pathname

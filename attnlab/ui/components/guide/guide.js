@@ -3,7 +3,7 @@
 // thing is done, since all that a person sets stands there, and outlines the control that the step speaks of.
 import { button, element, find, setText } from "../lib/dom.js";
 import { mounted } from "../lib/mount.js";
-import { baseOf, isDone } from "./address.js";
+import { baseOf, isDone, withKept } from "./address.js";
 import { findControl, Outline } from "./outline.js";
 
 /** @import { Call } from "../lib/mount.js" */
@@ -113,7 +113,8 @@ class Guide {
 
   /** @param {string} address */
   visit(address) {
-    window.location.assign(baseOf(window.location.pathname, this.data?.page ?? "") + address);
+    const { pathname, search } = window.location;
+    window.location.assign(baseOf(pathname, this.data?.page ?? "") + withKept(address, search));
   }
 }
 

@@ -1,8 +1,8 @@
 // @ts-check
 // Where the teacher is, and whether a browser is there already.
+import { withKept } from "../guide/address.js";
 
 const OWN = ["room", "hide", "lock", "present"]; // of a browser alone; a view has none of them
-const KEPT = ["hide", "lock"];
 
 /**
  * The parameters of a view, in an order of their own.
@@ -27,8 +27,8 @@ export function isThere(here, base, target, link) {
 }
 
 /**
- * The address of a view, for a browser that keeps what its own link hides and locks.
- * @param {string} search of the browser
+ * The address of a view, for a tab that keeps what its own link hides and locks.
+ * @param {string} search of the tab
  * @param {string} base
  * @param {string} target
  * @param {string} link
@@ -36,11 +36,5 @@ export function isThere(here, base, target, link) {
 export function addressOf(search, base, target, link) {
   const parameters = new URLSearchParams(link);
   for (const name of OWN) parameters.delete(name);
-  const own = new URLSearchParams(search);
-  for (const name of KEPT) {
-    const value = own.get(name);
-    if (value !== null) parameters.set(name, value);
-  }
-  const text = parameters.toString();
-  return base + target + (text ? `?${text}` : "");
+  return withKept(`${base}${target}?${parameters}`, search);
 }
