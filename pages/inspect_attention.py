@@ -9,10 +9,10 @@ from attnlab.ui.shell import inside_app
 
 inside_app()
 st.title("Inspect", anchor=False)
-runs = choose_run()
-if runs is not None:
+chosen = choose_run()
+if chosen is not None:
     with told():
-        selection = inspector(*runs)
+        selection = inspector(chosen)
         if selection is not None:
             from attnlab.ui.inspect.honesty import honesty_section
             from attnlab.ui.inspect.large_maps import large_maps_section
@@ -27,4 +27,4 @@ if runs is not None:
             if shown("honesty"):
                 honesty_section(one)
     with told():
-        facts(runs[0])
+        facts(chosen.record)

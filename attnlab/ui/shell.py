@@ -61,10 +61,11 @@ and ``pages/1_open.py`` are without the number."""
 READABLE = """<style>
 button[data-selected="true"] { color: inherit !important; }
 [data-testid="stCaptionContainer"] { opacity: 1; color: color-mix(in srgb, currentColor 68%, transparent); }
+[data-testid="stMainBlockContainer"] { padding-top: 4.25rem; }
 @media (max-width: 640px) { [data-testid="stMainBlockContainer"] { padding-top: 3.5rem; } }
 </style>"""
 """Text of enough contrast where the theme has none to set: the chosen segment of a control, in dark its own colour on a tint of
-it, and captions, which would fade their links too. On a phone the page begins higher."""
+it, and captions, which would fade their links too. The page begins right below the menu, so that more of it is seen."""
 
 
 def navigation() -> StreamlitPage:

@@ -68,14 +68,6 @@ def test_images_that_have_changed_since_are_told(app: AppTest, pictures: Path) -
     assert "The pictures have changed since this run was trained" in texts(app)
 
 
-def test_the_sentence_of_surgery_shows_names_as_they_are(app: AppTest, pictures: Path) -> None:
-    app.query_params["class"] = NAMES[0]
-    app.query_params["surgery"] = "true"
-    open_page(app, INSPECT)
-    (sentence,) = [element.value for element in app.markdown if element.value.startswith("**The prediction")]
-    assert "_" not in sentence.replace(r"\_under\_", "").replace("M\ufffdrz", "")
-
-
 def test_a_folder_whose_name_is_not_utf8_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / os.fsdecode(b"M\xe4rz")
     for name in "ab":

@@ -57,6 +57,7 @@ class Selection:
         images: uint8 (C, H, W), one per panel, as its network sees it.
         raw_arrays: computes the maps in full precision, see the function of this name.
         regions: of an image of one's own, what each panel's network sees of it, in the image's pixels; empty for others.
+        note: what is to be said of the images to choose from; empty while that is not known.
     """
 
     records: list[RunRecord]
@@ -64,6 +65,7 @@ class Selection:
     images: list[Tensor]
     raw_arrays: Callable[[], dict[str, NDArray[Any]]]
     regions: tuple[Region, ...] = ()
+    note: str = ""
 
     def one(self, place: int) -> Selection:
         """One of the panels, for sections that work on one network and image."""
@@ -98,7 +100,7 @@ def choose_test_images(records: Sequence[RunRecord], places: Sequence[DeltaGener
     if len(opened_network(record).class_names) != len(dataset.class_names):
         return None
     jobs = [predicting(run) for run in records]
-    chosen = _choose_indices(dataset, jobs[0].result(), record, places, most=MOST_IMAGES if len(records) == 1 else 1)
+    chosen, note = _choose_indices(dataset, jobs[0].result(), record, places, most=MOST_IMAGES if len(records) == 1 else 1)
     show_progress(jobs, "Predicting test images")
     if not chosen:
         return None
@@ -117,7 +119,7 @@ def choose_test_images(records: Sequence[RunRecord], places: Sequence[DeltaGener
         panels = _titled(panels, records)
         names = [run.run_id for run in records]
     images = [dataset.test.images[index] for index in indices]
-    return Selection(records, panels, images, lambda: raw_arrays(records, images, names))
+    return Selection(records, panels, images, lambda: raw_arrays(records, images, names), note=note)
 
 
 def choose_own_image(records: Sequence[RunRecord]) -> Selection | None:
@@ -210,8 +212,8 @@ def strip_key(record: RunRecord) -> str:
 
 def _choose_indices(
     dataset: ImageDataset, predictions: Predictions | None, record: RunRecord, places: Sequence[DeltaGenerator], *, most: int
-) -> list[int]:
-    """The test images that a person picks from those that fit the filters; none when no image fits.
+) -> tuple[list[int], str]:
+    """The test images that a person picks from those that fit the filters, none when no image fits; and what is said of them.
 
     Args:
         predictions: `None` while they are computed. Then only the class can be chosen.
@@ -222,7 +224,7 @@ def _choose_indices(
     matches = _matching(names, labels, predictions, places)
     if not len(matches):
         st.info(f"No match among the first {len(labels)} test images.", icon=":material/search_off:")
-        return []
+        return [], ""
     key = strip_key(record)
     wanted = [index for index in wanted_images(key, "img")[:most] if index in matches]
     outside = [index for index in wanted if index not in matches[:MOST_THUMBNAILS]]
@@ -230,18 +232,17 @@ def _choose_indices(
     chosen = images_to_show(offered, key, "img", most)
     strip = [_thumbnail(index, names, labels, predictions) for index in offered]
     picker(strip, thumbnails(dataset.test.images[offered].numpy()), chosen=chosen, key=key, most=most)
-    below = st.container()  # there from the beginning, so that what comes after it stays as a person has set it
     if predictions is None:
-        return chosen
+        return chosen, ""
     right = float((predictions.probabilities.argmax(axis=1) == labels).mean())
     counted = f"{len(matches):,} of the first {len(labels):,}" if len(matches) < len(labels) else f"First {len(labels):,}"
-    below.caption(
+    note = (
         f"{counted} test images"
         + (f"; showing {len(offered)}" if len(matches) > len(offered) else "")
         + f". {right:.1%} of the {len(labels):,} are predicted correctly. Below each: the prediction."
         + (f" Shift-click to compare up to {MOST_IMAGES}." if most > 1 else "")
     )
-    return chosen
+    return chosen, note
 
 
 def _matching(

@@ -7,12 +7,14 @@ during training are drawn without it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 from numpy.typing import NDArray
+from streamlit.delta_generator import DeltaGenerator
 
 from attnlab.config import RECORDED
 from attnlab.runs.folder import RunFolder
@@ -59,7 +61,23 @@ RECORDED_FACTS = (
 )
 
 
-def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
+@dataclass(frozen=True)
+class Chosen:
+    """What a person looks at.
+
+    Attributes:
+        record: the run. beside: those to compare it with.
+        source: the place for the choice of images. more: a folded one for whatever else can be chosen, so that the map is seen
+            at once.
+    """
+
+    record: RunRecord
+    beside: list[RunRecord]
+    source: DeltaGenerator
+    more: DeltaGenerator
+
+
+def choose_run() -> Chosen | None:
     """The run of the link, or else `_first_run`, and the runs to compare it with; `None` when there is no run at all."""
     records = [record for record in manager().runs() if _has_maps(record)]
     linked = st.query_params.get("run", "")
@@ -72,8 +90,11 @@ def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
     first = by_id[linked] if linked in by_id else _first_run(records)
     if not shown("run"):
         chosen = [name for name in st.query_params.get_all("beside") if name in by_id]
-        return first, [other for other in _comparable(first, records) if other.run_id in chosen][:MOST_BESIDE]
-    left, right = st.columns([3, 2])
+        source, right = st.columns([9, 2], vertical_alignment="bottom")
+        beside = [other for other in _comparable(first, records) if other.run_id in chosen][:MOST_BESIDE]
+        return Chosen(first, beside, source, _more(right))
+    left, source, right = st.columns([5, 4, 2], vertical_alignment="bottom")
+    more = _more(right)
     names = run_names(records)
     ids = list(by_id)
     run_id = left.selectbox(
@@ -86,7 +107,7 @@ def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
     record = by_id[run_id]
     comparable = _comparable(record, records)
     linked_runs = [name for name in st.query_params.get_all("beside") if any(other.run_id == name for other in comparable)]
-    beside = right.multiselect(
+    names_beside = more.multiselect(
         "Compare with another run",
         [other.run_id for other in comparable],
         default=linked_runs[:MOST_BESIDE],
@@ -98,8 +119,12 @@ def choose_run() -> tuple[RunRecord, list[RunRecord]] | None:
         disabled=not comparable,
     )
     st.query_params["run"] = run_id
-    st.query_params["beside"] = beside
-    return record, [by_id[name] for name in beside]
+    st.query_params["beside"] = names_beside
+    return Chosen(record, [by_id[name] for name in names_beside], source, more)
+
+
+def _more(place: DeltaGenerator) -> DeltaGenerator:
+    return place.popover("Compare, filter", icon=":material/tune:", width="stretch")
 
 
 def _comparable(record: RunRecord, records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -107,20 +132,20 @@ def _comparable(record: RunRecord, records: Sequence[RunRecord]) -> list[RunReco
     return [other for other in records if other.config.dataset == record.config.dataset and other is not record]
 
 
-def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | None:
+def inspector(chosen: Chosen) -> Selection | None:
     """Asks for an image and shows the maps that the runs compute for it; returns the networks and images on the page."""
+    record, beside = chosen.record, chosen.beside
     folder = RunFolder(record.folder)
     offered = [name for name in SOURCES if name == "learned" or (folder.has_weights and not record.config.recorded)]
     if not folder.snapshot_steps():
         offered.remove("learned")
     if not has_pictures(record):
         offered = [name for name in reversed(offered) if name != "test"]
-    row = st.columns([3, 2], vertical_alignment="bottom")
     linked = st.query_params.get("from", "")
     source = (
         (linked if linked in offered else offered[0])
         if not shown("source")
-        else row[0].segmented_control(
+        else chosen.source.segmented_control(
             "Image",
             offered,
             default=linked if linked in offered else offered[0],
@@ -143,13 +168,12 @@ def inspector(record: RunRecord, beside: Sequence[RunRecord]) -> Selection | Non
     wait_for_torch()
     from attnlab.ui.inspect.network import choose_own_image, choose_test_images
 
-    if source == "test":
-        filters = row[1].popover("Filter and order", icon=":material/filter_list:")  # folded, so that the map is seen at once
-        selection = choose_test_images(records, [filters] * 3)
-    else:
-        selection = choose_own_image(records)
+    selection = choose_test_images(records, [chosen.more] * 3) if source == "test" else choose_own_image(records)
     if selection is not None:
         viewer(selection.panels, key=VIEWER, link=True, first=finder(folder), tells=following())
+        with st.container():  # there from the beginning, so that what comes after it stays as a person has set it
+            if selection.note:
+                st.caption(selection.note)
         download_buttons(selection.panels, records, selection.raw_arrays, partial(_laboratory, selection))
     return selection
 
