@@ -18,6 +18,8 @@ TORCH_FREE = (
     "queue",
     "experiments",
     "lessons",
+    "rooms",
+    "desk",
     "viz",
     "cli",
 )
