@@ -80,7 +80,8 @@ def fetch(urls: list[str], file: Path, md5: str, title: str, progress: Progress)
                 file.with_suffix(".part").unlink(missing_ok=True)
                 full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 raise DataError(f"{title} cannot be stored: {why_not_written(full, file.parent)}") from error
-            failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
+            reason = getattr(error, "reason", None) or error
+            failures.append(f"{url}: {getattr(reason, 'strerror', None) or reason}")
             continue
         file.with_suffix(".part").replace(file)
         return file

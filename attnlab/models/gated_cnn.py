@@ -16,7 +16,7 @@ from attnlab.config import Placement
 from attnlab.models._gated_head import GatedHead
 from attnlab.models._registry import BlockFactory, ImageShape, MixerFactory, no_mixer, register_model
 from attnlab.models._stages import ALL, attended_stages, last_attention, no_attention
-from attnlab.models.small_cnn import MIXES, ConvBlock
+from attnlab.models.small_cnn import MIXES, ConvBlock, too_many_blocks
 
 
 @register_model(
@@ -79,10 +79,7 @@ class GatedCnn(nn.Module):
         channels: dict[str, int] = {}
         for index in range(blocks):
             if min(size) < 4:
-                raise ValueError(
-                    f"a {shape.height} x {shape.width} image is too small for gated_cnn with {blocks} blocks; "
-                    f"use at least {6 * 2 ** (blocks - 1) - 2} pixels or fewer blocks"
-                )
+                raise too_many_blocks("gated_cnn", shape, blocks)
             chosen, mixed = (attention, mixer) if index + 1 in attended else (no_attention, no_mixer)
             block = ConvBlock(before, width * 2**index, size, chosen, placement, spatial_dropout, mixed)
             name = f"block{index + 1}"

@@ -140,10 +140,7 @@ class SmallCnn(nn.Module):
         self.blocks = nn.ModuleList()
         for i in range(blocks):
             if min(size) < 4:
-                raise ValueError(
-                    f"a {shape.height} x {shape.width} image is too small for small_cnn with {blocks} blocks; "
-                    f"use at least {6 * 2 ** (blocks - 1) - 2} pixels or fewer blocks"
-                )
+                raise too_many_blocks("small_cnn", shape, blocks)
             chosen, mixed = (attention, mixer) if i + 1 in attended else (no_attention, no_mixer)
             block = ConvBlock(before, width * 2**i, size, chosen, placement, spatial_dropout, mixed)
             self.blocks.append(block)
@@ -179,3 +176,20 @@ class SmallCnn(nn.Module):
         elif self.readout == "max":
             x = x.amax(dim=(2, 3))
         return self.classifier(x)
+
+
+def too_many_blocks(network: str, shape: ImageShape, blocks: int) -> ValueError:
+    """Says what would fit: each block needs a map of at least 4 x 4, takes 2 pixels away and halves what is left."""
+
+    def needed(count: int) -> int:
+        return 6 * 2 ** (count - 1) - 2
+
+    fitting = 0
+    while needed(fitting + 1) <= min(shape.height, shape.width):
+        fitting += 1
+    most = f"at most {fitting} block{'s' if fitting > 1 else ''}, or " if fitting else ""
+    larger = f"images of at least {needed(blocks if blocks <= fitting + 2 else fitting + 1)} pixels"
+    return ValueError(
+        f"a {shape.height} x {shape.width} image is too small for {network} with {blocks} blocks; use {most}{larger}"
+        + ("" if blocks <= fitting + 2 else " for one block more")
+    )
