@@ -41,14 +41,21 @@ def serious_findings(page: Page) -> list[str]:
 @pytest.mark.slow
 def test_axe_finds_nothing_serious_on_any_page(server: Server, chromium: Browser) -> None:
     found: dict[str, list[str]] = {}
-    for scheme in ("light", "dark"):
-        context = chromium.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-        page = context.new_page()
-        for file, title, _ in PAGES:
-            address = "" if file == PAGES[0][0] else ADDRESSES.get(file, Path(file).stem)
-            page.goto(f"{server.url}/{address}", wait_until="domcontentloaded")
-            settle(page)
+    backgrounds = {}
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page = context.new_page()
+    for file, title, _ in PAGES:
+        address = "" if file == PAGES[0][0] else ADDRESSES.get(file, Path(file).stem)
+        page.emulate_media(color_scheme="light")
+        page.goto(f"{server.url}/{address}", wait_until="domcontentloaded")
+        settle(page)
+        for scheme in ("light", "dark"):
+            if scheme == "dark":
+                page.emulate_media(color_scheme="dark")
+                page.wait_for_timeout(700)
+            backgrounds[scheme] = page.locator(".stApp").evaluate("(app) => getComputedStyle(app).backgroundColor")
             if serious := serious_findings(page):
                 found[f"{title}, {scheme}"] = serious
-        context.close()
+        assert backgrounds["light"] != backgrounds["dark"], "the page follows the browser"
+    context.close()
     assert found == {}
