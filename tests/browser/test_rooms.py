@@ -12,6 +12,7 @@ import pytest
 
 from attnlab.config import RunConfig
 from attnlab.desk.permissions import browser_of
+from attnlab.lessons.views import PARTS
 from attnlab.rooms.room import Room
 from attnlab.runs.files import write_json
 from tests.browser.streamlit_server import ROOT, serve
@@ -143,28 +144,45 @@ def test_a_class_predicts_sees_its_clicks_and_its_board_follows_and_is_dismissed
         page.context.close()
 
 
-def test_a_locked_link_hides_what_it_hides_and_locks_the_rest(chromium: Browser, url: str) -> None:
+ON_PAGE = {
+    "inspect": ("menu", "run", "source", "surgery", "honesty", "downloads"),
+    "train": ("menu", "data", "attention", "network", "training", "protocol"),
+}
+DRAWN = {"inspect": ".attention-viewer", "train": ".st-key-train-start"}
+"""What is there when the page is, whatever is hidden."""
+
+
+@pytest.mark.parametrize("place", ON_PAGE)
+def test_a_locked_link_hides_what_it_hides_and_locks_the_rest(chromium: Browser, url: str, place: str) -> None:
     from playwright.sync_api import expect
 
-    page = opened(chromium, f"{url}/inspect?hide=menu,surgery,downloads,nothing&lock=run")
-    expect(page.get_by_text("Honesty: do these maps")).to_be_visible()
-    expect(page.get_by_text("Surgery: change the attention")).to_have_count(0)
-    expect(page.get_by_test_id("stDownloadButton")).to_have_count(0)
-    expect(page.get_by_test_id("stTopNavSection")).to_have_count(0)
-    choice = page.locator(".st-key-inspect-run")
-    expect(choice).to_be_visible()
-    expect(choice).to_have_js_property("inert", True)
-    assert choice.locator("input").evaluate("node => { node.focus(); return node.getRootNode().activeElement !== node; }")
-    assert "hide=menu,surgery,downloads" in page.url.replace("%2C", ",")
-    page.goto(f"{url}/lessons?hide=menu")  # a lesson keeps it from page to page
-    page.get_by_role("link", name="Start").nth(1).click()
-    for step in (1, 2):  # the third one opens another view
-        expect(page.get_by_text(f"step {step} of")).to_be_visible()
-        page.get_by_role("button", name="Skip").click()
+    hidden, locked = ON_PAGE[place][::2], ON_PAGE[place][1::2]
+    page = opened(chromium, f"{url}/{place}?hide={','.join(hidden)},nothing&lock={','.join(locked)}")
+    for gone, kept in ((hidden, locked), (locked, hidden)):
+        expect(page.locator(DRAWN[place]).first).to_be_visible()
+        for part in kept:
+            found = page.locator(", ".join(PARTS[part].selectors))
+            expect(found.first).to_have_js_property("inert", True)
+            assert found.first.evaluate(
+                "node => [...node.querySelectorAll('*')].every(each => (each.focus?.(), document.activeElement !== each))"
+            ), "no key reaches it"
+        for part in gone:
+            expect(page.locator(", ".join(PARTS[part].selectors))).to_have_count(0)
+        assert f"hide={','.join(part for part in PARTS if part in gone)}&" in page.url.replace("%2C", ",") + "&"
+        page.goto(f"{url}/{place}?hide={','.join(locked)}&lock={','.join(hidden)}")
+    page.goto(f"{url}/{place}")
+    for part in ON_PAGE[place]:
+        expect(page.locator(", ".join(PARTS[part].selectors)).first).to_have_js_property("inert", False)
+    page.context.close()
+
+
+def test_a_lesson_keeps_from_step_to_step_what_its_link_hides(chromium: Browser, url: str) -> None:
+    from playwright.sync_api import expect
+
+    page = opened(chromium, f"{url}/?lesson=what-and-where&step=2&hide=menu")
+    expect(page.get_by_text("step 2 of")).to_be_visible()
+    page.get_by_role("button", name="Skip").click()  # the third step opens another view
     expect(page.get_by_text("step 3 of")).to_be_visible()
     expect(page.get_by_test_id("stTopNavSection")).to_have_count(0)
     assert "hide=menu" in page.url
-    page.goto(f"{url}/inspect")
-    expect(page.get_by_text("Surgery: change the attention")).to_be_visible()
-    expect(page.locator(".st-key-inspect-run")).to_have_js_property("inert", False)
     page.context.close()
