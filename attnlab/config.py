@@ -22,9 +22,9 @@ from attnlab.readable import readable
 Placement = Literal["every_conv", "block_first", "block_end", "before_classifier"]
 
 OWN_ATTENTION = {
-    "attention_vgg16": "gates",
+    "attention_vgg16": "built-in gates",
     "cct": "attention between patches",
-    "gated_cnn": "gates",
+    "gated_cnn": "built-in gates",
     "pay_attention_vgg": "attention of its own",
     "resnet18": "",
     "resnet_cifar": "",

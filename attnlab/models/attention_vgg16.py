@@ -36,7 +36,7 @@ GATES = ("pool3", "pool4")
     width=64,
     min_size=32,
     multiple=32,
-    own_attention="gates",
+    own_attention="built-in gates",
     options={
         "depths": (2, 1, 0),
         "normalize": get_args(Normalize),

@@ -27,7 +27,7 @@ from attnlab.models.small_cnn import MIXES, ConvBlock, too_many_blocks
     width=64,
     min_size=12,
     placements=get_args(Placement),
-    own_attention="gates",
+    own_attention="built-in gates",
     mixes=MIXES,
     options={
         "blocks": (2, 3, 4),

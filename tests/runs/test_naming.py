@@ -26,7 +26,7 @@ def test_a_network_is_called_plain_exactly_when_nothing_in_it_attends(backbone: 
 
 def test_gates_of_the_network_and_variants_are_named_together() -> None:
     assert named(attention="eca+cbam_spatial") == "eca + cbam_spatial"
-    assert named(backbone="gated_cnn", attention="eca") == "gates + eca"
+    assert named(backbone="gated_cnn", attention="eca") == "built-in gates + eca"
     assert named(backbone="attention_vgg16", options={"depths": 0}) == PLAIN
 
 
