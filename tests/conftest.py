@@ -22,6 +22,8 @@ PROCESSES = 4
 
 # Networks of tests are too small for threads, which only wait for each other. Before torch is imported, here and below.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests wait for their workers, which would give way to the other tests.
+os.environ.setdefault("ATTNLAB_GIVE_WAY", "no")
 
 
 @pytest.hookimpl(tryfirst=True)

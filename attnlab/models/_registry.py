@@ -65,8 +65,8 @@ class Network:
         min_size: the smallest side in pixels it accepts.
         multiple: sides must be divisible by this.
         width: the default width, used when the config names none.
-        own_attention: what its built-in attention is called, as in "built-in gates"; empty when it has none. An option ``depths`` at
-            0 means that it is switched off.
+        own_attention: what its built-in attention is called, as in "built-in gates"; empty when it has none. An option
+            ``depths`` at 0 means that it is switched off.
         mixes: the convolutions that a mixer replaces, in words; empty when it takes none.
         options: option name -> the values offered; the default is the signature's.
         module: ``module(shape, classes, attention, *, placement, width, **options)``, with ``mixer`` where it ``mixes``.

@@ -13,12 +13,19 @@ many programs compute, a training still goes on. With 10 it gets a tenth, and do
 _TRIES, _PAUSE_SECONDS = 5, 0.12
 
 
+def gives_way() -> bool:
+    """Whether workers do so at all: not with ``ATTNLAB_GIVE_WAY=no``, for machines on which nobody waits for a page."""
+    return os.environ.get("ATTNLAB_GIVE_WAY", "").lower() not in ("no", "0", "false")
+
+
 def give_way() -> None:
     """Raises the nice value of this process, and that of its session where the kernel shares the cores between sessions.
 
     With autogroups, Linux gives every session the same share of a core whatever the nice values of its processes are, and a
     worker leads a session of its own. The session of somebody else is left as it is.
     """
+    if not gives_way():
+        return
     os.nice(NICE)
     if os.getsid(0) == os.getpid():
         set_session_nice()
@@ -31,7 +38,7 @@ def share_cores(*, leaves_one: bool) -> None:
     every other program there, and the pages would not be quicker: the app computes on one core at a time.
     """
     if os.getsid(0) == os.getpid():
-        set_session_nice(0 if leaves_one else SESSION_NICE)
+        set_session_nice(0 if leaves_one or not gives_way() else SESSION_NICE)
 
 
 def set_session_nice(nice: int = SESSION_NICE, pid: int | str = "self") -> bool:
