@@ -18,7 +18,7 @@ from attnlab.explain.surgery.effect import operate
 from attnlab.explain.surgery.operations import Intervention
 from attnlab.maps import MapKind
 from attnlab.ui.components.mask_editor import Canvas, cells_from_link
-from attnlab.ui.inspect.surgery import target
+from attnlab.ui.inspect.surgery_on_server import target
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -21,7 +21,7 @@ from attnlab.training.losses import Objective
 from attnlab.training.snapshots import Snapshots, choose_probes
 from attnlab.training.snapshots_io import read_snapshot, write_snapshot
 from attnlab.ui.components.offline import offline_page
-from attnlab.ui.inspect.surgery import _as_layer, _drawn_layer, field
+from attnlab.ui.inspect.surgery_on_server import _as_layer, _drawn_layer, field
 from attnlab.ui.network_panel import network_panel
 from attnlab.viz.first_layer import first_layer
 from attnlab.viz.panels import Panel, layer_from_codes

@@ -24,7 +24,7 @@ from attnlab.explain.surgery.effect import accuracy_change, operate, standard_in
 from attnlab.explain.surgery.operations import OPERATIONS, Intervention, applicable
 from attnlab.maps import MapScale, tap_behind
 from attnlab.ui.components.mask_editor import Canvas, cells_from_link, cells_to_link, decode_cells
-from attnlab.ui.inspect.surgery import field, target
+from attnlab.ui.inspect.surgery_on_server import field, target
 from attnlab.ui.run_cache import opened_network, run_dataset
 from attnlab.viz.panels import layer
 from tests.example_runs import SMALL_MAPS, trained_run
