@@ -35,10 +35,13 @@ def replacing(path: Path, *, sync: bool = True, locked: bool = False) -> Iterato
             a large file that a killed process left half-written is overwritten instead of staying for ever.
 
     Raises:
-        OSError: when the file cannot be written, for example because the disk is full.
+        OSError: when the file cannot be written, for example because the disk is full, or because a device or a pipe has its
+            name: a rename would put a file in its place, for the whole machine.
     """
     writer = "" if locked else f"{os.getpid()}-{threading.get_ident()}."
     temporary = path.with_name(f".{path.name}.{writer}tmp")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "this is a device or a pipe, not a file that can be replaced", str(path))
     try:
         yield temporary
         if sync:

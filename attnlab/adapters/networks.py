@@ -283,18 +283,20 @@ def _own_code(name: str, classes: int | None, options: dict[str, Any]) -> Any:
         make = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise NetworkUnavailable(f"{name} was not found in {folder}: {_first_line(error)}") from error
+    except (Exception, SystemExit) as error:  # whatever the module raises: also a script may be imported that ends the program
+        raise NetworkUnavailable(f"{module} cannot be imported: {type(error).__name__}: {_first_line(error)}") from error
     return _made(make, **options)
 
 
 def _made(make: Callable[..., Any], *args: Any, **options: Any) -> Any:
     try:
         return make(*args, **options)
-    except Exception as error:  # whatever the code of others raises
+    except (Exception, SystemExit) as error:  # whatever the code of others raises
         named = args[0] if args and isinstance(args[0], str) else getattr(make, "__name__", "the network")
         raise NetworkUnavailable(f"{named} cannot be built: {type(error).__name__}: {_first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 

@@ -11,6 +11,7 @@ import re
 import runpy
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from cyclopts import App, CycloptsError, Parameter, convert
@@ -38,11 +39,16 @@ from attnlab.worker.openmp import spin_briefly
 
 
 def _converted(type_: Any, tokens: Any) -> Any:
-    """As cyclopts converts words of the command line, but a whole number with a fraction is refused and not rounded.
+    """As cyclopts converts words of the command line, but a whole number with a fraction is refused and not rounded, and an
+    empty path is refused too.
 
     Args:
         tokens: a sequence of `cyclopts.Token`; of a dictionary, one for each key.
     """
+    if not isinstance(tokens, Mapping) and Path in (type_, *get_args(type_)):
+        for token in tokens:
+            if not token.value.strip():  # Path would take it for the current folder
+                raise ValueError("the path is empty")
     if not isinstance(tokens, Mapping) and int in (type_, *get_args(type_)) and float not in get_args(type_):
         for token in tokens:
             if re.fullmatch(r"[+-]?\d*\.\d+", token.value) and not float(token.value).is_integer():
@@ -73,6 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except PermissionError as error:
+        return complain(f"this program has no permission for {error.filename or paths.home()}")
     except OSError as error:
         reason = why_not_written(error, paths.home())
         return complain(f"{reason}: {error.filename}" if error.filename else reason)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from attnlab.cli.common import OK, WRONG, Json, print_json, print_table
+from attnlab.cli.common import OK, WRONG, Json, print_json, print_table, write_text
 
 lesson_app = App(name="lesson", help="Lessons: list them, check the file of one, and print one.")
 
@@ -69,10 +69,9 @@ def handout_(name: str, *, out: Path) -> int:
     out
         the file to write
     """
-    from attnlab.files import write_file
     from attnlab.lessons.handout import handout
 
-    page = handout(name).encode()
-    write_file(out, lambda stream: stream.write(page))
-    print(f"{out}: the hand-out of {name}, {len(page):,} bytes")
+    page = handout(name)
+    write_text(page, out)
+    print(f"{out}: the hand-out of {name}, {len(page.encode()):,} bytes")
     return OK

@@ -143,6 +143,7 @@ def _open_network(
     if "/" not in name:
         allow_code(name, str(Path.cwd()))
         name = f"{CODE}/{name}"
+    DatasetConfig(name=NO_PICTURES, image_size=image_size)  # refuses a size that no run can have
     if weights is None:
         raise ValueError(f"which weights? --weights FILE, --weights hub, or --weights random to see {name} untrained")
     if weights == "hub":

@@ -108,7 +108,7 @@ def open_checkpoint(source: str | os.PathLike[str] | bytes, *, take: str | None 
             path = Path(source).resolve()
             name = path.name
             if not path.is_file():
-                raise CheckpointRefused(f"there is no file {name}")
+                raise CheckpointRefused(f"{name} is a folder, not a file" if path.is_dir() else f"there is no file {name}")
             _check_size(name, path.stat().st_size)
         with path.open("rb") as file:
             start = file.read(512)

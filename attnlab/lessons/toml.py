@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from attnlab.files import open_file
 from attnlab.readable import readable
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -99,9 +100,11 @@ def read_toml(path: Path, model: type[Model], items: str) -> tuple[Model, Text]:
         FileProblems: when it cannot be read, is no TOML, or does not have the form of the model.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
+        with open_file(path) as stream:
+            raw = stream.read(MOST_BYTES + 1)
+        if len(raw) > MOST_BYTES:
             raise FileProblems(path, [Problem(0, "", "The file is larger than one megabyte, which no lesson needs.")])
-        content = path.read_bytes().decode("utf-8")
+        content = raw.decode("utf-8")
     except OSError as error:
         raise FileProblems(path, [Problem(0, "", f"The file cannot be read: {error.strerror or error}.")]) from None
     except UnicodeDecodeError:

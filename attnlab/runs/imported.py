@@ -153,13 +153,14 @@ def import_network(
         dataset, normalisation, names, remarks, owner, after: as for `import_checkpoint`.
 
     Raises:
-        ValueError: when the number of classes differs from the network's.
+        ValueError: when the number of classes differs from the network's, or its images are larger or smaller than those of
+            a data set can be.
     """
     labels = class_names(dataset, outputs) if names is None else tuple(names)
     if len(labels) != outputs:
         raise ValueError(f"the network has {outputs} classes, but {len(labels)} names were given")
     config = RunConfig(
-        dataset=dataset.model_copy(update={"image_size": shape[1]}),
+        dataset=DatasetConfig.model_validate(dataset.model_dump() | {"image_size": shape[1]}),
         model=ModelConfig(backbone=name, options=dict(options or {})),
     )
     return _imported(

@@ -101,13 +101,20 @@ def test_code_of_ones_own_is_run_only_after_the_command_line_has_named_it(home, 
         (["timm/resnet10t", "--weights", "FILE"], "these are not the weights of timm/resnet10t"),
         (["torchvision/no_such_network", "--weights", "random"], "no_such_network cannot be built"),
         (["no_such_module:make", "--weights", "random"], "was not found in"),
+        (["broken_net:make", "--weights", "random"], "broken_net cannot be imported: SyntaxError"),
+        (["ending_net:make", "--weights", "random"], "ending_net cannot be imported: SystemExit"),
+        (["torchvision/resnet18", "--weights", "random", "--image-size", "1"], "image_size: Input should be greater"),
         (["timm/hf-hub:somebody/net", "--weights", "random"], "is no name of a network of timm"),
         (["timm/resnet10t", "--weights", "random", "--option", "checkpoint_path=x.pth"], "checkpoint_path cannot be set"),
         (["timm/resnet10t", "--weights", "random", "--option", "img_size"], "--option img_size: expected name=value"),
     ],
 )
-def test_what_cannot_be_opened_is_refused_in_a_sentence(home, capsys, arguments, message):
+def test_what_cannot_be_opened_is_refused_in_a_sentence(home, capsys, monkeypatch, arguments, message):
     save_file(small_vit(3).state_dict(), home / "other.safetensors")
+    (home / "broken_net.py").write_text("def make(:\n", encoding="utf-8")
+    (home / "ending_net.py").write_text("raise SystemExit(4)\n", encoding="utf-8")
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     given = [str(home / "other.safetensors") if each == "FILE" else each for each in arguments]
     assert main(["open", *given]) != 0
     error = capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from attnlab.cli.app import main
+from attnlab.files import write_file
 from attnlab.lessons.catalogue import SHIPPED, lesson_name, read_lesson
 from attnlab.lessons.handout import UnknownLesson, handout
 
@@ -80,3 +83,20 @@ def test_the_command_writes_the_file_and_names_the_lessons_that_there_are(
     assert not (tmp_path / "b.html").exists()
     with pytest.raises(UnknownLesson):
         handout("../../secret")
+
+
+def test_a_pipe_is_written_to_and_never_replaced_or_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert main(["lesson", "check", str(pipe)]) == 2
+    assert "it is not a file" in capsys.readouterr().out
+    with pytest.raises(OSError, match="not a file that can be replaced"):
+        write_file(pipe, lambda stream: stream.write(b"page"))
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 1 << 20)
+        assert main(["lesson", "handout", "what-is-attention", "--out", str(pipe)]) == 0
+        assert os.read(reader, 15) == b"<!doctype html>"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
