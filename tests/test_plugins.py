@@ -186,7 +186,7 @@ import sys
 from attnlab.config import ModelConfig, RunConfig
 from attnlab.runs.naming import attention_name
 
-assert attention_name(RunConfig(model=ModelConfig(backbone="gated_cnn"))) == "gates"
+assert attention_name(RunConfig(model=ModelConfig(backbone="gated_cnn"))) == "built-in gates"
 assert "torch" not in sys.modules, "a built-in network is named without torch"
 print(attention_name(RunConfig(model=ModelConfig(backbone="focusing"))))
 print(attention_name(RunConfig(model=ModelConfig(backbone="gone"))))
