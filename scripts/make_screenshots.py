@@ -1,5 +1,5 @@
-"""Takes the pictures of docs/screenshots from a running app: every page, and every state of the viewer, in light, in dark
-and at phone width. What is not shipped is trained first.
+"""Takes the pictures of docs/screenshots from a running app: every page, and every state of the viewer, in light, in dark,
+at phone width and as on a projector. What is not shipped is trained first.
 
 export ATTNLAB_HOME=/tmp/pictures
 python -m scripts.picture_runs
@@ -21,6 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "screenshots"
 PAGES = {
     "home": "",
+    "lessons": "lessons",
+    "lesson": "inspect?lesson=what-and-where&step=2",
+    "predict": "predict",
+    "room": "room",
     "anatomy": "anatomy?variant=eca",
     "train": "train",
     "inspect": "inspect",
@@ -33,7 +37,7 @@ PAGES = {
 }
 SECTIONS = {"surgery": ("inspect?surgery=true&operation=Painted&img=12", "*-cbam-*", ".st-key-surgery")}
 """Parts of a page: its address, which shipped run, and the element."""
-SHOWS = {"home": ".attention-viewer", "inspect": ".attention-viewer"}
+SHOWS = {"home": ".attention-viewer", "inspect": ".attention-viewer", "lesson": ".attention-viewer"}
 """Pages with a viewer, and what they show when it is there."""
 MOVES_FOR = 14_000
 """Milliseconds until the training that Home plays has come to its end."""
@@ -41,6 +45,7 @@ LOOKS = {
     "light": ("light", 1360, 900),
     "dark": ("dark", 1360, 900),
     "phone": ("light", 390, 844),
+    "projector": ("light", 1280, 720),
 }
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
