@@ -93,7 +93,7 @@ def choose_run() -> Chosen | None:
         source, right = st.columns([9, 2], vertical_alignment="bottom")
         beside = [other for other in _comparable(first, records) if other.run_id in chosen][:MOST_BESIDE]
         return Chosen(first, beside, source, _more(right))
-    left, source, right = st.columns([4, 5, 2], vertical_alignment="bottom")
+    left, source, right = st.columns([4, 5, 2.4], vertical_alignment="bottom")
     more = _more(right)
     names = run_names(records)
     ids = list(by_id)
