@@ -35,6 +35,8 @@ CODE = "python"
 _FILE = "own_networks.json"
 _LOADS = frozenset({"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "weights"})
 """Arguments by which a library reads files or the network: a run may not have them, since its folder may come from anywhere."""
+_CLASSES = ("num_classes", "num_labels")
+"""Arguments by which a library is told the number of classes."""
 _PLAIN_NAME = re.compile(r"[\w.-]+")
 """A network that a library itself knows; timm would download or read what is named like ``hf-hub:owner/model``."""
 
@@ -300,12 +302,17 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-def outputs(model: nn.Module, shape: tuple[int, int, int]) -> int:
+def outputs(model: nn.Module, shape: tuple[int, int, int], options: Mapping[str, Any] | None = None) -> int:
     """How many classes a network tells apart, from one forward of an empty picture (C, H, W).
 
+    Args:
+        options: with which it was built; a library takes numbers of classes that it then does not have, such as -3.
+
     Raises:
-        NetworkUnavailable: for a network that does not take such pictures, or returns no logits.
+        NetworkUnavailable: for a network that does not take pictures, or returns no logits, or another number than was asked.
     """
+    if shape[0] not in (1, 3):
+        raise NetworkUnavailable(f"{type(model).__name__} takes {shape[0]} channels, but a picture has 1 (grey) or 3 (colour)")
     with evaluating(model), torch.no_grad():
         try:
             logits = logits_of(model(torch.zeros(1, *shape)))
@@ -317,4 +324,8 @@ def outputs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     if logits.ndim != 2 or logits.shape[1] < 2:
         found = tuple(logits.shape)
         raise NetworkUnavailable(f"{type(model).__name__} returns {found} for one picture, and not one logit for each class")
-    return int(logits.shape[1])
+    classes = int(logits.shape[1])
+    for name in _CLASSES:
+        if (asked := (options or {}).get(name, classes)) != classes:
+            raise NetworkUnavailable(f"{name}={asked} does not give a network with so many classes; it must be at least 2")
+    return classes

@@ -208,3 +208,22 @@ def complain(reason: str) -> int:
     """Prints an error to standard error."""
     print(f"error: {readable(reason)}", file=sys.stderr)
     return WRONG
+
+
+def refuse_unused_placement(config: RunConfig) -> None:
+    """
+    Raises:
+        ValueError: when the place of attention says nothing: for a network that takes no variants, or a variant alone that
+            takes the place of convolutions.
+    """
+    from attnlab.config import MIXERS
+    from attnlab.models import get_model
+
+    model = config.model
+    if not model.foreign and not get_model(model.backbone).placements:
+        why = f"{model.backbone} has no place for an attention variant"
+    elif model.attention in MIXERS:
+        why = f"{model.attention} takes the place of the network's convolutions"
+    else:
+        return
+    raise ValueError(f"{why}, so the placement would change nothing; leave it out")

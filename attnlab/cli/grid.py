@@ -30,6 +30,7 @@ from attnlab.cli.common import (
     open_manager,
     print_json,
     read_given,
+    refuse_unused_placement,
     tell,
     write_text,
 )
@@ -95,7 +96,11 @@ def new(
         start the grid and wait for it
     """
     base = RunConfig.from_json(read_given(config)) if config else RunConfig()
-    rows = cross(base, dict(_choice(text) for text in vary or ()))
+    choices = dict(_choice(text) for text in vary or ())
+    rows = cross(base, choices)
+    if "model__placement" in choices:
+        for row in rows:
+            refuse_unused_placement(row.config)
     if config is None:
         rows = [replace(row, config=as_new_run(row.config)) for row in rows]
     grid = make_grid(rows, first_seeds(seeds), title=title)

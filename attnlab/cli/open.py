@@ -98,7 +98,7 @@ def open_(
             checkpoint,
             source=file.name,
             remarks=checkpoint.remarks(),
-            dataset=DatasetConfig(name=absolute_name(dataset or next(iter(fitting), NO_PICTURES))),
+            dataset=DatasetConfig(name=next(iter(fitting), NO_PICTURES) if dataset is None else absolute_name(dataset)),
             normalisation=IMAGENET if normalisation == "imagenet" else None,
             choices=choices,
             after=newest,
@@ -162,9 +162,11 @@ def _open_network(
         shape, (mean, std) = (3, image_size, image_size), IMAGENET
     if image_size is not None:
         shape = (shape[0], image_size, image_size)
-    classes = outputs(network, shape)
+    classes = outputs(network, shape, values)
     with adopt(network, torch.zeros(1, *shape)) as adopted:
         taps, untapped = list(adopted.taps), [f"{each.path}: {each.reason}" for each in adopted.untapped]
+    fitting = fitting_datasets(shape[0], classes)
+    name_of_dataset = next(iter(fitting), NO_PICTURES) if dataset is None else absolute_name(dataset)
     with open_store() as store:
         newest = store.newest()
     folder = import_network(
@@ -174,7 +176,7 @@ def _open_network(
         source=source,
         shape=shape,
         outputs=classes,
-        dataset=DatasetConfig(name=absolute_name(dataset or next(iter(fitting_datasets(shape[0], classes)), NO_PICTURES))),
+        dataset=DatasetConfig(name=name_of_dataset),
         normalisation=IMAGENET if imagenet else (mean, std),
         options=values,
         after=newest,

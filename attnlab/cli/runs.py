@@ -147,15 +147,15 @@ def compare(
         counts[dataset_name(group.config)] = counts.get(dataset_name(group.config), 0) + group.n
     if not counts:
         raise ValueError("there are no finished runs to compare")
-    chosen = dataset or max(counts, key=lambda name: counts[name])
+    chosen = max(counts, key=lambda name: counts[name]) if dataset is None else dataset
     path = str(paths.written_path(chosen).resolve())
     known = [group for group in groups if chosen in (dataset_name(group.config), group.config.dataset.name)]
     groups = known or [group for group in groups if group.config.dataset.name == path]
     if not groups:
         raise ValueError(f"no finished run on {chosen!r}; there are runs on: {', '.join(counts)}")
-    attention = baseline or "none"
+    attention = "none" if baseline is None else baseline
     reference = next((group for group in groups if group.config.model.attention == attention), None)
-    if baseline and reference is None:
+    if baseline is not None and reference is None:
         raise ValueError(f"no finished run with the attention {baseline!r} on {chosen!r}")
     names = group_names({group.key: group.config for group in groups})
     comparisons = {} if reference is None else compare_to_baseline(reference, groups)

@@ -30,6 +30,7 @@ from attnlab.cli.common import (
     prepare_training,
     print_json,
     read_given,
+    refuse_unused_placement,
     with_offered_values,
 )
 from attnlab.cli.progress import progress_bar
@@ -83,7 +84,7 @@ def train(
     tree = change(_read_config(config) if config else _preset(given), given)
     chosen = _checked(RunConfig.model_validate(tree))
     if "model.placement" in given:
-        _refuse_unused_placement(chosen)
+        refuse_unused_placement(chosen)
     if config is None:
         chosen = as_new_run(chosen)
     if config is None and not any(text.startswith("blocks=") for text in given.get("model.options") or ()):
@@ -311,25 +312,6 @@ def _checked(config: RunConfig) -> RunConfig:
         named = "+".join(config.model.attention_options)
         raise ValueError(f"options given for {named}, but the network has no attention; add --attention {named}")
     return with_offered_values(config).changed(dataset__name=absolute_name(config.dataset.name))
-
-
-def _refuse_unused_placement(config: RunConfig) -> None:
-    """
-    Raises:
-        ValueError: when the place of attention says nothing: for a network that takes no variants, or a variant alone that
-            takes the place of convolutions.
-    """
-    from attnlab.config import MIXERS
-    from attnlab.models import get_model
-
-    model = config.model
-    if not model.foreign and not get_model(model.backbone).placements:
-        why = f"{model.backbone} has no place for an attention variant"
-    elif model.attention in MIXERS:
-        why = f"{model.attention} takes the place of the network's convolutions"
-    else:
-        return
-    raise ValueError(f"{why}, so --placement would change nothing; leave it out")
 
 
 @contextmanager

@@ -70,7 +70,12 @@ def absolute_name(name: str) -> str:
     """A registered name as it is; an existing path made absolute, so that the data set is found from any folder.
 
     Anything else comes back unchanged, for `load_dataset` to refuse.
+
+    Raises:
+        DataError: for an empty name.
     """
+    if not name:
+        raise DataError("the name of the data set is empty")
     path = written_path(name)
     return name if name in list_datasets() or not path.exists() else str(path.resolve())
 

@@ -155,7 +155,9 @@ def _finish(index: Index, listing: Listing, masks: MaskFinder, damaged: Mapping[
     choices += [
         Choice(f"The files in {_folders(folders)} are masks of the others", {"masks": name}) for name, folders in denied.items()
     ]
-    return balance(replace(listing, sentence=sentence, skipped=tuple(skipped), choices=tuple(choices)), options)
+    choices += index.choices
+    listing = replace(listing, sentence=sentence, skipped=tuple(skipped), choices=tuple(choices))
+    return balance(replace(listing, warnings=(*index.warnings, *listing.warnings)), options)
 
 
 def _places(masks: MaskFinder) -> list[str]:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from attnlab.config import Section
 from attnlab.data._dataset import DataError, Part
+from attnlab.data._encodings import NameEncoding
 from attnlab.data._source import Skip
 from attnlab.data.decode import SUFFIXES, Fit
 from attnlab.data.reading import Choice
@@ -28,6 +29,12 @@ class PathOptions(Section):
         "such as train and test if there are any; classes: each folder is a class, even one named train; splits: folders such "
         "as train and test are parts of the data set; inner: the folders inside the folders are the classes; auto: whichever "
         "fits",
+    )
+    name_encoding: NameEncoding = Field(
+        "auto",
+        description="how the names in an archive are written that does not say it, as those that Windows makes in many "
+        "countries: gb18030 (simplified Chinese), big5 (traditional Chinese), cp932 (Japanese), cp949 (Korean), cp866 "
+        "(Cyrillic), cp437 or cp1252 (Western European); auto: whichever gives the most usual letters",
     )
     fit: Fit = Field(
         "crop",

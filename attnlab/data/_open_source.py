@@ -12,8 +12,11 @@ from attnlab.data._source import FolderSource, Source
 from attnlab.data.archive import open_archive
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, name_encoding: str = "auto") -> Source:
     """The source at a path; its content decides what it is, not its name.
+
+    Args:
+        name_encoding: how the names in an archive are written for which it does not say it.
 
     Raises:
         DataError: when there is nothing, it may not be read, or it is neither a folder nor a zip or tar archive.
@@ -23,7 +26,7 @@ def open_source(path: Path) -> Source:
         if stat.S_ISDIR(kind):
             return FolderSource(path)
         if stat.S_ISREG(kind):
-            return open_archive(path)
+            return open_archive(path, name_encoding=name_encoding)
     raise DataError(f"{str(path)!r} is neither a folder nor a file")
 
 

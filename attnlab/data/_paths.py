@@ -62,7 +62,7 @@ def build_path(path: Path, side: int | None, options: Mapping[str, Any], progres
     """
     path_options = _path_options(path, options)
     progress(f"listing {path.name}", 0.0)
-    source = open_source(path)
+    source = open_source(path, path_options.name_encoding)
     index = source.index()
     listing = list_source(source, index, path_options)
     side = side or _own_size(source, index, listing)
@@ -92,8 +92,9 @@ def list_path(path: Path, options: Mapping[str, Any]) -> Listing:
     Raises:
         DataError: as `build_path`, except for errors that only decoding shows.
     """
-    source = open_source(path)
-    return list_source(source, source.index(), _path_options(path, options))
+    path_options = _path_options(path, options)
+    source = open_source(path, path_options.name_encoding)
+    return list_source(source, source.index(), path_options)
 
 
 def read_path(config: DatasetConfig) -> Reading:
@@ -103,9 +104,9 @@ def read_path(config: DatasetConfig) -> Reading:
         DataError: as `build_path`, except for errors that only decoding shows.
     """
     path = written_path(config.name)
-    source = open_source(path)
-    index = source.index()
     path_options = _path_options(path, config.options)
+    source = open_source(path, path_options.name_encoding)
+    index = source.index()
     listing = list_source(source, index, path_options)
     labels = np.array([item.label for item in listing.items], np.int64)
     rows = choose_rows(
@@ -132,18 +133,22 @@ def own_side(path: Path, options: Mapping[str, Any]) -> int:
     Raises:
         DataError: as `list_path`, or when the first images cannot be read.
     """
-    source = open_source(path)
+    path_options = _path_options(path, options)
+    source = open_source(path, path_options.name_encoding)
     index = source.index()
-    return _own_size(source, index, list_source(source, index, _path_options(path, options)))
+    return _own_size(source, index, list_source(source, index, path_options))
 
 
-def tables_at(path: Path) -> dict[str, TableColumns]:
+def tables_at(path: Path, name_encoding: str = "auto") -> dict[str, TableColumns]:
     """The CSV files of a folder or archive, by name, with their columns; files that are no tables are left out.
+
+    Args:
+        name_encoding: as in `PathOptions`.
 
     Raises:
         DataError: when the path cannot be read.
     """
-    source = open_source(path)
+    source = open_source(path, name_encoding)
     index = source.index()
     pictures = [name for name in index.files if is_image(name)]
     tables: dict[str, TableColumns] = {}

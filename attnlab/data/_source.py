@@ -18,6 +18,7 @@ from unicodedata import normalize
 
 from attnlab.data._dataset import DataError
 from attnlab.data.decode import MAX_BYTES, SUFFIXES, ImageRefused
+from attnlab.data.reading import Choice
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,15 @@ class Index:
         files: POSIX paths relative to the top, in the order in which they are read fastest.
         folders: likewise, including empty ones.
         skipped: entries that cannot be listed.
+        warnings: what a person should know, as sentences.
+        choices: other ways to read the names.
     """
 
     files: tuple[str, ...]
     folders: frozenset[str]
     skipped: tuple[Skip, ...] = ()
+    warnings: tuple[str, ...] = ()
+    choices: tuple[Choice, ...] = ()
 
 
 class Source(ABC):

@@ -1,6 +1,7 @@
 """Zip and tar archives, recognised by their content and read without unpacking them to disk.
 
-Links, devices and names that lead out of the archive are left out; of two entries with the same name the first counts.
+Links, devices and names that lead out of the archive are left out; of two entries with the same name the first counts. How
+names beyond ASCII are written is found for the whole archive, see `attnlab.data._encodings`.
 Archive bombs are stopped while reading: see `attnlab.data._source.Limits`.
 """
 
@@ -12,31 +13,41 @@ import hashlib
 import io
 import json
 import lzma
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from attnlab.data._dataset import DataError
+from attnlab.data._encodings import WRITTEN_IN, possible
 from attnlab.data._source import HEAD_BYTES, LIMITS, Index, Limits, Names, Skip, Source, is_clutter
 from attnlab.data.decode import ImageRefused
+from attnlab.data.reading import Choice
 from attnlab.files import replacing
 from attnlab.paths import cache_dir
 
 _HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 PACKERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
-LISTING_RULES = 2
+LISTING_RULES = 3
 """Increases whenever the listing of the same archive would be another, so that no older cache is used."""
 MOST_DIRECTORY_BYTES = 150
 """Of the directory of a zip archive for each entry that may be in it. All of it is read before the first entry is known."""
+MOST_OTHERS = 3
+"""Ways of writing the names that are offered beside the one that was chosen."""
 MOST_HEADER_BYTES = 1 << 20
 """Of a header of a tar archive, which is read as a whole: a name, or further facts about an entry."""
 
 
-def open_archive(path: Path, limits: Limits = LIMITS) -> Source:
+def open_archive(path: Path, limits: Limits = LIMITS, name_encoding: str = "auto") -> Source:
     """The archive at ``path``.
+
+    Args:
+        name_encoding: how names are written for which the archive does not say it.
 
     Raises:
         DataError: when the file is not a zip or tar archive.
@@ -44,9 +55,9 @@ def open_archive(path: Path, limits: Limits = LIMITS) -> Source:
     with path.open("rb") as file:
         head = file.read(512)
     if zipfile.is_zipfile(path):
-        return ZipSource(path, limits)
+        return ZipSource(path, limits, name_encoding)
     if head[257:262] == b"ustar" or any(head.startswith(magic) for magic in PACKERS):
-        return TarSource(path, limits)
+        return TarSource(path, limits, name_encoding)
     raise DataError(f"{path} is neither a folder nor a supported archive (.zip, .tar, .tar.gz, .tar.xz, .tar.bz2)")
 
 
@@ -90,24 +101,33 @@ class _Meter:
 
 
 class _Listing:
-    """Collects the entries of an archive that may be read."""
+    """Collects the entries of an archive that may be read.
 
-    def __init__(self) -> None:
+    Args:
+        raw: the names for which the archive does not say how they are written.
+        asked: how they are written, or ``auto``.
+    """
+
+    def __init__(self, raw: Collection[bytes], asked: str) -> None:
+        fitting = possible(raw)
+        self.encoding = asked if asked != "auto" else fitting[0] if fitting else "utf-8"
+        self._others = [encoding for encoding in fitting if encoding != self.encoding] if self.encoding != "utf-8" else []
         self.files: dict[str, None] = {}
         self.folders: set[str] = set()
         self.skipped: list[Skip] = []
         self._readable = Names()
 
-    def add(self, name: str, *, is_file: bool, is_folder: bool) -> str | None:
-        """The name under which an entry is listed, or `None`."""
-        name = name.replace("\\", "/")
-        path = PurePosixPath(self._readable(name))
+    def add(self, name: str | bytes, *, is_file: bool, is_folder: bool) -> str | None:
+        """The name under which an entry is listed, or `None`. Bytes are written as the whole archive is."""
+        text = name if isinstance(name, str) else name.decode(self.encoding, "replace")
+        text = text.replace("\\", "/")
+        path = PurePosixPath(self._readable(text))
         plain = str(path)
         if plain in ("", ".") or is_clutter(plain):
             if ".." in path.parts:
                 self.skipped.append(Skip(plain, "leads out of the archive"))
             return None
-        if name.startswith("/") or ".." in path.parts or "\0" in name:
+        if text.startswith("/") or ".." in path.parts or "\0" in text:
             self.skipped.append(Skip(plain.replace("\0", ""), "leads out of the archive"))
         elif is_folder:
             self.folders.add(plain)
@@ -122,12 +142,22 @@ class _Listing:
         return None
 
     def index(self) -> Index:
-        return Index(tuple(self.files), frozenset(self.folders), tuple(self.skipped))
+        if not self._others:
+            return Index(tuple(self.files), frozenset(self.folders), tuple(self.skipped))
+        warning = (
+            f"The archive does not say how its names are written. They were read as {WRITTEN_IN[self.encoding]}. If they look "
+            "wrong, choose another way with the option name_encoding."
+        )
+        choices = [
+            Choice(f"The names in the archive are written in {WRITTEN_IN[other]}", {"name_encoding": other})
+            for other in self._others[:MOST_OTHERS]
+        ]
+        return Index(tuple(self.files), frozenset(self.folders), tuple(self.skipped), (warning,), tuple(choices))
 
 
 class _Archive(Source):
-    def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
-        self.path, self.limits = path, limits
+    def __init__(self, path: Path, limits: Limits = LIMITS, name_encoding: str = "auto") -> None:
+        self.path, self.limits, self._asked = path, limits, name_encoding
         with path.open("rb") as file:
             self.key = hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -153,13 +183,14 @@ class ZipSource(_Archive):
         with self._reporting_damage(), zipfile.ZipFile(self.path) as archive:
             infos = archive.infolist()
         meter.entry(len(infos))
-        listing, by_name = _Listing(), {}
-        for info in infos:
+        names = [_zip_name(info) for info in infos]
+        listing, by_name = _Listing([name for name in names if isinstance(name, bytes)], self._asked), {}
+        for info, own_name in zip(infos, names, strict=True):
             unix_kind = info.external_attr >> 28  # 0xA: a link
             if info.flag_bits & 1:
                 raise DataError(f"{self.path} is encrypted; create an archive without a password")
             is_folder = info.filename.endswith("/")
-            name = listing.add(_zip_name(info), is_file=not is_folder and unix_kind in (0, 8), is_folder=is_folder)
+            name = listing.add(own_name, is_file=not is_folder and unix_kind in (0, 8), is_folder=is_folder)
             if name is not None:
                 by_name[name] = info
         return listing.index(), by_name
@@ -205,32 +236,55 @@ class TarSource(_Archive):
         heads = self._listed()[1]
         return {name: heads[name] for name in names if name in heads}
 
-    def _listed(self) -> tuple[Index, dict[str, bytes]]:
-        cached = cache_dir() / "listings" / f"{self.key[:32]}-{LISTING_RULES}.json"
+    def _listed(self) -> tuple[Index, dict[str, bytes], str]:
+        """The content, the first bytes of each file, and how the names are written."""
+        cached = cache_dir() / "listings" / f"{self.key[:32]}-{self._asked}-{LISTING_RULES}.json"
         if cached.exists():
             tree = json.loads(cached.read_text())
-            index = Index(tuple(tree["files"]), frozenset(tree["folders"]), tuple(Skip(*entry) for entry in tree["skipped"]))
-            return index, {name: bytes.fromhex(head) for name, head in tree["heads"].items()}
-        index, heads = self._list()
-        tree = {"files": index.files, "folders": sorted(index.folders), "skipped": index.skipped}
+            index = Index(
+                tuple(tree["files"]),
+                frozenset(tree["folders"]),
+                tuple(Skip(*entry) for entry in tree["skipped"]),
+                tuple(tree["warnings"]),
+                tuple(Choice(**choice) for choice in tree["choices"]),
+            )
+            return index, {name: bytes.fromhex(head) for name, head in tree["heads"].items()}, tree["encoding"]
+        listing, heads = self._list()
+        index = listing.index()
+        tree = {
+            "files": index.files,
+            "folders": sorted(index.folders),
+            "skipped": index.skipped,
+            "warnings": index.warnings,
+            "choices": [asdict(choice) for choice in index.choices],
+            "heads": {name: head.hex() for name, head in heads.items()},
+            "encoding": listing.encoding,
+        }
         with suppress(OSError):  # where there is no room for it, the archive is read again next time
             cached.parent.mkdir(parents=True, exist_ok=True)
             with replacing(cached, sync=False) as draft:
-                draft.write_text(json.dumps(tree | {"heads": {name: head.hex() for name, head in heads.items()}}))
-        return index, heads
+                draft.write_text(json.dumps(tree))
+        return index, heads, listing.encoding
 
-    def _list(self) -> tuple[Index, dict[str, bytes]]:
-        listing, heads = _Listing(), {}
-        for name, archive, member in self._members(listing):
+    def _list(self) -> tuple[_Listing, dict[str, bytes]]:
+        entries = []
+        for archive, member in self._members():
             with self._reporting_damage():
-                file = archive.extractfile(member)
-                heads[name] = file.read(HEAD_BYTES) if file else b""
-        return listing.index(), heads
+                file = archive.extractfile(member) if member.isreg() else None
+                entries.append((_tar_name(member), member.isreg(), member.isdir(), file.read(HEAD_BYTES) if file else b""))
+        listing = _Listing([entry[0] for entry in entries if isinstance(entry[0], bytes)], self._asked)
+        heads = {}
+        for name, is_file, is_folder, head in entries:
+            if (listed := listing.add(name, is_file=is_file, is_folder=is_folder)) is not None:
+                heads[listed] = head
+        return listing, heads
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes | ImageRefused]]:
         wanted = set(names)
-        for name, archive, member in self._members(_Listing()):
-            if name not in wanted:
+        listing = _Listing([], self._listed()[2])
+        for archive, member in self._members():
+            name = listing.add(_tar_name(member), is_file=member.isreg(), is_folder=member.isdir())
+            if name is None or name not in wanted:
                 continue
             if member.size > self.limits.file_bytes:
                 yield name, ImageRefused(f"the file has {member.size / 1e6:.0f} MB")
@@ -243,16 +297,14 @@ class TarSource(_Archive):
             if not wanted:
                 return
 
-    def _members(self, listing: _Listing) -> Iterator[tuple[str, tarfile.TarFile, tarfile.TarInfo]]:
+    def _members(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
         meter = _Meter(self.path, self.limits)
         with self._reporting_damage(), self._unpacked() as stream:
             counted = cast("IO[bytes]", _Counted(stream, meter))
-            with tarfile.open(fileobj=counted, mode="r|", tarinfo=_Member) as archive:
+            with tarfile.open(fileobj=counted, mode="r|", tarinfo=_Member, encoding="utf-8") as archive:
                 for count, member in enumerate(archive, 1):
                     meter.entry(count)
-                    name = listing.add(member.name, is_file=member.isreg(), is_folder=member.isdir())
-                    if name is not None:
-                        yield name, archive, member
+                    yield archive, member
 
     def _unpacked(self) -> IO[bytes]:
         with self.path.open("rb") as file:
@@ -287,14 +339,28 @@ class _Counted(io.RawIOBase):
         return content
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """The name of an entry. Many programs write UTF-8 without saying so, which zipfile then reads as code page 437."""
-    if info.flag_bits & 0x800 or info.filename.isascii():
+def _zip_name(info: zipfile.ZipInfo) -> str | bytes:
+    """The name of an entry, or its bytes where the archive does not say how it is written.
+
+    Some programs leave the name as it is and add it once more in UTF-8, as a further field with the CRC of the former.
+    """
+    if info.flag_bits & 0x800 or info.orig_filename.isascii():
         return info.filename
-    try:
-        return info.filename.encode("cp437").decode("utf-8")
-    except UnicodeError:
-        return info.filename
+    name, extra = info.orig_filename.encode("cp437"), info.extra  # zipfile has read the bytes as code page 437
+    while len(extra) >= 4:
+        kind, size = struct.unpack("<HH", extra[:4])
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == 0x7075 and field[:1] == b"\1" and field[1:5] == struct.pack("<L", zlib.crc32(name)):
+            with suppress(UnicodeDecodeError):
+                return field[5:].decode("utf-8")
+    return name
+
+
+def _tar_name(member: tarfile.TarInfo) -> str | bytes:
+    """The name of an entry, or its bytes where the archive does not say how it is written; only the pax format says it."""
+    if member.name.isascii() or "path" in member.pax_headers:
+        return member.name
+    return member.name.encode("utf-8", "surrogateescape")
 
 
 def _within(content: bytes, limits: Limits) -> bytes | ImageRefused:

@@ -17,8 +17,9 @@ for (const { network, picture, runs } of JSON.parse(readFileSync(`${folder}/case
     }
     const edit = intervention ? editOf(intervention) : null;
     const scalars = intervention ? scalarsOf(intervention, made.about.scalars) : {};
+    made.looking = 0;
     const probabilities = made.run(pixels, edit, scalars);
-    const all = [probabilities, ...made.maps].flatMap((numbers) => [...numbers]);
+    const all = [probabilities, ...made.maps, ...made.seen.slice(0, 1)].flatMap((numbers) => [...numbers]);
     writeFileSync(`${folder}/${out}`, Float32Array.from(all));
   }
 }

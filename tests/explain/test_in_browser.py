@@ -115,13 +115,42 @@ def for_node(made: Intervention | None) -> dict[str, Any] | None:
     return known
 
 
-def numbers(run: OpenNetwork, image: Tensor, made: Intervention | None) -> NDArray[np.float32]:
-    """What PyTorch computes: probabilities, then every map."""
+def numbers(run: OpenNetwork, image: Tensor, made: Intervention | None, content: bytes) -> NDArray[np.float32]:
+    """What PyTorch computes: probabilities, every map, and the features that the file says can be looked at first."""
+    features: list[Tensor] = []
+    block = first_block(run, image, content)
+    watched = block and block.register_forward_hook(lambda module, given, result: features.append(of_block(result)))
     if made is None:
         seen = run.inspect(image)
     else:
         seen = operate(run.model, image, run.mean, run.std, made, probabilities=run.probabilities)
-    return np.concatenate([seen.probabilities.ravel(), *(each.values.numpy().ravel() for each in seen.maps)])
+    if watched:
+        watched.remove()
+    maps = [each.values.numpy().ravel() for each in seen.maps]
+    return np.concatenate([seen.probabilities.ravel(), *maps, *(each.detach().numpy().ravel() for each in features[-1:])])
+
+
+def first_block(run: OpenNetwork, image: Tensor, content: bytes) -> nn.Module | None:
+    """The module whose output the first look of a file shows: the one around the tap that returns numbers of this shape."""
+    about = json.loads(content[4 : 4 + int.from_bytes(content[:4], "little")])
+    if not about["looks"]:
+        return None
+    path = next(tap["name"] for tap in about["taps"] if tap["features"] == 0).partition("#")[0].rpartition(".")[0]
+    fitting = []
+    for name in (path, path.rpartition(".")[0]):
+        block, shapes = run.model.get_submodule(name), []
+        handle = block.register_forward_hook(lambda module, given, result, seen=shapes: seen.append(of_block(result).shape[1:]))
+        run.inspect(image)
+        handle.remove()
+        fitting += [block] if list(shapes[0]) == about["looks"][0] else []
+    return fitting[0]
+
+
+def of_block(result: Any) -> Tensor:
+    """The features that a block returns; those of a transformer as a picture, without a class token, which comes first."""
+    result = result[0] if isinstance(result, tuple) else result
+    side = int(result.shape[1] ** 0.5)
+    return result[:, -side * side :].transpose(1, 2).unflatten(2, (side, side)) if result.ndim == 3 else result
 
 
 def computed(cases: dict[str, Case], folder: Path) -> dict[tuple[str, str], tuple[NDArray[np.float32], NDArray[np.float32]]]:
@@ -132,11 +161,12 @@ def computed(cases: dict[str, Case], folder: Path) -> dict[tuple[str, str], tupl
     written, expected = [], {}
     for number, (name, case) in enumerate(cases.items()):
         image = torch.randint(0, 256, (1, *case.run.shape), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-        (folder / f"{number}.net").write_bytes(exported(case.run))
+        content = exported(case.run)
+        (folder / f"{number}.net").write_bytes(content)
         (folder / f"{number}.picture").write_bytes(image.numpy().tobytes())
         runs = []
         for index, (label, made) in enumerate(case.runs.items()):
-            expected[name, label] = (numbers(case.run, image, made), folder / f"{number}.{index}.out")
+            expected[name, label] = (numbers(case.run, image, made, content), folder / f"{number}.{index}.out")
             out = f"{number}.{index}.out"
             runs.append({"out": out, "plain": label == "without WebAssembly", "intervention": for_node(made)})
         written.append({"network": f"{number}.net", "picture": f"{number}.picture", "runs": runs})
@@ -175,7 +205,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_probabilities_and_all_maps_are_those_of_pytorch(results: Any, name: str) -> None:
+def test_probabilities_all_maps_and_features_are_those_of_pytorch(results: Any, name: str) -> None:
     assert far(results, name) == []
 
 

@@ -4,6 +4,7 @@ import { test } from "node:test";
 
 import { changeWords, likely } from "../../attnlab/ui/components/before_after/before_after.js";
 import { amountOf, cellsFromText, cellsToText, EVERYWHERE, firstChoice, IN_VIEW, placesFor, tapsOf, withChoice } from "../../attnlab/ui/components/surgery/choices.js";
+import { shareLeft, strongest } from "../../attnlab/ui/components/surgery/features.js";
 import { fieldOf, frameOf, gridOf, shownTap } from "../../attnlab/ui/components/surgery/fields.js";
 
 const tap = (kind, shape, rest = {}) => ({ name: kind, kind, shape, grid: shape.slice(-2), scale: "gate", neutral: 1, painted: 1, prefix: 0, queries: null, cells: null, seeds: [], ...rest });
@@ -87,4 +88,12 @@ test("a map fills the part of the picture that its cells see", () => {
   const half = tap("spatial", [1, 2, 2], { cells: [[4, 4], [6, 4]] });
   assert.deepEqual(frameOf(half, [3, 16, 16]), [0.25, 0.125, 0.75, 0.625]);
   assert.deepEqual(frameOf(tap("spatial", [1, 2, 2]), [3, 16, 16]), [0, 0, 1, 1]);
+});
+
+test("the strongest channels come first, whatever their sign, and the share that is left is of their size", () => {
+  const features = Float32Array.from([1, -1, -5, 3, 0, 0, 2, 2]); // four channels of two positions
+  assert.deepEqual(strongest(features, 4), [1, 3, 0, 2]);
+  assert.equal(strongest(new Float32Array(40), 20).length, 8);
+  assert.equal(shareLeft(features, features.map((value) => -value / 2)), 0.5);
+  assert.equal(shareLeft(new Float32Array(4), new Float32Array(4)), 1);
 });

@@ -1,5 +1,7 @@
 """One opened network as the file of `packing`: the picture goes in, probabilities come out, and every tap is a place to stop.
 
+The features that leave the block of a tap can be looked at, too.
+
 The file says of each tap what its map is (kind, scale, grid, neutral weight, where it lies in the picture), so that whoever
 runs it can do there what surgery does (`attnlab.explain.surgery.operations`), in the same forward pass and before later taps.
 """
@@ -8,10 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from attnlab import paths
 from attnlab.adapters import logits_of
@@ -28,7 +33,7 @@ from attnlab.maps import MAX_POSITIONS, MapKind, tap_of, unique_names
 from attnlab.training.losses import class_probabilities
 from attnlab.training.seeding import mix
 
-VERSION = 2
+VERSION = 3
 """Changes when files of before cannot be read any more, or would be other files."""
 MOST_OPERATIONS = 300_000_000
 """Floating point operations of one forward, a multiply-add counted as two."""
@@ -51,7 +56,7 @@ def exported(opened: OpenNetwork) -> bytes:
     if not opened.class_names:
         raise NotExportedError("it does not tell classes apart")
     tape = Tape(lower)
-    given, result = _record(opened, tape)
+    given, result, looks = _record(opened, tape)
     operations = 2 * tape.multiplications
     if operations > MOST_OPERATIONS:
         raise NotExportedError(
@@ -70,7 +75,11 @@ def exported(opened: OpenNetwork) -> bytes:
             "std": list(opened.std),
             "classes": list(opened.class_names),
             "operations": operations,
-            "taps": [_tap(opened, name, attention) for name, (attention, _) in zip(names, tape.maps, strict=True)],
+            "taps": [
+                _tap(opened, name, attention) | {"features": look}
+                for name, (attention, _), look in zip(names, tape.maps, looks, strict=True)
+            ],
+            "looks": [list(shape[1:]) for shape in tape.looks],
         },
     )
     if len(content) > MOST_BYTES:
@@ -101,16 +110,32 @@ def kept_export(run: OpenRun) -> Path:
     return file
 
 
-def _record(opened: OpenNetwork, tape: Tape) -> tuple[Buffer, Buffer]:
-    """One forward on a picture of noise; returns what goes in and what comes out."""
+def _record(opened: OpenNetwork, tape: Tape) -> tuple[Buffer, Buffer, list[int | None]]:
+    """One forward on a picture of noise.
 
-    def at_tap(attention: AttentionMap) -> torch.Tensor:
+    Returns:
+        what goes in; what comes out; for each tap passed the place where the features of its block can be looked at.
+    """
+    looks: list[int | None] = []
+    weights: list[Tensor] = []
+
+    def at_tap(attention: AttentionMap) -> Tensor:
         positions = max(math.prod(attention.grid), math.prod(attention.queries or (0,)))
         if attention.kind is MapKind.PAIRWISE and positions > MAX_POSITIONS:
             raise NotExportedError(
                 f"it has maps of {positions:,} positions to each other, and more than {MAX_POSITIONS:,} are never held whole"
             )
-        return tape.pass_tap(attention)
+        looks.append(None)
+        weights.append(tape.pass_tap(attention))
+        return weights[-1]
+
+    def at_block(path: str, result: Any) -> None:
+        """A block has ended: the features of its taps that have none yet are in what it returns, if they are."""
+        inside = [at for at, look in enumerate(looks) if look is None and _within(tape.maps[at][0].name, path)]
+        if inside and (found := _features(result, tape.maps[inside[0]][0], weights)) is not None:
+            for at in inside:
+                looks[at] = len(tape.looks)
+            tape.look_at(found)
 
     noise = torch.randint(0, 256, (1, *opened.shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     x = normalise(noise, opened.mean, opened.std)
@@ -118,7 +143,7 @@ def _record(opened: OpenNetwork, tape: Tape) -> tuple[Buffer, Buffer]:
         given = tape.given(x)
         for name in attention_scalars(opened.model):
             tape.given(opened.model.get_parameter(name), name)
-        with edit_attention(opened.model, at_tap), tape:
+        with edit_attention(opened.model, at_tap), _ended(opened.model, at_block), tape:
             output = opened.model(x)
         own = _own_head(opened)
         shares = not own and torch.equal(opened.probabilities(output), logits_of(output))
@@ -130,7 +155,46 @@ def _record(opened: OpenNetwork, tape: Tape) -> tuple[Buffer, Buffer]:
         result = tape.dense(probabilities).buffer
     if result.data is not None or result.size != len(opened.class_names):
         raise NotExportedError("its output does not depend on the picture")
-    return given, result
+    return given, result, looks
+
+
+def _within(name: str, path: str) -> bool:
+    """Whether the tap of a map lies in a module, or in a part of it."""
+    holder = tap_of(name).rpartition(".")[0]
+    return path in (holder, holder.rpartition(".")[0])
+
+
+@contextmanager
+def _ended(model: nn.Module, told: Callable[[str, Any], None]) -> Iterator[None]:
+    """Reports what each module returns that holds a tap, or holds the holder: a part may return weights only."""
+    holders = {path.rpartition(".")[0] for path in attention_taps(model)}
+    blocks = (holders | {path.rpartition(".")[0] for path in holders}) - {""}
+
+    def hook(path: str) -> Any:
+        return lambda module, given, result: told(path, result)
+
+    handles = [module.register_forward_hook(hook(path)) for path, module in model.named_modules() if path in blocks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _features(result: Any, attention: AttentionMap, weights: Sequence[Tensor]) -> Tensor | None:
+    """The features among what a block returns, (1, C, H, W): neither weights, nor a vector that stands for the picture."""
+    stores = {own.untyped_storage()._cdata for own in weights}
+    grid, tokens = attention.grid, attention.prefix + math.prod(attention.grid)
+    for each in torch.utils._pytree.tree_leaves(result):
+        if not isinstance(each, Tensor) or not each.numel() or each.shape[0] != 1 or each.untyped_storage()._cdata in stores:
+            continue
+        if each.ndim == 3 and attention.kind is MapKind.PAIRWISE and each.shape[1] == tokens:
+            each = each[:, attention.prefix :].transpose(1, 2).unflatten(2, grid)
+        if each.ndim == 4 and each.shape[1:3] == grid != each.shape[2:]:
+            each = each.permute(0, 3, 1, 2)
+        if each.ndim == 4 and each.shape[1] > 1 and each.shape[2] * each.shape[3] > 1:
+            return each
+    return None
 
 
 def _own_head(opened: OpenNetwork) -> bool:

@@ -87,7 +87,7 @@ def _needed(steps: Sequence[Step], result: Buffer) -> list[Step]:
     kept: list[Step] = []
     read = {result}
     for step in reversed(steps):
-        if step.out in read or step.kind == "tap":
+        if step.out in read or step.kind in ("tap", "look"):
             kept.append(step)
             read |= {ref.buffer for ref in step.inputs}
     return kept[::-1]

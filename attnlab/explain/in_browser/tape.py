@@ -121,6 +121,7 @@ class Tape(TorchDispatchMode):
 
     Attributes:
         steps: in order. maps: of the taps passed, in order, each with the buffer that holds its weights after an edit.
+        looks: shapes of what may be looked at and not changed.
         multiplications: of convolutions and matrix products.
     """
 
@@ -129,6 +130,7 @@ class Tape(TorchDispatchMode):
         self._lower = lower
         self.steps: list[Step] = []
         self.maps: list[tuple[AttentionMap, Buffer]] = []
+        self.looks: list[tuple[int, ...]] = []
         self.multiplications = 0
         self._of_storage: dict[int, Buffer] = {}  # that depends on the picture
         self._constants: dict[tuple[Any, ...], Buffer] = {}
@@ -207,6 +209,11 @@ class Tape(TorchDispatchMode):
         self.maps.append((attention, buffer))
         self._paused = False
         return values
+
+    def look_at(self, tensor: Tensor) -> None:
+        """A place where numbers may be looked at: a copy leaves, and nothing comes back."""
+        self.steps.append(Step("look", Buffer(0), [self.dense(tensor)], {"look": len(self.looks), "n": tensor.numel()}))
+        self.looks.append(tuple(tensor.shape))
 
     # ---- operations --------------------------------------------------------------------------------------------------
 

@@ -92,13 +92,16 @@ def absolute_path(text: str) -> Path:
         raise DataError(str(error)) from error
 
 
-def tables(path: Path) -> dict[str, TableColumns]:
+def tables(path: Path, name_encoding: str = "auto") -> dict[str, TableColumns]:
     """The tables of a folder or archive, with their columns; cached until the source changes.
+
+    Args:
+        name_encoding: as in `attnlab.data.PathOptions`.
 
     Raises:
         DataError: as `attnlab.data.tables_at`.
     """
-    return _tables(str(path), source_stamp(str(path)))
+    return _tables(str(path), source_stamp(str(path)), name_encoding)
 
 
 def reading(dataset: Mapping[str, Any]) -> Reading:
@@ -143,8 +146,8 @@ def ask_reading(current: str, choices: Sequence[Choice], key: str) -> dict[str, 
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading the tables")
-def _tables(path: str, stamp: str) -> dict[str, TableColumns]:
-    return tables_at(Path(path))
+def _tables(path: str, stamp: str, name_encoding: str) -> dict[str, TableColumns]:
+    return tables_at(Path(path), name_encoding)
 
 
 @st.cache_resource(max_entries=32, show_spinner="Looking at the pictures")

@@ -43,7 +43,7 @@ def own_dataset(tree: dict[str, Any], initial: str) -> str:
     try:
         source = own_images.absolute_path(path)
         tree["name"] = str(source)
-        tables = own_images.tables(source)
+        tables = own_images.tables(source, values.get("name_encoding", "auto"))
     except DataError as error:
         tree.update(name=path, options={})
         return f"dataset: {error}"

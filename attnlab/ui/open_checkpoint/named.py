@@ -193,4 +193,4 @@ def _fitted(name: str, options: str, file: str, stamp: str, _source: Any) -> Nam
 
 def _named(name: str, model: nn.Module, options: Mapping[str, Any], source: str) -> Named:
     expects = preprocessing_of(model)
-    return Named(name, model, options, source, expects, outputs(model, expects.shape))
+    return Named(name, model, options, source, expects, outputs(model, expects.shape, options))

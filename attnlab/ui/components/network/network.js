@@ -23,6 +23,7 @@ const PAGE = 65536;
  * @property {number} prefix keys that have no position; they come first
  * @property {[number, number] | null} queries grid of the queries
  * @property {[[number, number], [number, number]] | null} cells where the first cell is centred and how far the next is, in pixels; down and across
+ * @property {number | null} features which of the `looks` are the features that leave the block of this map
  * @property {number[]} seeds with which the operation "shuffled" begins, by the seed that a person chooses
  */
 /**
@@ -32,6 +33,7 @@ const PAGE = 65536;
  * @property {number[]} std
  * @property {string[]} classes
  * @property {Tap[]} taps
+ * @property {[number, number, number][]} looks shapes (channels, height, width) of features that can be looked at
  * @property {number} floats
  * @property {number} scratch
  * @property {number} input
@@ -65,7 +67,14 @@ export class Network {
     this.taps = about.taps;
     /** The weights of each map in the last run, after the edit. */
     this.maps = this.taps.map(({ shape }) => new Float32Array(shape.reduce((product, side) => product * side, 1)));
-    this.steps = about.steps.map((step) => (step.do === "tap" ? this.stop(step) : KERNELS[step.do](whole, step)));
+    /** Which of the looks the next run keeps; -1 for none. */
+    this.looking = -1;
+    /** What was seen there. */
+    this.seen = about.looks.map(([channels, height, width]) => new Float32Array(channels * height * width));
+    this.steps = about.steps.map((step) => {
+      if (step.do === "tap") return this.stop(step);
+      return step.do === "look" ? this.look(step) : KERNELS[step.do](whole, step);
+    });
   }
 
   /**
@@ -79,6 +88,17 @@ export class Network {
       f.copyWithin(o, x, x + n);
       this.edit?.(this.taps[tap], weights, tap);
       this.maps[tap].set(weights);
+    };
+  }
+
+  /**
+   * @param {Step} step at which features can be looked at
+   * @returns {() => void}
+   */
+  look({ i: [x], look, n }) {
+    const features = this.f.subarray(x, x + n);
+    return () => {
+      if (look === this.looking) this.seen[look].set(features);
     };
   }
 

@@ -11,6 +11,7 @@ import { loadNetwork, networkOf } from "../network/load.js";
 import { editOf, scalarsOf, tapOf } from "../network/operations.js";
 import { amountOf, cellsFromText, cellsToText, firstChoice, placesFor, tapsOf, withChoice } from "./choices.js";
 import { Controls } from "./controls.js";
+import { FeatureStrip } from "./features.js";
 import { fieldOf, frameOf, gridOf, isPlaced, shownTap } from "./fields.js";
 import { Camera, canvasOf, cropped, fromFile } from "./pictures.js";
 
@@ -69,6 +70,8 @@ class Surgery {
     this.before = new Float32Array();
     /** @type {Float32Array[]} */
     this.mapsBefore = [];
+    /** The features behind the map on the canvas, before the change. */
+    this.featuresBefore = new Float32Array();
     this.frame = 0;
     this.linkTimer = 0;
     /** @type {number[]} */
@@ -96,7 +99,8 @@ class Surgery {
     this.speed = element("p", "speed");
     this.finding = button("Find test images whose prediction this changes", () => this.ask(this.told()));
     const left = element("div", "left");
-    left.append(this.title, canvas);
+    this.features = new FeatureStrip();
+    left.append(this.title, canvas, this.features.root);
     const right = element("div", "right");
     right.append(answer, this.speed, element("p", "caution", CAUTION), this.finding);
     this.table = element("div", "table");
@@ -206,9 +210,15 @@ class Surgery {
     const { shape } = network.about;
     if (source) this.pixels = cropped(source, wide, tall, this.cropped, shape);
     this.picture = source ? this.cropped : canvasOf(this.pixels, shape);
+    this.runBefore(network);
+    this.run();
+  }
+
+  /** The network as it is. @param {Network} network */
+  runBefore(network) {
     this.before = network.run(this.pixels);
     this.mapsBefore = network.maps.map((map) => map.slice());
-    this.run();
+    if (network.looking >= 0) this.featuresBefore = network.seen[network.looking].slice();
   }
 
   showPage() {
@@ -270,6 +280,8 @@ class Surgery {
     if (tap) {
       this.editor.picture = isPlaced(tap) ? this.picture : null;
       this.editor.update(fieldOf(tap, this.mapsBefore[this.shown]), fieldOf(tap, network.maps[this.shown]));
+      const { looking } = network;
+      if (looking >= 0) this.features.show(network.about.looks[looking], this.featuresBefore, network.seen[looking]);
     }
     const truth = this.source === "page" ? data.truth : null;
     this.answer.show({ classes: network.about.classes, before: this.before, after, truth, says: true });
@@ -311,6 +323,9 @@ class Surgery {
     if (!kept) choice.strokes = ""; // what was painted belongs to the map before
     const strokes = cellsFromText(choice.strokes, grid[0] * grid[1]);
     this.shown = index;
+    network.looking = tap.features ?? -1;
+    this.features.root.hidden = network.looking < 0;
+    if (network.looking >= 0) this.runBefore(network); // the features of another block were not kept
     const title = this.data?.titles[tap.name] ?? tap.name;
     setText(this.title, tap.kind in NOTES ? `${title} · ${NOTES[tap.kind]}` : title);
     const factor = tap.scale === "factor";
