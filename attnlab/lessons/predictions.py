@@ -199,7 +199,10 @@ def outcome(prediction: Prediction, records: Sequence[RunRecord]) -> Outcome:
     if prediction.measure == "pointing":
         return _by_pointing(folders, names)
     groups = {group.key: group for group in group_runs([record for record in records if record.demo])}
-    one, other = (groups[folders[side].config.group] for side in (ONE, OTHER))
+    keys = {side: folder.config.group for side, folder in folders.items()}
+    if missing := [side for side, key in keys.items() if key not in groups]:
+        raise UnknownShippedRun(f"The results of {names[missing[0]]} are not among the runs of this server.")
+    one, other = (groups[keys[side]] for side in (ONE, OTHER))
     (found,) = compare_pairs([(other, one)])
     answer = {Verdict.BETTER: ONE, Verdict.WORSE: OTHER}.get(found.verdict, SAME)
     means = ", ".join(

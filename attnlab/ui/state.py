@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import streamlit as st
 
 from attnlab.desk.desk import Desk
+from attnlab.desk.rooms import RoomsDesk
 from attnlab.runs.records import RunRecord
 from attnlab.ui.who import person
 
@@ -20,6 +21,11 @@ _colour_lock = threading.Lock()
 def manager() -> Desk:
     """The runs of this server, as the person at this browser may see and change them."""
     return Desk(person())
+
+
+def rooms() -> RoomsDesk:
+    """The rooms of this server, as the person at this browser may see and change them."""
+    return RoomsDesk(manager())
 
 
 def owner_name(owner: str) -> str:

@@ -85,6 +85,7 @@ def test_a_class_predicts_sees_its_clicks_and_its_board_follows_and_is_dismissed
 
     # predict first
     teacher.get_by_role("button", name="Ask it").click()
+    students[1].goto(f"{url}/predict?kind=place&item=spatial-7")  # by oneself it is the same question, and as closed
     for number, student in enumerate(students):
         student.locator("canvas.open").click(position={"x": 60 + 60 * number, "y": 90})
         expect(student.get_by_text("Your prediction is kept.")).to_be_visible()
@@ -97,6 +98,7 @@ def test_a_class_predicts_sees_its_clicks_and_its_board_follows_and_is_dismissed
     for student in students:
         expect(student.get_by_text(re.compile("Your click lies"))).to_be_visible()
         expect(student.get_by_text("The clicks of 3 browsers")).to_be_visible()
+    students[1].goto(f"{url}/room")
 
     # board
     for page in (teacher, students[0]):

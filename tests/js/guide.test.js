@@ -11,7 +11,10 @@ test("a thing is done when the address holds one of the values, or another one t
   assert.equal(isDone({ st: ["changed"] }, {}, "?st=0"), true);
   assert.equal(isDone({ img: ["changed"] }, { img: "3" }, "?img=3"), false);
   assert.equal(isDone({ img: ["changed"] }, { img: "3" }, "?img=4"), true);
-  assert.equal(isDone({ img: ["changed"] }, { img: "3" }, ""), false, "a parameter that is gone is as usual, not changed");
+  assert.equal(isDone({ img: ["changed"] }, { img: "3" }, ""), false, "a parameter may be gone while a page is drawn");
+  assert.equal(isDone({ img: ["changed"] }, { img: "3" }, "", true), true, "one that stays away has its usual value");
+  assert.equal(isDone({ img: ["changed"] }, {}, "", true), false);
+  assert.equal(isDone({ operation: ["Uniform"] }, { operation: "Off" }, "", true), false);
   assert.equal(isDone({ img: ["changed"], st: ["changed"] }, { img: "3" }, "?img=4"), false, "all of them");
 });
 

@@ -6,19 +6,22 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from attnlab import paths
+from attnlab.config import RunConfig
 from attnlab.desk.desk import Desk, teachers_door
 from attnlab.desk.permissions import Mode, Person, browser_of
 from attnlab.desk.rooms import RoomsDesk
 from attnlab.desk.teacher import teacher_token
-from attnlab.experiments.managers import get_manager
+from attnlab.experiments.managers import get_manager, shutdown_all
 from attnlab.lessons.catalogue import SHIPPED
 from attnlab.lessons.predictions import predictions
 from attnlab.rooms import rooms as rooms_module
 from attnlab.rooms.rooms import rooms_of
+from attnlab.runs.records import RunState
 from attnlab.ui import who
 from attnlab.ui.hidden import parts_in
 from attnlab.ui.room.share import is_own_machine
-from tests.pages import open_page, seen
+from tests.pages import open_page, seen, texts
+from tests.waiting import wait_until
 
 PAGE = "pages/room.py"
 TEACHER, STUDENT = browser_of("teacher"), browser_of("student")
@@ -36,6 +39,7 @@ def students(name: str = STUDENT) -> RoomsDesk:
 def shipped(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lessons speak of the shipped runs, which the fixture `app` leaves out."""
     monkeypatch.setattr(paths, "DEMO_RUNS", paths.ROOT / "checkpoints" / "demo")
+    shutdown_all()  # the first test of a process has made its manager by now, which has none
 
 
 @pytest.fixture
@@ -99,6 +103,43 @@ def test_a_student_enters_by_the_code_or_the_link_and_sees_what_the_room_does(cl
     assert "has ended" in seen(classroom.run())
 
 
+def asked_alone(app: AppTest) -> None:
+    """Opens the prediction ``better-cbam`` on its own page."""
+    open_page(app, "pages/predict.py")
+    app.query_params["item"] = "better-cbam"
+    app.segmented_control("kind").set_value("better").run()
+
+
+def test_what_the_room_asks_is_shown_nowhere_before_the_teacher_shows_it(classroom: AppTest) -> None:
+    code = teachers().make().code
+    students().enter(code)
+    teachers().ask(code, "better-cbam")
+    bank = predictions()["better-cbam"]
+    asked_alone(classroom)
+    assert bank.ask in seen(classroom)
+    chosen = next(radio for radio in classroom.radio if radio.label == bank.ask)
+    chosen.set_value(1).run()
+    assert rooms_of(get_manager().home).get(code).question.said == {STUDENT: "1"}
+    assert "Wait until the teacher shows what comes out" in seen(classroom) and bank.why not in texts(classroom)
+    teachers().reveal(code)
+    classroom.run()
+    assert bank.why in texts(classroom) and "Wait until" not in seen(classroom)
+    teachers().close_question(code)
+    classroom.run()
+    assert bank.why in texts(classroom), "what was shown stays"
+
+
+def test_a_prediction_that_was_made_before_the_room_asked_stays_shown(classroom: AppTest) -> None:
+    code = teachers().make().code
+    students().enter(code)
+    asked_alone(classroom)
+    classroom.radio[0].set_value(1).run()
+    assert predictions()["better-cbam"].why in texts(classroom)
+    teachers().ask(code, "better-cbam")
+    assert predictions()["better-cbam"].why in texts(classroom.run())
+    assert not rooms_of(get_manager().home).get(code).question.said
+
+
 def test_the_line_of_the_room_is_on_every_page_and_follows_the_teacher(classroom: AppTest) -> None:
     code = teachers().make().code
     students().enter(code)
@@ -124,6 +165,17 @@ def test_the_projector_shows_the_room_to_the_teacher_alone(led: AppTest, monkeyp
     assert rooms_of(get_manager().home).get(code).follows
     monkeypatch.setattr(who, "browser", lambda: STUDENT)
     assert "Your seed is" in seen(open_page(led, PAGE))
+
+
+def test_the_teacher_stops_a_run_of_the_room(led: AppTest) -> None:
+    code = teachers().make().code
+    students().enter(code)
+    run_id = Desk(Person(Mode.CLASSROOM, STUDENT)).submit(RunConfig().changed(training__epochs=500, dataset__subset=200))
+    wait_until(lambda: get_manager().get(run_id).state is RunState.RUNNING, "it trains")
+    assert "Student 1" in seen(open_page(led, PAGE))
+    led.button(f"room.stop.{run_id}").click().run()
+    wait_until(lambda: get_manager().get(run_id).state is RunState.STOPPED, "it stops")
+    assert not led.exception
 
 
 def test_a_damaged_room_is_said_to_the_teacher_and_stops_nothing(led: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

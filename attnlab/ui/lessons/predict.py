@@ -13,13 +13,17 @@ from attnlab.desk.permissions import Mode, NotAllowed
 from attnlab.lessons.answers import Answer
 from attnlab.lessons.predictions import ONE, OTHER, SAME, Kept, Prediction, kept, outcome, peak, predictions, score
 from attnlab.lessons.runs import UnknownShippedRun, shipped_run
+from attnlab.rooms.room import Room, RoomError
 from attnlab.runs.errors import FolderError
 from attnlab.runs.naming import attention_name
 from attnlab.ui.components.pointing import Place, pointing
 from attnlab.ui.format import plain
-from attnlab.ui.state import manager
+from attnlab.ui.problems import told
+from attnlab.ui.state import manager, rooms
 from attnlab.viz.guesses import click_map, map_with_peak
 
+LOOKS_EVERY = 2.0
+"""Seconds after which a browser looks whether its room shows what comes out."""
 KINDS = {"place": "Where will it look?", "class": "Which class will it say?", "better": "Which one is better?"}
 
 
@@ -60,10 +64,21 @@ def _one(name: str, key: str, count: str) -> None:
 def prediction_box(prediction: Prediction, key: str, *, wide: bool = False) -> bool:
     """Asks for a prediction, and shows what comes out after it; whether it was made.
 
+    While the room of this browser asks the same, the prediction is one of the room, and the teacher says when what comes out is
+    shown.
+
     Args:
         wide: what comes out stands beside each other, not below.
     """
     given: str | None = st.session_state.get(f"{key}.given")
+    desk, room = rooms(), rooms().mine()
+    if room is not None and not desk.leads and room.question is not None and room.question.item == prediction.name:
+        said, revealed = desk.my_prediction(), room.question.revealed
+        if given is None or said is not None:  # else it was made, and is shown, since before the room asked
+            if revealed and said is not None:
+                st.session_state[f"{key}.given"] = said  # it stays when the room asks no more
+            st.fragment(_watch, run_every=LOOKS_EVERY)(room.code, prediction.name, revealed=revealed)
+            return room_prediction(room, prediction, f"{key}.{room.code}.{len(room.asked)}", wide=wide)
 
     def keep(value: str) -> None:
         st.session_state[f"{key}.given"] = value
@@ -77,6 +92,32 @@ def prediction_box(prediction: Prediction, key: str, *, wide: bool = False) -> b
     if given is not None and (trouble := st.session_state.get("predict.trouble")):
         st.caption(f"Your prediction could not be kept: {plain(trouble)}")
     return given is not None or not asked
+
+
+def room_prediction(room: Room, prediction: Prediction, key: str, *, wide: bool) -> bool:
+    """The question that the room of this browser asks, and what comes out as soon as the teacher shows it.
+
+    Returns whether this browser need not wait for itself: it has predicted, or can no more.
+    """
+    desk, asked = rooms(), room.question
+    given, revealed = desk.my_prediction(), asked is not None and asked.revealed
+
+    def keep(value: str) -> None:
+        with told((RoomError, ValueError, OSError), st.toast):
+            rooms().predict(value)
+
+    prediction_asked(prediction, key, given, keep, revealed=revealed, everybody=desk.predicted(room), wide=wide)
+    if given is not None and not revealed:
+        st.success("Your prediction is kept. Wait until the teacher shows what comes out.", icon=":material/check:")
+    return given is not None or revealed
+
+
+def _watch(code: str, item: str, *, revealed: bool) -> None:
+    """Draws the page again when the room no longer asks this, or shows what comes out."""
+    room = rooms().mine()
+    question = room.question if room is not None and room.code == code else None
+    if question is None or question.item != item or question.revealed != revealed:
+        st.rerun()
 
 
 def prediction_asked(

@@ -6,7 +6,7 @@ import streamlit as st
 
 from attnlab.rooms.board import BoardRow
 from attnlab.ui.format import plain
-from attnlab.ui.room.strip import rooms
+from attnlab.ui.state import rooms
 
 EVERY_SECONDS = 3.0
 

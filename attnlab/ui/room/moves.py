@@ -9,7 +9,7 @@ from attnlab.lessons.lesson import Step
 from attnlab.lessons.predictions import predictions
 from attnlab.rooms.room import Room
 from attnlab.ui.problems import told
-from attnlab.ui.room.strip import rooms
+from attnlab.ui.state import rooms
 
 SHOWN = "room.answer"
 """The step whose right answer is shown."""

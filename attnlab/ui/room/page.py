@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from attnlab.ui.room.presenter import presenter
-from attnlab.ui.room.strip import rooms
 from attnlab.ui.room.student import student
 from attnlab.ui.room.teacher import choose_room, teacher
+from attnlab.ui.state import rooms
 
 PRESENT = "present"
 

@@ -15,7 +15,8 @@ from attnlab.ui.lessons.predict import prediction_asked
 from attnlab.ui.room import moves
 from attnlab.ui.room.board import class_board
 from attnlab.ui.room.share import address_of, qr_code
-from attnlab.ui.room.strip import EVERY_SECONDS, ROOM, rooms
+from attnlab.ui.room.strip import EVERY_SECONDS, ROOM
+from attnlab.ui.state import rooms
 
 NEXT, BACK, REVEAL, FOLLOW = "next", "back", "reveal", "follow"
 ACTIONS = {

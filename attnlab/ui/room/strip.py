@@ -17,7 +17,7 @@ from attnlab.rooms.room import Room, RoomError
 from attnlab.ui.components.room import follow
 from attnlab.ui.problems import told
 from attnlab.ui.shell import CLASSROOM_PAGE, PAGES
-from attnlab.ui.state import manager
+from attnlab.ui.state import rooms
 
 EVERY_SECONDS, LEADER_SECONDS = 2.0, 1.0
 ROOM = "room"
@@ -29,11 +29,6 @@ _LOOK = """<style>
 .st-key-room-strip { gap: 0; margin: -1.25rem 0 -1.75rem; }
 @media (max-width: 640px) { .st-key-room-strip { margin: 0.25rem 0 -1rem; } }
 </style>"""
-
-
-def rooms() -> RoomsDesk:
-    """The rooms of this server, as the person at this browser may see and change them."""
-    return RoomsDesk(manager())
 
 
 def room_strip(page: StreamlitPage) -> None:

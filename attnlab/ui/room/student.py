@@ -10,11 +10,12 @@ from attnlab.lessons.predictions import predictions
 from attnlab.lessons.views import PAGES
 from attnlab.rooms.room import Room, RoomError
 from attnlab.ui.format import plain
-from attnlab.ui.lessons.predict import prediction_asked
+from attnlab.ui.lessons.predict import room_prediction
 from attnlab.ui.problems import told
 from attnlab.ui.room.board import class_board, variant_title
 from attnlab.ui.room.share import seed_link
-from attnlab.ui.room.strip import EVERY_SECONDS, ROOM, rooms
+from attnlab.ui.room.strip import EVERY_SECONDS, ROOM
+from attnlab.ui.state import rooms
 
 _REFUSED = "room.refused"
 _TYPED = "room.code"
@@ -84,28 +85,10 @@ def _watch(stamp: tuple[object, ...]) -> None:
 def _question(room: Room) -> None:
     asked = room.question
     prediction = predictions().get(asked.item) if asked is not None else None
-    if asked is None or prediction is None:
-        return
-    desk = rooms()
-    with st.container(border=True, key="room-question"):
-        st.caption("Predict first")
-        given = desk.my_prediction()
-        prediction_asked(
-            prediction,
-            f"room.{room.code}.{len(room.asked)}",
-            given,
-            _predict,
-            revealed=asked.revealed,
-            everybody=desk.predicted(room),
-            wide=True,
-        )
-        if not asked.revealed and given is not None:
-            st.success("Your prediction is kept. Wait until the teacher shows what comes out.", icon=":material/check:")
-
-
-def _predict(value: str) -> None:
-    with told((RoomError, ValueError, OSError), st.toast):
-        rooms().predict(value)
+    if prediction is not None:
+        with st.container(border=True, key="room-question"):
+            st.caption("Predict first")
+            room_prediction(room, prediction, f"room.{room.code}.{len(room.asked)}", wide=True)
 
 
 def _lesson(room: Room) -> None:

@@ -20,8 +20,8 @@ from attnlab.ui.problems import told
 from attnlab.ui.room import moves
 from attnlab.ui.room.board import class_board, variant_title
 from attnlab.ui.room.share import address_of, is_own_machine, link_builder, qr_code
-from attnlab.ui.room.strip import EVERY_SECONDS, ROOM, rooms
-from attnlab.ui.state import manager
+from attnlab.ui.room.strip import EVERY_SECONDS, ROOM
+from attnlab.ui.state import manager, rooms
 from attnlab.ui.waiting import wait_for_torch
 
 MOST_STOPS = 20

@@ -10,12 +10,14 @@ const CHANGED = "changed";
  * @param {Needs} needs
  * @param {Record<string, string>} opened the parameters with which the view was opened
  * @param {string} search
+ * @param {boolean} [orGone] a parameter that the view was opened with and that is gone has changed, too: to the usual value, which
+ *   no address holds; while a page is drawn it may be gone for a moment only
  */
-export function isDone(needs, opened, search) {
+export function isDone(needs, opened, search, orGone = false) {
   const parameters = new URLSearchParams(search);
   return Object.entries(needs).every(([name, values]) => {
-    const now = parameters.get(name);
-    return values.some((value) => (value === CHANGED ? now !== null && now !== (opened[name] ?? null) : now === value));
+    const [now, before] = [parameters.get(name), opened[name] ?? null];
+    return values.some((value) => (value === CHANGED ? now !== before && (now !== null || orGone) : now === value));
   });
 }
 

@@ -10,6 +10,7 @@ import { findControl, Outline } from "./outline.js";
 /** @import { Needs } from "./address.js" */
 
 const WATCH_MS = 250;
+const [SEEN, GONE] = [2, 8]; // so many times in a row something has to be seen: an address changes several times while a page opens
 /** @type {Set<string>} keys of the steps that are done; they stay so when the panel is drawn anew */
 const finished = new Set();
 
@@ -41,7 +42,7 @@ class Guide {
     /** @type {GuideData | null} */
     this.data = null;
     this.key = "";
-    this.held = 0; // so many times in a row all was done
+    this.held = [0, 0]; // so many times in a row all was done: to be seen in the address, or gone from it
     /** @type {(step: number) => void} */
     this.go = () => {};
     /** @type {() => void} */
@@ -74,7 +75,7 @@ class Guide {
   load(data) {
     if (this.key !== data.key) {
       this.key = data.key;
-      this.held = 0;
+      this.held = [0, 0];
       this.outline.remove();
     }
     this.data = data;
@@ -89,10 +90,12 @@ class Guide {
   watch() {
     const { data } = this;
     if (!data) return;
-    // twice in a row, since the address changes several times while a page is opened
-    const holds = !data.away && isDone(data.needs, data.opened, window.location.search);
-    this.held = holds ? this.held + 1 : 0;
-    if (this.held > 1 || !Object.keys(data.needs).length) finished.add(data.key);
+    this.held = this.held.map((times, orGone) => {
+      const holds = !data.away && isDone(data.needs, data.opened, window.location.search, orGone === 1);
+      return holds ? times + 1 : 0;
+    });
+    const [seen, gone] = this.held;
+    if (seen >= SEEN || gone >= GONE || !Object.keys(data.needs).length) finished.add(data.key);
     const done = finished.has(data.key);
     const free = done && data.answered;
     this.next.disabled = !free;
