@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections.abc import Callable, Iterator
 from html import escape
 from string import ascii_uppercase
 
-import numpy as np
-from markdown_it import MarkdownIt
-from numpy.typing import NDArray
-from PIL import Image
-
 from attnlab.lessons.catalogue import lessons
-from attnlab.lessons.lesson import Question, Step, View
+from attnlab.lessons.figures import enlarged, figure, reader, view_figure
+from attnlab.lessons.lesson import Question, Step
 from attnlab.lessons.predictions import Prediction, kept, peak, predictions
-from attnlab.lessons.runs import UnknownShippedRun, shipped_run
-from attnlab.maps import MapKind
+from attnlab.lessons.runs import UnknownShippedRun
 from attnlab.runs.errors import FolderError
-from attnlab.runs.naming import attention_name
-from attnlab.viz.guesses import SIDE, map_with_peak
+from attnlab.viz.guesses import map_with_peak
 from attnlab.viz.mathml import formula
-from attnlab.viz.overlay import overlay
-from attnlab.viz.snapshots import snapshot_panel
 
-MOST_MAPS = 3
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 _MARK = "\ue000{}\ue001"  # letters that nobody writes: they stand for a formula while the Markdown around it is read
 _MARKED = re.compile("\ue000(\\d+)\ue001")
@@ -45,6 +34,8 @@ figure img {{ display: block; width: 100%; image-rendering: pixelated; }}
 figcaption {{ flex-basis: 100%; font-size: 0.85rem; color: #444; }}
 .ask {{ margin: 0.8rem 0; padding: 0.5rem 0.8rem; border-left: 3px solid #1f6f80; background: #f2f3ef; break-inside: avoid; }}
 .ask ol {{ margin: 0.3rem 0; padding-left: 1.6rem; list-style: upper-alpha; }}
+table {{ border-collapse: collapse; margin: 0.8rem 0; font-size: 0.85rem; break-inside: avoid; }}
+th, td {{ padding: 0.15rem 0.5rem; border-bottom: 1px solid #ccc; text-align: left; }}
 .source {{ font-size: 0.85rem; color: #444; }}
 .answers {{ break-before: page; }}
 @media print {{ body {{ margin: 0; max-width: none; }} .ask {{ print-color-adjust: exact; }} }}
@@ -83,7 +74,7 @@ def _step(number: int, step: Step) -> Iterator[str]:
     yield f"<h2>{number}. {_inline(step.title)}</h2>"
     yield _html(step.text)
     if step.open is not None:
-        yield _figure(step.open)
+        yield view_figure(step.open)
     if step.do:
         yield f'<p class="ask">On the screen: {_inline(step.do)}</p>'
     if step.source:
@@ -109,38 +100,11 @@ def _right(question: Question) -> str:
     return f"<p><b>{letter}. {_inline(question.answers[question.place])}</b></p>{_html(question.why)}"
 
 
-def _figure(view: View) -> str:
-    """The image that a step speaks of, as the run kept it, with its maps; nothing where a view shows none."""
-    if view.page != "inspect" or view.run is None:
-        return ""
-    probe = view.link.get("probe", 0)
-    try:
-        folder = shipped_run(view.run)
-        panel = snapshot_panel(folder, probe if isinstance(probe, int) else 0, title="")
-    except (UnknownShippedRun, FolderError, ValueError, IndexError):
-        return ""
-    image = np.ascontiguousarray(np.broadcast_to(panel.image, (*panel.image.shape[:2], 3)))
-    large = _enlarged(image)
-    pictures = [(large, "the image")]
-    placed = [layer for layer in panel.layers if layer.kind is MapKind.SPATIAL]
-    for layer in placed[:MOST_MAPS]:
-        weights = layer.weights()[0].reshape(layer.grid)
-        span = float(np.ptp(weights))
-        shares = (weights - weights.min()) / span if span else np.zeros_like(weights)
-        pictures.append((_enlarged(overlay(image, shares, cells=layer.cells, opacity=0.6)), layer.title))
-    words = f"An image that the run kept, and what {escape(attention_name(folder.config))} makes of it after the training."
-    if len(pictures) == 1:
-        words = f"An image that the run kept. {escape(attention_name(folder.config))} has one weight per channel and no map."
-    elif len(pictures) > 1:
-        words += " Each map is drawn from its lowest weight (dark) to its highest (yellow)."
-    return _pictures(pictures, words)
-
-
 def _asked_picture(prediction: Prediction) -> str:
     if prediction.kind == "better":
         return ""
     try:
-        return _pictures([(_enlarged(kept(prediction).image), "")], "")
+        return figure([(enlarged(kept(prediction).image), "")], "")
     except (UnknownShippedRun, FolderError):
         return ""
 
@@ -156,40 +120,17 @@ def _outcome_picture(prediction: Prediction) -> str:
         return ""
     at = peak(shown.weights, shown.cells, (shown.image.shape[0], shown.image.shape[1]))
     picture = map_with_peak(shown.image, shown.weights, shown.cells, at.pixels)
-    return _pictures([(picture, shown.title)], "The map; the white line is around its highest cells, a tenth of the picture.")
-
-
-def _pictures(pictures: list[tuple[NDArray[np.uint8], str]], caption: str) -> str:
-    shown = "".join(
-        f'<div><img src="{_png(picture)}" alt="{escape(words or "the image")}">{escape(words)}</div>'
-        for picture, words in pictures
-    )
-    return f"<figure>{shown}{f'<figcaption>{caption}</figcaption>' if caption else ''}</figure>"
-
-
-def _enlarged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    factor = max(1, SIDE // image.shape[1])
-    return image.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
-def _png(picture: NDArray[np.uint8]) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return figure([(picture, shown.title)], "The map; the white line is around its highest cells, a tenth of the picture.")
 
 
 def _html(text: str) -> str:
     """Markdown with formulas between dollars as HTML; HTML in it is text."""
-    return _with_formulas(text, _reader().render)
+    return _with_formulas(text, reader().render)
 
 
 def _inline(text: str) -> str:
     """The same of one line, without a paragraph around it."""
-    return _with_formulas(text, _reader().renderInline)
-
-
-def _reader() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False}).enable("table")
+    return _with_formulas(text, reader().renderInline)
 
 
 def _with_formulas(text: str, render: Callable[[str], str]) -> str:

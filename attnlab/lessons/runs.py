@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,8 @@ from attnlab import paths
 from attnlab.lessons.lesson import ShippedRun
 from attnlab.runs.errors import FolderError
 from attnlab.runs.folder import RunFolder, run_folders
+from attnlab.runs.index import Index, to_record
+from attnlab.runs.records import RunRecord
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,18 @@ def shipped_run(wanted: ShippedRun) -> RunFolder:
         apart = f"backbone ({', '.join(backbones)})" if len(backbones) > 1 else "gates (true or false)"
         raise UnknownShippedRun(f"{len(fitting)} shipped runs fit; say which one by {apart}.")
     return RunFolder(fitting[0].folder)
+
+
+def shipped_records() -> list[RunRecord]:
+    """What is known of each shipped run that can be read, without a home."""
+    index = Index(None, write=True)
+    try:
+        for folder in run_folders(paths.DEMO_RUNS):
+            with suppress(FolderError):
+                index.refresh(folder)
+        return [to_record(row, paths.DEMO_RUNS / row["run_id"], demo=True) for row in index.rows()]
+    finally:
+        index.close()
 
 
 def _unknown_variant(name: str, shipped: list[str]) -> str:

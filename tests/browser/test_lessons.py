@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PATIENT = 120_000
 FILES = sorted(SHIPPED.glob("*.toml"))
+
+
 @pytest.fixture(scope="module")
 def lesson_page(chromium: Browser) -> Iterator[Page]:
     """One page for all lessons; the files of the app are loaded once. What is expected may take a while."""

@@ -56,8 +56,10 @@ def test_a_handout_holds_the_whole_lesson_and_loads_nothing(file: Path) -> None:
     assert len(re.findall(r"[A-F]\. ", answers)) >= asked, "each question is answered at the end"
     assert "$" not in shown and "\ue000" not in shown and "\\" not in shown, "formulas are drawn, not written"
     assert all(source.startswith(("data:image/png", "https://")) for source in read.sources)
-    opens = [step.open for step in lesson.steps if step.open is not None and step.open.page == "inspect"]
-    assert page.count("<figure>") >= len(opens), "each view of maps is a figure"
+    opens = [step.open for step in lesson.steps if step.open is not None]
+    tables = [view for view in opens if view.page in ("compare", "reproduce")]
+    assert page.count("<figure>") >= len(opens) - len(tables), "each view of maps is a figure"
+    assert page.count("<table>") >= len(tables), "and each view of results a table"
 
 
 def test_a_lesson_of_others_cannot_bring_html_into_it(private_home: Path) -> None:
