@@ -79,6 +79,11 @@ def style(folder: str, entry: str = "") -> str:
     return "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
 
 
+def buttons() -> str:
+    """The style sheet of the buttons that look alike in all components; it comes before those of a component."""
+    return style("lib", "buttons")
+
+
 def _plain(text: str, path: Path, *, is_entry: bool) -> str:
     """The text without its imports, the word ``export``, and comments on lines of their own."""
     plain = _COMMENT.sub("", _EXPORT.sub("", _IMPORT.sub("", text)))

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import streamlit as st
 
-from attnlab.ui.components.modules import HERE, joined, style
+from attnlab.ui.components.modules import HERE, buttons, joined, style
 
 
 class Mount(Protocol):
@@ -29,5 +29,5 @@ def mount(folder: str, entry: str = "", *, parts: Sequence[str] = ()) -> Mount:
     entry = entry or folder
     markup = HERE / folder / f"{entry}.html"
     html = markup.read_text(encoding="utf-8") if markup.exists() else "<div></div>"
-    css = "\n".join([*map(style, parts), style(folder, entry)]).strip()
-    return st.components.v2.component(f"attnlab_{entry}", html=html, css=css or None, js=joined(HERE / folder / f"{entry}.js"))
+    css = "\n".join([buttons(), *map(style, parts), style(folder, entry)]).strip()
+    return st.components.v2.component(f"attnlab_{entry}", html=html, css=css, js=joined(HERE / folder / f"{entry}.js"))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from attnlab.ui.components.modules import HERE, joined, style
+from attnlab.ui.components.modules import HERE, buttons, joined, style
 from attnlab.ui.components.patient import Patient, surgery_data
 from attnlab.viz.first_layer import first_layer
 from attnlab.viz.panels import Panel, pack
@@ -67,7 +67,7 @@ def offline_page(
     return _PAGE.format(
         title=html.escape(title),
         note=html.escape(note),
-        css="\n".join(map(style, sheets)),
+        css="\n".join([buttons(), *map(style, sheets)]),
         module=joined(HERE / folder / f"{entry}.js"),
         section=section,
         call=f"{call}({', '.join(given)});",
