@@ -45,11 +45,11 @@ else:
         st.info(
             "This run was shipped without its weights, to be compared. Choose another one to see gates.", icon=":material/info:"
         )
-    elif page.has_gates(record):
+    elif not page.has_gates(record):
+        st.info("This network has no gates. Choose a run with attention to see them.", icon=":material/info:")
+    elif results.images_ready(record):
         st.subheader("Where do the gates look?", anchor=False)
         results.gates_figure(record)
         st.subheader("Is the article's claim true here?", anchor=False)
         with st.container(key="melanoma.claim"):
             results.claim_section(record, others)
-    else:
-        st.info("This network has no gates. Choose a run with attention to see them.", icon=":material/info:")

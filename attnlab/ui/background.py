@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import streamlit as st
 
@@ -57,6 +57,17 @@ class Job(Generic[Result]):
         if self._error is not None:
             raise self._error
         return self._result
+
+    def wait(self) -> Result:
+        """What was computed, however long it takes.
+
+        Raises:
+            Exception: the one that ended the work.
+        """
+        self._ended.wait()
+        if self._error is not None:
+            raise self._error
+        return cast("Result", self._result)
 
     def _run(self, work: Callable[[Callable[[int, int], None]], Result]) -> None:
         def tell(done: int, total: int) -> None:

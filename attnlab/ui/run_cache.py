@@ -7,13 +7,14 @@ network it may cache under the same `network_stamp`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
 
 from attnlab.config import DatasetConfig
-from attnlab.data import ImageDataset, content_stamp, list_datasets, load_dataset
+from attnlab.data import DataError, ImageDataset, Progress, content_stamp, list_datasets, load_dataset
 from attnlab.explain.baselines import untrained_twin
 from attnlab.explain.in_browser import kept_export
 from attnlab.explain.open_run import OpenError, OpenRun, open_run
@@ -61,7 +62,24 @@ def run_dataset(record: RunRecord) -> ImageDataset:
     Raises:
         DataError: when it cannot be read.
     """
-    return _dataset(record.config.dataset.model_dump_json(), source_stamp(record.config.dataset.name))
+    job = dataset_job(record)
+    try:
+        if job.ended:
+            return job.wait()
+        with st.spinner("Reading the images"):
+            return job.wait()
+    except DataError:
+        _dataset.clear(*_of_dataset(record))  # what is missing may come
+        raise
+
+
+def dataset_job(record: RunRecord) -> Job[ImageDataset]:
+    """The same, under way or done: drawn images take seconds, which a page need not wait for."""
+    return _dataset(*_of_dataset(record))
+
+
+def _of_dataset(record: RunRecord) -> tuple[str, str]:
+    return record.config.dataset.model_dump_json(), source_stamp(record.config.dataset.name)
 
 
 def pictures_stamp(record: RunRecord) -> str:
@@ -114,6 +132,10 @@ def _network_file(folder: str, stamp: int, _record: RunRecord) -> Job[Path]:
     return Job(lambda tell: kept_export(run))
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the images")
-def _dataset(config: str, stamp: str) -> ImageDataset:
-    return load_dataset(DatasetConfig.model_validate_json(config))
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _dataset(config: str, stamp: str) -> Job[ImageDataset]:
+    return Job(lambda tell: load_dataset(DatasetConfig.model_validate_json(config), progress=_in_percent(tell)))
+
+
+def _in_percent(tell: Callable[[int, int], None]) -> Progress:
+    return lambda what, share: tell(round(100 * share), 100)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import streamlit as st
@@ -24,10 +25,11 @@ from attnlab.runs.history import history
 from attnlab.runs.naming import attention_name
 from attnlab.runs.records import RunRecord
 from attnlab.stats.intervals import Interval
+from attnlab.ui.background import show_progress
 from attnlab.ui.format import duration, plain
 from attnlab.ui.glossary import ENTROPY, UNIFORM
 from attnlab.ui.reading import left_out_of_run
-from attnlab.ui.run_cache import opened_network, pictures_stamp, run_dataset
+from attnlab.ui.run_cache import dataset_job, opened_network, pictures_stamp, run_dataset
 from attnlab.viz.diagnosis import confusion_figure, operating_point, precision_recall_figure, roc_figure
 from attnlab.viz.melanoma_figure import contact_sheet, gate_overlays
 
@@ -130,6 +132,15 @@ def diagnosis(record: RunRecord, others: Sequence[RunRecord]) -> None:
     with right:
         st.markdown("**Confusion at the threshold**")
         st.plotly_chart(confusion_figure(at.confusion, class_names), key="melanoma.confusion", alt="Confusion matrix")
+
+
+def images_ready(record: RunRecord) -> bool:
+    """Whether the images of the run have been drawn or read, or cannot be; shows how far that is until then."""
+    job = dataset_job(record)
+    with suppress(DataError):  # said where the images are needed
+        job.result()
+    show_progress([job], "Drawing or reading the test images, in percent")
+    return job.ended
 
 
 def gates_figure(record: RunRecord) -> None:
