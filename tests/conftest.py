@@ -79,17 +79,33 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def home_of_fixtures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def home_of_fixtures(tmp_path_factory: pytest.TempPathFactory, drawings: Path) -> Iterator[None]:
     """Nothing that a fixture shared by tests writes reaches the project's own checkpoints/."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATTNLAB_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("ATTNLAB_HOME", str(with_drawings(tmp_path_factory.mktemp("home"), drawings)))
         yield
 
 
+@pytest.fixture(scope="session")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all homes of tests keep drawn images: drawing them anew in every test and its workers takes minutes in all."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "drawings"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def with_drawings(home: Path, drawings: Path) -> Path:
+    """A home in which drawn images are found."""
+    (home / "cache").mkdir(parents=True)
+    (home / "cache" / "drawn").symlink_to(drawings, target_is_directory=True)
+    return home
+
+
 @pytest.fixture(autouse=True)
-def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def private_home(tmp_path_factory: pytest.TempPathFactory, drawings: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing a test writes reaches the project's own checkpoints/."""
-    home = tmp_path / "home"
+    home = with_drawings(tmp_path_factory.mktemp("home"), drawings)
     monkeypatch.setenv("ATTNLAB_HOME", str(home))
     return home
 

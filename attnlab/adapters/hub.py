@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
+import socket
 import tempfile
 import urllib.request
 from collections.abc import Callable
@@ -21,7 +22,7 @@ Progress = Callable[[int, int], None]
 """(bytes done, bytes in all, 0 where that is not known); whatever it raises stops the download."""
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _CHUNK = 2**20
-_SECONDS = 20
+_SECONDS, _SECONDS_TO_ANSWER = 20, 5
 _DIGEST = re.compile(r"-([a-f0-9]{8,})\.")
 """The start of the SHA-256 of a file, in its name."""
 
@@ -109,9 +110,21 @@ def _from_hub(repository: str, file: str, progress: Progress) -> None:
             return drawn
 
     try:
-        hf_hub_download(repository, file, tqdm_class=Told)
+        hf_hub_download(repository, file, tqdm_class=Told, local_files_only=not _answers(constants.ENDPOINT))
     except LocalEntryNotFoundError as error:
         raise Unreachable(urlparse(constants.ENDPOINT).netloc) from error
+
+
+def _answers(address: str) -> bool:
+    """Whether somebody answers there, by a direct connection; the hub's own library tries for half a minute to find out."""
+    place = urlparse(address)
+    if place.scheme in urllib.request.getproxies():
+        return True  # the library asks the proxy
+    try:
+        socket.create_connection((place.hostname or "", place.port or 443), timeout=_SECONDS_TO_ANSWER).close()
+    except OSError:
+        return False
+    return True
 
 
 class _Nowhere:

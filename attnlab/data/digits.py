@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from attnlab.data._dataset import DataError, Part, Pool, Progress, Provenance
-from attnlab.data._drawn import require_whole, smooth_fields
+from attnlab.data._drawn import Drawing, drawn, require_whole, smooth_fields
 from attnlab.data._registry import register_dataset
 
 RECIPE = 1
@@ -128,22 +128,25 @@ def build(
     require_whole("digits", "test_images", test_images, 10, 100_000)
     require_whole("digits", "drawing_seed", drawing_seed, 0)
 
-    glyphs, digits = _glyphs(image_size)
-    sources = np.random.default_rng(RECIPE).permutation(len(digits))  # the same for every drawing seed
-    plan = ((Part.TRAIN, train_images, sources[TEST_DIGITS:]), (Part.TEST, test_images, sources[:TEST_DIGITS]))
-    halves = []
-    for part, count, ids in plan:
-        progress("drawing digits", 0.0 if part is Part.TRAIN else train_images / (train_images + test_images))
-        rng = np.random.default_rng([RECIPE, drawing_seed, part])
-        halves.append(_draw(glyphs[ids], digits[ids], count, image_size, LAYOUTS[digit_size], CLUTTER[clutter], rng))
-    progress("drawing digits", 1.0)
+    def draw() -> Drawing:
+        glyphs, digits = _glyphs(image_size)
+        sources = np.random.default_rng(RECIPE).permutation(len(digits))  # the same for every drawing seed
+        plan = ((Part.TRAIN, train_images, sources[TEST_DIGITS:]), (Part.TEST, test_images, sources[:TEST_DIGITS]))
+        halves = []
+        for part, count, ids in plan:
+            progress("drawing digits", 0.0 if part is Part.TRAIN else train_images / (train_images + test_images))
+            rng = np.random.default_rng([RECIPE, drawing_seed, part])
+            halves.append(_draw(glyphs[ids], digits[ids], count, image_size, LAYOUTS[digit_size], CLUTTER[clutter], rng))
+        return Drawing(*(np.concatenate(arrays) for arrays in zip(*halves, strict=True)))
 
     recipe = f"digits {RECIPE} {image_size} {train_images} {test_images} {clutter} {drawing_seed}"
     recipe += "" if digit_size == "large" else f" {digit_size}"
+    drawing = drawn(recipe, draw)
+    progress("drawing digits", 1.0)
     return Pool(
-        images=np.concatenate([images for images, _, _ in halves]),
-        masks=np.concatenate([masks for _, masks, _ in halves]),
-        labels=np.concatenate([labels for _, _, labels in halves]),
+        images=drawing.images,
+        masks=drawing.masks,
+        labels=drawing.labels,
         parts=np.repeat(np.array([Part.TRAIN, Part.TEST], np.int8), [train_images, test_images]),
         names=[f"train {i}" for i in range(train_images)] + [f"test {i}" for i in range(test_images)],
         class_names=tuple(str(digit) for digit in range(10)),

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from attnlab.data._dataset import DataError, Part, Pool, Progress, Provenance
-from attnlab.data._drawn import require_whole, smooth_fields
+from attnlab.data._drawn import Drawing, drawn, require_whole, smooth_fields
 from attnlab.data._registry import register_dataset
 
 RECIPE = 1
@@ -88,25 +88,28 @@ def build(
     if place not in PLACES:
         raise DataError(f"lesions place must be one of {', '.join(PLACES)}, got {place!r}")
 
-    total = train_images + test_images
-    images = np.empty((total, 3, image_size, image_size), np.uint8)
-    masks = np.empty((total, image_size, image_size), bool)
-    labels = np.empty(total, np.int64)
-    for part, first, count in ((Part.TRAIN, 0, train_images), (Part.TEST, train_images, test_images)):
-        rng = np.random.default_rng([RECIPE, drawing_seed, part])
-        labels[first : first + count] = rng.permutation(np.arange(count) < round(count * malignant_share))
-        for start in range(first, first + count, BATCH):
-            progress("drawing lesions", start / total)
-            rows = slice(start, min(start + BATCH, first + count))
-            images[rows], masks[rows] = _draw(labels[rows], image_size, rng, place)
-    progress("drawing lesions", 1.0)
+    def draw() -> Drawing:
+        total = train_images + test_images
+        images = np.empty((total, 3, image_size, image_size), np.uint8)
+        masks = np.empty((total, image_size, image_size), bool)
+        labels = np.empty(total, np.int64)
+        for part, first, count in ((Part.TRAIN, 0, train_images), (Part.TEST, train_images, test_images)):
+            rng = np.random.default_rng([RECIPE, drawing_seed, part])
+            labels[first : first + count] = rng.permutation(np.arange(count) < round(count * malignant_share))
+            for start in range(first, first + count, BATCH):
+                progress("drawing lesions", start / total)
+                rows = slice(start, min(start + BATCH, first + count))
+                images[rows], masks[rows] = _draw(labels[rows], image_size, rng, place)
+        return Drawing(images, masks, labels)
 
     recipe = f"lesions {RECIPE} {image_size} {train_images} {test_images} {malignant_share} {drawing_seed}"
     recipe += "" if place == "centre" else f" {place}"
+    drawing = drawn(recipe, draw)
+    progress("drawing lesions", 1.0)
     return Pool(
-        images=images,
-        masks=masks,
-        labels=labels,
+        images=drawing.images,
+        masks=drawing.masks,
+        labels=drawing.labels,
         parts=np.repeat(np.array([Part.TRAIN, Part.TEST], np.int8), [train_images, test_images]),
         names=[f"drawn train {i}" for i in range(train_images)] + [f"drawn test {i}" for i in range(test_images)],
         class_names=CLASSES,

@@ -15,6 +15,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -192,7 +193,8 @@ def measure_here(config: RunConfig, tell: Tell) -> Speed:
     Raises:
         RunRefused: when such a run would fail; the message says why.
     """
-    speed = ThreadExecutor().measure(config, tell)
+    with closing(ThreadExecutor()) as executor:
+        speed = executor.measure(config, tell)
     return replace(speed, timing=time.monotonic() - process_start())
 
 

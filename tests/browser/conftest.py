@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.streamlit_server import ROOT, serve
+from tests.conftest import with_drawings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -44,9 +45,9 @@ class Server:
 
 
 @pytest.fixture(scope="package")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, drawings: Path) -> Iterator[Server]:
     """The app, in a home in which tests leave the runs they make."""
-    home = tmp_path_factory.mktemp("home")
+    home = with_drawings(tmp_path_factory.mktemp("home"), drawings)
     with serve(ROOT / "app.py", home / "server.log", {"ATTNLAB_HOME": str(home)}) as url:
         yield Server(url, home)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from pathlib import Path
+from unicodedata import normalize
 
 import pandas as pd
 import pytest
@@ -150,7 +151,8 @@ def test_fields_come_back_as_they_were_written(rows: list[tuple[str, str]]) -> N
     written = io.StringIO(newline="")
     csv.writer(written, quoting=csv.QUOTE_ALL).writerows([("image_id", "target"), *rows])
     table = read_table(written.getvalue().encode(), "t.csv")
-    assert [fields for _, fields in table.rows] == rows
+    one_way = [tuple(normalize("NFC", field) for field in row) for row in rows]  # a letter may be written as two characters
+    assert [tuple(fields) for _, fields in table.rows] == one_way
 
 
 @pytest.mark.slow

@@ -21,7 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from attnlab.config import DatasetConfig
-from attnlab.data import DataError, list_datasets, load_dataset, options_of_a_new_run
+from attnlab.data import DataError, ImageDataset, list_datasets, load_dataset, options_of_a_new_run
+from attnlab.data._drawn import MOST_KEPT
 from attnlab.data.torchvision_sets import fetch
 
 DRAWN = {"train_images": 200, "test_images": 100}
@@ -39,8 +40,12 @@ def test_lesions_say_that_they_are_synthetic() -> None:
     assert data.summary()["counts"]["test"] == [70, 30]
 
 
-def test_lesions_are_darker_than_skin_under_their_masks_and_the_same_for_a_seed() -> None:
-    data, again = load_lesions(), load_lesions()
+def test_lesions_are_darker_than_skin_under_their_masks_and_the_same_for_a_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load_lesions()
+    monkeypatch.setenv("ATTNLAB_HOME", str(tmp_path))  # where nothing has been drawn
+    again = load_lesions()
     assert torch.equal(data.train.images, again.train.images)
     light = data.train.images.float().mean(1)
     masks = data.train.masks
@@ -183,3 +188,35 @@ def test_fashion_mnist_is_grey(server: tuple[str, Path], monkeypatch: pytest.Mon
     assert data.shape == (1, 28, 28)
     assert torch.equal(data.test.images[:, 0], torch.from_numpy(images))
     assert load_dataset(DatasetConfig(name="fashion_mnist", image_size=32)).shape == (1, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["digits", "lesions"])
+def test_drawings_are_kept_and_drawn_again_when_the_file_is_damaged(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTNLAB_HOME", str(tmp_path / "own"))
+    config = DatasetConfig(name=name, image_size=24, options={"train_images": 40, "test_images": 20})
+    first = load_dataset(config)
+    (file,) = (tmp_path / "own" / "cache" / "drawn").glob("*.npz")
+    content, written = file.read_bytes(), file.stat().st_ino
+    assert same(load_dataset(config), first) and file.stat().st_ino == written
+    for damaged in (content[: len(content) // 2], content[:3000] + bytes([content[3000] ^ 1]) + content[3001:], b""):
+        file.write_bytes(damaged)
+        assert same(load_dataset(config), first) and file.read_bytes() == content
+    file.unlink()
+    (tmp_path / "own" / "cache" / "drawn").rmdir()
+    (tmp_path / "own" / "cache" / "drawn").write_text("a file in its place")
+    assert same(load_dataset(config), first)
+
+
+def test_only_the_last_used_drawings_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTNLAB_HOME", str(tmp_path / "own"))
+    for seed in range(MOST_KEPT + 3):
+        options = {"train_images": 20, "test_images": 10, "drawing_seed": seed}
+        load_dataset(DatasetConfig(name="digits", image_size=16, options=options))
+    assert len(list((tmp_path / "own" / "cache" / "drawn").iterdir())) == MOST_KEPT
+
+
+def same(one: ImageDataset, other: ImageDataset) -> bool:
+    pairs = ((one.train, other.train), (one.validation, other.validation), (one.test, other.test))
+    return all(torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in pairs)

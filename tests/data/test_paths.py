@@ -287,7 +287,7 @@ def test_own_size_is_the_median_short_side_and_wide_images_lose_their_sides(tmp_
     assert load(as_folder(tree, tmp_path), image_size=16, options={"grey": True}).shape == (1, 16, 16)
 
 
-def test_large_splits_are_mapped_from_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_splits_are_mapped_from_disk(tmp_path: Path, private_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = as_zip(two_classes("train/") | two_classes("test/", 3) | {"masks/train/cat/0.png": half_mask()}, tmp_path)
     plain = load(path)
     monkeypatch.setattr(_splits, "MEMORY_LIMIT", 100)
@@ -295,7 +295,7 @@ def test_large_splits_are_mapped_from_disk(tmp_path: Path, monkeypatch: pytest.M
     for part in ("train", "validation", "test"):
         assert torch.equal(getattr(plain, part).images, getattr(mapped, part).images)
         assert torch.equal(getattr(plain, part).masks, getattr(mapped, part).masks)
-    assert len(list((tmp_path / "home" / "cache" / "splits").glob("*.npy"))) == 6
+    assert len(list((private_home / "cache" / "splits").glob("*.npy"))) == 6
 
 
 def test_normalisation_is_measured_on_the_training_images(tmp_path: Path) -> None:

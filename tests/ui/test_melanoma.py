@@ -2,18 +2,23 @@
 
 import csv
 import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from attnlab import paths
+from attnlab.data import ImageDataset, load_dataset
 from attnlab.experiments.managers import get_manager
 from attnlab.models.melanoma import melanoma_config
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord, RunState
+from attnlab.ui import background, run_cache
 from attnlab.worker.session import run
 from tests.pages import open_page, seen, texts
 from tests.waiting import wait_until
@@ -74,6 +79,25 @@ def test_before_any_run_the_page_says_what_will_be_here_and_that_it_is_no_medica
     assert "not a medical device" in texts(page)
     assert "Synthetic" in texts(page)
     assert "When a run has finished" in texts(page)
+
+
+def test_the_page_does_not_wait_for_images_that_take_long(
+    app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(draw_lesions(tmp_path / "images-with-csv"))
+    read, load = threading.Event(), load_dataset
+
+    def slowly(*arguments: Any, **options: Any) -> ImageDataset:
+        read.wait()
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(run_cache, "load_dataset", slowly)
+    monkeypatch.setattr(background, "PATIENCE", 0.05)
+    page = open_page(app, PAGE)
+    assert "How good is the classifier?" in texts(page) and "Where do the gates look?" not in texts(page)
+    read.set()
+    wait_until(lambda: "Where do the gates look?" in texts(page.run()), "the gates")
+    assert not page.exception
 
 
 def test_a_finished_run_shows_classifier_gates_and_claim(app: AppTest, tmp_path: Path) -> None:

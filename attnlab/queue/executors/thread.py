@@ -10,6 +10,9 @@ from attnlab.queue.executors.process import WorkerProcessExecutor
 from attnlab.training.budget import Speed
 from attnlab.worker.timing import Tell
 
+_SPARE_SECONDS = 3.0
+"""How long the process that has measured stays: a machine with this executor has hardly room for it."""
+
 
 class ThreadExecutor:
     """One job at a time, in a thread of this process. For machines too small for a second process, and for tests."""
@@ -20,6 +23,8 @@ class ThreadExecutor:
 
     def __init__(self) -> None:
         self._threads: dict[Job, threading.Thread] = {}
+        self._measuring = WorkerProcessExecutor()
+        self._measured: threading.Timer | None = None
 
     def admit(self, config: RunConfig) -> None:
         """Admits every run; one that this machine cannot train fails with the reason."""
@@ -47,12 +52,20 @@ class ThreadExecutor:
         """Does nothing: a thread cannot be ended from outside, only asked to stop by the request in the folder."""
 
     def measure(self, config: RunConfig, tell: Tell, *, seconds: float = 1.5) -> Speed:
-        """In a process all the same: a second training in this one would draw from the random numbers of the run's."""
-        worker = WorkerProcessExecutor()
+        """In a process all the same: a second training in this one would draw from the random numbers of the run's.
+
+        It stays for a moment, since the rows of a table are measured one after the other.
+        """
+        if self._measured is not None:
+            self._measured.cancel()
         try:
-            return worker.measure(config, tell, seconds=seconds)
+            return self._measuring.measure(config, tell, seconds=seconds)
         finally:
-            worker.close()
+            self._measured = threading.Timer(_SPARE_SECONDS, self._measuring.close)
+            self._measured.daemon = True
+            self._measured.start()
 
     def close(self) -> None:
-        """Does nothing: there are no idle workers."""
+        if self._measured is not None:
+            self._measured.cancel()
+        self._measuring.close()
