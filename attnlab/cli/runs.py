@@ -129,16 +129,16 @@ def compare(
         the data set whose runs are compared: as for train a name or a path, or the last part of the path (default: the one
         with the most runs)
     baseline
-        the attention that the others are compared with (default: the network without attention)
+        what the others are compared with, by its name in the table or its attention (default: the network without attention)
     format
         csv, markdown or latex
     to
         the file to write (default: standard output)
     """
     from attnlab.experiments.exports import comparison_latex, comparison_markdown
-    from attnlab.experiments.groups import compare_to_baseline, group_runs
+    from attnlab.experiments.groups import compare_to_baseline, group_runs, plain_group
     from attnlab.experiments.table import comparison_table, safe_csv
-    from attnlab.runs.naming import dataset_name, group_names, lettered_setups
+    from attnlab.runs.naming import attention_name, dataset_name, group_names, lettered_setups
 
     with open_store() as store:
         groups = [group for group in group_runs(store.runs()) if group.n]
@@ -153,11 +153,14 @@ def compare(
     groups = known or [group for group in groups if group.config.dataset.name == path]
     if not groups:
         raise ValueError(f"no finished run on {chosen!r}; there are runs on: {', '.join(counts)}")
-    attention = "none" if baseline is None else baseline
-    reference = next((group for group in groups if group.config.model.attention == attention), None)
-    if baseline is not None and reference is None:
-        raise ValueError(f"no finished run with the attention {baseline!r} on {chosen!r}")
     names = group_names({group.key: group.config for group in groups})
+    reference = plain_group(groups)
+    if baseline is not None:
+        called = {group.key: (names[group.key], attention_name(group.config), group.config.model.attention) for group in groups}
+        reference = max((group for group in groups if baseline in called[group.key]), key=lambda group: group.n, default=None)
+        if reference is None:
+            offered = ", ".join(dict.fromkeys(attention for _, attention, _ in called.values()))
+            raise ValueError(f"no finished run with the attention {baseline!r} on {chosen!r}; there are runs with: {offered}")
     comparisons = {} if reference is None else compare_to_baseline(reference, groups)
     table = comparison_table(groups, names, comparisons, {}).sort_values("accuracy", ascending=False)
     write = {

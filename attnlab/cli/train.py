@@ -53,6 +53,11 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.3
 
 
+def _start() -> RunConfig:
+    """What a run begins with of which nothing is said."""
+    return RunConfig.model_validate(_preset({}))
+
+
 def train(
     *,
     config: Path | None = None,
@@ -133,9 +138,6 @@ def resume(run: str, *, as_json: Json = False) -> int:
     if not state.resumable:
         raise ValueError(f"{folder.run_id} is {state}; only a paused, stopped, interrupted or failed run can be resumed")
     return _train_here(folder, as_json=as_json)
-
-
-train.__signature__ = with_settings(train)  # type: ignore[attr-defined]
 
 
 def _tell_existing(config: RunConfig, records: Sequence[RunRecord], *, again: bool) -> None:
@@ -328,3 +330,6 @@ def _stop_on_ctrl_c(folder: RunFolder) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+train.__signature__ = with_settings(train, start=_start)  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from functools import cached_property
 from statistics import fmean, stdev
 
 from attnlab.config import RunConfig
+from attnlab.runs.naming import PLAIN, attention_name
 from attnlab.runs.records import RunRecord, RunState
 from attnlab.stats.intervals import ROUNDING, bootstrap_interval
 from attnlab.stats.power import needed_runs
@@ -126,6 +127,12 @@ def group_runs(records: Iterable[RunRecord]) -> list[Group]:
     for record in records:
         gathered.setdefault(record.group, []).append(record)
     return [Group(key, runs[0].config, tuple(sorted(runs, key=lambda run: run.config.seed))) for key, runs in gathered.items()]
+
+
+def plain_group(groups: Iterable[Group]) -> Group | None:
+    """The group to compare with: the network without attention, variants or its own; of several the one with most runs."""
+    plain = [group for group in groups if group.n and attention_name(group.config) == PLAIN]
+    return max(plain, key=lambda group: group.n, default=None)
 
 
 def compare_to_baseline(baseline: Group, groups: Sequence[Group]) -> dict[str, GroupComparison]:

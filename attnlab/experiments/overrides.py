@@ -29,7 +29,8 @@ class Setting:
         path: dotted, ``"training.lr"``.
         name: short, with hyphens: ``"lr"``, ``"image-size"``.
         annotation: the field's type.
-        help: the field's description and default.
+        help: the field's description.
+        default: of the configuration; `None` where there is none, or where it says nothing.
         mapping: whether it takes ``name=value``, any number of times.
         nested: whether it is a mapping of mappings, ``"eca.kernel_size=5"``.
         syntax: of the texts that a mapping takes; empty for other settings.
@@ -41,6 +42,7 @@ class Setting:
     help: str
     mapping: bool
     nested: bool
+    default: Any = None
 
     @property
     def syntax(self) -> str:
@@ -67,11 +69,8 @@ def settings() -> list[Setting]:
         name = _NAMES.get(path) or (leaf if count[leaf] == 1 else path.replace(".", "_"))
         name = (name.removesuffix("s") if mapping else name).replace("_", "-")
         nested = mapping and get_origin(get_args(field.annotation)[1]) is dict
-        help_text = field.description or ""
-        default = field.get_default(call_default_factory=True)
-        if not mapping and default is not None:
-            help_text = f"{help_text} (default: {default})".strip()
-        table.append(Setting(path, name, field.annotation, help_text, mapping, nested))
+        default = None if mapping else field.get_default(call_default_factory=True)
+        table.append(Setting(path, name, field.annotation, field.description or "", mapping, nested, default))
     return table
 
 

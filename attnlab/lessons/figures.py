@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections import Counter
 from html import escape
 
 import numpy as np
@@ -15,7 +14,7 @@ from PIL import Image
 from attnlab.experiments.exports import table_markdown
 from attnlab.experiments.grid import GridError, GridKind, progress
 from attnlab.experiments.grid_table import grid_table
-from attnlab.experiments.groups import compare_to_baseline, group_runs
+from attnlab.experiments.groups import compare_to_baseline, group_runs, plain_group
 from attnlab.experiments.shipped import shipped_grids
 from attnlab.experiments.table import COLUMNS, comparison_table
 from attnlab.lessons.lesson import ShippedRun, View
@@ -100,11 +99,9 @@ def _maps(run: ShippedRun, probe: int) -> str:
 def _comparison() -> str:
     """The shipped runs by attention, against the network without it, as Compare shows them."""
     groups = [group for group in group_runs(shipped_records()) if group.n and group.config.dataset.name == DATASET]
-    backbones = Counter(group.config.model.backbone for group in groups)
-    plain = [group for group in groups if group.config.model.attention == "none"]
-    if not plain:
+    baseline = plain_group(groups)
+    if baseline is None:
         return ""
-    baseline = max(plain, key=lambda group: backbones[group.config.model.backbone])  # others have attention of their own
     names = group_names({group.key: group.config for group in groups})
     table = comparison_table(groups, names, compare_to_baseline(baseline, groups), {})
     table = table.sort_values("accuracy", ascending=False)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -276,6 +277,15 @@ def test_every_setting_has_a_name_of_its_own_and_reaches_its_place() -> None:
     assert RunConfig.model_validate(change({}, given)) == RunConfig().changed(
         training__lr=0.5, model__options={"widths": [8, 16], "mode": "fast"}, seed=3
     )
+
+
+def test_the_help_of_train_names_what_a_run_begins_with() -> None:
+    command = [sys.executable, "-m", "attnlab", "train", "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "200"}).stdout
+    begun = one_minute("none")
+    for name, value in (("--epochs", begun.training.epochs), ("--lr", begun.training.lr), ("--width", begun.model.width)):
+        (line,) = [line for line in told.splitlines() if re.search(rf"{name}\b", line) and "default" in line]
+        assert f"(default: {value})" in line
 
 
 def test_list_names_what_is_registered(capsys: pytest.CaptureFixture[str]) -> None:

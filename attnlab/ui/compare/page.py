@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from attnlab.experiments.exports import comparison_latex, comparison_markdown
-from attnlab.experiments.groups import Group, GroupComparison, Verdict, compare_to_baseline, group_runs
+from attnlab.experiments.groups import Group, GroupComparison, Verdict, compare_to_baseline, group_runs, plain_group
 from attnlab.experiments.table import COLUMNS, Cost, comparison_table, safe_csv
 from attnlab.runs.history import history
 from attnlab.runs.naming import attention_name, dataset_name, group_names, group_setups, lettered_setups
@@ -99,7 +99,7 @@ def _explain_setups(groups: Sequence[Group], setups: Mapping[str, str], chosen: 
 def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
     """One row per group, the baseline they are tested against, and the table as a file."""
     finished = [group for group in groups if group.n]
-    plain = next((group for group in finished if group.config.model.attention == "none"), None)
+    plain = plain_group(finished)
     options = [group.key for group in finished]
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     baseline = left.selectbox(
