@@ -309,27 +309,22 @@ def record_attention(model: nn.Module, *, detach: bool = True, required: bool = 
     >>> [(each.name, str(each.kind), tuple(each.values.shape)) for each in maps]
     [('eca.tap', 'channel', (2, 16, 1, 1))]
     """
-    names = _tap_names(model)
-    if required and not names:
-        raise ValueError(
-            f"{type(model).__name__} has no attention that attnlab can record. Build a network of attnlab.models with a "
-            "variant, put blocks of attnlab.build_attention into your own, or pass the weights of your own block through an "
-            "attnlab.attention.AttentionTap: return x * self.tap(weights)"
-        )
-    watch = _Watch(names, detach, None)
+    watch = _Watch(_tap_names(model, required), detach, None)
     with _activated(watch):
         yield watch.maps
 
 
 @contextmanager
-def edit_attention(model: nn.Module, edit: Edit) -> Iterator[None]:
+def edit_attention(model: nn.Module, edit: Edit, *, required: bool = True) -> Iterator[None]:
     """Replaces attention weights of ``model`` inside the ``with``.
 
     Args:
         edit: called with each `AttentionMap`; returns weights of the same shape, or ``None`` to keep them.
+        required: ``False`` takes a model without attention too, and changes nothing in it.
 
     Raises:
-        ValueError: in the forward pass, when the returned weights have another shape.
+        ValueError: when the model has no tap, so that nothing could ever be changed; in the forward pass, when the returned
+            weights have another shape.
 
     >>> import torch
     >>> from attnlab.attention import build_attention
@@ -339,12 +334,20 @@ def edit_attention(model: nn.Module, edit: Edit) -> Iterator[None]:
     ...     torch.equal(block(x), x)
     True
     """
-    with _activated(_Watch(_tap_names(model), False, edit)):
+    with _activated(_Watch(_tap_names(model, required), False, edit)):
         yield
 
 
-def _tap_names(model: nn.Module) -> dict[int, str]:
-    return {id(tap): name for name, tap in attention_taps(model).items()}
+def _tap_names(model: nn.Module, required: bool) -> dict[int, str]:
+    names = {id(tap): name for name, tap in attention_taps(model).items()}
+    if required and not names:
+        raise ValueError(
+            f"{type(model).__name__} has no attention that attnlab can record or change. attnlab.adopt(model) finds that of "
+            "networks of timm, torchvision and transformers and of many others. Or build a network of attnlab.models with a "
+            "variant, put blocks of attnlab.build_attention into your own, or pass the weights of your own block through an "
+            "attnlab.attention.AttentionTap: return x * self.tap(weights)"
+        )
+    return names
 
 
 @contextmanager

@@ -207,7 +207,7 @@ class Desk:
 
         with self.__manager.lock:
             same = self.same_settings(config)
-            free = next(seed for seed in count() if seed not in same)
+            free = next(seed for seed in count(min(seeds, default=0)) if seed not in same)
             taken = sorted(set(seeds) & set(same))
             if taken and chosen:
                 raise RequestRefused(f"These settings have been trained with seed {taken[0]} already. Seed {free} is free.")

@@ -83,7 +83,7 @@ def follow(module: nn.Module, x: Tensor, whole: Collection[str] = ()) -> Path:
     """
     block = copy.deepcopy(module).eval()
     trace = _Trace(block, x, frozenset(whole))
-    with torch.no_grad(), edit_attention(block, _held), trace.hooked(), trace:
+    with torch.no_grad(), edit_attention(block, _held, required=False), trace.hooked(), trace:
         y = block(x)
     return trace.told(y)
 

@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 from torch import nn
 
 from attnlab.attention import build_attention
+from attnlab.config import RunConfig
 from attnlab.data.decode import decode_image
 from attnlab.experiments.managers import get_manager
 from attnlab.explain.open_run import OpenRun, open_run
@@ -24,6 +25,7 @@ from attnlab.maps import MapKind
 from attnlab.paths import DEMO_RUNS
 from attnlab.recording import Recorder
 from attnlab.runs.folder import RunFolder, run_folders
+from attnlab.training.presets import one_minute
 from attnlab.ui import background
 from attnlab.ui.components.paste import pasted_bytes
 from attnlab.ui.inspect import predictions
@@ -32,6 +34,7 @@ from attnlab.ui.network_panel import network_panel
 from attnlab.ui.run_cache import run_dataset
 from attnlab.viz.raw_maps import json_bytes, npz_bytes, panel_arrays
 from attnlab.viz.snapshots import snapshot_panel
+from tests.example_runs import finished_run
 from tests.pages import INSPECT, open_page, texts
 from tests.waiting import wait_until
 
@@ -198,12 +201,27 @@ def test_while_it_learned_needs_no_network(app: AppTest, run_id: str) -> None:
     assert f"epoch {best}, which ends with step {panel['tested']:,} and is marked, is the one that was tested" in texts(app)
 
 
-def test_a_link_to_a_missing_run_says_how_to_make_it_again(app: AppTest, run_id: str) -> None:
-    app.query_params["run"] = "digits-small_cnn-eca-s3-0123456789"
+@pytest.mark.parametrize("attention", ["eca", "eca+cbam_spatial"])
+def test_a_link_to_a_missing_run_says_how_to_make_it_again(app: AppTest, run_id: str, attention: str) -> None:
+    app.query_params["run"] = one_minute(attention, 3).run_id
     open_page(app, INSPECT)
     assert "a run that is not on this server" in texts(app)
-    assert app.code[0].value == "attnlab train --dataset digits --backbone small_cnn --attention eca --seed 3"
+    assert app.code[0].value == f"attnlab train --attention {attention} --seed 3"
     assert shown(app)["panels"]
+
+
+def test_a_link_to_a_run_of_other_settings_promises_no_command(app: AppTest, run_id: str) -> None:
+    app.query_params["run"] = "digits-small_cnn-eca-s3-0123456789"
+    open_page(app, INSPECT)
+    assert "trained with the same ones, it gets this name again" in texts(app) and not app.code
+
+
+def test_a_run_of_which_only_the_figures_are_here_is_not_called_missing(app: AppTest, run_id: str) -> None:
+    figures = finished_run(get_manager().home, RunConfig(seed=7), 0.5)
+    get_manager().store.sync()
+    app.query_params["run"] = figures.run_id
+    open_page(app, INSPECT)
+    assert "only its figures are here" in texts(app) and "not on this server" not in texts(app)
 
 
 def test_an_upload_is_fitted_like_the_training_pictures(small_maps_run: Path) -> None:

@@ -143,7 +143,7 @@ def _record(opened: OpenNetwork, tape: Tape) -> tuple[Buffer, Buffer, list[int |
         given = tape.given(x)
         for name in attention_scalars(opened.model):
             tape.given(opened.model.get_parameter(name), name)
-        with edit_attention(opened.model, at_tap), _ended(opened.model, at_block), tape:
+        with edit_attention(opened.model, at_tap, required=False), _ended(opened.model, at_block), tape:
             output = opened.model(x)
         own = _own_head(opened)
         shares = not own and torch.equal(opened.probabilities(output), logits_of(output))

@@ -96,7 +96,7 @@ def _with_graph(model: nn.Module, x: Tensor, seen: list[AttentionMap] | None = N
         maps.append(replace(attention, values=own))
         return own
 
-    with edit_attention(model, keep):
+    with edit_attention(model, keep, required=False):
         return model(x.clone()), maps
 
 

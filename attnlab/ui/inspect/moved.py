@@ -17,7 +17,7 @@ from attnlab.explain.surgery.operations import Intervention
 from attnlab.runs.records import RunRecord
 from attnlab.ui.background import Job, show_progress
 from attnlab.ui.format import plain
-from attnlab.ui.inspect.images import ask_for_image
+from attnlab.ui.inspect.images import ask_for_image, wanted_images
 from attnlab.ui.inspect.network import strip_key
 from attnlab.ui.inspect.predictions import predicting
 from attnlab.ui.run_cache import network_stamp, opened_network, run_dataset, separate_network
@@ -31,23 +31,30 @@ Moved = list[tuple[int, int]]
 _one_at_a_time = threading.Lock()
 
 
+def begin_with_a_change(record: RunRecord, intervention: Intervention) -> None:
+    """Shows, once, a test image whose prediction the operation changes, so that surgery begins where something moves."""
+    key = f"surgery.began.{record.run_id}"
+    if (began := st.session_state.get(key)) is None:
+        found = _looking(record, intervention)
+        moved = found[0].result() if found else None
+        if moved is None:
+            if found:
+                show_progress([found[0]], "Looking for a test image whose prediction changes")
+            return
+        st.session_state[key] = began = moved[0][0] if moved else -1
+        if moved:
+            ask_for_image(strip_key(record), began)
+            st.rerun()
+    if wanted_images(strip_key(record), "img") == [began]:
+        st.caption(f"Image {began} is shown, because its prediction changes when this map is switched off.")
+
+
 def offer_moved_images(record: RunRecord, intervention: Intervention, classes: Sequence[str]) -> None:
     """Buttons that show test images whose prediction the operation changes; they are looked for when this is first called."""
-    predictions = predicting(record).result(patience=0) if predicting(record).ended else None
-    if predictions is None:
-        return  # the page is drawn again when they are there
-    predicted = predictions.probabilities.argmax(axis=1)
-    taps = None if intervention.taps is None else tuple(intervention.taps)
-    job = _search(
-        str(record.folder),
-        network_stamp(record),
-        intervention.operation,
-        intervention.amount,
-        taps,
-        intervention.seed,
-        record,
-        predicted,
-    )
+    found = _looking(record, intervention)
+    if found is None:
+        return  # the page is drawn again when the predictions are there
+    job, predicted = found
     moved = job.result()
     if moved is None:
         show_progress([job], "Looking for a test image whose prediction changes")
@@ -61,6 +68,26 @@ def offer_moved_images(record: RunRecord, intervention: Intervention, classes: S
             label = plain(f"image {index}: {classes[predicted[index]]} → {classes[after]}")
             if st.button(label, key=f"surgery.moved.{index}", on_click=_show, args=(strip_key(record), index)):
                 st.rerun()
+
+
+def _looking(record: RunRecord, intervention: Intervention) -> tuple[Job[Moved], NDArray[np.int64]] | None:
+    """The search, and what is predicted without the operation; `None` until that is known."""
+    predictions = predicting(record).result(patience=0) if predicting(record).ended else None
+    if predictions is None:
+        return None
+    predicted = predictions.probabilities.argmax(axis=1)
+    taps = None if intervention.taps is None else tuple(intervention.taps)
+    job = _search(
+        str(record.folder),
+        network_stamp(record),
+        intervention.operation,
+        intervention.amount,
+        taps,
+        intervention.seed,
+        record,
+        predicted,
+    )
+    return job, predicted
 
 
 def _show(key: str, index: int) -> None:

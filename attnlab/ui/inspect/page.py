@@ -7,6 +7,7 @@ during training are drawn without it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -79,11 +80,13 @@ class Chosen:
 
 def choose_run() -> Chosen | None:
     """The run of the link, or else `_first_run`, and the runs to compare it with; `None` when there is no run at all."""
-    records = [record for record in manager().runs() if _has_maps(record)]
+    known = manager().runs()
+    records = [record for record in known if _has_maps(record)]
     linked = st.query_params.get("run", "")
     by_id = {record.run_id: record for record in records}
     if linked and linked not in by_id:
-        _missing(linked)
+        found = next((record for record in known if record.run_id == linked), None)
+        _missing(linked) if found is None else _without_maps(found)
     if not records:
         _no_runs()
         return None
@@ -339,19 +342,30 @@ def _has_maps(record: RunRecord) -> bool:
     return folder.has_weights or bool(folder.snapshot_steps())
 
 
-def _missing(run_id: str) -> None:
+def _without_maps(record: RunRecord) -> None:
     st.warning(
-        f"The link names a run that is not on this server: {plain(run_id)}. A run is named after its settings, so training "
-        "with the same settings creates it again under the same name.",
+        f"Of the run {plain(run_name(record))}, only its figures are here: it has neither weights nor kept maps, so there is "
+        "nothing to look at.",
         icon=":material/link_off:",
     )
+    st.page_link("pages/compare.py", label="Compare, where it counts", icon=":material/bar_chart:")
+
+
+def _missing(run_id: str) -> None:
+    st.warning(f"The link names a run that is not on this server: {plain(run_id)}.", icon=":material/link_off:")
     parts = run_id.split("-")
     if len(parts) == 5 and parts[1] != RECORDED and parts[3].startswith("s") and parts[3][1:].isdecimal():
-        dataset, backbone, attention, seed = parts[0], parts[1], parts[2], parts[3][1:]
-        st.code(
-            f"attnlab train --dataset {dataset} --backbone {backbone} --attention {attention} --seed {seed}",
-            language="bash",
-        )
+        from attnlab.training.presets import one_minute  # needs torch, and few links are of such a run
+
+        name, seed = parts[2], int(parts[3][1:])
+        compositions = [f"{name[:at]}+{name[at + 1 :]}" for at, letter in enumerate(name) if letter == "_"]
+        for attention in (name, *compositions):
+            with suppress(ValueError):  # a variant or seed that does not exist
+                if one_minute(attention, seed).run_id == run_id:
+                    st.markdown("A run is named after its settings, so this command makes it again under the same name:")
+                    st.code(f"attnlab train --attention {attention} --seed {seed}", language="bash")
+                    return
+        st.markdown("A run is named after its settings: trained with the same ones, it gets this name again.")
 
 
 def _no_runs() -> None:

@@ -14,7 +14,7 @@ import streamlit as st
 from attnlab.attention import attention_taps
 from attnlab.explain.in_browser import NotExportedError
 from attnlab.explain.open_run import OpenRun
-from attnlab.explain.surgery.operations import Operation, applicable
+from attnlab.explain.surgery.operations import Intervention, Operation, applicable
 from attnlab.maps import derived, tap_behind, tap_of, tap_titles, without_use
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.records import RunRecord
@@ -24,7 +24,7 @@ from attnlab.ui.components.patient import Patient
 from attnlab.ui.components.surgery import surgery
 from attnlab.ui.components.viewer import layers_in_view
 from attnlab.ui.finder import finder
-from attnlab.ui.inspect.moved import offer_moved_images
+from attnlab.ui.inspect.moved import begin_with_a_change, offer_moved_images
 from attnlab.ui.inspect.network import Selection
 from attnlab.ui.inspect.section import VIEWER, follow_viewer, open_section
 from attnlab.ui.inspect.surgery_on_server import on_server, taps_and_heads
@@ -37,6 +37,8 @@ EXPORT_SECONDS = 60.0
 """An offline page waits at most so long for the network in it."""
 _FAILED = "surgery.failed"
 """Run -> why this browser could not run its network."""
+_SEEN_CLOSED = "surgery.seen_closed"
+"""Whether a person has opened the section, and not a link."""
 RENAMED = {"Channel half alone": "Channel attention only", "Spatial half alone": "Spatial attention only"}
 """Titles of operations in links that were made before they got new ones."""
 
@@ -55,6 +57,7 @@ def surgery_section(selection: Selection) -> None:
     if follow_viewer(box is not None):
         st.rerun()
     if box is None:
+        st.session_state[_SEEN_CLOSED] = True
         return
     if (old := st.query_params.get("operation")) in RENAMED:
         st.query_params["operation"] = RENAMED[old]
@@ -93,6 +96,8 @@ def _in_browser(opened: OpenRun, offered: Sequence[Operation], selection: Select
         return answer.failed
     if answer.asked is not None and panel.truth is not None:
         offer_moved_images(record, answer.asked, panel.classes)
+    elif panel.truth is not None and st.session_state.get(_SEEN_CLOSED):  # a link shows the image that it names
+        begin_with_a_change(record, Intervention("off", 1.0, None if in_view is None else (in_view,)))
     over_many(record, opened, None, patient.places)
     return ""
 

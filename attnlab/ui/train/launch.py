@@ -15,6 +15,7 @@ from attnlab.explain.cost import count_flops, count_parameters, single_positions
 from attnlab.maps import tap_titles
 from attnlab.models import REPORT_ROWS, ImageShape, report_config
 from attnlab.queue.lesson import SHORTEST
+from attnlab.runs.errors import UnknownRun
 from attnlab.runs.folder import RunFolder
 from attnlab.runs.naming import run_name
 from attnlab.runs.records import RunRecord, RunState
@@ -31,6 +32,7 @@ _ASKED = "train.already.asked"
 MOST_LISTED = 8
 MOST_EPOCHS = 1000
 """That a link can ask for."""
+REFRESH_SECONDS = 3.0
 LONG_WAIT = 300
 """Seconds in the queue from which on a shorter run is offered."""
 
@@ -92,7 +94,8 @@ def _begin(form: FormContent, seeds: Sequence[int], same: Mapping[int, RunRecord
     assert form.config is not None
     if not form.seeds and same:
         st.caption(f"It gets seed {seeds[0]}: these settings have been trained with {_listed(same)}.")
-    _queue_note(form.budget)
+    if _in_queue():
+        st.fragment(_queue_note, run_every=REFRESH_SECONDS)(form.budget)
     asked = (form.config.group, form.seeds)
     if start:
         st.session_state.pop(_ASKED, None)
@@ -123,13 +126,18 @@ def _listed(same: Mapping[int, RunRecord]) -> str:
     return f"seed {names}" if len(seeds) == 1 else f"seeds {names}"
 
 
+def _in_queue() -> int:
+    """Runs that train or wait; for a program of its own nobody waits."""
+    return sum(not record.config.recorded for record in manager().live())
+
+
 def _queue_note(budget: int | None) -> None:
     """Says how long a run that is started now would wait, before it is started; where that is long, offers a shorter run.
 
     Args:
         budget: seconds that the run may take; `None` where its number of epochs is given.
     """
-    live = sum(not record.config.recorded for record in manager().live())  # for a program of its own nobody waits
+    live = _in_queue()
     if not live:
         return
     wait = manager().waits()[""]
@@ -155,8 +163,8 @@ def _already(form: FormContent, known: Sequence[RunRecord], others: Sequence[int
     """Says that runs of these settings exist, and offers to open them or to take other seeds."""
     with st.container(border=True, key="train.already"):
         for record in known:
-            ended = "has been trained already" if record.state is RunState.FINISHED else f"exists already: it is {record.state}"
-            st.markdown(f"**{plain(run_name(record))}** {ended}{' (shipped)' if record.demo else ''}.")
+            live = record.state.live
+            st.fragment(_how_it_is, run_every=REFRESH_SECONDS if live else None)(record.run_id, live)
             if record.state is RunState.FINISHED:
                 if RunFolder(record.folder).has_weights:
                     page, icon = "pages/inspect_attention.py", ":material/visibility:"
@@ -169,6 +177,18 @@ def _already(form: FormContent, known: Sequence[RunRecord], others: Sequence[int
                 st.session_state.pop(_ASKED, None)
                 _start(form, others)
             st.button("Close", key="train.already.close", type="tertiary", on_click=lambda: st.session_state.pop(_ASKED, None))
+
+
+def _how_it_is(run_id: str, was_live: bool) -> None:
+    """What has become of a run that exists; draws the page again when it has ended."""
+    try:
+        record = manager().get(run_id)
+    except UnknownRun:
+        return
+    if was_live and not record.state.live:
+        st.rerun()
+    ended = "has been trained already" if record.state is RunState.FINISHED else f"exists already: it is {record.state}"
+    st.markdown(f"**{plain(run_name(record))}** {ended}{' (shipped)' if record.demo else ''}.")
 
 
 def _first_draft() -> None:
