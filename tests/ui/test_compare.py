@@ -50,18 +50,32 @@ def test_another_baseline_turns_the_verdict_round(app: AppTest, private_home: Pa
     assert table.loc["plain", "verdict"].startswith("worse")
 
 
-def test_runs_of_other_setups_are_kept_apart_until_asked_for(app: AppTest, private_home: Path) -> None:
+def test_runs_of_other_setups_are_shown_with_what_is_other_and_can_be_left_out(app: AppTest, private_home: Path) -> None:
     make_runs(private_home)
     other = RunConfig().changed(training__lr=0.5, training__epochs=2, model__width=8)
     finished_run(private_home, other, 0.95)
     get_manager().store.sync()
     open_page(app, PAGE)
+    names = list(app.dataframe[0].value["name"])
+    assert len(names) == 4 and "plain · setup B" in names, "nobody's own run is hidden"
+    assert "Setup B\\: width 8 · epochs 2 · lr 0\\.5" in texts(app) and "may come from the setup" in texts(app)
+    setup = app.selectbox("compare.setup")
+    setup.set_value(next(option for option in setup.options if option.startswith("A"))).run()
     assert list(app.dataframe[0].value["name"]) == ["cbam", "eca", "plain"]
     left_out = next(caption.value for caption in app.caption if caption.value.startswith("Left out"))
     assert "**plain** (B\\: width 8" in left_out and "all setups" in left_out
+
+
+def test_of_many_setups_the_one_with_most_runs_is_shown_first(app: AppTest, private_home: Path) -> None:
+    make_runs(private_home)
+    for width in range(2, 9):
+        other = RunConfig().changed(model__width=width, training__lr=width / 100, training__epochs=width)
+        finished_run(private_home, other, 0.9)
+    get_manager().store.sync()
+    open_page(app, PAGE)
+    assert list(app.dataframe[0].value["name"]) == ["cbam", "eca", "plain"]
     app.selectbox("compare.setup").set_value("all setups").run()
-    assert "plain · setup B" in list(app.dataframe[0].value["name"])
-    assert "Setup B\\: width 8 · epochs 2 · lr 0\\.5" in texts(app)
+    assert len(app.dataframe[0].value) == 10
 
 
 def test_a_setup_that_differs_in_one_setting_is_shown_with_the_difference(app: AppTest, private_home: Path) -> None:

@@ -29,8 +29,8 @@ METRICS = {
     "train loss": ("train_loss", False),
 }
 ALL_SETUPS = "all setups"
-FEW_SETUPS = 3
-"""So many networks, trained alike, are shown together at first; otherwise the setup with the most runs."""
+FEW_SETUPS = 6
+"""So many setups are shown together at first, so that nobody's own run is hidden; of more, the one with the most runs."""
 HIDDEN = ("auc", "group", "seeds")
 FORMATS = {
     "accuracy": "%.2f",
@@ -58,8 +58,7 @@ def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, 
     distinct = list(dict.fromkeys(setups[group.key] for group in groups if group.n))
     if len(distinct) > 1:
         largest = max(distinct, key=lambda setup: sum(group.n for group in groups if setups[group.key] == setup))
-        trainings = {config.dataset.model_dump_json() + config.training.model_dump_json() for config in configs.values()}
-        together = len(distinct) <= FEW_SETUPS and len(trainings) == 1
+        together = len(distinct) <= FEW_SETUPS
         setup = middle.selectbox(
             "Setup",
             [*distinct, ALL_SETUPS],
