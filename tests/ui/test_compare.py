@@ -32,8 +32,8 @@ def test_one_row_for_each_group(app: AppTest, private_home: Path) -> None:
     assert list(table.index) == ["cbam", "eca", "plain"]  # best first
     assert table.loc["eca", "accuracy"] == 71.5
     assert table.loc["eca", "n"] == 4
-    assert table.loc["eca", "verdict"].startswith("better (+20.0 points")
-    assert "paired by seed, 4 pairs" in table.loc["eca", "verdict"]
+    assert table.loc["eca", "verdict"].startswith("better, p = ")
+    assert table.loc["eca", "difference"] == pytest.approx(20)
     assert "n=1" in table.loc["cbam", "verdict"]
     assert table.loc["plain", "verdict"] == "the baseline"
     assert table.loc["eca", "mflops"] > 1

@@ -31,6 +31,7 @@ METRICS = {
 ALL_SETUPS = "all setups"
 FEW_SETUPS = 6
 """So many setups are shown together at first, so that nobody's own run is hidden; of more, the one with the most runs."""
+IN_FILES = "How each pair was tested stands in the files below."
 HIDDEN = ("auc", "group", "seeds")
 FORMATS = {
     "accuracy": "%.2f",
@@ -79,15 +80,20 @@ def choose_groups(records: Sequence[RunRecord]) -> tuple[list[Group], dict[str, 
 def _explain_setups(groups: Sequence[Group], setups: Mapping[str, str], chosen: str, largest: str) -> None:
     """Which groups are of other setups than most, or are left out by the choice, and how they differ, in words."""
     most = largest if chosen == ALL_SETUPS else chosen
+    lines = [plain(line) for line in lettered_setups({group.key: group.config for group in groups})]
+    by_letter = bool(lines) and chosen == ALL_SETUPS  # the lines below say what a letter stands for
+
+    def said(setup: str) -> str:
+        return f"setup {setup.split(':', 1)[0]}" if by_letter else plain(setup)
+
     others = [
-        f"**{plain(attention_name(group.config))}** ({plain(setups[group.key])})"
+        f"**{plain(attention_name(group.config))}** ({said(setups[group.key])})"
         for group in groups
         if group.n and setups[group.key] != most
     ]
     if chosen == ALL_SETUPS:
-        lines = [plain(line) for line in lettered_setups({group.key: group.config for group in groups})]
         st.caption(
-            f"Most groups share one setup ({plain(largest)}); {', '.join(others)} {'does' if len(others) == 1 else 'do'} not. "
+            f"Most groups share one setup ({said(largest)}); {', '.join(others)} {'does' if len(others) == 1 else 'do'} not. "
             "A difference between setups may come from the setup and not from the attention."
             + "".join(f"  \n{line}" for line in lines)
         )
@@ -125,12 +131,13 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
     costs = costs_of(groups) if warmup.ready() else {group.key: Cost() for group in groups}
     frame = comparison_table(groups, names, comparisons, costs).sort_values("accuracy", ascending=False)
     columns = [name for name in COLUMNS if name in shown]
+    brief = {group.key: _brief(comparisons[group.key]) for group in finished if group.key in comparisons}
     st.dataframe(
-        frame,
+        frame.assign(verdict=frame["group"].map(brief).fillna(frame["verdict"])),  # the difference has a column of its own
         hide_index=True,
         column_order=columns,
         column_config=column_config(
-            COLUMNS, FORMATS, pinned="name", help={"n": "Finished runs, one per seed.", "verdict": HOLM}
+            COLUMNS, FORMATS, pinned="name", help={"n": "Finished runs, one per seed.", "verdict": f"{HOLM} {IN_FILES}"}
         ),
         key="compare.table",
         placeholder="–",
@@ -168,6 +175,16 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
         ):
             measure(groups)
             st.rerun()
+
+
+def _brief(comparison: GroupComparison) -> str:
+    """The verdict in a few words, as a cell of the table."""
+    if comparison.p_holm is None:
+        return comparison.words
+    words = f"{comparison.verdict}, p = {comparison.p_holm:.2g}"
+    if comparison.verdict is Verdict.NOT_SIGNIFICANT and comparison.needed is not None:
+        words += f", {comparison.needed:,} seeds needed"
+    return words
 
 
 def charts(groups: Sequence[Group], names: Mapping[str, str]) -> None:
