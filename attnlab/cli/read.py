@@ -46,11 +46,11 @@ def reading_of(config: DatasetConfig) -> Reading | None:
     Raises:
         DataError: when it cannot be read; the ways that remain are printed to standard error before.
     """
-    from attnlab.data import DataError, list_datasets, read_path, unknown_name
+    from attnlab.data import DataError, is_there, list_datasets, read_path, unknown_name
 
     if config.name in list_datasets():
         return None
-    if not written_path(config.name).exists():
+    if not is_there(written_path(config.name)):
         raise unknown_name(config.name)
     try:
         return read_path(config)

@@ -22,7 +22,7 @@ from attnlab.data._dataset import (
     normalise,
 )
 from attnlab.data._listing import Listing, PathOptions
-from attnlab.data._open_source import readable_file
+from attnlab.data._open_source import is_there, readable_file
 from attnlab.data._paths import TableColumns, build_path, content_stamp, list_path, own_side, read_path, tables_at
 from attnlab.data._registry import DatasetInfo, build_registered, list_datasets, options_of_a_new_run, register_dataset
 from attnlab.data._splits import split_pool
@@ -51,6 +51,7 @@ __all__ = [
     "absolute_name",
     "content_stamp",
     "hold_out",
+    "is_there",
     "keep_upload",
     "readable_file",
     "list_datasets",
@@ -72,12 +73,13 @@ def absolute_name(name: str) -> str:
     Anything else comes back unchanged, for `load_dataset` to refuse.
 
     Raises:
-        DataError: for an empty name.
+        DataError: for an empty name, and for a path that may not be read.
     """
     if not name:
         raise DataError("the name of the data set is empty")
-    path = written_path(name)
-    return name if name in list_datasets() or not path.exists() else str(path.resolve())
+    if name in list_datasets() or not is_there(written_path(name)):
+        return name
+    return str(written_path(name).resolve())
 
 
 def load_dataset(config: DatasetConfig, *, progress: Progress | None = None) -> ImageDataset:
@@ -92,7 +94,7 @@ def load_dataset(config: DatasetConfig, *, progress: Progress | None = None) -> 
     report = progress or _ignore
     if config.name in list_datasets():
         pool = build_registered(config.name, config.image_size, config.options, report)
-    elif (path := written_path(config.name)).exists():
+    elif is_there(path := written_path(config.name)):
         pool = build_path(path, config.image_size, config.options, report)
     else:
         raise unknown_name(config.name)

@@ -30,6 +30,16 @@ def open_source(path: Path, name_encoding: str = "auto") -> Source:
     raise DataError(f"{str(path)!r} is neither a folder nor a file")
 
 
+def is_there(path: Path) -> bool:
+    """Whether something is at a path.
+
+    Raises:
+        DataError: when that may not be known.
+    """
+    with _told_of(repr(str(path)), ""):
+        return path.exists()
+
+
 def readable_file(path: Path) -> Path:
     """The path itself, when a file is there that may be read.
 

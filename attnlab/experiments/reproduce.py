@@ -59,10 +59,10 @@ class Scale:
             GridError: when there is no such data set.
             ValueError: for a number that no config takes.
         """
-        from attnlab.data import absolute_name, list_datasets
+        from attnlab.data import absolute_name, is_there, list_datasets
 
         name = absolute_name(self.dataset)
-        if name not in list_datasets() and not Path(name).exists():
+        if name not in list_datasets() and not is_there(Path(name)):
             known = ", ".join(list_datasets())
             raise GridError(f"{self.dataset!r} is neither a data set nor a path; known: {known}; or give a path")
         return config.changed(

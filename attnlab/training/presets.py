@@ -8,7 +8,7 @@ import torch
 
 from attnlab.attention import MapKind, get_attention, options_of_a_new_run, split_composition
 from attnlab.config import DatasetConfig, ModelConfig, Placement, RunConfig, TrainingConfig
-from attnlab.data import absolute_name, list_datasets, own_side, unknown_name
+from attnlab.data import absolute_name, is_there, list_datasets, own_side, unknown_name
 from attnlab.data import options_of_a_new_run as options_of_new_data
 from attnlab.models import ImageShape, build_model
 from attnlab.paths import written_path
@@ -106,7 +106,7 @@ def league(
         ValueError: for a data set that is neither registered nor a path, an unknown network, or a number that no config takes.
     """
     name = absolute_name(dataset)
-    if name not in list_datasets() and not written_path(name).exists():
+    if name not in list_datasets() and not is_there(written_path(name)):
         raise unknown_name(dataset)
     small: dict[str, Any] = {"blocks": 3, "spatial_dropout": 0.0, "dropout": 0.0}
     if placement != "before_classifier":  # which lies after all blocks
@@ -153,6 +153,6 @@ def image_side(dataset: DatasetConfig) -> int | None:
         return known.image_size
     path = written_path(dataset.name)
     try:
-        return own_side(path, dataset.options) if path.exists() else None
+        return own_side(path, dataset.options) if is_there(path) else None
     except ValueError:  # whoever reads them next says why
         return None

@@ -106,6 +106,10 @@ def test_the_form_starts_a_league(app: AppTest, private_home: Path, idle: None) 
     app.text_input("league.dataset").set_value("/nowhere/at/all")
     app.button("league.start").click().run()
     assert "neither a data set nor a path" in seen(app) and list_grids(private_home) == []
+    for path in ("/etc/hostname", "/usr/share", "/dev/null"):
+        app.text_input("league.dataset").set_value(path)
+        app.button("league.start").click().run()
+        assert not app.exception and len(app.error) == 1 and list_grids(private_home) == []
     app.text_input("league.dataset").set_value("digits")
     app.multiselect("league.variants").set_value(["simam"])
     for name, value in {"seeds": 1, "subset": 60, "test_subset": 20, "epochs": 1, "width": 4}.items():
@@ -114,6 +118,10 @@ def test_the_form_starts_a_league(app: AppTest, private_home: Path, idle: None) 
     assert not app.exception, app.exception
     (grid,) = list_grids(private_home)
     assert [row.label for row in grid.rows] == ["plain", "simam", "simam, weights fixed"]
+    app.number_input("league.width").set_value(6)
+    app.button("league.start").click().run()  # now there is one to choose
+    assert not app.exception, app.exception
+    assert len(list_grids(private_home)) == 2
 
 
 def test_a_run_with_fixed_weights_says_so_beside_its_maps() -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from attnlab.attention import get_attention
 from attnlab.config import Placement, RunConfig
-from attnlab.data import list_datasets
+from attnlab.data import list_datasets, read_path
 from attnlab.desk.permissions import Action
 from attnlab.experiments.grid import Grid, GridState, Progress, first_seeds
 from attnlab.experiments.grid import progress as grid_progress
@@ -23,6 +23,8 @@ from attnlab.ui.format import plain
 from attnlab.ui.problems import told
 from attnlab.ui.state import manager
 
+_WANTED = "league.wanted"
+"""The league that was started: it is chosen when the page is drawn again, since a choice that is drawn cannot be changed."""
 _CONTROLS: dict[Controls, str] = {
     "all": "for every variant",
     "none": "for none",
@@ -34,6 +36,8 @@ def choose_league() -> League | None:
     known = {league.key: league for league in leagues(manager().home, manager().runs())}
     if not known:
         return None
+    if (wanted := st.session_state.pop(_WANTED, None)) in known:
+        st.session_state["league.chosen"] = wanted
     if st.session_state.get("league.chosen") not in known:
         st.session_state["league.chosen"] = next(iter(known))
     chosen = st.selectbox("League", list(known), format_func=lambda key: _title(known[key]), key="league.chosen")
@@ -158,10 +162,12 @@ def start_form() -> None:
             test_subset=test,
             epochs=epochs,
         )
+        if base.dataset.name not in list_datasets():
+            read_path(base.dataset.model_copy(update={"name": str(manager().path(base.dataset.name))}))  # refuses what is none
         grid, _ = plan_league(base, variants=variants, seeds=first_seeds(seeds), controls=controls)
         desk = manager()
         desk.start_grid(extended(desk.home, replace(grid, owner=desk.person.browser)))
-        st.session_state["league.chosen"] = grid.rows[0].config.group
+        st.session_state[_WANTED] = grid.rows[0].config.group
         st.rerun()
 
 
