@@ -236,7 +236,7 @@ def _without_training(top: Folder, levels: Mapping[str, Folder]) -> _Plan | None
         return None
     names = enumerated(sorted(levels))
     plan = _Plan("splits", f"The folders {names} are put together, and the folders inside are the classes.", [])
-    plan.warnings.append(f"There is no folder for training. The pictures in {names} are put together and split anew.")
+    plan.warnings.append(f"There is no folder for training. The pictures in {names} are combined and split again.")
     for level in levels.values():
         plan.members += [(label, Part.TRAIN, folder) for label, folder in level.folders.items()]
     return plan
@@ -394,7 +394,7 @@ def _empty_folders(index: Index, plan: _Plan) -> Iterator[str]:
             foreign = [name for name in inside if splitext(name)[1].lower() in PICTURES]
             if foreign:
                 reason = foreign_suffix(foreign[0])
-                raise DataError(f"no picture in the class folder {folder} can be read: {reason}; read are {READ}")
+                raise DataError(f"no picture in the class folder {folder} can be read: {reason}; supported: {READ}")
             yield f"The folder {folder} holds no pictures, so it is not a class."
 
 
@@ -404,7 +404,7 @@ def _found(index: Index) -> str:
     if not suffixes or any(is_image(name) for name in index.files):
         return ""
     met = enumerated([f"{counted(count, 'file')} {suffix}" for suffix, count in suffixes.most_common()])
-    return f"the files are {met}, and read are {READ}; "
+    return f"it contains {met}; supported: {READ}; "
 
 
 def _expected() -> str:

@@ -30,7 +30,7 @@ from attnlab.stats.significance import (
     welch_test_of_summaries,
 )
 
-NO_SPREAD = "cannot tell: neither group varies, which leaves no spread to judge the difference by"
+NO_SPREAD = "inconclusive: neither group varies, which leaves no spread to judge the difference by"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Verdict(StrEnum):
     BETTER = "better"
     WORSE = "worse"
     NOT_SIGNIFICANT = "not significant"
-    CANNOT_TELL = "cannot tell"
+    CANNOT_TELL = "inconclusive"
 
 
 @dataclass(frozen=True)
@@ -169,12 +169,12 @@ def _compare(baseline: Group, group: Group) -> GroupComparison:
     if group.key == baseline.key:
         return GroupComparison(Verdict.BASELINE, "the baseline")
     if group.config.dataset != baseline.config.dataset:
-        return GroupComparison(Verdict.CANNOT_TELL, "cannot tell: other data or another split than the baseline's")
+        return GroupComparison(Verdict.CANNOT_TELL, "inconclusive: other data or another split than the baseline's")
     difference = None if group.mean is None or baseline.mean is None else group.mean - baseline.mean
     if group.n < 2 or baseline.n < 2:
         owner = "the baseline has" if baseline.n < 2 else "it has"
         runs = {0: "no finished run", 1: "only one run (n=1)"}[min(baseline.n, group.n)]
-        return GroupComparison(Verdict.CANNOT_TELL, f"cannot tell: {owner} {runs}; train more seeds", difference)
+        return GroupComparison(Verdict.CANNOT_TELL, f"inconclusive: {owner} {runs}; train more seeds", difference)
     differences = _differences(baseline, group)
     if len(differences) >= min(3, group.n, baseline.n):
         return _compare_paired(differences)
@@ -195,7 +195,7 @@ def _compare_paired(differences: Sequence[float]) -> GroupComparison:
             return GroupComparison(
                 Verdict.NOT_SIGNIFICANT, f"the same accuracy in all {pairs} pairs of seeds", 0.0, pairs=pairs
             )
-        words = f"cannot tell: the difference is the same in all {pairs} pairs of seeds, which leaves no spread to judge it by"
+        words = f"inconclusive: the difference is the same in all {pairs} pairs of seeds, which leaves no spread to judge it by"
         return GroupComparison(Verdict.CANNOT_TELL, words, mean, pairs=pairs)
     return _tested(paired_t_test(differences), pairs)
 
@@ -210,7 +210,7 @@ def _compare_summaries(baseline: Summary, group: Summary) -> GroupComparison:
     difference = group.mean - baseline.mean
     if min(group.n, baseline.n) < 2:
         owner = "the baseline has" if baseline.n < 2 else "it has"
-        return GroupComparison(Verdict.CANNOT_TELL, f"cannot tell: {owner} only one run (n=1)", difference)
+        return GroupComparison(Verdict.CANNOT_TELL, f"inconclusive: {owner} only one run (n=1)", difference)
     if max(group.std, baseline.std) < ROUNDING:
         return GroupComparison(Verdict.CANNOT_TELL, NO_SPREAD, difference)
     return _tested(welch_test_of_summaries(group, baseline))

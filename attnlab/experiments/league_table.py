@@ -228,7 +228,7 @@ def front_words(rows: Sequence[LeagueRow], unit: str) -> str:
         return "Nothing is known yet to draw a front from."
     named = ", ".join(f"{row.name} ({100 * (row.group.mean or 0):.1f}%)" for row in found)
     return (
-        f"The front, by {COSTS[unit]}: {named}. No other variant is at least as accurate for less; spread is not looked at, so "
+        f"The front, by {COSTS[unit]}: {named}. No other variant is at least as accurate for less; spread is ignored, so "
         "neighbours on the front need not differ."
     )
 

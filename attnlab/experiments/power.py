@@ -67,7 +67,7 @@ def power_words(found: Power, between: str, none_seen: str) -> str:
         else f"no difference between {between} is found with 80% power after Holm's correction for {rows}, however large"
     )
     return (
-        f"With {found.seeds} seeds, {reach}; for one row named before the training the limit is {found.alone:.1f} points. The "
+        f"With {found.seeds} seeds, {reach}; for a single comparison planned in advance, {found.alone:.1f} points. The "
         f"difference varies by {found.spread:.1f} points (standard deviation) from seed to seed. To find a difference of one "
         f"point among {rows} it would take about {seeds}. So *{none_seen}* does not mean *no difference*."
     )

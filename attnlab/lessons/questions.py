@@ -1,7 +1,7 @@
 """The bank of questions: for each topic two that ask the same in another way, one before the lessons and one after.
 
 Half of a class gets form A before and form B after, the other half the other way round. So a topic is asked twice, no question
-is seen twice, and a question that is harder than its twin is so on both sides. No torch.
+is seen twice, and a question that is harder than its counterpart is so on both sides. No torch.
 """
 
 from __future__ import annotations

@@ -75,7 +75,9 @@ class Plan:
         count = self.config.training.epochs
         epochs = f"{count} epoch{'s' if count != 1 else ''}"
         if self.kept and self.budget is not None:
-            text = f"{epochs}, the same number as in the runs of this group that were fitted to {duration(self.budget)} before."
+            text = (
+                f"{epochs}, the same number as in earlier runs of these settings that were fitted to {duration(self.budget)}."
+            )
         elif self.budget is not None and self.seconds is not None:
             all_of_them = "All " if 1 < count == self.most else ""
             text = f"{all_of_them}{epochs} fit{'' if count != 1 else 's'} into {duration(self.budget)} on this machine"

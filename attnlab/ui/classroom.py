@@ -71,7 +71,7 @@ def _lesson() -> None:
     students = int(left.number_input("Students who start a run", 1, 500, STUDENTS, key="classroom.students"))
     minutes = int(right.number_input("Minutes there are", 1, 600, MINUTES, key="classroom.minutes"))
     wish, *fitting = manager().lesson(one_minute(), students, 60.0 * minutes)
-    verdict = "That fits." if wish.fits else "That does not fit." if fitting else "That does not fit, and nothing else does."
+    verdict = "That fits." if wish.fits else "That does not fit." if fitting else "This does not fit, and no shorter run does."
     takes = f"takes about **{duration(wish.seconds)}**" + (" with what trains and waits now" if manager().live() else "")
     st.markdown(f"**{_words(wish, students)}** {takes}, one run after the other. {verdict}")
     for offer in fitting:

@@ -23,9 +23,9 @@ def tested_step(record: RunRecord) -> int | None:
 
 
 def tested_epoch(record: RunRecord) -> str:
-    """``of epoch 3 of 4, the best by its validation, which was tested``; empty before the test."""
+    """``of epoch 3 of 4, which had the best validation result and was tested``; empty before the test."""
     best, epochs = record.result.get("best_epoch"), record.config.training.epochs
-    return f"of epoch {best} of {epochs}, the best by its validation, which was tested" if best else ""
+    return f"of epoch {best} of {epochs}, which had the best validation result and was tested" if best else ""
 
 
 def marked_epoch(record: RunRecord) -> str:

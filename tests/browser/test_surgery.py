@@ -125,7 +125,7 @@ def test_the_prediction_follows_the_hand_and_the_server_hears_nothing(
     tap_name = parse_qs(urlsplit(page.url).query)["where"][0]
     assert_as_torch(page, cbam, picture, Intervention("invert", 1.0, (tap_name,)))
     page.get_by_role("button", name="difference").click()
-    expect(page.get_by_text("difference: after less before")).to_be_visible()
+    expect(page.get_by_text("difference: after minus before")).to_be_visible()
     assert len(sent) == before, "the server hears of nothing"
 
     page.reload()
@@ -194,7 +194,7 @@ def test_a_person_is_the_attention(server: Server, page: Page) -> None:
     page.wait_for_timeout(1500)
     before = len(sent)
     first = answer.inner_text()
-    page.get_by_role("button", name="At first the mask lets pass nothing").click()
+    page.get_by_role("button", name="The mask starts with nothing").click()
     page.wait_for_timeout(200)
     nothing = answer.inner_text()
     canvas = page.locator(".hand canvas").first

@@ -95,7 +95,7 @@ def test_a_time_budget_settles_the_epochs_for_all_seeds(
     assert "All 2 epochs fit into 10 h on this machine" in output.err
     assert RunFolder(Path(told["folder"])).progress()["total_steps"] == told["metrics"]["step"]
     assert main(["train", *small, "--epochs", "2", "--seed", "1", "--time-budget", "10h", *queued]) == 0
-    assert "2 epochs, the same number as in the runs of this group" in capsys.readouterr().err
+    assert "2 epochs, the same number as in earlier runs of these settings" in capsys.readouterr().err
     assert main(["train", *small, "--epochs", "3", "--time-budget", "1s", *queued]) == 2
     assert "Not one epoch fits into 1 s on this machine" in capsys.readouterr().err
     assert len(list((private_home / "runs").iterdir())) == 2

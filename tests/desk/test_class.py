@@ -69,7 +69,7 @@ def test_thirty_who_press_start_at_once_get_a_run_and_a_place_each(
     for run in runs:
         assert ("yours" if run.owner == STUDENTS[0].browser else owner_name(run.owner)) in page
         assert f"position {run.queue_position} in the queue, starts in about" in page
-    assert "30 runs are training or waiting; a new one starts after them. That is in about 6 min" in page
+    assert "30 runs are ahead of a new one, which starts in about 6 min" in page
     app.button("train.shorter").click().run()
     assert app.number_input("form.budget.seconds").value == 50, "the queue would then take five minutes"
 

@@ -97,7 +97,7 @@ def test_a_group_keeps_its_number_however_fast_the_machine_is_now(private_home: 
     records = [fitted_run(private_home, CONFIG.changed(training__epochs=9), BUDGET)]
     plan = plan_run(CONFIG.changed(seed=3), BUDGET, home=private_home, measure=Machine(), records=records)
     assert (plan.config.training.epochs, plan.config.seed, plan.kept) == (9, 3, True)
-    assert "the same number as in the runs of this group" in plan.words
+    assert "the same number as in earlier runs of these settings" in plan.words
 
 
 @pytest.mark.parametrize(

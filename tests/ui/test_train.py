@@ -286,7 +286,7 @@ def test_a_run_gets_the_epochs_that_fit_and_its_seeds_share_them(app: AppTest) -
     assert sorted(app.query_params["run"]) == sorted(run.run_id for run in runs)
     app.text_input("form.seeds").set_value("5").run()
     app.button("train.start").click().run()
-    assert "2 epochs, the same number as in the runs of this group" in seen(app)
+    assert "2 epochs, the same number as in earlier runs of these settings" in seen(app)
     for run in get_manager().live():
         get_manager().wait(run.run_id, PATIENCE)
 

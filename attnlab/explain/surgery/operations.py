@@ -252,8 +252,8 @@ OPERATIONS: Mapping[str, Operation] = {
         Operation(
             "off",
             "Off",
-            "As if there were no attention: what the weights multiply passes unchanged, what they gather is not added, and a "
-            "weighted sum over positions becomes the plain mean.",
+            "As if there were no attention: gates become 1, what attention gathers is not added, and weighted sums become "
+            "plain means.",
             _SHARE,
             edit=lambda intervention: off,
         ),
@@ -274,8 +274,8 @@ OPERATIONS: Mapping[str, Operation] = {
         Operation(
             "temperature",
             "Sharper or flatter",
-            "The logits of the weights are divided by a temperature: below 1, large weights win; above 1, all become alike. Of "
-            "factors, the distance from the value that changes nothing is divided by it.",
+            "Below 1, large weights dominate; above 1, all become alike: the logits of the weights are divided by a "
+            "temperature. Of factors, the distance from the value that changes nothing is divided by it.",
             Amount("Temperature", 0.1, 10.0, 0.5),
             edit=lambda intervention: temperature(intervention.amount or 0.0),
         ),

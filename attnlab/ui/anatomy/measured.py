@@ -44,7 +44,7 @@ def measured(name: str, title: str) -> None:
         alt=f"What was measured of {title}: " + "; ".join(f"{row['where']}, {row['row']}: {row['says']}" for row in rows),
     )
     st.caption(
-        "The report's figures are those it prints. Ours are trained with the settings that the Reproduce and League pages "
+        "The report's figures are as published. Ours are trained with the settings that the Reproduce and League pages "
         "name, and rows of different tables are not to be compared with each other."
     )
 

@@ -239,7 +239,7 @@ def _source(registered: type) -> None:
         return
     place = Path(file)
     shown = place.relative_to(paths.ROOT) if place.is_relative_to(paths.ROOT) else Path(place.name)
-    st.caption(f"`{shown}`, as Python reads it here, without its registration.")
+    st.caption(f"`{shown}`, the source code, without its registration.")
     text = text[text.index("class ") :] if text.startswith("@") else text
     st.code(text, language="python", wrap_lines=True)
 

@@ -110,8 +110,8 @@ def _first_map(folder: RunFolder, taps: Sequence[str], selection: Selection) -> 
     confirmed = tested(folder)
     if confirmed is not None and confirmed.tap in taps:
         return confirmed.tap, (
-            "This map comes first because runs with these settings were measured: it was chosen on validation images in other "
-            f"trainings, and tested on test images. {confirmed.sentence()} {confirmed.verdict()}"
+            "This map was chosen on validation images in other trainings with these settings, and tested on test "
+            f"images. {confirmed.sentence()} {confirmed.verdict()}"
         )
     best = next((each for each in pointing(folder) if each.tap in taps), None)
     if best is None:

@@ -143,7 +143,7 @@ def _all_layers(view: TokenView, panel: Panel, image: Tensor) -> None:
     predicted = int(np.atleast_2d(np.asarray(panel.probabilities))[-1].argmax())
     st.caption(
         f"Each map is stretched to its own range. The class is the predicted one, {plain(panel.classes[predicted])}. None of "
-        "these maps is an explanation by itself: *Honesty* below measures them against maps that need no attention, "
+        "these maps is an explanation by itself: *Honesty* below measures them against simple baselines, "
         "a random one among them."
     )
 

@@ -62,7 +62,7 @@ _HELP = {
     "control": CONTROL,
     "memory": "Activations that a training step keeps for the backward pass, for one image.",
     "pointing": "How often the highest weight of the chosen map lies on the object, on test images.",
-    "rival": "The best of three maps that need no attention: the untrained network's, the middle of the image, a random one.",
+    "rival": "The best of three simple baselines: the map of the untrained network, the middle of the image, a random map.",
     "finds": "Better than all three, by the highest weight and by the overlap with the object, in every training tested.",
 }
 _jobs: dict[tuple[str, str], Job[League]] = {}

@@ -108,7 +108,8 @@ def _results() -> None:
     st.caption(
         "Gain: (after - before) / (1 - before), Hake 1998; 1 is all that could be gained. The interval is a bootstrap, from "
         "five answers on each side on. Each student answers one of the two questions of a topic before and the other one "
-        "after, and half of the class the other way round: a question that is harder than its twin does not look like a gain."
+        "after, and half of the class the other way round: a question that is harder than its counterpart does not "
+        "look like a gain."
     )
     download_button(
         "Download results as CSV",

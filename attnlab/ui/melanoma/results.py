@@ -305,7 +305,11 @@ def _sheet_title(attention: AttentionMap, ends: tuple[float, float]) -> str:
     unit = " × uniform" if attention.scale is MapScale.SOFTMAX else ""
     weights = _weights(attention)
     above = int((weights > ends[1] * 1.001).sum())
-    beyond = f"; {above} of {weights.size:,} weights are higher, up to {weights.max():.1f}" if above else ""
+    beyond = (
+        f"; {above} of {weights.size:,} weights {'is' if above == 1 else 'are'} higher, up to {weights.max():.1f}"
+        if above
+        else ""
+    )
     return f"{gate_name(attention.name)}: {ends[0]:.2f} to {ends[1]:.2f}{unit}{beyond}"
 
 

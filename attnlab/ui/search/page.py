@@ -55,7 +55,7 @@ def start_form() -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             count = st.number_input("Trials", 1, MAX_TRIALS, 12, key="search.trials")
             seed = st.number_input(
-                "Sampler seed", 0, 10_000, 0, key="search.seed", help="Seed of the choice of configurations."
+                "Sampler seed", 0, 10_000, 0, key="search.seed", help="Seed for choosing the configurations."
             )
             start = st.button(
                 "Start the search",

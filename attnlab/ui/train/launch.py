@@ -141,10 +141,8 @@ def _queue_note(budget: int | None) -> None:
     if not live:
         return
     wait = manager().waits()[""]
-    runs = "1 run is" if live == 1 else f"{live} runs are"
-    text = f"{runs} training or waiting; a new one starts after " + ("it." if live == 1 else "them.")
-    if wait is not None:
-        text += f" That is in about {duration(wait)}."
+    text = f"{'1 run is' if live == 1 else f'{live} runs are'} ahead of a new one"
+    text += "." if wait is None else f", which starts in about {duration(wait)}."
     st.caption(text, help="Judged by how long like runs have taken here.")
     if wait is not None and wait > LONG_WAIT and budget is not None:
         shorter = max(SHORTEST, int(budget * LONG_WAIT / wait) // 10 * 10)

@@ -41,7 +41,7 @@ class Hand {
     this.canvas = null;
     this.frame = 0;
     this.ofPicture = choice("Picture", [], () => {});
-    this.ofStart = choice("At first the mask lets pass", STARTS, (at) => this.choose({ start: at }));
+    this.ofStart = choice("The mask starts with", STARTS, (at) => this.choose({ start: at }));
     this.choices = element("div", "choices");
     this.said = element("p", "said");
     this.said.setAttribute("role", "status");

@@ -174,7 +174,7 @@ export class MaskEditor {
     this.ramp.style.background = gradient(this.showsDifference ? FACTOR_COLOURS : coloursOf(data));
     setPressed(this.differenceButton, this.showsDifference);
     for (const [at, { canvas, caption }] of [this.left, this.right].entries()) {
-      setText(caption, at && this.showsDifference ? "difference: after less before" : data.captions[at]);
+      setText(caption, at && this.showsDifference ? "difference: after minus before" : data.captions[at]);
       const help = data.paintable ? "; paint with the pointer, or with the arrow keys and space" : "";
       canvas.setAttribute("aria-label", `${data.label}, ${caption.textContent}${help}`);
     }

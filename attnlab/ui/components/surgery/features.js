@@ -63,7 +63,7 @@ export class FeatureStrip {
     putPixels(this.canvas, packed, tall, wide);
     const names = shown.map((channel) => channel + 1).join(", ");
     const left = `${Math.round(100 * shareLeft(before, after))} %`;
-    const said = `The features behind this map have ${left} of the size they had.`;
+    const said = `Features after this map: ${left} of their original size.`;
     this.canvas.setAttribute("aria-label", `Channels ${names} of the features, before and after the operation. ${said}`);
     setText(this.caption, `${said} Above: the ${shown.length} strongest of ${channels} channels as the network made them. Below: after the operation.`);
   }
