@@ -1,7 +1,7 @@
 """Where things are kept. Everything that is written goes below `home()`.
 
 <home>/runs/<run_id>/      new runs
-<home>/cache/              decoded data sets
+<home>/cache/              decoded and drawn data sets, networks for the browser
 <home>/uploads/            uploaded archives, named by their content
 <home>/attnlab.db          index of the runs; can be rebuilt from the folders
 
