@@ -87,7 +87,7 @@ def sentences(seeds: Seeds, title: str) -> list[str]:
     return [f"- {title}: of {len(seeds)} runs, this map locates the object better than {', '.join(counts)}."]
 
 
-TEXT = """# Every map with positions, against maps that need no attention
+TEXT = """# Every map with positions, against simple baselines
 
 Written by `python -m benchmarks.honesty`. What is measured, and how, is said in [honesty.md](honesty.md).
 

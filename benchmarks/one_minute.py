@@ -86,6 +86,7 @@ def report(runs: list[Run], threads: int) -> str:
         for variant in dict.fromkeys(run.variant for run in runs)
         if (of_it := [run for run in runs if run.variant == variant])
     )
+    gates = " `gates` is the network of the preset with gates of its own." if any(run.variant == "gates" for run in runs) else ""
     return f"""# One minute
 
 What the one-minute preset of the Train page (`attnlab.training.presets.one_minute`) reaches on small digits among distractors,
@@ -101,7 +102,7 @@ load average at the end {load}.
 Mean test accuracy over the seeds, and the longest run: {means}.
 
 Seconds are from reading the data to the result of the test. Where the CPU seconds are close to them, the process had only one
-core; on two idle cores a run takes about half its CPU seconds. `gates` is the network of the preset with gates of its own.
+core; on two idle cores a run takes about half its CPU seconds.{gates}
 
 On a slower or busier machine the Train page trains as many epochs as fit into the minute: [time_budget.md](time_budget.md).
 Which of the maps find the digit is measured in [showcase.md](showcase.md).
