@@ -86,7 +86,7 @@ def report(runs: list[Run], threads: int) -> str:
         for variant in dict.fromkeys(run.variant for run in runs)
         if (of_it := [run for run in runs if run.variant == variant])
     )
-    gates = " `gates` is the network of the preset with gates of its own." if any(run.variant == "gates" for run in runs) else ""
+    gates = " `gates` is the network of the preset with gates of its own." if "gates" in {run.variant for run in runs} else ""
     return f"""# One minute
 
 What the one-minute preset of the Train page (`attnlab.training.presets.one_minute`) reaches on small digits among distractors,

@@ -4,7 +4,7 @@ A zip archive says only of UTF-8 names how they are written, and tar not even th
 of the country. One way of writing is found for the whole archive: UTF-8 where it fits, else the way that gives the most usual
 letters. This is a guess, more so for few and short names, so it is told and the other ways are offered.
 
-Of the 66 groups of names in `tests/data/test_encodings.py` it finds 59; `charset_normalizer`, which is made for whole texts, 40.
+Of the 66 groups of names in `tests/data/test_encodings.py` 59 are found; by `charset_normalizer`, made for whole texts, 40.
 """
 
 from __future__ import annotations

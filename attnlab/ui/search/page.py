@@ -185,7 +185,7 @@ def _best(search: Search, best: Trial, tried: int) -> None:
 
 
 def _choice_text(trial: Trial) -> str:
-    return ", ".join(f"{_option_name(name)} {draft.readable(str(value))}" for name, value in trial.choice.items())
+    return ", ".join(f"{_option_name(name)} {draft.readable(value)}" for name, value in trial.choice.items())
 
 
 def _option_name(name: str) -> str:
