@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from attnlab.training.budget import Speed
     from attnlab.worker.timing import Tell
 
+MOST_CHARGED = 0.2
+"""Share of the time of a run that measuring it may take in a class, whose runs wait for each other anyway."""
 _NEWEST, _FORESEEN = 50, 50
 """Finished runs that a guess is made from, and waiting ones whose measured speed is looked up."""
 _doors: dict[Path, TeachersDoor] = {}
@@ -190,7 +192,8 @@ class Desk:
 
         self.person.ask(Action.START)
         self._check(config)
-        return plan_in_queue(self.__manager, config, budget, fresh=fresh, tell=tell)
+        charged = 1.0 if self.person.mode is Mode.PERSONAL else MOST_CHARGED
+        return plan_in_queue(self.__manager, config, budget, fresh=fresh, most_charged=charged, tell=tell)
 
     def submit_new(self, config: RunConfig, seeds: Sequence[int], budget: float | None, *, chosen: bool) -> list[str]:
         """As `submit_many`, for settings that may have been trained before, perhaps by somebody who pressed the button at the

@@ -100,11 +100,14 @@ def plan_run(
     records: Iterable[RunRecord] = (),
     fresh: bool = False,
     where: str = WORKER,
+    most_charged: float = 1.0,
     tell: Tell = lambda words, done: None,
 ) -> Plan:
     """How long a run takes; with a budget, with as many epochs as end in time, and at most those of the configuration.
 
     Args:
+        most_charged: share of the budget that the time of measuring may take. All later runs of the group get the number of
+            epochs of the first, which in a class that begins is measured slowly.
         budget: in seconds; `None` keeps the number of epochs.
         measure: says what the run costs.
         records: runs that may belong to its group.
@@ -124,7 +127,7 @@ def plan_run(
     if budget is None:
         return Plan(config, speed.seconds(config.training.epochs), speed=speed)
     most = config.training.epochs
-    epochs = epochs_that_fit([speed], budget - speed.timing, most)
+    epochs = epochs_that_fit([speed], budget - min(speed.timing, most_charged * budget), most)
     if not epochs:
         _speed_file(config, home, where).unlink(missing_ok=True)  # whoever tries again has perhaps closed other programs
         raise TooShort(_too_short(config, speed, budget))
@@ -138,12 +141,22 @@ def plan_in_queue(
     *,
     began: float | None = None,
     fresh: bool = False,
+    most_charged: float = 1.0,
     tell: Tell = lambda words, done: None,
 ) -> Plan:
     """As `plan_run`, for a run that a manager's worker will train. What trains now will have ended by then."""
     training = sum(record.state is RunState.RUNNING for record in manager.live())
     measure = measure_beside(manager.executor, training, began=began)
-    return plan_run(config, budget, home=manager.home, measure=measure, records=manager.runs(), fresh=fresh, tell=tell)
+    return plan_run(
+        config,
+        budget,
+        home=manager.home,
+        measure=measure,
+        records=manager.runs(),
+        fresh=fresh,
+        most_charged=most_charged,
+        tell=tell,
+    )
 
 
 def speed_of(

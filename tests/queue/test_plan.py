@@ -65,6 +65,15 @@ def test_time_that_the_measurement_took_is_not_promised_twice(private_home: Path
     assert plan_run(CONFIG, BUDGET, home=private_home, measure=late).config.training.epochs == 15
 
 
+def test_a_slow_measurement_is_charged_in_part_where_a_class_begins(private_home: Path) -> None:
+    late = Machine(replace(SPEED, timing=0.9 * BUDGET))
+    plan = plan_run(CONFIG, BUDGET, home=private_home, measure=late, most_charged=0.2)
+    assert plan.config.training.epochs == max(n for n in range(1, 21) if needed([SPEED], n) <= 0.8 * BUDGET)
+    (private_home / "speeds").rename(private_home / "forgotten")
+    with pytest.raises(TooShort):
+        plan_run(CONFIG, BUDGET, home=private_home, measure=late)
+
+
 def test_seeds_that_are_started_together_are_timed_once(private_home: Path) -> None:
     machine = Machine()
     plans = [plan_run(CONFIG.changed(seed=seed), BUDGET, home=private_home, measure=machine) for seed in range(4)]
