@@ -31,6 +31,8 @@ METRICS = {
 ALL_SETUPS = "all setups"
 FEW_SETUPS = 6
 """So many setups are shown together at first, so that nobody's own run is hidden; of more, the one with the most runs."""
+BRIEF_WIDTH = 280
+"""Pixels of the column with the verdict in few words."""
 IN_FILES = "How each pair was tested stands in the files below."
 HIDDEN = ("auc", "group", "seeds")
 FORMATS = {
@@ -137,7 +139,11 @@ def table(groups: Sequence[Group], names: Mapping[str, str]) -> None:
         hide_index=True,
         column_order=columns,
         column_config=column_config(
-            COLUMNS, FORMATS, pinned="name", help={"n": "Finished runs, one per seed.", "verdict": f"{HOLM} {IN_FILES}"}
+            COLUMNS,
+            FORMATS,
+            pinned="name",
+            help={"n": "Finished runs, one per seed.", "verdict": f"{HOLM} {IN_FILES}"},
+            verdict=BRIEF_WIDTH,
         ),
         key="compare.table",
         placeholder="–",
