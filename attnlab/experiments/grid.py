@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -229,7 +230,8 @@ def make_grid(
             raise GridError(f"a grid cannot have the same {what} twice: {', '.join(repeated)}")
     now = time.time() if created is None else created
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40] or "grid"
-    name = grid_id or f"{slug}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}"
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    name = grid_id or f"{slug}-{stamp}-{secrets.token_hex(2)}"  # a class makes several in a second
     return Grid(name, title, tuple(rows), tuple(seeds), kind, state, now, dict(estimates or {}))
 
 

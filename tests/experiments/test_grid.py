@@ -377,3 +377,8 @@ def test_no_cell_is_trained_twice_whatever_happens(
         manager.shutdown()
     assert sorted(trained) == sorted(wanted)
     assert len(run_folders(private_home / "runs")) == len(wanted)
+
+
+def test_grids_that_are_made_in_the_same_second_have_names_of_their_own() -> None:
+    rows = cross(RunConfig(), {"model__attention": ["none", "eca"]})
+    assert len({make_grid(rows, (0,), title="Two rows", created=1e9).grid_id for _ in range(5)}) == 5
