@@ -86,7 +86,10 @@ def choose_run() -> Chosen | None:
     by_id = {record.run_id: record for record in records}
     if linked and linked not in by_id:
         found = next((record for record in known if record.run_id == linked), None)
-        _missing(linked) if found is None else _without_maps(found)
+        if found is None:
+            _missing(linked)
+        else:
+            _without_maps(found)
     if not records:
         _no_runs()
         return None
